@@ -1,0 +1,119 @@
+"""Denoisers and the wrappers that compose them.
+
+A denoiser is any callable ``(x [B F C h w], sigma []) -> x0 [B F C h w]``. Parametrisation,
+guidance and every control method are wrappers, so the sampler in ``loop.py`` knows none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+class UNet(Protocol):
+    """What we need of diffusers' ``UNetSpatioTemporalConditionModel``."""
+
+    def __call__(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        added_time_ids: Tensor,
+        return_dict: bool = ...,
+    ) -> tuple[Tensor, ...]: ...
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the U-Net is told about the still.
+
+    image_embeds    [B 1 D]      CLIP embedding
+    image_latents   [B F C h w]  VAE mode of the augmented still, **unscaled**, repeated over frames
+    added_time_ids  [B 3]        (fps - 1, motion_bucket_id, noise_aug_strength)
+    """
+
+    image_embeds: Tensor
+    image_latents: Tensor
+    added_time_ids: Tensor
+
+    def unconditional(self) -> Conditioning:
+        """The same micro-conditioning with the picture taken away (zeros, as SVD was trained)."""
+        return replace(
+            self,
+            image_embeds=torch.zeros_like(self.image_embeds),
+            image_latents=torch.zeros_like(self.image_latents),
+        )
+
+
+@dataclass(frozen=True)
+class Preconditioning:
+    """EDM's v-prediction coefficients at one sigma (arXiv 2206.00364, table 1, sigma_data = 1)."""
+
+    c_in: Tensor
+    c_skip: Tensor
+    c_out: Tensor
+    c_noise: Tensor
+
+    @classmethod
+    def at(cls, sigma: Tensor) -> Preconditioning:
+        """Coefficients for ``sigma`` of any shape, in float32."""
+        sigma = sigma.float()
+        variance = sigma.square() + 1
+        return cls(
+            c_in=variance.rsqrt(),
+            c_skip=1 / variance,
+            c_out=-sigma * variance.rsqrt(),
+            c_noise=0.25 * sigma.log(),
+        )
+
+
+def svd_denoiser(unet: UNet, cond: Conditioning, dtype: torch.dtype) -> Denoiser:
+    """v-prediction preconditioning around the U-Net: x0 = c_skip x + c_out unet(c_in x, c_noise).
+
+    The U-Net runs in ``dtype``; the estimate is combined and returned in x's own dtype (fp32).
+    """
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        pre = Preconditioning.at(sigma)
+        sample = torch.cat([(x * pre.c_in).to(dtype), cond.image_latents.to(dtype)], dim=2)
+        (v,) = unet(
+            sample,
+            pre.c_noise,
+            encoder_hidden_states=cond.image_embeds.to(dtype),
+            added_time_ids=cond.added_time_ids.to(dtype),
+            return_dict=False,
+        )
+        return pre.c_skip * x + pre.c_out * v.to(x.dtype)
+
+    return denoise
+
+
+def guided(conditional: Denoiser, unconditional: Denoiser, scale: Tensor) -> Denoiser:
+    """Classifier-free guidance, one scale per frame (``scale`` is ``[F]``): u + scale (c - u)."""
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        c, u = conditional(x, sigma), unconditional(x, sigma)
+        return u + scale.to(x)[None, :, None, None, None] * (c - u)
+
+    return denoise
+
+
+def residual(denoiser: Denoiser, still: Tensor, scale: float) -> Denoiser:
+    """A checkpoint that diffuses the difference from the still, ``r = (x - still) / scale``.
+
+    ``still`` is ``[B F C h w]`` in scaled latents. The wrapper keeps the outside in latent space, so
+    the sampler and every other wrapper treat such a checkpoint like any other: noise of size sigma
+    on x is noise of size sigma / scale on r.
+    """
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        base = still.to(x)
+        return base + scale * denoiser((x - base) / scale, sigma / scale)
+
+    return denoise

@@ -1,0 +1,78 @@
+"""Where the device is: one protocol, however the work is run.
+
+Implementations are imported by name (``engine.local``, ``engine.worker``); this module stays torch-free
+because the page and the command line read it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ..events import Event
+from ..request import Frozen, GenerationRequest
+
+
+class CancelToken(Protocol):
+    """Anything with ``is_set``: ``threading.Event``, a process-shared event, a database flag."""
+
+    def is_set(self) -> bool: ...
+
+
+def never() -> CancelToken:
+    """A token nobody sets."""
+    return threading.Event()
+
+
+class Device(Frozen):
+    """What runs the model, and in which state it is."""
+
+    kind: str
+    name: str
+    total_bytes: int | None = None
+    free_bytes: int | None = None
+    profile: str = "auto"
+    profile_reason: str = ""
+    attention: str = "sdpa"
+    attention_reason: str = ""
+    dtype: str = "float32"
+    loaded_checkpoint: str | None = None
+    measured: bool = True
+
+
+class Estimate(Frozen):
+    """Expected cost of a request; None where nothing was measured yet."""
+
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    fits: bool | None = None
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A request goes in, a stream of events comes out."""
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        """Yield events, the last one ``Finished``; files are written into the directory ``out``.
+
+        ``request`` may be unresolved (the engine resolves it). Raises an ``SvdUiError``; ``Cancelled`` within
+        one step of ``cancel`` being set, with device memory freed.
+        """
+
+    def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        """Only the first frame of ``request.prompt``; ends in ``Finished`` whose result has no video."""
+
+    def describe(self) -> Device: ...
+
+    def prepare(self, checkpoint: str) -> None:
+        """Load ``checkpoint`` so that the next clip starts at once."""
+
+    def estimate(self, request: GenerationRequest) -> Estimate: ...
+
+    def release(self) -> None:
+        """Free device memory; the next clip loads again."""
+
+    def close(self) -> None:
+        """Stop for good."""

@@ -1,0 +1,163 @@
+"""Everything that can go wrong, as types. Foreign exceptions are mapped to these at one border
+(``engine/failures.py``); shells render them, never tracebacks.
+
+    SvdUiError                         code             exit
+    ├── BadInput                       bad_input           2   names the field it belongs to
+    │   ├── BadPicture                 bad_picture         2
+    │   └── QueueFull                  queue_full          2
+    ├── NotFound                       not_found           2   also what belongs to somebody else
+    ├── WeightsMissing                 weights_missing     3
+    │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
+    │   ├── HubOffline                 hub_offline         3
+    │   └── DiskTooSmall               disk_too_small      3   found before a download
+    ├── OutOfMemory                    out_of_memory       4
+    ├── DiskFull                       disk_full           1   while writing a result
+    ├── WorkerStopped                  worker_stopped      1
+    ├── Interrupted                    interrupted         1
+    ├── Cancelled                      cancelled         130
+    └── Unexpected                     unexpected          1   anything unmapped; details in the log
+
+An error is a code, plain parameters and a sentence made of both, so that it can be stored, sent to
+another process and rendered in another language.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SvdUiError(Exception):
+    """Base of the tree. ``template`` says what happened and what to do; ``params`` fill it."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    template: ClassVar[str] = "{detail}"
+
+    def __init__(self, **params: Any) -> None:
+        self.params: dict[str, Any] = params
+        super().__init__(self.template.format_map(_Blank(params)))
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON for events, the store and the API."""
+        return {"code": self.code, "message": self.message, "params": self.params}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self).code, self.params))
+
+
+class _Blank(dict[str, Any]):
+    """A parameter of a newer release may be missing in an older record: show nothing, never fail."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+class BadInput(SvdUiError):
+    """``field`` is the request field it belongs to, or None."""
+
+    code = "bad_input"
+    exit_code = 2
+
+    def __init__(self, detail: str, field: str | None = None, **params: Any) -> None:
+        super().__init__(detail=detail, field=field, **params)
+
+    @property
+    def field(self) -> str | None:
+        return self.params.get("field")
+
+
+class BadPicture(BadInput):
+    code = "bad_picture"
+
+
+class QueueFull(BadInput):
+    code = "queue_full"
+
+    def __init__(self, detail: str = "The queue is full: wait for a clip to finish, then try again.", **kw: Any):
+        super().__init__(detail, **kw)
+
+
+class NotFound(SvdUiError):
+    code = "not_found"
+    exit_code = 2
+    template = "There is no {what} here, or it belongs to somebody else."
+
+
+class WeightsMissing(SvdUiError):
+    code = "weights_missing"
+    exit_code = 3
+    template = "The weights of {title} are not on this machine. {remedy}"
+
+
+class HubRefused(WeightsMissing):
+    code = "hub_refused"
+    template = (
+        "{title} is gated: accept its form at {url}, then give a read token as HF_TOKEN "
+        "or with 'hf auth login', and try again."
+    )
+
+
+class HubOffline(WeightsMissing):
+    code = "hub_offline"
+    template = (
+        "The model hub cannot be reached, and {title} is not on this machine. Connect and try again, "
+        "or put a diffusers folder into {folder}."
+    )
+
+
+class DiskTooSmall(WeightsMissing):
+    code = "disk_too_small"
+    template = "{title} needs {needed} but only {free} are free at {where}. Free some space or set HF_HOME."
+
+
+class OutOfMemory(SvdUiError):
+    code = "out_of_memory"
+    exit_code = 4
+    template = "The device ran out of memory while {doing}. {remedy}"
+
+
+class DiskFull(SvdUiError):
+    code = "disk_full"
+    template = "The disk is full: the clip could not be written. Free some space, then run it again."
+
+
+class WorkerStopped(SvdUiError):
+    code = "worker_stopped"
+    template = "The worker stopped ({reason}). The next clip starts a new one; run this one again."
+
+
+class Interrupted(SvdUiError):
+    code = "interrupted"
+    template = "The app stopped while this clip was being made. Run it again with one click."
+
+
+class Cancelled(SvdUiError):
+    code = "cancelled"
+    exit_code = 130
+    template = "Stopped."
+
+
+class Unexpected(SvdUiError):
+    code = "unexpected"
+    template = "Something unexpected went wrong ({detail}). The log has the details; please report it."
+
+
+def _subclasses(cls: type[SvdUiError]) -> list[type[SvdUiError]]:
+    return [cls, *(leaf for child in cls.__subclasses__() for leaf in _subclasses(child))]
+
+
+def _rebuild(code: str, params: dict[str, Any]) -> SvdUiError:
+    cls = next((c for c in _subclasses(SvdUiError) if c.code == code), Unexpected)
+    return cls(**params)
+
+
+def from_dict(data: dict[str, Any]) -> SvdUiError:
+    """The inverse of ``to_dict``; an unknown code of a newer release becomes ``Unexpected``."""
+    code, params = str(data.get("code", "")), dict(data.get("params") or {})
+    if code not in {c.code for c in _subclasses(SvdUiError)}:
+        return Unexpected(detail=data.get("message", code))
+    return _rebuild(code, params)

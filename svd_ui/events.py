@@ -1,0 +1,145 @@
+"""What an engine says while it works: plain data, in order, ending in ``Finished``, or in an exception.
+
+Every event has a ``stage``; the stages are one enum for events, job states and the page.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .request import AssetRef, Frozen, GenerationRequest
+
+Stage = Literal[
+    "queued",
+    "downloading",
+    "loading",
+    "making_still",
+    "conditioning",
+    "denoising",
+    "decoding",
+    "post_processing",
+    "writing",
+    "finished",
+    "failed",
+    "cancelled",
+    "interrupted",
+]
+RUNNING: frozenset[str] = frozenset(
+    {"downloading", "loading", "making_still", "conditioning", "denoising", "decoding", "post_processing", "writing"}
+)
+ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled", "interrupted"})
+
+
+class Effective(Frozen):
+    """What was really used, after ``auto`` and any step-down."""
+
+    profile: str
+    decode_chunk_size: int
+    attention: str
+    dtype: str
+    device: str
+    reasons: tuple[str, ...] = ()
+
+
+class Result(Frozen):
+    """A finished clip or still. File names are relative to the directory given to the engine."""
+
+    request: GenerationRequest
+    effective: Effective | None = None
+    image: AssetRef
+    video: str | None = None
+    poster: str | None = None
+    frames: str | None = None
+    animation: str | None = None
+    latents: str | None = None
+    last_frame: AssetRef | None = None
+    seconds: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Downloading(Frozen):
+    stage: Literal["downloading"] = "downloading"
+    checkpoint: str
+    done_bytes: int
+    total_bytes: int | None = None
+    bytes_per_second: float | None = None
+
+
+class Loading(Frozen):
+    stage: Literal["loading"] = "loading"
+    checkpoint: str
+    title: str = ""
+
+
+class MakingStill(Frozen):
+    stage: Literal["making_still"] = "making_still"
+    step: int = 0
+    total: int | None = None
+
+
+class StillMade(Frozen):
+    """The prompt's first frame is kept; ``image`` names it."""
+
+    stage: Literal["making_still"] = "making_still"
+    kind: Literal["still_made"] = "still_made"
+    image: AssetRef
+
+
+class Encoding(Frozen):
+    stage: Literal["conditioning"] = "conditioning"
+
+
+class Denoising(Frozen):
+    """``step`` runs 1..total; ``preview`` is a JPEG of at most 256 px, ``seconds`` the time of the step."""
+
+    stage: Literal["denoising"] = "denoising"
+    step: int
+    total: int
+    preview: bytes | None = None
+    seconds: float | None = None
+
+
+class Decoding(Frozen):
+    stage: Literal["decoding"] = "decoding"
+    done: int
+    total: int
+
+
+class PostProcessing(Frozen):
+    stage: Literal["post_processing"] = "post_processing"
+    step: str
+    done: int
+    total: int
+
+
+class Writing(Frozen):
+    stage: Literal["writing"] = "writing"
+
+
+class SteppedDown(Frozen):
+    """Memory ran out and the work goes on in a smaller way; ``note`` is shown and kept."""
+
+    kind: Literal["stepped_down"] = "stepped_down"
+    stage: Literal["denoising", "decoding"]
+    note: str
+
+
+class Finished(Frozen):
+    stage: Literal["finished"] = "finished"
+    result: Result
+
+
+Event = (
+    StillMade
+    | SteppedDown
+    | Downloading
+    | Loading
+    | MakingStill
+    | Encoding
+    | Denoising
+    | Decoding
+    | PostProcessing
+    | Writing
+    | Finished
+)

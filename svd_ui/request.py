@@ -1,0 +1,173 @@
+"""The vocabulary: what one clip is made from.
+
+A default, a range, a label and a help text live here and nowhere else. The page's sliders, the command
+line's flags, the presets and the HTTP API are derived from ``GenerationRequest.model_fields``.
+Fields that default to None take the checkpoint's value; precedence is explicit > preset > checkpoint
+> field (``resolved``).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+MAX_SEED = 2**32 - 1
+MAX_PROMPT = 500
+
+OutputFormat = Literal["mp4", "png", "gif", "webp"]
+ProfileName = Literal["auto", "24gb", "16gb", "12gb", "8gb", "6gb", "4gb", "cpu"]
+
+
+class Frozen(BaseModel):
+    """Data that crosses a border: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _asset_ref(value: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise ValueError("pictures are named sha256:<64 hex digits>; upload the file instead of sending a path")
+    return value
+
+
+AssetRef = Annotated[str, AfterValidator(_asset_ref)]
+"""A picture kept by ``assets.py``, named by its content; never a path."""
+
+
+class Plain(Frozen):
+    """Animate the still, nothing more."""
+
+    kind: Literal["plain"] = "plain"
+
+
+Method = Plain
+"""Union of control methods, discriminated by ``kind``. A new method adds its params class here."""
+
+
+class PostStep(Frozen):
+    """Base of the post steps; each adds ``kind`` and its parameters. None exist yet, so ``post`` takes none."""
+
+    kind: str
+
+
+class LoraRef(Frozen):
+    """A LoRA by file name, with its weight. Loading them is not built yet, so ``loras`` takes none."""
+
+    name: str = Field(max_length=120, pattern=r"^[\w.\- ]+$")
+    weight: float = Field(1.0, ge=-2, le=2)
+
+
+class GenerationRequest(Frozen):
+    """One clip. Exactly one of ``image`` and ``prompt`` on input; a resolved request may hold both."""
+
+    image: AssetRef | None = Field(None, title="Still", description="The picture to animate.")
+    prompt: str | None = Field(
+        None,
+        max_length=MAX_PROMPT,
+        title="Prompt",
+        description="Describe the first frame; it is made before it is animated.",
+    )
+    negative_prompt: str | None = Field(
+        None, max_length=MAX_PROMPT, title="Negative prompt", description="What the first frame should not show."
+    )
+    checkpoint: str = Field(
+        "auto",
+        max_length=120,
+        title="Checkpoint",
+        description="The model; auto is the best one present that fits this device.",
+    )
+    width: int | None = Field(
+        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels; blank = the checkpoint's own size."
+    )
+    height: int | None = Field(
+        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels; blank = the checkpoint's own size."
+    )
+    focus_x: float = Field(
+        0.5, ge=0, le=1, title="Focus across", description="Which part a crop keeps: 0 left, 1 right."
+    )
+    focus_y: float = Field(0.5, ge=0, le=1, title="Focus down", description="Which part a crop keeps: 0 top, 1 bottom.")
+    num_frames: int | None = Field(
+        None, ge=2, le=64, title="Frames", description="Length of the clip; best at the checkpoint's own."
+    )
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=100, title="Steps", description="More steps take longer and add detail."
+    )
+    fps: int | None = Field(
+        None, ge=1, le=30, title="FPS the model is told", description="Conditioning: lower asks for larger motion per frame."
+    )
+    output_fps: int | None = Field(
+        None, ge=1, le=60, title="FPS of the file", description="Playback speed; blank = the same as told to the model."
+    )
+    motion_bucket_id: int = Field(
+        127, ge=1, le=255, title="Motion", description="How much moves: low is calm, high is lively."
+    )
+    noise_aug_strength: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        title="Noise augmentation",
+        description="Noise on the still: more frees the motion and leaves the picture behind.",
+    )
+    min_guidance_scale: float | None = Field(
+        None, ge=1, le=10, title="Guidance, first frame", description="How closely the first frame holds to the still."
+    )
+    max_guidance_scale: float | None = Field(
+        None, ge=1, le=10, title="Guidance, last frame", description="How closely the last frame holds to the still."
+    )
+    decode_chunk_size: int | None = Field(
+        None, ge=1, le=64, title="Decode chunk", description="Frames decoded at once: fewer need less memory."
+    )
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same clip; blank = a new one."
+    )
+    method: Method = Field(Plain(), title="Method", description="How the clip is steered.")
+    post: tuple[PostStep, ...] = Field((), max_length=0, title="After", description="Steps applied to the finished clip.")
+    loras: tuple[LoraRef, ...] = Field((), max_length=0, title="LoRAs", description="Small add-ons to the weights.")
+    profile: ProfileName = Field(
+        "auto", title="Memory", description="How much device memory to use; auto looks at the device."
+    )
+    output_format: OutputFormat = Field(
+        "mp4", title="Format", description="mp4 always; png adds all frames as a zip, gif and webp an animated picture."
+    )
+
+    @model_validator(mode="after")
+    def _guidance_rises(self) -> Self:
+        low, high = self.min_guidance_scale, self.max_guidance_scale
+        if low is not None and high is not None and low > high:
+            raise ValueError("Guidance of the first frame must not exceed that of the last: lower it or raise the other")
+        return self
+
+    def with_seed(self) -> GenerationRequest:
+        """The same request with its seed fixed (drawn by the system's generator if blank)."""
+        return self if self.seed is not None else self.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
+
+    def resolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:
+        """A new request in which every None that ``defaults`` knows is filled and the seed is fixed.
+
+        ``defaults`` is ``CheckpointRow.defaults()``; ``output_fps`` follows ``fps`` when blank.
+        """
+        filled = {name: value for name, value in defaults.items() if getattr(self, name, None) is None}
+        request = self.model_copy(update=filled).with_seed()
+        guidance = (request.min_guidance_scale, request.max_guidance_scale)
+        update: dict[str, Any] = {}
+        if None not in guidance and guidance[0] > guidance[1]:  # type: ignore[operator]
+            # Only one end was given: the other, from the checkpoint, follows it.
+            given_low = self.min_guidance_scale is not None
+            update = {"max_guidance_scale" if given_low else "min_guidance_scale": guidance[0 if given_low else 1]}
+        if request.output_fps is None:
+            update["output_fps"] = request.fps
+        return GenerationRequest.model_validate({**request.model_dump(), **update})
+
+    def explicit(self) -> dict[str, Any]:
+        """JSON of the fields that differ from the defaults: what a preset or a share link carries."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def has_source(request: GenerationRequest) -> bool:
+    """Whether exactly one of image and prompt is given, as every input border requires."""
+    return (request.image is None) != (not (request.prompt or "").strip())
