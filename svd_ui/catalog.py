@@ -76,13 +76,14 @@ class CheckpointRow(Frozen):
         return width, height
 
 
-# Linear fit of SD's 4-channel latents to RGB, public knowledge of the SD 1.x latent space
-# (the coefficients circulate since "Decoding latents to RGB without upscaling", T. Dunn / Birchlabs 2022).
+# Linear fit of Stable Diffusion's four latent channels (SVD keeps that latent space) to RGB in 0..1: half of the
+# coefficients found by experiment in discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204,
+# which map to -1..1.
 SD_PREVIEW = (
-    (0.149, 0.1035, 0.092),
-    (0.0935, 0.143, 0.1315),
-    (-0.079, 0.1305, 0.1365),
-    (-0.092, -0.128, -0.2365),
+    (0.149, 0.1035, 0.104),
+    (0.0935, 0.143, 0.0865),
+    (-0.079, 0.0945, 0.132),
+    (-0.092, -0.1355, -0.2365),
 )
 
 
@@ -130,7 +131,15 @@ NANO = REPOSITORY / "assets" / "nano"
 
 def nano_row() -> CheckpointRow:
     """The embedded preview model; its own ``svd_ui.json`` holds its numbers."""
-    return folder_row(NANO, id="nano", title="nano (preview, embedded)")
+    return folder_row(
+        NANO,
+        id="nano",
+        title="nano (preview, embedded)",
+        rank=0,
+        licence="Apache-2.0",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        note="A small preview model for machines without the real weights: low resolution, camera motion only.",
+    )
 
 
 def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:

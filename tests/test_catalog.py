@@ -1,0 +1,95 @@
+"""Rows: sizes, discovery, the ladder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svd_ui import catalog
+from svd_ui.errors import BadInput
+from svd_ui.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def fake_folder(folder: Path, kind: str = "StableVideoDiffusionPipeline", own: dict | None = None) -> Path:
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    (folder / "unet" / "config.json").write_text(json.dumps({"num_frames": 21, "out_channels": 4}))
+    if own is not None:
+        (folder / "svd_ui.json").write_text(json.dumps(own))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(16 / 9, (1024, 576)), (9 / 16, (576, 1024)), (1, (768, 768)), (4 / 5, (768, 960))]
+)
+def test_named_aspects_of_full_size_checkpoints(aspect: float, size: tuple[int, int]) -> None:
+    assert catalog.STABILITY_ROWS[0].size_for(aspect) == size
+
+
+@pytest.mark.parametrize("aspect", [2000, 0.0005, 1.4142, 0.8, 3.3])
+@pytest.mark.parametrize("id", ["nano", "svd-xt"])
+def test_any_aspect_gives_a_legal_size_of_about_the_native_area(settings: Settings, id: str, aspect: float) -> None:
+    row = catalog.checkpoint(settings, id)
+    width, height = row.size_for(aspect)
+    assert width % row.size_multiple == height % row.size_multiple == 0
+    assert 0.7 <= width * height / (row.width * row.height) <= 1.26
+    assert 64 <= min(width, height) and max(width, height) <= 2048
+
+
+def test_the_known_checkpoints_are_listed_with_what_a_person_must_know(settings: Settings) -> None:
+    rows = catalog.checkpoints(settings)
+    assert ["nano", "svd", "svd-xt", "svd-xt-1-1"] == list(rows)
+    for row in rows.values():
+        assert row.licence and row.preview and row.num_frames and row.title
+    assert rows["svd-xt-1-1"].gated and rows["svd-xt-1-1"].fps == 6
+
+
+def test_folders_are_found_in_the_data_folder_and_the_given_ones(tmp_path: Path) -> None:
+    fake_folder(tmp_path / "data" / "models" / "mine", own={"title": "Mine", "fps": 12, "unknown": 1})
+    fake_folder(tmp_path / "more" / "other")
+    fake_folder(tmp_path / "more" / "text", kind="StableDiffusionPipeline")
+    found = catalog.checkpoints(Settings(data_dir=tmp_path / "data", checkpoint_dirs=str(tmp_path / "more")))
+    assert found["local:mine"].title == "Mine" and found["local:mine"].fps == 12
+    assert found["local:other"].num_frames == 21
+    assert "local:text" not in found
+
+
+def test_an_unknown_checkpoint_names_the_known_ones(settings: Settings) -> None:
+    with pytest.raises(BadInput, match="svd-xt-1-1") as caught:
+        catalog.checkpoint(settings, "svd-2")
+    assert caught.value.field == "checkpoint"
+
+
+def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
+    rungs, row = ["24gb"], catalog.PROFILES["24gb"]
+    while (below := catalog.smaller_profile(row.id)) is not None:
+        row = below
+        rungs.append(row.id)
+    assert rungs == ["24gb", "16gb", "12gb", "8gb", "6gb", "4gb"]
+    assert catalog.smaller_profile("cpu") is None
+    peaks = [catalog.PROFILES[id].decode_gib for id in rungs]
+    assert peaks == sorted(peaks, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "total", "expected"),
+    [
+        ("cpu", None, "cpu"),
+        ("cuda", 80 * catalog.GB, "24gb"),
+        ("cuda", 17_000_000_000, "16gb"),
+        ("cuda", 12_600_000_000, "12gb"),
+        ("cuda", 8_300_000_000, "8gb"),
+        ("cuda", 6_200_000_000, "6gb"),
+        ("cuda", 4_000_000_000, "4gb"),
+    ],
+)
+def test_auto_profile_fits_the_card_as_drivers_report_it(kind: str, total: int | None, expected: str) -> None:
+    row, reason = catalog.profile_for(kind, total)
+    assert row.id == expected and reason

@@ -1,0 +1,50 @@
+"""Errors survive the trip to another process and to JSON, and each names a remedy."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from svd_ui import errors
+
+SAMPLES: list[errors.SvdUiError] = [
+    errors.BadInput("Width must be a multiple of 8.", "width"),
+    errors.BadPicture("This is not a picture.", "image"),
+    errors.QueueFull(),
+    errors.NotFound(what="job"),
+    errors.WeightsMissing(title="SVD", remedy="Download them."),
+    errors.HubRefused(title="SVD-XT 1.1", url="https://example.org"),
+    errors.HubOffline(title="SVD", folder="models"),
+    errors.DiskTooSmall(title="SVD", needed="4.5 GB", free="1 GB", where="/"),
+    errors.OutOfMemory(doing="denoising", remedy="Choose profile '8gb'."),
+    errors.DiskFull(),
+    errors.WorkerStopped(reason="killed"),
+    errors.Interrupted(),
+    errors.Cancelled(),
+    errors.Unexpected(detail="KeyError"),
+]
+
+
+def test_samples_cover_the_tree() -> None:
+    every = set(errors._subclasses(errors.SvdUiError)) - {errors.SvdUiError}
+    assert {type(sample) for sample in SAMPLES} == every
+    assert len({cls.code for cls in every}) == len(every)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: error.code)
+def test_pickle_and_json_round_trips(error: errors.SvdUiError) -> None:
+    for copy in (pickle.loads(pickle.dumps(error)), errors.from_dict(error.to_dict())):
+        assert type(copy) is type(error)
+        assert (copy.message, copy.exit_code, copy.params) == (error.message, error.exit_code, error.params)
+
+
+def test_records_of_a_newer_release_still_read() -> None:
+    assert "melted" in errors.from_dict({"code": "gpu_melted", "message": "It melted."}).message
+    assert errors.from_dict({"code": "hub_refused", "params": {}}).code == "hub_refused"
+
+
+def test_exit_codes_of_the_command_line() -> None:
+    codes = {type(sample).__name__: sample.exit_code for sample in SAMPLES}
+    assert codes["BadPicture"] == 2 and codes["HubOffline"] == 3 and codes["OutOfMemory"] == 4
+    assert codes["Cancelled"] == 130 and codes["WorkerStopped"] == 1
