@@ -12,7 +12,10 @@
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── DiskFull                       disk_full           1   while writing a result
+    ├── TimeLimit                      time_limit          1
     ├── WorkerStopped                  worker_stopped      1
+    ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
+    ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
     ├── Interrupted                    interrupted         1
     ├── Cancelled                      cancelled         130
     └── Unexpected                     unexpected          1   anything unmapped; details in the log
@@ -125,9 +128,33 @@ class DiskFull(SvdUiError):
     template = "The disk is full: the clip could not be written. Free some space, then run it again."
 
 
+class TimeLimit(SvdUiError):
+    code = "time_limit"
+    template = (
+        "The clip took longer than {seconds} s, the limit of this installation. Ask for fewer frames or steps, "
+        "or raise SVD_UI_MAX_SECONDS."
+    )
+
+
 class WorkerStopped(SvdUiError):
     code = "worker_stopped"
     template = "The worker stopped ({reason}). The next clip starts a new one; run this one again."
+
+
+class TookTooLong(SvdUiError):
+    code = "took_too_long"
+    template = (
+        "Stopped after {seconds} seconds, the longest a clip may take here. "
+        "Fewer steps, fewer frames or a smaller size take less time."
+    )
+
+
+class HistoryUnusable(SvdUiError):
+    code = "history_unusable"
+    template = (
+        "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
+        "or move that file away to begin a new history."
+    )
 
 
 class Interrupted(SvdUiError):

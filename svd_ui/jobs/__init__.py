@@ -13,7 +13,7 @@ from ..engine import Device, Estimate
 from ..events import Result, Stage
 from ..request import Frozen, GenerationRequest
 
-JobKind = Literal["clip", "still"]
+JobKind = Literal["clip", "still", "download"]
 
 
 class Job(Frozen):

@@ -1,0 +1,198 @@
+"""The SQLite file: opening, migrating, transactions, and foreign errors turned into ours.
+
+Two connections per process: one writes under a lock, one only reads, so that looking at a job never waits
+for a writer (WAL). Both are safe to use from any thread and are closed by ``close``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DiskFull, HistoryUnusable, SvdUiError
+
+BUSY_SECONDS = 10.0
+RESERVE_BYTES = 256 * 1024
+
+# One tuple of statements per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only
+# add tables, indices, or columns that have defaults, so that an older release can still use the file of a newer one.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE jobs (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            state TEXT NOT NULL,
+            schema INTEGER NOT NULL,
+            request TEXT NOT NULL,
+            timing_key TEXT NOT NULL DEFAULT '',
+            steps INTEGER NOT NULL DEFAULT 0,
+            step INTEGER,
+            total INTEGER,
+            step_seconds REAL,
+            message TEXT NOT NULL DEFAULT '',
+            notes TEXT NOT NULL DEFAULT '[]',
+            error TEXT,
+            result TEXT,
+            has_preview INTEGER NOT NULL DEFAULT 0,
+            cancel INTEGER NOT NULL DEFAULT 0,
+            process TEXT,
+            created REAL NOT NULL,
+            started REAL,
+            phase_started REAL,
+            updated REAL,
+            ended REAL,
+            deleted REAL
+        )""",
+        "CREATE INDEX jobs_by_state ON jobs (state, number)",
+        "CREATE INDEX jobs_by_owner ON jobs (owner, number)",
+        """CREATE TABLE processes (
+            id TEXT PRIMARY KEY,
+            pid INTEGER NOT NULL,
+            host TEXT NOT NULL,
+            role TEXT NOT NULL,
+            slots INTEGER NOT NULL DEFAULT 0,
+            device TEXT,
+            heartbeat REAL NOT NULL
+        )""",
+        """CREATE TABLE timings (
+            key TEXT PRIMARY KEY,
+            step_seconds REAL NOT NULL,
+            before_seconds REAL NOT NULL,
+            after_seconds REAL NOT NULL,
+            samples INTEGER NOT NULL
+        )""",
+    ),
+)
+
+
+class Database:
+    """One file, opened (and created or migrated) at once. Raises HistoryUnusable when it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._read_lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        with self._mapped():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._writer = self._connect()
+                self._migrate(self._writer)
+                self._reader = self._connect()
+                self._reader.execute("PRAGMA query_only = ON")
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        try:
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if _version(connection) >= len(MIGRATIONS):
+            return
+        with self.write() as transaction:
+            # Read again under the lock: another process may have just done it.
+            for number in range(_version(transaction), len(MIGRATIONS)):
+                for statement in MIGRATIONS[number]:
+                    transaction.execute(statement)
+                transaction.execute(f"PRAGMA user_version = {number + 1}")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process interleaves; rolled back on any error.
+
+        Raises DiskFull or HistoryUnusable.
+        """
+        with self._mapped(), self._lock:
+            connection = self._open(self._writer)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite has already rolled back after some errors
+                    connection.execute("ROLLBACK")
+                raise
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """All rows of a query; never waits for a writer."""
+        with self._mapped(), self._read_lock:
+            return self._open(self._reader).execute(sql, parameters).fetchall()
+
+    def revision(self) -> int:
+        """A number that changes whenever anybody, in any process, has written."""
+        return int(self.read("PRAGMA data_version")[0][0])
+
+    def close(self) -> None:
+        with self._lock, self._read_lock:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def keep_reserve(self) -> None:
+        """Hold back a little disk space, so that the end of a job can be recorded on a full disk."""
+        reserve = self._reserve
+        with contextlib.suppress(OSError):
+            if not reserve.is_file() or reserve.stat().st_size < RESERVE_BYTES:
+                reserve.write_bytes(os.urandom(RESERVE_BYTES))
+
+    def free_reserve(self) -> None:
+        self._reserve.unlink(missing_ok=True)
+
+    @property
+    def _reserve(self) -> Path:
+        return self.path.with_name(self.path.name + ".reserve")
+
+    def _open(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
+        if connection is None:
+            raise HistoryUnusable(path=str(self.path), detail="it was closed")
+        return connection
+
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except SvdUiError:
+            raise
+        except sqlite3.Error as error:
+            if "disk is full" in str(error):
+                raise DiskFull() from error
+            raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Changing the journal mode does not honour the busy timeout, so wait here."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.05)

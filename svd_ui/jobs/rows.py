@@ -1,0 +1,94 @@
+"""A stored row => what readers see. Rows of an older or newer release never fail; what they lose is named."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+
+from .. import stored
+from ..events import Result, Stage
+from ..request import SCHEMA_VERSION, GenerationRequest
+from . import Job, JobKind
+
+log = logging.getLogger(__name__)
+STAGES = frozenset(get_args(Stage))
+KINDS = frozenset(get_args(JobKind))
+
+
+def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
+    request, dropped = read_request(row["request"], row["schema"])
+    notes = tuple(str(note) for note in _json(row["notes"], []))
+    if dropped:
+        notes = (*notes, f"Settings of another release were left out: {', '.join(dropped)}.")
+    return Job(
+        id=row["id"],
+        owner=row["owner"],
+        kind=row["kind"] if row["kind"] in KINDS else "clip",
+        state=_state(row),
+        request=request,
+        step=row["step"],
+        total=row["total"],
+        position=position,
+        eta_seconds=eta_seconds,
+        message=row["message"],
+        error=_json(row["error"], None),
+        result=read_result(row["result"], row["schema"]),
+        notes=notes,
+        has_preview=bool(row["has_preview"]),
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+    )
+
+
+def _state(row: sqlite3.Row) -> Stage:
+    """A stage that this release does not know is shown as the nearest it does."""
+    if row["state"] in STAGES:
+        return cast(Stage, row["state"])
+    return "loading" if row["ended"] is None else "failed"
+
+
+def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """The stored request, and the names of the settings that had to be left out."""
+    values, dropped = stored.migrate(_json(text, {}), schema)
+    names = list(dropped)
+    while True:
+        try:
+            return GenerationRequest.model_validate(values), tuple(names)
+        except ValidationError as error:
+            bad = {str(item["loc"][0]) for item in error.errors() if item["loc"]} & set(values)
+            # A rule over several fields names none of them: then only the source is kept.
+            bad = bad or set(values) - {"image", "prompt"} or set(values)
+            values = {name: value for name, value in values.items() if name not in bad}
+            names += sorted(bad)
+
+
+def read_result(text: str | None, schema: int) -> Result | None:
+    data = _json(text, None)
+    if not isinstance(data, dict):
+        return None
+    request, _ = read_request(json.dumps(data.get("request") or {}), schema)
+    known = {name: value for name, value in data.items() if name in Result.model_fields}
+    for attempt in ({**known, "request": request}, {**known, "request": request, "effective": None, "seconds": {}}):
+        try:
+            return Result.model_validate(attempt)
+        except ValidationError as error:
+            log.warning("a stored result could not be read in full: %s", error)
+    return None
+
+
+def dump_request(request: GenerationRequest) -> tuple[str, int]:
+    """(JSON, schema version) as columns."""
+    return request.model_dump_json(), SCHEMA_VERSION
+
+
+def _json(text: str | None, default: Any) -> Any:
+    try:
+        return default if text is None else json.loads(text)
+    except ValueError:
+        log.warning("a stored value could not be read: %.80s", text)
+        return default
