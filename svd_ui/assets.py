@@ -1,0 +1,82 @@
+"""Pictures of the data folder, named by their content. The only door through which pictures enter."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from .errors import BadInput, NotFound
+from .media import image as media_image
+from .media.atomic import write_bytes
+from .settings import Settings
+
+MB = 1_000_000
+_REF = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Added:
+    """A stored picture: its name, size in pixels, and what was changed on the way in."""
+
+    ref: str
+    width: int
+    height: int
+    notes: tuple[str, ...] = ()
+
+
+class Assets:
+    """``<root>/<first two digits>/<sha256>.png``: clean RGB, no EXIF, no GPS, written atomically, never changed."""
+
+    def __init__(self, root: Path, *, max_bytes: int, max_pixels: int) -> None:
+        self.root, self.max_bytes, self.max_pixels = Path(root), max_bytes, max_pixels
+
+    @classmethod
+    def of(cls, settings: Settings) -> Assets:
+        return cls(settings.assets_dir, max_bytes=settings.max_upload_mb * MB, max_pixels=settings.max_pixels)
+
+    def add(self, data: bytes | Path, background: str = "#ffffff") -> Added:
+        """Keep an upload: its bytes, or a file this program itself chose to open (never a path from a client).
+
+        Raises BadPicture with one sentence, or DiskFull.
+        """
+        picture = media_image.load(data, max_bytes=self.max_bytes, max_pixels=self.max_pixels, background=background)
+        return Added(self.keep(picture.image), *picture.image.size, picture.notes)
+
+    def keep(self, image: Image.Image) -> str:
+        """Store a clean RGB picture and return its ref; the same pixels give the same ref."""
+        buffer = io.BytesIO()
+        # A copy built from the pixels alone carries none of the metadata Pillow would write out again.
+        clean = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
+        clean.save(buffer, "PNG", compress_level=4)
+        data = buffer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._file(digest)
+        if not path.is_file():
+            write_bytes(path, data)
+        return f"sha256:{digest}"
+
+    def path(self, ref: str) -> Path:
+        """The file of ``ref``. Raises BadInput for anything but a ref, NotFound for one that is not here."""
+        match = _REF.fullmatch(ref) if isinstance(ref, str) else None
+        if match is None:
+            raise BadInput(
+                "Pictures are named sha256:<64 hex digits>: upload the file instead of sending a path.", field="image"
+            )
+        path = self._file(match[1])
+        if not path.is_file():
+            raise NotFound(what="picture", field="image")
+        return path
+
+    def open(self, ref: str) -> Image.Image:
+        """The picture as loaded RGB. Raises as ``path`` does."""
+        with Image.open(self.path(ref), formats=["PNG"]) as image:
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
+
+    def _file(self, digest: str) -> Path:
+        return self.root / digest[:2] / f"{digest}.png"

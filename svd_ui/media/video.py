@@ -1,0 +1,151 @@
+"""Clips as H.264 mp4 files that browsers play, with their settings inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import BadInput
+from .animation import write_frames_zip, write_gif, write_webp
+from .atomic import atomic
+
+__all__ = ["Mp4Writer", "read_comment", "read_frames", "write_frames_zip", "write_gif", "write_poster", "write_webp"]
+
+Frames = NDArray[np.uint8]
+BT709 = 1  # the same number for matrix, primaries and transfer in H.264
+POSTER_SIDE = 640
+
+
+class Mp4Writer:
+    """Writes frames as they come: H.264, yuv420p, bt709 converted and tagged, index first (faststart).
+
+        with Mp4Writer(path, 1024, 576, fps=7, comment=text) as writer:
+            writer.add(frames)                       # uint8 [f H W 3], any number of times
+
+    The file appears under ``path`` when the block ends well and never in part. H.264 in this layout has
+    even sides only: an odd side is made one pixel longer by repeating its edge. Raises DiskFull.
+    """
+
+    def __init__(self, path: Path, width: int, height: int, fps: float | Fraction, comment: str = "") -> None:
+        self.path, self.width, self.height = Path(path), width, height
+        self.fps = Fraction(fps).limit_denominator(1001)
+        self.comment = comment
+        self.count = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(atomic(self.path))
+            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            stack.push(self._close)
+            self._container.metadata["comment"] = self.comment
+            self._stream = self._open_stream()
+            self._stack = stack.pop_all()
+        return self
+
+    def add(self, frames: Frames) -> None:
+        """Append uint8 ``[f H W 3]`` RGB (or one ``[H W 3]``)."""
+        for frame in frames if frames.ndim == 4 else frames[None]:
+            if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
+                raise ValueError(f"expected uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}")
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(_even(frame)), format="rgb24").reformat(
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                dst_color_trc=ColorTrc.BT709,
+                dst_color_primaries=ColorPrimaries.BT709,
+            )
+            picture.pts, picture.time_base = self.count, 1 / self.fps
+            self._container.mux(self._stream.encode(picture))
+            self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    def _open_stream(self) -> Any:
+        options = {"preset": "veryfast", "crf": "18"}
+        stream: Any = self._container.add_stream("libx264", rate=self.fps, options=options)
+        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
+        stream.pix_fmt = "yuv420p"
+        codec = stream.codec_context
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = int(ColorRange.MPEG)
+        return stream
+
+    def _close(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flush and write the index; after an error only let go of the file."""
+        if kind is not None:
+            with suppress(Exception):
+                self._container.close()
+            return
+        if not self.count:
+            self._container.close()
+            raise ValueError("a clip needs at least one frame")
+        try:
+            self._container.mux(self._stream.encode())
+        except BaseException:
+            with suppress(Exception):
+                self._container.close()
+            raise
+        self._container.close()
+
+
+def read_frames(path: Path, max_frames: int | None = None) -> Frames:
+    """uint8 ``[F H W 3]`` RGB, the first ``max_frames`` of them. Raises BadInput when it is not a video."""
+    frames: list[Any] = []
+    with _opened(path) as container:
+        for frame in container.decode(video=0):
+            if max_frames is not None and len(frames) >= max_frames:
+                break
+            frames.append(frame.to_ndarray(format="rgb24"))
+    if not frames:
+        raise _unreadable(path)
+    return np.stack(frames)
+
+
+def read_comment(path: Path) -> str | None:
+    """The tag ``comment`` of a video file, or None. Raises BadInput when it is not a video."""
+    with _opened(path) as container:
+        return container.metadata.get("comment") or None
+
+
+def write_poster(path: Path, frame: Frames) -> None:
+    """One frame ``[H W 3]`` as a JPEG of at most POSTER_SIDE pixels, atomically. Raises DiskFull."""
+    image = Image.fromarray(frame)
+    image.thumbnail((POSTER_SIDE, POSTER_SIDE), Image.Resampling.LANCZOS)
+    with atomic(Path(path)) as temporary:
+        image.save(temporary, "JPEG", quality=85, optimize=True, progressive=True)
+
+
+def _even(frame: Frames) -> Frames:
+    h, w = frame.shape[:2]
+    return np.pad(frame, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge") if h % 2 or w % 2 else frame
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with av.open(str(path), "r") as container:
+            if not container.streams.video:
+                raise _unreadable(path)
+            yield container
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> BadInput:
+    return BadInput(f"{Path(path).name} is not a video that can be read.")
