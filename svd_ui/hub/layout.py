@@ -1,0 +1,126 @@
+"""Which files a checkpoint consists of, and where the hub's shared cache keeps them. No network here.
+
+The layout is the documented one of huggingface_hub, so weights that another program fetched are found and ours are
+found by others::
+
+    models--owner--name/refs/main                        the commit
+                        blobs/<etag>                      contents
+                        snapshots/<commit>/unet/...       links to blobs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+PART = ".svd-ui.incomplete"
+_TEXT = (".json", ".txt", ".model")  # configs, and the vocabularies of tokenizers
+
+
+def repo_folder(cache: Path, repo: str) -> Path:
+    return cache / f"models--{repo.replace('/', '--')}"
+
+
+def snapshot(cache: Path, repo: str) -> Path | None:
+    """The folder of the newest commit fetched, whether complete or not."""
+    folder = repo_folder(cache, repo)
+    try:
+        commit = (folder / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        return None
+    found = folder / "snapshots" / commit
+    return found if found.is_dir() else None
+
+
+def components(index: dict[str, Any]) -> tuple[str, ...]:
+    """The folders that ``model_index.json`` names: ``{"unet": ["diffusers", "UNet..."], "x": [null, null]}``."""
+    return tuple(name for name, value in index.items() if isinstance(value, list) and value and value[0])
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """``model_index.json`` of a diffusers folder; empty when there is none."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def _is_weight(path: str, variant: str | None) -> bool:
+    """``unet/model.fp16.safetensors`` or a shard, ``model.fp16-00001-of-00002`` / ``model-00001-of-00002.fp16``."""
+    name = path.rsplit("/", 1)[-1]
+    if not name.endswith(".safetensors"):
+        return False
+    marks = {mark for part in name.removesuffix(".safetensors").split(".")[1:] for mark in (part, part.split("-")[0])}
+    return variant in marks if variant else not marks
+
+
+def select(index: dict[str, Any], paths: Iterable[str], variant: str | None) -> list[str]:
+    """Of a repository's files, those that loading needs: configs, and safetensors of one precision.
+
+    That is ``variant`` where every component with weights has it, else the full one.
+    """
+    known = sorted(paths)
+    parts = {name: [p for p in known if p.startswith(f"{name}/") and p.count("/") == 1] for name in components(index)}
+    weighty = [own for own in parts.values() if any(path.endswith(".safetensors") for path in own)]
+    if not all(any(_is_weight(path, variant) for path in own) for own in weighty):
+        variant = None
+    chosen = [path for path in known if path == "model_index.json"]
+    for own in parts.values():
+        weights = [path for path in own if _is_weight(path, variant)]
+        sharded = any("-of-" in path for path in weights)
+        texts = [path for path in own if path.endswith(_TEXT) and ".index" not in path]
+        indexes = [path for path in own if sharded and _is_shard_index(path, variant)]
+        chosen += [*texts, *indexes, *weights]
+    return chosen
+
+
+def _is_shard_index(path: str, variant: str | None) -> bool:
+    """``model.safetensors.index.json`` or ``model.safetensors.index.fp16.json``."""
+    ending = f".safetensors.index.{variant}.json" if variant else ".safetensors.index.json"
+    return path.endswith(ending)
+
+
+def is_complete(folder: Path, variant: str | None) -> bool:
+    """Whether a diffusers folder holds every component, with weights where the component has any."""
+    index = read_index(folder)
+    return bool(index) and all(_has_component(folder / part, variant) for part in components(index))
+
+
+def _has_component(folder: Path, variant: str | None) -> bool:
+    if not folder.is_dir() or not any(folder.glob("*.json")):
+        return False
+    if not (folder / "config.json").is_file():
+        return True  # a scheduler, tokenizer or feature extractor has no weights
+    weights = {path.name for path in folder.glob("*.safetensors") if path.is_file() and _is_weight(path.name, variant)}
+    if any("-of-" not in name for name in weights):
+        return True
+    # Shards: the index of the same precision names every file that must be there.
+    named: set[str] = set()
+    for shard_index in folder.glob("*.safetensors.index*.json"):
+        if _is_shard_index(shard_index.name, variant):
+            named |= set(json.loads(shard_index.read_text("utf-8")).get("weight_map", {}).values())
+    return bool(named) and named <= weights
+
+
+def link(blob: Path, pointer: Path) -> None:
+    """Put ``blob`` into a snapshot: a relative link, or the file itself where links are not allowed."""
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    if pointer.exists():
+        return
+    pointer.unlink(missing_ok=True)
+    try:
+        pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+    except OSError:
+        os.replace(blob, pointer)
+
+
+def set_main(cache: Path, repo: str, commit: str) -> None:
+    ref = repo_folder(cache, repo) / "refs" / "main"
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    fresh = ref.with_suffix(".new")
+    fresh.write_text(commit, "utf-8")
+    os.replace(fresh, ref)

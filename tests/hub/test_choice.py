@@ -1,0 +1,105 @@
+"""Which files count as complete, and which checkpoint ``auto`` means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svd_ui.catalog import CheckpointRow, checkpoints
+from svd_ui.hub import Hub, choose, layout
+from svd_ui.settings import Settings
+from tests.hub.fake_hub import repository
+
+FOUR = "diffusion_pytorch_model"
+INDEX = {"unet": ["diffusers", "U"]}
+
+
+class Stocked(Hub):
+    """A hub on which the named checkpoints are present."""
+
+    def __init__(self, settings: Settings, *ids: str) -> None:
+        super().__init__(settings)
+        self.ids = ids
+
+    def present(self, row: CheckpointRow) -> Path | None:
+        return Path(row.id) if row.id in self.ids else None
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, checkpoint="auto")
+
+
+@pytest.mark.parametrize(
+    ("present", "kind", "memory", "expected"),
+    [
+        (("svd", "svd-xt"), "cuda", 24_000_000_000, "svd-xt"),
+        (("svd", "svd-xt", "svd-xt-1-1"), "cuda", 4_200_000_000, "svd-xt-1-1"),
+        (("svd-xt",), "cpu", None, "svd-xt"),
+        (("svd-xt",), "mps", None, "svd-xt"),
+        ((), "cuda", 24_000_000_000, "svd-xt"),
+    ],
+)
+def test_auto_is_the_best_present(
+    settings: Settings, present: tuple[str, ...], kind: str, memory: int | None, expected: str
+) -> None:
+    assert choose(settings, Stocked(settings, *present), kind, memory).id == expected
+
+
+def test_a_cpu_and_a_tiny_gpu_prefer_nano(settings: Settings) -> None:
+    if "nano" not in checkpoints(settings):
+        pytest.skip("assets/nano is not in this checkout")
+    hub = Stocked(settings, "nano", "svd-xt")
+    assert choose(settings, hub, "cpu", None).id == "nano"
+    assert choose(settings, hub, "cuda", 2_000_000_000).id == "nano"
+    assert choose(settings, hub, "cuda", 8_000_000_000).id == "svd-xt"
+
+
+def test_the_setting_wins(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, checkpoint="svd")
+    assert choose(settings, Stocked(settings, "svd-xt"), "cuda", 24_000_000_000).id == "svd"
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_complete_means_every_component_in_the_precision(tmp_path: Path) -> None:
+    folder = write(tmp_path, repository(1000))
+    assert layout.is_complete(folder, "fp16")
+    (folder / "vae/diffusion_pytorch_model.fp16.safetensors").unlink()
+    assert not layout.is_complete(folder, "fp16")
+    assert layout.is_complete(folder, None)
+
+
+@pytest.mark.parametrize(
+    ("variant", "shards", "index"),
+    [
+        (None, [f"{FOUR}-0000{i}-of-00002.safetensors" for i in (1, 2)], f"{FOUR}.safetensors.index.json"),
+        ("fp16", [f"{FOUR}.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)], f"{FOUR}.safetensors.index.fp16.json"),
+    ],
+)
+def test_shards_are_chosen_with_their_index_and_all_needed(
+    tmp_path: Path, variant: str | None, shards: list[str], index: str
+) -> None:
+    weight_map = json.dumps({"weight_map": {f"w{i}": shard for i, shard in enumerate(shards)}}).encode()
+    files = {f"unet/{shard}": b"x" for shard in shards} | {
+        "model_index.json": json.dumps(INDEX).encode(),
+        "unet/config.json": b"{}",
+        f"unet/{index}": weight_map,
+    }
+    assert set(layout.select(INDEX, [*files, f"unet/{FOUR}.non_ema.safetensors"], variant)) == set(files)
+    folder = write(tmp_path, files)
+    assert layout.is_complete(folder, variant)
+    (folder / "unet" / shards[1]).unlink()
+    assert not layout.is_complete(folder, variant)
+
+
+def test_an_index_of_other_weights_is_left_out() -> None:
+    paths = [f"unet/{FOUR}.fp16.safetensors", f"unet/{FOUR}.safetensors.index.json", "unet/config.json"]
+    assert layout.select(INDEX, paths, "fp16") == ["unet/config.json", f"unet/{FOUR}.fp16.safetensors"]
