@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``(x, sigma) -> (conditional x0, unconditional x0)``, for methods that need both."""
 
 
 class UNet(Protocol):
@@ -94,11 +96,35 @@ def svd_denoiser(unet: UNet, cond: Conditioning, dtype: torch.dtype) -> Denoiser
     return denoise
 
 
-def guided(conditional: Denoiser, unconditional: Denoiser, scale: Tensor) -> Denoiser:
+def in_turn(conditional: Denoiser, unconditional: Denoiser) -> Pair:
+    """Both estimates one after the other: half the activations of ``together``, the same result."""
+    return lambda x, sigma: (conditional(x, sigma), unconditional(x, sigma))
+
+
+def together(batched: Denoiser) -> Pair:
+    """Both estimates from one call of a denoiser conditioned on ``concatenated(conditional, unconditional)``."""
+
+    def denoise(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        c, u = batched(torch.cat([x, x]), sigma).chunk(2)
+        return c, u
+
+    return denoise
+
+
+def concatenated(a: Conditioning, b: Conditioning) -> Conditioning:
+    """Two conditionings as one batch, a first."""
+    return Conditioning(
+        image_embeds=torch.cat([a.image_embeds, b.image_embeds]),
+        image_latents=torch.cat([a.image_latents, b.image_latents]),
+        added_time_ids=torch.cat([a.added_time_ids, b.added_time_ids]),
+    )
+
+
+def guided(pair: Pair, scale: Tensor) -> Denoiser:
     """Classifier-free guidance, one scale per frame (``scale`` is ``[F]``): u + scale (c - u)."""
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        c, u = conditional(x, sigma), unconditional(x, sigma)
+        c, u = pair(x, sigma)
         return u + scale.to(x)[None, :, None, None, None] * (c - u)
 
     return denoise

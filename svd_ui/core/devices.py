@@ -1,0 +1,135 @@
+"""Which device runs the model, and how: detection, and the plan that follows from it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import psutil
+import torch
+
+from ..catalog import PROFILES, ProfileRow, profile_for
+from ..errors import BadInput
+from ..settings import Settings
+from .attention import Attention, choose
+
+DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """One device. ``measured`` is False where nobody has measured this app yet."""
+
+    device: torch.device
+    kind: DeviceKind
+    name: str
+    measured: bool
+
+    def memory(self) -> tuple[int | None, int | None]:
+        """(total, free) bytes, None where the platform does not tell."""
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
+            return total, free
+        if self.kind == "mps":
+            return int(torch.mps.recommended_max_memory()), None
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before weights are loaded; ``reasons`` say why, for people.
+
+    ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
+    they cost little (``module_dtype``).
+    """
+
+    device: torch.device
+    profile: ProfileRow
+    dtype: torch.dtype
+    attention: Attention
+    reasons: tuple[str, ...] = ()
+
+    def module_dtype(self, name: str) -> torch.dtype:
+        return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
+
+
+def available() -> list[str]:
+    """Names of the devices here, the best first; ``cpu`` is always one."""
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def selected(settings: Settings) -> list[str]:
+    """The devices to use, in order: ``SVD_UI_DEVICES``, or all GPUs, or the CPU. Raises BadInput for an absent one."""
+    here = available()
+    if settings.devices.strip() in {"", "auto"}:
+        return [name for name in here if name != "cpu"] or ["cpu"]
+    asked = [part.strip() for part in settings.devices.split(",") if part.strip()]
+    names = ["cuda:0" if name == "cuda" else name for name in asked]
+    absent = [name for name in names if name not in here]
+    if absent:
+        raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.")
+    return names
+
+
+def describe(name: str) -> DeviceInfo:
+    """What is known about the device called ``name`` (``cuda:0``, ``mps``, ``cpu``)."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        kind: DeviceKind = "rocm" if torch.version.hip else "cuda"
+        return DeviceInfo(device, kind, torch.cuda.get_device_name(device), measured=False)
+    if device.type == "mps":
+        return DeviceInfo(device, "mps", "Apple GPU", measured=False)
+    return DeviceInfo(device, "cpu", platform.processor() or platform.machine() or "CPU", measured=True)
+
+
+def dtype_for(kind: DeviceKind) -> tuple[torch.dtype, str]:
+    """The number format of the U-Net on a device, and why."""
+    if kind != "cpu":
+        return torch.float16, "float16 on a GPU"
+    if torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16, "bfloat16: this CPU has AMX tiles"
+    if torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16, "bfloat16: this CPU has AVX-512 bfloat16 units"
+    return torch.float32, "float32: this CPU has no bfloat16 units"
+
+
+def plan_for(settings: Settings, profile_name: str = "auto", device: str | None = None) -> Plan:
+    """Decide device, profile, number format and attention.
+
+    An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over what the device suggests;
+    profile ``cpu`` means the CPU on every machine. Raises BadInput for an unknown name.
+    """
+    wanted = profile_name if profile_name != "auto" else settings.profile
+    if wanted not in {"auto", *PROFILES}:
+        raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
+    info = describe("cpu" if wanted == "cpu" else device or selected(settings)[0])
+    if wanted == "auto":
+        profile, reason = profile_for(info.kind, info.memory()[0])
+        why = f"profile {profile.id}: {reason}"
+    else:
+        profile, why = PROFILES[wanted], f"profile {wanted}: chosen"
+    dtype, dtype_why = dtype_for(info.kind)
+    attention, attention_why = choose(settings.attention, info.device)
+    reasons = [why, dtype_why, attention_why]
+    if profile.offload != "none" and info.device.type != "cuda":
+        profile = replace_offload(profile)
+        reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
+    if not info.measured:
+        reasons.append(f"{info.kind} has not been measured with this release")
+    return Plan(info.device, profile, dtype, attention, tuple(reasons))
+
+
+def replace_offload(profile: ProfileRow) -> ProfileRow:
+    """The same profile with all weights resident, for devices that share the host's memory."""
+    return profile.model_copy(update={"offload": "none"})
+
+
+def step_down(plan: Plan, profile: ProfileRow) -> Plan:
+    """``plan`` with a smaller profile, on the same device."""
+    row = profile if plan.device.type == "cuda" else replace_offload(profile)
+    return replace(plan, profile=row, reasons=(f"profile {row.id}: memory ran out", *plan.reasons[1:]))

@@ -1,0 +1,146 @@
+"""A checkpoint in memory, and the one owner of whichever is loaded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..catalog import CheckpointRow, ProfileRow
+from . import attention, loading
+from .devices import Plan, plan_for, step_down
+from .memory import Placement, chunked_forward, trim
+from .schedule import karras
+
+__all__ = ["Models", "Plan", "Runtime", "plan_for"]
+
+
+class Runtime:
+    """One checkpoint under one plan; lives across clips, ends with ``close``.
+
+    Modules are used inside ``use`` (any of them) or ``denoising`` (the U-Net), which put them on the device.
+    """
+
+    def __init__(self, row: CheckpointRow, folder: Path, plan: Plan) -> None:
+        """Load from ``folder``. Raises WeightsMissing, or BadInput where it holds another kind of model."""
+        self.row, self.plan = row, plan
+
+        def load(name: str) -> Any:
+            return loading.load_module(folder, name, plan.module_dtype(name), row.variant, row.title)
+
+        self.unet, self.vae, self.image_encoder = load("unet"), load("vae"), load("image_encoder")
+        self.feature_extractor = loading.Normalisation.read(folder / "feature_extractor")
+        self.scheduler = loading.load_scheduler(folder)
+        attention.install(self.unet, plan.attention)
+        self._modules = {"unet": self.unet, "vae": self.vae, "image_encoder": self.image_encoder}
+        self._placement = Placement(self._modules, plan.device, plan.profile)
+
+    @property
+    def device(self) -> torch.device:
+        return self.plan.device
+
+    @property
+    def profile(self) -> ProfileRow:
+        return self.plan.profile
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.unet.config.in_channels) // 2
+
+    @property
+    def scaling_factor(self) -> float:
+        """Scaled latents = raw latents x this."""
+        return float(self.vae.config.scaling_factor)
+
+    @property
+    def patch(self) -> int:
+        """Pixels along a side of one latent cell."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    def sigmas(self, num_inference_steps: int) -> Tensor:
+        """The checkpoint's schedule ``[num_inference_steps + 1]`` in the units its U-Net was trained in, ending in 0."""
+        config = self.scheduler.config
+        if config.use_karras_sigmas and config.sigma_min and config.sigma_max:
+            return karras(num_inference_steps, config.sigma_min, config.sigma_max)
+        self.scheduler.set_timesteps(num_inference_steps)
+        sigmas: Tensor = self.scheduler.sigmas
+        return sigmas.float()
+
+    def initial_scale(self, sigmas: Tensor) -> Tensor:
+        """What unit noise is multiplied by at the start, the way this checkpoint's scheduler spaces its steps."""
+        if self.scheduler.config.timestep_spacing in ("linspace", "trailing"):
+            return sigmas.max()
+        return (sigmas.max().square() + 1).sqrt()
+
+    def use(self, name: str, dtype: torch.dtype | None = None) -> AbstractContextManager[Any]:
+        """``unet``, ``vae`` or ``image_encoder`` on the device within the block, in ``dtype`` where given."""
+        return self._placement.use(name, dtype)
+
+    @contextmanager
+    def denoising(self, num_frames: int) -> Iterator[Any]:
+        """The U-Net on the device, with the profile's chunked forward, for clips of ``num_frames``."""
+        with self.use("unet") as unet, chunked_forward(unet, num_frames, self.profile.forward_chunking):
+            yield unet
+
+    def use_profile(self, profile: ProfileRow) -> None:
+        """Change the memory profile in place, between steps; results do not change. For stepping down."""
+        self._place(step_down(self.plan, profile))
+
+    def _place(self, plan: Plan) -> None:
+        self._placement.remove()
+        trim()
+        self.plan = plan
+        self._placement = Placement(self._modules, plan.device, plan.profile)
+
+    def adopt(self, plan: Plan) -> None:
+        """Take over another plan that differs in profile and reasons only."""
+        if plan.profile != self.profile:
+            self._place(plan)
+        self.plan = plan
+
+    def close(self) -> None:
+        """Let go of every weight, whoever still holds this object."""
+        self._placement.remove()
+        self._modules.clear()
+        for name in ("unet", "vae", "image_encoder", "_placement"):
+            delattr(self, name)
+
+
+class Models:
+    """The one owner of what is loaded: at most one checkpoint, kept between clips."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._runtime: Runtime | None = None
+        self._key: tuple[Any, ...] = ()
+
+    @property
+    def loaded(self) -> str | None:
+        """The id of the loaded checkpoint."""
+        runtime = self._runtime
+        return runtime.row.id if runtime else None
+
+    def get(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
+        """The runtime of ``row``; another one that is loaded is freed first. Raises what ``Runtime`` raises."""
+        key = (row, folder, plan.device, plan.dtype, plan.attention)
+        with self._lock:
+            if self._runtime is None or self._key != key:
+                self.release()
+                self._runtime, self._key = Runtime(row, folder, plan), key
+            else:
+                self._runtime.adopt(plan)
+            return self._runtime
+
+    def release(self) -> None:
+        """Free the loaded checkpoint; the next ``get`` loads again."""
+        with self._lock:
+            runtime, self._runtime = self._runtime, None
+            if runtime is not None:
+                runtime.close()
+                del runtime
+                trim()
