@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,8 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _too_many_bytes(size: int, max_bytes: int) -> BadPicture:
-    return _bad(f"The file has {size / MB:.1f} MB; at most {max_bytes / MB:.1f} MB are accepted. Send a smaller one.")
+    rounded_up = math.ceil(10 * size / MB) / 10  # never "50.0 MB; at most 50.0 MB"
+    return _bad(f"The file has {rounded_up:.1f} MB; at most {max_bytes / MB:.1f} MB are accepted. Send a smaller one.")
 
 
 def _colour(name: str) -> tuple[int, int, int]:

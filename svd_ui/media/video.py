@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -46,7 +47,7 @@ class Mp4Writer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic(self.path))
-            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(_local(temporary), "w", format="mp4", options={"movflags": "+faststart"})
             stack.push(self._close)
             self._container.metadata["comment"] = self.comment
             self._stream = self._open_stream()
@@ -117,9 +118,9 @@ def read_frames(path: Path, max_frames: int | None = None) -> Frames:
     return np.stack(frames)
 
 
-def read_comment(path: Path) -> str | None:
-    """The tag ``comment`` of a video file, or None. Raises BadInput when it is not a video."""
-    with _opened(path) as container:
+def read_comment(source: Path | bytes) -> str | None:
+    """The tag ``comment`` of a video file or its bytes, or None. Raises BadInput when it is not a video."""
+    with _opened(source) as container:
         return container.metadata.get("comment") or None
 
 
@@ -137,15 +138,21 @@ def _even(frame: Frames) -> Frames:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(source: Path | bytes) -> Iterator[Any]:
     try:
-        with av.open(str(path), "r") as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else _local(source), "r") as container:
             if not container.streams.video:
-                raise _unreadable(path)
+                raise _unreadable(source)
             yield container
-    except (av.error.FFmpegError, UnicodeError) as error:
-        raise _unreadable(path) from error
+    except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        raise _unreadable(source) from error
 
 
-def _unreadable(path: Path) -> BadInput:
-    return BadInput(f"{Path(path).name} is not a video that can be read.")
+def _local(path: Path) -> str:
+    """An absolute path: a bare name such as ``concat:a.mp4`` would be taken for one of FFmpeg's protocols."""
+    return str(Path(path).absolute())
+
+
+def _unreadable(source: Path | bytes) -> BadInput:
+    name = "This" if isinstance(source, bytes) else Path(source).name
+    return BadInput(f"{name} is not a video that can be read.")

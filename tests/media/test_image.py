@@ -38,7 +38,9 @@ def refusal(data: Any, **options: Any) -> str:
         load(data, **{**LIMITS, **options})
     assert caught.value.field == "image"
     message = caught.value.message
-    assert "Traceback" not in message and "\n" not in message and 10 < len(message) < 200
+    assert "Traceback" not in message
+    assert "\n" not in message
+    assert 10 < len(message) < 200
     return message
 
 
@@ -66,7 +68,8 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_reads_every_listed_format(kind: str) -> None:
     picture = loaded(encoded(gradient(), kind))
-    assert picture.image.size == (96, 64) and picture.notes == ()
+    assert picture.image.size == (96, 64)
+    assert picture.notes == ()
     assert near(picture.image, (48, 32), gradient().getpixel((48, 32)), 24)  # type: ignore[arg-type]
 
 
@@ -155,7 +158,8 @@ def test_palette_with_transparency_is_flattened() -> None:
     image.putpalette([10, 20, 30, 200, 0, 0])
     image.paste(1, (0, 0, 32, 64))
     picture = loaded(encoded(image, transparency=0), background="#00ff00")
-    assert near(picture.image, (5, 5), (200, 0, 0)) and near(picture.image, (60, 5), (0, 255, 0))
+    assert near(picture.image, (5, 5), (200, 0, 0))
+    assert near(picture.image, (60, 5), (0, 255, 0))
     assert picture.notes == ("Transparent parts are filled with #00ff00.",)
 
 
@@ -163,7 +167,8 @@ def test_key_colour_transparency() -> None:
     image = Image.new("RGB", (64, 64), (1, 2, 3))
     image.paste((200, 0, 0), (0, 0, 32, 64))
     picture = loaded(encoded(image, transparency=(1, 2, 3)))
-    assert near(picture.image, (60, 5), (255, 255, 255)) and near(picture.image, (5, 5), (200, 0, 0))
+    assert near(picture.image, (60, 5), (255, 255, 255))
+    assert near(picture.image, (5, 5), (200, 0, 0))
 
 
 @pytest.mark.parametrize(("mode", "value"), [("RGBA", (200, 0, 0, 128)), ("LA", (100, 128))])
@@ -213,7 +218,8 @@ def test_one_pixel() -> None:
 def test_a_strip_is_bounded_and_still_fits() -> None:
     picture = loaded(encoded(Image.new("RGB", (20_000, 10), (200, 30, 90)), "JPEG"))
     assert picture.image.size == (LONGEST_SIDE, 2)
-    assert "very wide" in picture.notes[-1] and "20000 x 10" in picture.notes[0]
+    assert "very wide" in picture.notes[-1]
+    assert "20000 x 10" in picture.notes[0]
     assert fit(picture.image, 256, 64).size == (256, 64)
 
 
@@ -222,8 +228,10 @@ def test_large_pictures_are_stored_smaller(kind: str) -> None:
     image = Image.new("RGB", (9000, 3000), "red")
     image.paste("blue", (4500, 0, 9000, 3000))
     picture = loaded(encoded(image, kind))
-    assert picture.image.size == (LONGEST_SIDE, 1365) and picture.notes == ()
-    assert near(picture.image, (1000, 700), (254, 0, 0), 4) and near(picture.image, (3000, 700), (0, 0, 254), 4)
+    assert picture.image.size == (LONGEST_SIDE, 1365)
+    assert picture.notes == ()
+    assert near(picture.image, (1000, 700), (254, 0, 0), 4)
+    assert near(picture.image, (3000, 700), (0, 0, 254), 4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "AVIF", "BMP"])
@@ -306,7 +314,8 @@ def test_crop_has_the_aspect_and_stays_inside(
     size: tuple[int, int], target: tuple[int, int], focus: tuple[float, float]
 ) -> None:
     left, top, right, bottom = crop_box(size, *target, *focus)
-    assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
     assert (right - left) / (bottom - top) == pytest.approx(target[0] / target[1], rel=1e-6)
     assert right - left == pytest.approx(size[0]) or bottom - top == pytest.approx(size[1])
 

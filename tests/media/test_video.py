@@ -64,7 +64,8 @@ def boxes(data: bytes) -> dict[bytes, int]:
 def test_frames_come_back(tmp_path: Path) -> None:
     frames = moving()
     back = read_frames(written(tmp_path / "clip.mp4", frames))
-    assert back.shape == frames.shape and back.dtype == np.uint8
+    assert back.shape == frames.shape
+    assert back.dtype == np.uint8
     assert np.abs(back.astype(int) - frames).mean() < 3
     assert len(read_frames(tmp_path / "clip.mp4", max_frames=3)) == 3
 
@@ -97,7 +98,8 @@ def test_layout_browsers_play(tmp_path: Path) -> None:
         codec = stream.codec_context
         assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
         assert (codec.colorspace, codec.color_primaries, codec.color_trc, codec.color_range) == (1, 1, 1, 1)
-        assert stream.average_rate == 12 and stream.frames == 8
+        assert stream.average_rate == 12
+        assert stream.frames == 8
         assert float(stream.duration * stream.time_base) == pytest.approx(8 / 12, abs=1e-3)
     assert b"colrnclx" in path.read_bytes()
 
@@ -138,10 +140,16 @@ def test_frames_of_the_wrong_shape_are_a_bug_and_leave_nothing(tmp_path: Path) -
 def test_an_interrupted_clip_leaves_the_older_one(tmp_path: Path) -> None:
     path = written(tmp_path / "clip.mp4", flat())
     before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), Mp4Writer(path, 64, 48, 7) as writer:
-        writer.add(flat(3))
-        raise KeyboardInterrupt
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+    def interrupted() -> None:
+        with Mp4Writer(path, 64, 48, 7) as writer:
+            writer.add(flat(3))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_nothing_under_the_final_name_before_the_end(tmp_path: Path) -> None:
@@ -225,6 +233,12 @@ def test_files_that_are_no_video(tmp_path: Path, content: bytes) -> None:
             read(path)
 
 
+def test_names_that_look_like_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(Path("pipe:1.mp4"), flat())
+    assert (tmp_path / path).is_file() and read_comment(path) == COMMENT  # noqa: PT018
+
+
 def test_a_truncated_clip(tmp_path: Path) -> None:
     path = written(tmp_path / "clip.mp4", moving(40))
     path.write_bytes(path.read_bytes()[:400])
@@ -253,13 +267,15 @@ def test_animations_keep_their_length(tmp_path: Path, fps: int, length: float) -
     for name, write in (("clip.gif", write_gif), ("clip.webp", write_webp)):
         write(tmp_path / name, moving(8), fps, COMMENT)
         with Image.open(tmp_path / name) as image:
-            assert image.n_frames == 8 and image.info["loop"] == 0  # type: ignore[attr-defined]
+            assert image.n_frames == 8
+            assert image.info["loop"] == 0
             durations = []
             for index in range(8):
                 image.seek(index)
                 image.load()
                 durations.append(image.info["duration"])
-        assert sum(durations) == pytest.approx(length, abs=6) and min(durations) >= 20
+        assert sum(durations) == pytest.approx(length, abs=6)
+        assert min(durations) >= 20
 
 
 def test_animations_look_like_the_clip(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Values from people -> ``GenerationRequest``, or one clear sentence about the field that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from .errors import BadInput
+from .request import GenerationRequest
+
+__all__ = ["culprits", "validate"]
+
+FIELDS: dict[str, FieldInfo] = GenerationRequest.model_fields
+
+
+def validate(values: Mapping[str, Any]) -> GenerationRequest:
+    """The request ``values`` describe. Raises BadInput that names the first field at fault, by its title."""
+    try:
+        return GenerationRequest.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else next(iter(culprits(values)), None)
+        raise BadInput(_sentence(first, field), field=field) from error
+
+
+def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
+    """The fields without which ``values`` are valid, with what is wrong about each.
+
+    Fields are admitted one by one in their order, so of two that exclude each other the later is named.
+    """
+    kept: dict[str, Any] = {}
+    found: dict[str, list[ErrorDetails]] = {}
+    for name, value in values.items():
+        try:
+            GenerationRequest.model_validate({**kept, name: value})
+        except ValidationError as error:
+            found[name] = error.errors(include_url=False)
+        else:
+            kept[name] = value
+    return found
+
+
+def _sentence(error: ErrorDetails, field: str | None) -> str:
+    kind, context = error["type"], error.get("ctx") or {}
+    if kind == "extra_forbidden":
+        return _unknown(str(error["loc"][-1]))
+    if kind == "value_error":
+        reason = str(context.get("error") or error["msg"])
+        return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+    info = FIELDS.get(field or "")
+    title = info.title if info and info.title else str(field or "The request")
+    given = _shown(error["input"])
+    match kind:
+        case "multiple_of":
+            return f"{title} must be a multiple of {context['multiple_of']}; {given} is not."
+        case "string_too_long":
+            return f"{title} may have at most {context['max_length']} characters; this has {len(str(error['input']))}."
+        case "too_long":
+            return f"{title} takes {_nothing_or(context['max_length'])} in this release."
+        case "literal_error":
+            return f"{title} must be one of {_listed(_choices(info))}; {given} is not."
+        case "string_type":
+            return f"{title} must be text; {given} is not."
+    if info and len(error["loc"]) == 1 and _numbers(info):
+        return f"{title} must be {_expected(info)}; {given} is not."
+    return f"{title} cannot be read: {given} is not what it takes."
+
+
+def _expected(info: FieldInfo) -> str:
+    """``a whole number from 1 to 255``: what the field's own annotation and bounds say."""
+    what = "a whole number" if int in _numbers(info) else "a number"
+    low = next((m.ge for m in info.metadata if hasattr(m, "ge")), None)
+    high = next((m.le for m in info.metadata if hasattr(m, "le")), None)
+    return what if low is None or high is None else f"{what} from {low} to {high}"
+
+
+def _numbers(info: FieldInfo) -> set[type]:
+    return {int, float} & {info.annotation, *get_args(info.annotation)}
+
+
+def _choices(info: FieldInfo | None) -> Sequence[str]:
+    return [str(choice) for choice in get_args(info.annotation)] if info else []
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, FIELDS, n=1)
+    return f"There is no setting {_shown(name)}{f': did you mean {close[0]}?' if close else '.'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _nothing_or(count: int) -> str:
+    return f"at most {count} entries" if count else "nothing yet"
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str | int | float) else ("blank" if value is None else "this value")
+    return text if len(text) <= 40 else f"{text[:37]}..."
