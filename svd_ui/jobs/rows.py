@@ -54,17 +54,9 @@ def _state(row: sqlite3.Row) -> Stage:
 
 def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The stored request, and the names of the settings that had to be left out."""
-    values, dropped = stored.migrate(_json(text, {}), schema)
-    names = list(dropped)
-    while True:
-        try:
-            return GenerationRequest.model_validate(values), tuple(names)
-        except ValidationError as error:
-            bad = {str(item["loc"][0]) for item in error.errors() if item["loc"]} & set(values)
-            # A rule over several fields names none of them: then only the source is kept.
-            bad = bad or set(values) - {"image", "prompt"} or set(values)
-            values = {name: value for name, value in values.items() if name not in bad}
-            names += sorted(bad)
+    data = _json(text, {})
+    values, dropped = stored.migrate(data if isinstance(data, dict) else {}, schema)
+    return GenerationRequest.model_validate(values), dropped
 
 
 def read_result(text: str | None, schema: int) -> Result | None:

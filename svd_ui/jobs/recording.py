@@ -1,0 +1,204 @@
+"""What an engine says about one job => its row and its folder. The same code for every driver."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import DiskFull, SvdUiError, WorkerStopped
+from ..events import (
+    Decoding,
+    Denoising,
+    Downloading,
+    Event,
+    Finished,
+    Loading,
+    MakingStill,
+    PostProcessing,
+    Result,
+    SteppedDown,
+)
+from .store import Store
+from .timing import AFTER, Timing, TimingKey, Timings
+
+log = logging.getLogger(__name__)
+PREVIEW = "preview.jpg"
+REPORT_SECONDS = 0.25
+GB = 1_000_000_000
+MB = 1_000_000
+
+Later = Callable[[Callable[[], None]], None]
+"""Takes a write that failed, to try it again."""
+
+
+class Recorder:
+    """One job while it runs. ``later`` keeps a last word that could not be written, to be tried again.
+
+    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        id: str,
+        process: str,
+        folder: Path,
+        key: TimingKey | None,
+        later: Later,
+    ) -> None:
+        self.store, self.id, self.process, self.folder = store, id, process, folder
+        self.lost = False
+        self.ended = False
+        self._key, self._later = key, later
+        self._notes: list[str] = []
+        self._started = self._phase_started = time.time()
+        self._phase = "before"
+        self._before = 0.0
+        self._steps: list[float] = []
+        self._reported = 0.0
+
+    def record(self, event: Event) -> None:
+        """Store one event; a disk that is full meanwhile loses a progress report, not the job."""
+        now = time.time()
+        values: dict[str, Any] = {"state": event.stage, "step": None, "total": None, "step_seconds": None}
+        values |= self._phase_change(event, now)
+        match event:
+            case Finished():
+                self.finish(event.result)
+                return
+            case Downloading():
+                if now - self._reported < REPORT_SECONDS and event.done_bytes != event.total_bytes:
+                    return
+                self._reported = now
+                pace = 1 / event.bytes_per_second if event.bytes_per_second else None
+                values |= {"step": event.done_bytes, "total": event.total_bytes, "step_seconds": pace}
+                values["message"] = bytes_message(event)
+            case Loading():
+                values["message"] = f"Loading {event.title or event.checkpoint}"
+                self._rename(event.checkpoint)
+                values["timing_key"] = str(self._key or "")
+            case MakingStill():
+                values |= {"step": event.step, "total": event.total}
+            case Denoising():
+                values |= self._denoising(event, now)
+            case Decoding() | PostProcessing():
+                values |= {"step": event.done, "total": event.total}
+            case SteppedDown():
+                # Progress goes on from where it was: only the note is new.
+                self._notes.append(event.note)
+                values = {"state": event.stage, "message": event.note, "notes": json.dumps(self._notes)}
+            case _:
+                pass
+        if not isinstance(event, SteppedDown):
+            values.setdefault("message", "")
+        self._update(values)
+
+    def _phase_change(self, event: Event, now: float) -> dict[str, float]:
+        if event.stage == "denoising" and self._phase == "before":
+            seconds = getattr(event, "seconds", None) or 0.0
+            self._phase, self._before = "steps", max(0.0, now - seconds - self._started)
+        elif event.stage in AFTER and self._phase == "steps":
+            self._phase = "after"
+        else:
+            return {}
+        self._phase_started = now
+        return {"phase_started": now}
+
+    def _denoising(self, event: Denoising, now: float) -> dict[str, Any]:
+        if event.seconds is not None:
+            self._steps.append(event.seconds)
+        elif event.step > 1 and self._reported:
+            self._steps.append(now - self._reported)
+        self._reported = now
+        pace = statistics.median(self._steps[-9:]) if self._steps else None
+        values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total, "step_seconds": pace}
+        if event.preview is not None and self._write_preview(event.preview):
+            values["has_preview"] = 1
+        return values
+
+    def _write_preview(self, data: bytes) -> bool:
+        """Whole or not at all; not flushed to the disk, since the next step replaces it."""
+        temporary = self.folder / f".{PREVIEW}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, self.folder / PREVIEW)
+        except OSError as error:
+            log.warning("no preview: %s", error)
+            return False
+        return True
+
+    def _rename(self, checkpoint: str) -> None:
+        """The engine knows what ``auto`` means."""
+        if self._key is not None:
+            self._key = TimingKey(**{**vars(self._key), "checkpoint": checkpoint})
+
+    def _update(self, values: dict[str, Any]) -> None:
+        try:
+            self.lost = not self.store.update(self.id, self.process, **values)
+        except SvdUiError as error:
+            log.warning("progress of %s was not recorded: %s", self.id, error)
+
+    def finish(self, result: Result | None) -> None:
+        if result is not None:
+            self._learn()
+            self._notes += [note for note in result.notes if note not in self._notes]
+        self._end(
+            state="finished",
+            message="",
+            result=result.model_dump_json() if result else None,
+            notes=json.dumps(self._notes),
+        )
+
+    def cancelled(self) -> None:
+        self._end(state="cancelled", message="Stopped.")
+
+    def fail(self, error: SvdUiError) -> None:
+        state = "interrupted" if error.code == "interrupted" else "failed"
+        if isinstance(error, WorkerStopped):
+            log.warning("job %s: %s", self.id, error)
+        text = json.dumps(error.to_dict(), default=str)
+        self._end(state=state, message=error.message, error=text, notes=json.dumps(self._notes))
+
+    def _learn(self) -> None:
+        if self._key is None:
+            return
+        now = time.time()
+        if self._key.kind == "still":
+            timing = Timing(0.0, now - self._started, 0.0)
+        elif self._steps:
+            after = now - self._phase_started if self._phase == "after" else 0.0
+            timing = Timing(statistics.median(self._steps), self._before, after)
+        else:
+            return
+        with contextlib.suppress(SvdUiError):
+            Timings(self.store.database).learn(self._key, timing)
+
+    def _end(self, **values: Any) -> None:
+        """The last word about a job must not be lost: use the reserve, then try again with every beat."""
+        self.ended = True
+        values |= {"ended": time.time(), "step_seconds": None}
+        try:
+            try:
+                self.store.settle(self.id, self.process, **values)
+            except DiskFull:
+                self.store.database.free_reserve()
+                self.store.settle(self.id, self.process, **values)
+        except SvdUiError as error:
+            log.error("the end of %s could not be recorded yet: %s", self.id, error)
+            self._later(lambda: self.store.settle(self.id, self.process, **values))
+
+
+def bytes_message(event: Downloading) -> str:
+    """'1.2 of 4.5 GB, 35 MB/s'."""
+    unit, name = (GB, "GB") if max(event.total_bytes or 0, event.done_bytes) >= GB else (MB, "MB")
+    done = f"{event.done_bytes / unit:.1f}"
+    text = f"{done} of {event.total_bytes / unit:.1f} {name}" if event.total_bytes else f"{done} {name}"
+    return f"{text}, {event.bytes_per_second / MB:.0f} MB/s" if event.bytes_per_second else text

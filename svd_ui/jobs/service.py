@@ -1,0 +1,274 @@
+"""Durable submissions: a request becomes a row, a slot runs it, and everybody reads the same record.
+
+Two drivers share the recording: slots (threads that drain the queue) and ``run_inline`` (in the caller's
+thread, for places where background threads may not use the device).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from ..engine import Device, Engine, Estimate
+from ..errors import NotFound, SvdUiError
+from ..events import ENDED
+from ..hub import Hub
+from ..request import GenerationRequest
+from ..settings import Settings
+from . import Job, JobKind
+from .database import Database
+from .driving import Runner
+from .housekeeping import Housekeeping
+from .leases import LEASE_SECONDS, Lease, live
+from .outlook import CLIPS, DOWNLOADS, to_jobs
+from .recording import PREVIEW
+from .slots import Slot
+from .store import Store
+from .submitting import Desk
+from .timing import Timings
+from .watching import POLL_SECONDS, Watcher
+
+log = logging.getLogger(__name__)
+CLOSE_SECONDS = 5.0
+FILES = ("video", "poster", "frames", "animation", "latents")
+
+
+class JobService:
+    """Implements ``jobs.Jobs``. Thread-safe; several processes may use the same data folder.
+
+    ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
+    submitted and watched, or run by ``run_inline``. The slots also release an engine's device memory after
+    ``SVD_UI_IDLE_SECONDS`` without work. ``close`` ends what runs as interrupted, and closes the engines.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine | Sequence[Engine] = (),
+        *,
+        slots: bool = True,
+        role: Literal["server", "cli", "reader"] = "server",
+        hub: Hub | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self.settings = settings
+        self._engines: tuple[Engine, ...] = tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        hub = hub or Hub(settings)
+        self._database = Database(settings.database)
+        self._store = Store(self._database)
+        self._timings = Timings(self._database)
+        self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds)
+        self._housekeeping = Housekeeping(settings, self._store, self._lease)
+        self._desk = Desk(settings, self._store, hub, self.describe)
+        self._runner = Runner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self._starting = threading.Lock()
+        self._slots = self._make_slots() if slots else []
+        self.watcher = Watcher(self.get, self._database.revision)
+        self._housekeeping.reap()
+
+    def _make_slots(self) -> list[Slot]:
+        shared: tuple[Any, ...] = (self._store, self._lease.id, self._runner.prepare)
+        idle = self.settings.idle_seconds
+        slots = [
+            Slot(f"svd-ui-slot-{number}", CLIPS, *shared, engine=engine, idle_seconds=idle)
+            for number, engine in enumerate(self._engines)
+        ]
+        return [*slots, Slot("svd-ui-downloads", DOWNLOADS, *shared)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin to run what is queued, also what an earlier process left."""
+        self._hold_lease()
+        for slot in self._slots:
+            slot.start()
+
+    def _hold_lease(self) -> None:
+        with self._starting:
+            if not self._lease.running:
+                self._lease.start(self._each_beat)
+
+    def _each_beat(self) -> None:
+        device = self._own_device()
+        if device is not None:
+            self._lease.show(device)
+        self._housekeeping()
+
+    # Jobs
+
+    def submit(self, request: GenerationRequest, owner: str, kind: JobKind = "clip") -> Job:
+        """Check, fix the seed, store; raises BadInput or QueueFull. ``kind`` download: see ``download``."""
+        if kind == "download":
+            return self.download(request.checkpoint, owner)
+        id = self._desk.add(request, owner, kind, max_queue=self.settings.max_queue)
+        self._wake()
+        return self.get(id)
+
+    def download(self, checkpoint_id: str, owner: str) -> Job:
+        """A job that fetches weights, beside the clips; the one already under way if there is one.
+
+        ``hub.TEXT_TO_IMAGE`` names the model that makes stills. Raises BadInput for an unknown checkpoint.
+        """
+        id = self._desk.add_download(checkpoint_id, owner)
+        self._wake()
+        return self.get(id)
+
+    def get(self, id: str, owner: str | None = None) -> Job:
+        """Anyone who knows the id may look. Raises NotFound, also for a deleted job."""
+        return self._job(self._store.row(id))
+
+    def cancel(self, id: str, owner: str | None = None) -> Job:
+        """A waiting job ends at once, a running one within a step; an ended one stays as it is."""
+        self._owned(id, owner)
+        self._store.cancel(id)
+        return self.get(id)
+
+    def retry(self, id: str, owner: str) -> Job:
+        """A new job with the same request, seed included."""
+        job = self.get(id)
+        return self.submit(job.request, owner, job.kind)
+
+    def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
+        """Newest first; everybody's on a private machine, only ``owner``'s on a public one."""
+        mine = owner if self.settings.is_public else None
+        return to_jobs(self._store, self._timings, self._store.history(mine, limit, before))
+
+    def delete(self, id: str, owner: str | None = None) -> None:
+        """Hide at once, stop it if it has not ended; the files go after an hour."""
+        self._owned(id, owner)
+        self._store.cancel(id)
+        self._store.set_deleted(id, time.time())
+
+    def undelete(self, id: str, owner: str | None = None) -> Job:
+        self._owned(id, owner, deleted=True)
+        self._store.set_deleted(id, None)
+        return self.get(id)
+
+    def file(self, job: Job, name: str) -> Path | None:
+        """The stored file of a result: ``video poster frames animation latents preview``; None if there is none."""
+        stored = PREVIEW if name == "preview" else getattr(job.result, name, None) if name in FILES else None
+        if not stored or Path(stored).name != stored:
+            return None
+        path = self.settings.jobs_dir / job.id / stored
+        return path if path.is_file() else None
+
+    def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> sqlite3.Row:
+        """The row if ``owner`` may change it: its owner, the operator (None), anybody on a private machine."""
+        row = self._store.row(id, deleted=deleted)
+        if self.settings.is_public and owner is not None and not secrets.compare_digest(owner, row["owner"]):
+            raise NotFound(what="job")
+        return row
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        return to_jobs(self._store, self._timings, [row])[0]
+
+    # Watching
+
+    def wait(self, id: str, timeout: float | None = None) -> Job:
+        """Block until the job has ended, or for ``timeout`` seconds; ``wait_async`` holds no thread."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            job = self.get(id)
+            if job.state in ENDED or (end is not None and time.monotonic() >= end):
+                return job
+            time.sleep(POLL_SECONDS)
+
+    async def wait_async(self, id: str, timeout: float | None = None) -> Job:
+        return await self.watcher.wait(id, timeout)
+
+    async def await_change(self, id: str, seen: Job | None = None, timeout: float | None = None) -> Job:
+        return await self.watcher.await_change(id, seen, timeout)
+
+    def changes(self, id: str) -> AsyncIterator[Job]:
+        return self.watcher.changes(id)
+
+    # The device
+
+    def describe(self) -> Device | None:
+        """This process's device, else that of a live server; None while it is not known. Never blocks."""
+        own = self._own_device()
+        return own or next((device for device in live(self._database) if device is not None), None)
+
+    def _own_device(self) -> Device | None:
+        return self._engines[0].describe() if self._engines else None
+
+    def estimate(self, request: GenerationRequest) -> Estimate:
+        """Seconds as measured here for such clips, waiting left out; the engine adds memory."""
+        cost = self._engines[0].estimate(request) if self._engines else Estimate()
+        key, steps = self._desk.timing_of(request, "clip")
+        timing = self._timings.all().find(key)
+        return cost if timing is None else cost.model_copy(update={"seconds": timing.whole(steps)})
+
+    def release(self) -> None:
+        """Free device memory here, as soon as no job is running."""
+        for slot in self._slots:
+            slot.release()
+        if not self._slots:
+            for engine in self._engines:
+                engine.release()
+
+    # Running
+
+    def run_inline(self, request: GenerationRequest, owner: str, kind: JobKind = "clip") -> Iterator[Job]:
+        """Run a new job in the caller's thread, past the queue; yields it after each event, ended at last.
+
+        Closing the iterator early, or an interrupt from the keyboard, cancels the job.
+        """
+        self._hold_lease()
+        id = self._desk.add(request, owner, kind, process=self._lease.id)
+        run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
+        try:
+            yield self._job(self._store.row(id, deleted=True))
+            with closing(run.events()) as events:
+                for _ in events:
+                    yield self._job(self._store.row(id, deleted=True))
+        finally:
+            run.abandon()
+        yield self._job(self._store.row(id, deleted=True))
+
+    def _wake(self) -> None:
+        for slot in self._slots:
+            slot.wake()
+
+    def close(self) -> None:
+        """Stop for good: running jobs end as interrupted, waiting ones wait for the next start."""
+        for slot in self._slots:
+            slot.stop()
+        running = [slot for slot in self._slots if slot.is_alive()]
+        for slot in running:
+            slot.join(timeout=CLOSE_SECONDS)
+        for engine in self._engines:
+            engine.close()
+        for slot in running:
+            slot.join(timeout=1.0)
+        try:
+            self._housekeeping.save()
+            self._store.interrupt([self._lease.id])
+        except SvdUiError as error:
+            log.warning("closing: %s", error)
+        self._lease.close()
+        self._database.close()
+
+
+def open_store(settings: Settings) -> JobService:
+    """For those who look, submit and cancel, but run nothing: another process may run what is submitted."""
+    return JobService(settings, slots=False, role="reader")
+
+
+def server_alive(settings: Settings) -> bool:
+    """Whether a server with a fresh lease takes jobs from this data folder."""
+    if not settings.database.is_file():
+        return False
+    with closing(Database(settings.database)) as database:
+        return bool(live(database))

@@ -1,0 +1,169 @@
+"""How long things take, learnt from what they took: seconds per step and around the steps, by kind of clip."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..catalog import CheckpointRow
+from ..request import GenerationRequest
+from . import JobKind
+from .database import Database
+
+NEW_WEIGHT = 0.4
+BEFORE = frozenset({"loading", "making_still", "conditioning"})
+AFTER = frozenset({"decoding", "post_processing", "writing"})
+
+
+@dataclass(frozen=True)
+class TimingKey:
+    """What the time of a clip depends on, besides its steps. ``work`` grows like the cost of one step."""
+
+    checkpoint: str
+    width: int
+    height: int
+    num_frames: int
+    guided: bool
+    from_prompt: bool
+    kind: JobKind = "clip"
+
+    @property
+    def work(self) -> float:
+        return self.width * self.height * self.num_frames * (2 if self.guided else 1)
+
+    def __str__(self) -> str:
+        parts = (self.kind, f"{self.width}x{self.height}", self.num_frames, int(self.guided), int(self.from_prompt))
+        return f"{self.checkpoint}|{'|'.join(map(str, parts))}"
+
+    @classmethod
+    def parse(cls, text: str) -> TimingKey | None:
+        """The inverse of ``str``; None for anything else."""
+        try:
+            checkpoint, kind, size, frames, guided, from_prompt = text.rsplit("|", 5)
+            width, height = map(int, size.split("x"))
+            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind)  # type: ignore[arg-type]
+        except ValueError:
+            return None
+
+
+def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
+    """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
+    full = request.resolved(row.defaults())
+    guided = (full.max_guidance_scale or 1.0) > 1.0
+    key = TimingKey(
+        row.id, full.width or 0, full.height or 0, full.num_frames or 1, guided, request.image is None, kind
+    )
+    return key, 0 if kind == "still" else full.num_inference_steps or 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds: of one step; from the start to the first step; from the last step to the end."""
+
+    step: float
+    before: float
+    after: float
+
+    def whole(self, steps: int) -> float:
+        return self.before + steps * self.step + self.after
+
+
+class Timings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def learn(self, key: TimingKey, seen: Timing) -> None:
+        """Blend a finished job in; recent ones count more."""
+        with self._database.write() as sql:
+            sql.execute(
+                "INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, samples) VALUES (?, ?, ?, ?, 1)"
+                " ON CONFLICT (key) DO UPDATE SET samples = samples + 1,"
+                " step_seconds = step_seconds + :new * (excluded.step_seconds - step_seconds),"
+                " before_seconds = before_seconds + :new * (excluded.before_seconds - before_seconds),"
+                " after_seconds = after_seconds + :new * (excluded.after_seconds - after_seconds)".replace(
+                    ":new", str(NEW_WEIGHT)
+                ),
+                (str(key), seen.step, seen.before, seen.after),
+            )
+
+    def all(self) -> Known:
+        rows = self._database.read("SELECT key, step_seconds, before_seconds, after_seconds FROM timings")
+        return Known(
+            {row["key"]: Timing(row["step_seconds"], row["before_seconds"], row["after_seconds"]) for row in rows}
+        )
+
+
+class Known:
+    """What was learnt at one moment."""
+
+    def __init__(self, timings: dict[str, Timing]) -> None:
+        self._timings = timings
+
+    def find(self, text: str) -> Timing | None:
+        """Measured for this kind of clip, else scaled from the nearest of the same checkpoint, else None."""
+        if text in self._timings:
+            return self._timings[text]
+        wanted = TimingKey.parse(text)
+        if wanted is None:
+            return None
+        others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
+        near = [
+            (abs(math.log(wanted.work / other.work)), other, timing)
+            for other, timing in others
+            if other is not None
+            and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
+            and other.work > 0 < wanted.work
+        ]
+        if not near:
+            return None
+        _, other, timing = min(near, key=lambda entry: entry[0])
+        ratio = wanted.work / other.work
+        return Timing(timing.step * ratio, timing.before, timing.after * ratio)
+
+    def remaining(self, row: sqlite3.Row) -> float | None:
+        """Seconds until the job of ``row`` ends, waiting for its turn left out; None when nothing is known."""
+        timing, state, now = self.find(row["timing_key"]), str(row["state"]), time.time()
+        if state == "queued":
+            return timing.whole(row["steps"]) if timing else None
+        here = _stage_left(row, now)
+        in_phase = now - float(row["phase_started"] or now)
+        if state == "denoising":
+            return None if here is None else here + (timing.after if timing else 0.0)
+        if timing is None:
+            return here if row["kind"] == "download" or state in AFTER else None
+        if state in AFTER:
+            return max(0.0, timing.after - in_phase)
+        rest: float = row["steps"] * timing.step + timing.after
+        return (here or 0.0) + rest if state == "downloading" else max(0.0, timing.before - in_phase) + rest
+
+
+def _stage_left(row: sqlite3.Row, now: float) -> float | None:
+    """Seconds left in the current stage, from its own pace."""
+    if row["step_seconds"] is None or row["total"] is None or row["step"] is None:
+        return None
+    left = (row["total"] - row["step"]) * row["step_seconds"]
+    # Between two reports time goes on, but never further than the step that is being made.
+    since = min(now - (row["updated"] or now), float(row["step_seconds"]))
+    return max(0.0, float(left) - max(0.0, since))
+
+
+def waiting_seconds(
+    known: Known, running: Sequence[sqlite3.Row], queue: Sequence[sqlite3.Row], slots: int
+) -> dict[str, float | None]:
+    """Seconds until each waiting job ends, by id: the queue is played forward over the slots."""
+    lanes: list[float | None] = [known.remaining(row) for row in running]
+    lanes += [0.0] * max(0, slots - len(lanes))
+    ends: dict[str, float | None] = {}
+    for row in queue:
+        own = known.remaining(row)
+        if own is None or None in lanes:
+            ends[row["id"]] = None
+            lanes = [None]
+            continue
+        lanes.sort(key=lambda lane: lane or 0.0)
+        lanes[0] = (lanes[0] or 0.0) + own
+        ends[row["id"]] = lanes[0]
+    return ends
