@@ -63,9 +63,9 @@ def apply(preset_id: str | None, explicit: Mapping[str, Any], row: CheckpointRow
     given = {name: value for name, value in explicit.items() if value is not None}
     if not preset_id:
         return validate(given)
-    preset = presets().get(preset_id)
+    preset = presets().get(str(preset_id))
     if preset is None:
-        raise BadInput(f"There is no preset {preset_id[:40]!r}. Known: {', '.join(presets())}.", field="preset")
+        raise BadInput(f"There is no preset {str(preset_id)[:40]!r}. Known: {', '.join(presets())}.", field="preset")
     size = size_values(preset, row) if row is not None and not {"width", "height"} & given.keys() else {}
     return validate({**preset.values, **size, **given})
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -43,6 +43,7 @@ class Mp4Writer:
         self.comment = comment
         self.count = 0
         self._stack = ExitStack()
+        self._reformatter = VideoReformatter()  # one for all frames: setting it up costs more than a frame
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -59,7 +60,8 @@ class Mp4Writer:
         for frame in frames if frames.ndim == 4 else frames[None]:
             if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
                 raise ValueError(f"expected uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}")
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(_even(frame)), format="rgb24").reformat(
+            picture = self._reformatter.reformat(
+                av.VideoFrame.from_ndarray(np.ascontiguousarray(_even(frame)), format="rgb24"),
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
@@ -108,11 +110,12 @@ class Mp4Writer:
 def read_frames(path: Path, max_frames: int | None = None) -> Frames:
     """uint8 ``[F H W 3]`` RGB, the first ``max_frames`` of them. Raises BadInput when it is not a video."""
     frames: list[Any] = []
+    reformatter = VideoReformatter()
     with _opened(path) as container:
         for frame in container.decode(video=0):
             if max_frames is not None and len(frames) >= max_frames:
                 break
-            frames.append(frame.to_ndarray(format="rgb24"))
+            frames.append(reformatter.reformat(frame, format="rgb24").to_ndarray())
     if not frames:
         raise _unreadable(path)
     return np.stack(frames)
