@@ -1,0 +1,90 @@
+"""``svd-ui doctor``: what is installed, what runs the model and why, and every setting."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .console import err, out, reporting, settings_or_exit
+
+
+@reporting
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show versions, device, memory, checkpoints, disk and settings. Secrets are not shown."""
+    from ..doctor import report
+
+    settings = settings_or_exit()
+    with err().status("Asking the device ..."):
+        facts = report(settings=settings)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        show(facts, out())
+
+
+def show(facts: dict[str, Any], console: Console) -> None:
+    """``report()`` for people."""
+    from ..hub.transfer import size
+
+    _section(console, "Versions", [(name, value) for name, value in facts["versions"].items()])
+    system = facts["system"]
+    memory = f"{size(system['memory_free_bytes'])} free of {size(system['memory_bytes'])}"
+    _section(
+        console,
+        "System",
+        [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)],
+    )
+    _section(console, "Device", _device(facts["device"], facts["checkpoint"]))
+    rows = Table("checkpoint", "what", "here", "download", "licence", "link", box=None, pad_edge=False)
+    for row in facts["checkpoints"]:
+        licence = row["licence"] + (" (form to accept)" if row["gated"] else "")
+        bytes_ = size(row["download_bytes"]) if row["download_bytes"] else ""
+        rows.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, licence, row["link"])
+    console.print("\n[bold]Checkpoints[/]", rows, sep="\n")
+    disks = [
+        (
+            name,
+            f"{d['path']}: {size(d['free_bytes'])} free of {size(d['total_bytes'])}{'' if d['writable'] else ', NOT WRITABLE'}",
+        )
+        for name, d in facts["disk"].items()
+    ]
+    _section(console, "Disk", disks)
+    hub = facts["hub"]
+    _section(
+        console, "Model hub", [("endpoint", hub["endpoint"]), ("token", hub["token"]), ("offline", str(hub["offline"]))]
+    )
+    table = Table("variable", "value", "from", "what it does", box=None, pad_edge=False)
+    for row in facts["settings"]:
+        table.add_row(row["variable"], escape(row["value"]), row["source"], escape(row["help"]))
+    console.print("\n[bold]Settings[/]", table, sep="\n")
+
+
+def _device(device: dict[str, Any] | None, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
+    from ..hub.transfer import size
+
+    chosen = ("checkpoint", f"{checkpoint['id']} ({checkpoint['reason']})")
+    if device is None:
+        return [("device", "the worker did not start: see logs in the data folder"), chosen]
+    total, free = device["total_bytes"], device["free_bytes"]
+    memory = f"{size(free)} free of {size(total)}" if total and free else (size(total) if total else "not known")
+    measured = "" if device["measured"] else " (not measured by us on this kind of device)"
+    return [
+        ("device", f"{device['name']} [{device['kind']}]{measured}"),
+        ("device memory", memory),
+        ("profile", f"{device['profile']} ({device['profile_reason']})"),
+        ("attention", f"{device['attention']} ({device['attention_reason']})"),
+        ("dtype", device["dtype"]),
+        chosen,
+    ]
+
+
+def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    console.print(f"\n[bold]{title}[/]", table, sep="\n")

@@ -1,0 +1,104 @@
+"""``svd-ui generate``: one clip, made by a live server on the same data folder or right here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Cancelled, Interrupted, SvdUiError, Unexpected, WeightsMissing, from_dict
+from ..jobs import Job
+from ..request import GenerationRequest
+from . import fields
+from .console import err, out, reporting, settings_or_exit
+from .progress import JobBar, downloading
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+@reporting
+@fields.with_field_flags
+def generate(
+    context: typer.Context,
+    picture: Annotated[Path | None, typer.Argument(help="The still to animate.", show_default=False)] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file or a folder; default ./<name>-<seed>.mp4.", show_default=False),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A preset by name; flags win over it.", show_default=False)] = None,
+    settings_of: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A clip or JSON of this app: its settings, and its still if none is given.",
+            show_default=False,
+        ),
+    ] = None,
+    background: Annotated[str, typer.Option(help="Colour under transparent parts of the still.")] = "#ffffff",
+    download: Annotated[bool, typer.Option("--download", help="Fetch weights that are not here yet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status object, and no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    **request_fields: Any,
+) -> None:
+    """Animate a still, or make one from --prompt and animate it.
+
+    The job enters the history of the data folder. Exit codes: 0 ok, 1 failed, 2 bad input, 3 weights missing,
+    4 out of memory, 130 cancelled.
+    """
+    from . import output
+    from .asking import Asked, asked
+    from .runner import Runner
+
+    settings, quiet = settings_or_exit(), quiet or as_json
+    with Runner(settings, context.obj) as runner:
+        want = Asked(picture, preset, settings_of, background, fields.values(request_fields), output.format_of(target))
+        request, notes = asked(runner, want)
+        place = output.place(target, picture or settings_of, request)
+        if not quiet:
+            for note in notes:
+                err().print(note, markup=False, soft_wrap=True)
+        _have_weights(runner, request, download, quiet)
+        with JobBar(quiet) as bar:
+            job = runner.run(request, bar.show)
+        finished = job.state == "finished"
+        paths = output.deliver(runner.jobs, job, place) if finished else []
+        if as_json:
+            from ..jobs.status import status
+
+            facts = {**status(job, runner.jobs), "output": paths}
+            typer.echo(json.dumps(facts, indent=2, default=str))
+        else:
+            for path in paths:
+                out().print(str(path), markup=False, soft_wrap=True)
+        if not finished:
+            raise _failure(job)
+
+
+def _have_weights(runner: Runner, request: GenerationRequest, download: bool, quiet: bool) -> None:
+    """Say what is missing before anything starts, or fetch it. Raises WeightsMissing."""
+    hub = runner.hub
+    row = runner.row(request.checkpoint)
+    if hub.present(row) is None:
+        if not download or row.repo is None:
+            raise WeightsMissing(title=row.title, remedy=f"Add --download, or run 'svd-ui models download {row.id}'.")
+        if row.licence and not quiet:
+            err().print(f"{row.title}: {row.licence} {row.licence_url}", markup=False, soft_wrap=True)
+        downloading(lambda cancel: hub.fetch(row, cancel), row.title, quiet)
+    if request.image is None and hub.text_to_image_path() is None:
+        title = runner.settings.text_to_image
+        if not download:
+            remedy = "It makes the still of a prompt: add --download, or run 'svd-ui models download text-to-image'."
+            raise WeightsMissing(title=title, remedy=remedy)
+        downloading(hub.fetch_text_to_image, title, quiet)
+
+
+def _failure(job: Job) -> SvdUiError:
+    """Why the job did not finish, as the exception whose exit code the program leaves with."""
+    if job.state == "cancelled":
+        return Cancelled()
+    if job.error is not None:
+        return from_dict(job.error)
+    return Interrupted() if job.state == "interrupted" else Unexpected(detail=job.state)

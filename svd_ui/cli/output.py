@@ -1,0 +1,74 @@
+"""Where a finished clip is copied to, and under which name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import BadInput
+from ..jobs import Job, Jobs
+from ..media.atomic import atomic
+from ..request import GenerationRequest
+
+FORMATS = {".mp4": "mp4", ".gif": "gif", ".webp": "webp", ".zip": "png"}
+"""What a file's ending asks for; a zip holds all frames as png."""
+
+
+def format_of(target: Path | None) -> str | None:
+    """The output format that ``-o clip.gif`` implies; None for mp4, folders and no name at all. Raises BadInput."""
+    if target is None or target.is_dir():
+        return None
+    name = FORMATS.get(target.suffix.lower())
+    if name is None:
+        raise BadInput(f"{target} must end in {', '.join(FORMATS)}, or be a folder that exists.")
+    return None if name == "mp4" else name
+
+
+def place(target: Path | None, source: Path | None, request: GenerationRequest) -> Path:
+    """The file to write, checked before any work: its folder exists or can be made, and is writable."""
+    path = target if target is not None and not target.is_dir() else (target or Path()) / _name(source, request)
+    wanted = FORMATS[path.suffix.lower()]
+    if wanted not in ("mp4", request.output_format):
+        raise BadInput(f"{path.name} is not what --output-format {request.output_format} makes.", field="output_format")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInput(f"{path} cannot be written: {folder} is not a folder that may be written to.")
+    return path
+
+
+def deliver(jobs: Jobs, job: Job, path: Path) -> list[Path]:
+    """Copy the results of a finished job to ``path`` and, other than the clip itself, beside it."""
+    beside = {
+        "frames": path.with_name(f"{path.stem}-frames.zip"),
+        "animation": path.with_suffix(f".{job.request.output_format}"),
+    }
+    targets = {"video": path, **beside}
+    if path.suffix.lower() == ".zip":
+        targets = {"frames": path}
+    elif path.suffix.lower() != ".mp4":
+        targets = {"animation": path}
+    written = []
+    for name, target in targets.items():
+        stored = jobs.file(job, name)
+        if stored is not None:
+            _copy(stored, target)
+            written.append(target)
+    return written
+
+
+def _copy(stored: Path, target: Path) -> None:
+    try:
+        with atomic(target) as temporary:
+            shutil.copyfile(stored, temporary)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written ({error.strerror}); the clip is kept as {stored}.") from error
+
+
+def _name(source: Path | None, request: GenerationRequest) -> str:
+    """``<stem>-<seed>.mp4``: of the picture, else of the prompt's first words."""
+    words = "".join(c if c.isalnum() else " " for c in (request.prompt or "").lower()).split()
+    stem = source.stem if source else "-".join(words)[:40].strip("-")
+    return f"{stem or 'clip'}-{request.seed}.mp4"

@@ -1,0 +1,193 @@
+"""The facts of an installation: what ``svd-ui doctor`` prints and an error report carries. No secrets, no torch.
+
+The device is asked through an engine, so that neither the page nor the command line imports torch; the home
+folder is written as ``~``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import SecretStr
+
+from . import __version__
+from .catalog import checkpoints
+from .engine import Device
+from .hub import TEXT_TO_IMAGE, Hub, choose
+from .jobs import Jobs
+from .settings import Settings
+
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
+DEVICE_SECONDS = 60.0
+
+
+def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
+    settings = settings or Settings()
+    hub = Hub(settings)
+    device = jobs.describe() if jobs is not None else _ask_worker(settings)
+    return {
+        "versions": versions(),
+        "system": _system(),
+        "device": device.model_dump(mode="json") if device else None,
+        "checkpoint": _chosen(settings, hub, device),
+        "checkpoints": checkpoint_facts(hub),
+        "disk": _disks(settings, hub),
+        "hub": _hub(hub),
+        "settings": setting_facts(settings),
+    }
+
+
+def versions() -> dict[str, str]:
+    """This app, Python and the packages that matter, from their metadata; ``missing`` where not installed."""
+    found = {"svd_ui": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
+    """Every checkpoint, and the model that makes stills: id, title, present, download bytes, licence, link, gated."""
+    facts = [
+        {
+            "id": row.id,
+            "title": row.title,
+            "present": hub.present(row) is not None,
+            "download_bytes": row.download_bytes,
+            "licence": row.licence,
+            "licence_url": row.licence_url,
+            "link": row.link,
+            "gated": row.gated,
+            "note": row.note,
+        }
+        for row in checkpoints(hub.settings).values()
+    ]
+    still = {
+        "id": TEXT_TO_IMAGE,
+        "title": tilde(hub.settings.text_to_image),
+        "present": hub.text_to_image_path() is not None,
+        "download_bytes": 0,
+        "licence": "see its page",
+        "licence_url": "",
+        "link": "" if hub.text_to_image_folder() else f"https://huggingface.co/{hub.settings.text_to_image}",
+        "gated": False,
+        "note": "makes stills from prompts",
+    }
+    return [*facts, still]
+
+
+def setting_facts(settings: Settings) -> list[dict[str, str]]:
+    """Every SVD_UI_ variable: its value, where that comes from, and what it does. Secrets are only said to be set."""
+    return [
+        {
+            "variable": f"SVD_UI_{name.upper()}",
+            "value": _shown(getattr(settings, name)),
+            "source": _source(name, getattr(settings, name), field.default),
+            "help": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def tilde(path: Path | str) -> str:
+    """A path for people: the home folder, and with it the user's name, becomes ``~``."""
+    home, text = str(Path.home()), str(path)
+    inside = home != "/" and (text == home or text.startswith(home + os.sep))
+    return "~" + text[len(home) :] if inside else text
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(set)" if value.get_secret_value() else "(not set)"
+    return tilde(value) if isinstance(value, Path | str) else str(value)
+
+
+def _source(name: str, value: Any, default: Any) -> str:
+    variable = f"svd_ui_{name}"
+    if any(key.lower() == variable for key in os.environ):
+        return "environment"
+    env_file = Path(".env")
+    if env_file.is_file():
+        lines = env_file.read_text("utf-8", "replace").splitlines()
+        if any(line.split("=")[0].removeprefix("export ").strip().lower() == variable for line in lines):
+            return ".env"
+    return "default" if value == default else "option"
+
+
+def _system() -> dict[str, Any]:
+    memory = psutil.virtual_memory()
+    return {
+        "platform": platform.platform(),
+        "executable": tilde(sys.executable),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": memory.total,
+        "memory_free_bytes": memory.available,
+    }
+
+
+def _disks(settings: Settings, hub: Hub) -> dict[str, dict[str, Any]]:
+    return {name: _disk(path) for name, path in (("data", settings.data_dir), ("hub_cache", hub.cache))}
+
+
+def _disk(path: Path) -> dict[str, Any]:
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    usage = shutil.disk_usage(there)
+    return {
+        "path": tilde(path),
+        "free_bytes": usage.free,
+        "total_bytes": usage.total,
+        "writable": os.access(there, os.W_OK),
+    }
+
+
+def _hub(hub: Hub) -> dict[str, Any]:
+    from huggingface_hub import constants, get_token
+
+    return {
+        "endpoint": constants.ENDPOINT,
+        "offline": bool(constants.HF_HUB_OFFLINE),
+        "token": "(set)" if get_token() else "(not set)",
+    }
+
+
+def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, str]:
+    """The checkpoint that ``auto`` means here, and why."""
+    kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
+    row = choose(settings, hub, kind, total)
+    if settings.checkpoint != "auto":
+        reason = "named by SVD_UI_CHECKPOINT"
+    elif hub.present(row) is None:
+        reason = "no weights are on this machine yet"
+    elif row.id == "nano":
+        reason = "embedded; the larger ones want a GPU" if kind == "cpu" else "no larger one that fits is here"
+    else:
+        reason = "the best one on this machine"
+    return {"id": row.id, "reason": reason}
+
+
+def _ask_worker(settings: Settings) -> Device | None:
+    """Start a worker, wait until it has looked at the device, end it. None when it cannot."""
+    from .engine.worker import WorkerEngine
+
+    engine = WorkerEngine(settings)
+    try:
+        engine.start()
+        end = time.monotonic() + DEVICE_SECONDS
+        while engine.describe() is None and engine.pid is not None and time.monotonic() < end:
+            time.sleep(0.05)
+        return engine.describe()
+    finally:
+        engine.close()

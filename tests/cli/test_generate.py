@@ -1,0 +1,208 @@
+"""``svd-ui generate`` from flags to files, without a model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected
+from svd_ui.jobs.service import JobService, open_store
+from svd_ui.media.video import read_frames
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+from svd_ui.stored import open_settings
+from tests.cli.conftest import Run
+from tests.fakes import FakeEngine
+
+
+def test_a_picture_becomes_a_clip_with_its_settings_inside(
+    run: Run, photo: Path, engine: FakeEngine, settings: Settings
+) -> None:
+    result = run("generate", photo, "-o", "clip.mp4", "--motion-bucket-id", 180, "--seed", 7)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "clip.mp4"
+    assert len(read_frames(Path("clip.mp4"))) == 6
+    inside = open_settings(Path("clip.mp4")).request
+    assert (inside.motion_bucket_id, inside.seed) == (180, 7)
+    with open_store(settings) as store:
+        (job,) = store.history()
+        assert (job.state, job.owner, job.request.image) == ("finished", "cli", inside.image)
+    assert engine.closed
+
+
+def test_the_default_name_is_the_stem_and_the_seed(run: Run, photo: Path) -> None:
+    result = run("generate", photo, "--seed", 11)
+    assert result.exit_code == 0, result.output
+    assert Path("photo-11.mp4").is_file()
+
+
+def test_a_folder_and_a_random_seed_give_a_name_too(run: Run, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    assert run("generate", photo, "-o", folder).exit_code == 0
+    (clip,) = folder.iterdir()
+    assert clip.name == f"photo-{open_settings(clip).request.seed}.mp4"
+
+
+def test_every_field_of_the_request_is_a_flag(run: Run) -> None:
+    text = run("generate", "--help").output
+    for name in GenerationRequest.model_fields:
+        assert f"--{name.replace('_', '-')} " in text
+
+
+def test_a_method_is_a_kind_or_json(run: Run, photo: Path) -> None:
+    assert run("generate", photo, "--method", "plain", "-o", "a.mp4").exit_code == 0
+    assert run("generate", photo, "--method", '{"kind": "plain"}', "-o", "b.mp4").exit_code == 0
+    broken = run("generate", photo, "--method", "{plain")
+    assert (broken.exit_code, "--method" in broken.stderr) == (2, True)
+
+
+def test_json_is_the_status_object_and_nothing_else(run: Run, photo: Path) -> None:
+    result = run("generate", photo, "-o", "clip.mp4", "--json")
+    status = json.loads(result.stdout)
+    assert status["state"] == "finished"
+    assert status["error"] is None
+    assert status["request"]["num_frames"] == 6
+    assert Path(status["video"]).is_file()
+    assert status["output"] == ["clip.mp4"]
+
+
+def test_from_takes_settings_and_picture_and_flags_win(run: Run, photo: Path) -> None:
+    run("generate", photo, "-o", "first.mp4", "--motion-bucket-id", 33, "--seed", 5)
+    result = run("generate", "--from", "first.mp4", "--seed", 6, "-o", "second.mp4")
+    assert result.exit_code == 0, result.output
+    first, second = (open_settings(Path(name)).request for name in ("first.mp4", "second.mp4"))
+    assert (second.motion_bucket_id, second.seed, second.image) == (33, 6, first.image)
+
+
+def test_from_a_clip_of_another_machine_asks_for_the_picture(
+    run: Run, photo: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run("generate", photo, "-o", "first.mp4", "--seed", 5)
+    monkeypatch.setenv("SVD_UI_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert run("generate", "--from", "first.mp4", "-o", "no.mp4").exit_code == 2
+    result = run("generate", photo, "--from", "first.mp4", "-o", "yes.mp4")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_preset_fills_what_flags_leave(run: Run, photo: Path, engine: FakeEngine) -> None:
+    from svd_ui.presets import presets
+
+    preset = next(p for p in presets().values() if "motion_bucket_id" in p.values)
+    assert run("generate", photo, "--preset", preset.id, "-o", "a.mp4").exit_code == 0
+    assert engine.calls[-1].motion_bucket_id == preset.values["motion_bucket_id"]
+    assert run("generate", photo, "--preset", preset.id, "--motion-bucket-id", 9, "-o", "b.mp4").exit_code == 0
+    assert engine.calls[-1].motion_bucket_id == 9
+    unknown = run("generate", photo, "--preset", "nope")
+    assert (unknown.exit_code, preset.id in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "Give a picture"),
+        (("missing.jpg",), "no file missing.jpg"),
+        (("photo.jpg", "--motion-bucket-id", "999"), "from 1 to 255"),
+        (("photo.jpg", "--motion-bucket-id", "lively"), "Invalid value"),
+        (("photo.jpg", "--checkpoint", "nope"), "no checkpoint 'nope'"),
+        (("photo.jpg", "--prompt", "a lake"), "not both"),
+        (("photo.jpg", "-o", "clip.avi"), ".mp4"),
+        (("photo.jpg", "-o", "photo.jpg/clip.mp4"), "cannot be written"),
+        (("text.jpg",), "text.jpg"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(run: Run, photo: Path, args: tuple[str, ...], said: str) -> None:
+    Path("text.jpg").write_text("not a picture", "utf-8")
+    result = run("generate", *args)
+    assert result.exit_code == 2, result.output
+    if args != ("text.jpg",):
+        assert said in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OutOfMemory(doing="decoding", remedy="Choose '8gb'."), 4),
+        (DiskFull(), 1),
+        (Unexpected(detail="x"), 1),
+    ],
+)
+def test_a_failure_leaves_with_its_code(
+    run: Run, photo: Path, engine: FakeEngine, error: SvdUiError, code: int
+) -> None:
+    engine.fail = error
+    result = run("generate", photo, "-o", "clip.mp4")
+    assert result.exit_code == code
+    assert error.message.split(".")[0] in result.stderr.replace("\n", " ")
+    assert not Path("clip.mp4").exists()
+
+
+def test_missing_weights_are_said_before_anything_runs(run: Run, photo: Path, engine: FakeEngine) -> None:
+    result = run("generate", photo, "--checkpoint", "svd-xt")
+    assert (result.exit_code, "--download" in result.stderr) == (3, True)
+    result = run("generate", "--prompt", "a lake", "-o", "clip.mp4")
+    assert (result.exit_code, "makes the still" in result.stderr) == (3, True)
+    assert engine.calls == []
+
+
+def test_a_prompt_makes_its_own_still(run: Run, settings: Settings) -> None:
+    still = Path(settings.text_to_image)
+    still.mkdir()
+    (still / "model_index.json").write_text("{}", "utf-8")
+    result = run("generate", "--prompt", "A lake at dawn", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert Path("a-lake-at-dawn-3.mp4").is_file()
+
+
+def test_ctrl_c_cancels_the_job(run: Run, photo: Path, engine: FakeEngine, settings: Settings) -> None:
+    engine.fail = KeyboardInterrupt()
+    result = run("generate", photo, "-o", "clip.mp4")
+    assert result.exit_code == 130, result.output
+    with open_store(settings) as store:
+        assert store.history()[0].state == "cancelled"
+
+
+def test_a_live_server_makes_the_clip(run: Run, photo: Path, engine: FakeEngine, settings: Settings) -> None:
+    theirs = FakeEngine(delay=0.001, settings=settings)
+    with JobService(settings, theirs) as server:
+        server.start()
+        result = run("generate", photo, "-o", "clip.mp4")
+    assert result.exit_code == 0, result.output
+    assert len(theirs.calls) == 1
+    assert engine.calls == []
+    assert Path("clip.mp4").is_file()
+
+
+def test_cancelled_at_the_server_is_130_here(run: Run, photo: Path, settings: Settings) -> None:
+    gate = threading.Event()
+    with JobService(settings, FakeEngine(delay=0.001, settings=settings, gate=gate)) as server:
+        server.start()
+
+        def cancel() -> None:
+            while not (found := server.history()):
+                threading.Event().wait(0.05)
+            server.cancel(found[0].id)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        result = run("generate", photo, "-o", "clip.mp4")
+        thread.join()
+    assert result.exit_code == 130, result.output
+
+
+def test_help_is_quick_and_light() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['svd-ui', '--help']\n"
+        "try: runpy.run_module('svd_ui', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'gradio', 'huggingface_hub', 'av'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

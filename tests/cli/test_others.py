@@ -1,0 +1,137 @@
+"""doctor, models, history, serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svd_ui import __version__
+from svd_ui.doctor import report, tilde
+from svd_ui.engine import Device
+from svd_ui.hub import layout
+from svd_ui.jobs.service import JobService
+from svd_ui.settings import Settings
+from tests.cli.conftest import Run
+from tests.fakes import FakeEngine
+from tests.hub.fake_hub import COMMIT, repository
+
+SVD = "stabilityai/stable-video-diffusion-img2vid"
+
+
+def stock(cache: Path) -> Path:
+    """Put SVD's files into a hub cache."""
+    folder = layout.repo_folder(cache, SVD) / "snapshots" / COMMIT
+    for name, data in repository(2_000_000).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    layout.set_main(cache, SVD, COMMIT)
+    return folder
+
+
+def test_the_version_is_shown(run: Run) -> None:
+    assert run("--version").stdout.strip() == f"svd-ui {__version__}"
+
+
+def test_the_report_tells_all_settings_and_no_secret(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SVD_UI_AUTH", "ann:s3cret-word")
+    monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
+    settings = Settings()
+    with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
+        facts = report(jobs, settings)
+    text = json.dumps(facts)
+    assert "s3cret" not in text
+    assert "hf_very_secret" not in text
+    rows = {row["variable"]: row for row in facts["settings"]}
+    assert rows.keys() == {f"SVD_UI_{name.upper()}" for name in Settings.model_fields}
+    assert rows["SVD_UI_AUTH"]["value"] == "(set)"
+    assert rows["SVD_UI_DATA_DIR"]["source"] == "environment"
+    assert rows["SVD_UI_PORT"] == {
+        "variable": "SVD_UI_PORT",
+        "value": "7860",
+        "source": "default",
+        "help": Settings.model_fields["port"].description,
+    }
+    assert facts["device"]["name"] == "Fake device"
+    assert facts["checkpoint"]["id"] == "local:little"
+    assert {"svd-xt-1-1", "text-to-image"} <= {row["id"] for row in facts["checkpoints"]}
+    assert facts["disk"]["data"]["free_bytes"] > 0
+
+
+def test_an_env_file_is_named_as_the_source(settings: Settings) -> None:
+    Path(".env").write_text("SVD_UI_PORT=7999\n", "utf-8")
+    with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
+        facts = report(jobs, Settings())
+    row = next(row for row in facts["settings"] if row["variable"] == "SVD_UI_PORT")
+    assert (row["value"], row["source"]) == ("7999", ".env")
+
+
+def test_paths_do_not_tell_the_users_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "ann")
+    assert tilde(tmp_path / "ann" / "clips") == "~/clips"
+    assert tilde(tmp_path / "anna") == str(tmp_path / "anna")
+
+
+def test_doctor_prints_why(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from svd_ui.cli.doctor import show
+
+    device = Device(kind="cuda", name="A card", total_bytes=8_000_000_000, free_bytes=7_000_000_000, profile="8gb")
+    with JobService(settings, FakeEngine(settings=settings, device=device), slots=False) as jobs:
+        show(report(jobs, settings), Console(width=200))
+    text = capsys.readouterr().out
+    for words in ("A card [cuda]", "7.0 GB free of 8.0 GB", "8gb", "named by SVD_UI_CHECKPOINT", "SVD_UI_IDLE_SECONDS"):
+        assert words in text
+
+
+def test_models_are_listed_with_presence_and_licence(run: Run, tmp_path: Path) -> None:
+    stock(tmp_path / "hub")
+    rows = {row["id"]: row for row in json.loads(run("models", "list", "--json").stdout)}
+    assert rows["svd"]["present"]
+    assert not rows["svd-xt"]["present"]
+    assert rows["svd-xt-1-1"]["gated"]
+    assert "Community" in rows["svd"]["licence"]
+    assert "svd-xt-1-1" in run("models", "list").stdout
+
+
+def test_removing_asks_first(run: Run, tmp_path: Path) -> None:
+    folder = stock(tmp_path / "hub")
+    refused = run("models", "remove", "svd")
+    assert (refused.exit_code, "--yes" in refused.stderr) == (2, True)
+    assert folder.is_dir()
+    assert run("models", "remove", "svd", "--yes").exit_code == 0
+    assert not folder.exists()
+    assert "Nothing" in run("models", "remove", "svd", "--yes").stderr
+
+
+def test_a_folder_of_the_user_is_not_deleted(run: Run, settings: Settings) -> None:
+    result = run("models", "remove", "local:little", "--yes")
+    assert (result.exit_code, "yourself" in result.stderr) == (2, True)
+    assert (Path(settings.checkpoint_dirs) / "little").is_dir()
+
+
+def test_an_unknown_checkpoint_is_told_with_the_known_ones(run: Run) -> None:
+    result = run("models", "download", "nope")
+    assert (result.exit_code, "svd-xt" in result.stderr) == (2, True)
+
+
+def test_history_is_newest_first(run: Run, photo: Path) -> None:
+    for seed in (1, 2):
+        run("generate", photo, "--seed", seed)
+    found = json.loads(run("history", "--json").stdout)
+    assert [row["request"]["seed"] for row in found] == [2, 1]
+    lines = run("history", "--limit", 1).stdout
+    assert found[0]["id"] in lines
+    assert found[1]["id"] not in lines
+
+
+def test_an_empty_history_says_so(run: Run) -> None:
+    assert "Nothing was made yet" in run("history").stdout
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SVD_UI_PORT", "many")
+    result = run("history")
+    assert (result.exit_code, "SVD_UI_PORT" in result.stderr) == (2, True)
