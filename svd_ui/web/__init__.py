@@ -1,0 +1,25 @@
+"""The page and the HTTP API: a view over ``jobs.Jobs``. Importing this package is cheap; gradio comes with the first call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .launch import launch, serve
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from ..jobs import Jobs
+    from ..settings import Settings
+
+__all__ = ["build_ui", "launch", "serve"]
+
+
+def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+    """The page over ``jobs``, not yet served."""
+    from .launch import prepare
+
+    prepare(settings)
+    from .page import build_ui as build
+
+    return build(jobs, settings)

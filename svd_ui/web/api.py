@@ -1,0 +1,169 @@
+"""The public API: ``/submit /generate /status /cancel /history``, its parameters made from the request's fields."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, get_origin
+
+import gradio as gr
+from gradio import FileData
+
+from ..errors import BadInput, BadPicture, SvdUiError
+from ..events import ENDED
+from ..jobs import Job
+from ..jobs.status import status
+from ..request import GenerationRequest, has_source
+from .context import Context, uploaded
+from .dials import FIELDS, value_type
+from .owner import new_token, owner_of, reader
+
+MAX_HISTORY = 100
+POLL_SECONDS = 0.25
+
+
+def declare(context: Context) -> None:
+    """Attach the endpoints to the Blocks being built."""
+    api = Api(context)
+    gr.api(api.named(api.submit), api_name="submit", queue=False)
+    gr.api(api.named(api.generate), api_name="generate", concurrency_limit=None)
+    gr.api(api.status, api_name="status", queue=False)
+    gr.api(api.cancel, api_name="cancel", queue=False)
+    gr.api(api.history, api_name="history", queue=False)
+
+
+class Api:
+    """Endpoints over ``Jobs``. Errors reach the client as one sentence, never as a traceback."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """``call(values, token)`` as a function whose parameters are the request's fields, each ``= None``."""
+        parameters = [*FIELDS, "token"]
+
+        def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
+            values = dict(zip(parameters, args, strict=False))
+            token = values.pop("token", None)
+            return {name: value for name, value in values.items() if value is not None}, token
+
+        if inspect.iscoroutinefunction(call):
+
+            async def endpoint(*args: Any) -> dict[str, Any]:
+                result: dict[str, Any] = await call(*bind(args))
+                return result
+
+        else:
+
+            def endpoint(*args: Any) -> dict[str, Any]:  # type: ignore[misc]
+                result: dict[str, Any] = call(*bind(args))
+                return result
+
+        types = {**{name: annotation(name) for name in FIELDS}, "token": str | None}
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
+        endpoint.__signature__ = inspect.Signature(arguments, return_annotation=dict)  # type: ignore[attr-defined]
+        endpoint.__annotations__ = {**types, "return": dict}
+        endpoint.__name__, endpoint.__doc__ = call.__name__, call.__doc__
+        return endpoint
+
+    def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+        """Queue one clip. Returns its id, and the token that cancels it and lists its owner's history."""
+        token = token or new_token()
+        with sentence():
+            job = self.context.jobs.submit(self._request(values), owner_of(token))
+        return {"id": job.id, "token": token}
+
+    async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+        """Make one clip and wait for it. Returns the same as /status, and the token."""
+        made = await asyncio.to_thread(self.submit, values, token)
+        with sentence():
+            job = await self._ended(made["id"])
+        return {**self._shown(job), "token": made["token"]}
+
+    def status(self, id: str) -> dict:  # type: ignore[type-arg]
+        """How a job stands, with its video once there is one."""
+        with sentence():
+            return self._shown(self.context.jobs.get(str(id)))
+
+    def cancel(self, id: str, token: str | None = None) -> dict:  # type: ignore[type-arg]
+        """Stop a job of yours, queued or running. Returns the same as /status."""
+        with sentence():
+            return self._shown(self.context.jobs.cancel(str(id), self._reader(token)))
+
+    def history(self, limit: int = 24, before: str | None = None, token: str | None = None) -> list:  # type: ignore[type-arg]
+        """Your jobs, newest first; ``before`` is the id of the last one of the previous page."""
+        with sentence():
+            limit = min(MAX_HISTORY, max(1, int(limit or 24)))
+            return [self._shown(job) for job in self.context.jobs.history(self._reader(token), limit, before)]
+
+    async def _ended(self, id: str) -> Job:
+        while True:
+            job = await asyncio.to_thread(self.context.jobs.get, id)
+            if job.state in ENDED:
+                return job
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _reader(self, token: str | None) -> str | None:
+        return reader(self.context.settings, owner_of(token or new_token()))
+
+    def _request(self, values: dict[str, Any]) -> GenerationRequest:
+        from ..presets import validate
+
+        given = dict(values)
+        if "image" in given:
+            given["image"] = self._picture(given["image"])
+        request = validate(given)
+        if not has_source(request):
+            raise BadInput("Give exactly one of image and prompt.", field="image")
+        return request
+
+    def _picture(self, value: Any) -> str:
+        """An upload -> its ref. Plain strings are refused: gradio hands them over unchecked."""
+        path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
+        if not isinstance(path, str) or not path:
+            raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).", field="image")
+        return self.context.assets.add(uploaded(path)).ref
+
+    def _shown(self, job: Job) -> dict[str, Any]:
+        """The status object, its files as downloads."""
+        shown = status(job, self.context.jobs)
+        return {**shown, "preview": as_file(shown["preview"]), "video": as_file(shown["video"])}
+
+
+def as_file(path: Any) -> dict[str, Any] | None:
+    """A copy in gradio's cache, which is all it may serve."""
+    if path is None:
+        return None
+    from gradio.processing_utils import save_file_to_cache
+    from gradio.utils import get_upload_folder
+
+    try:
+        copy = save_file_to_cache(path, cache_dir=get_upload_folder())
+    except OSError:
+        return None
+    return FileData(path=copy, orig_name=path.name).model_dump()
+
+
+def annotation(name: str) -> Any:
+    """The type a client sees: an upload for the picture, plain JSON for nested values, the field's own otherwise."""
+    if name == "image":
+        return FileData | None
+    kind = value_type(name)[0]
+    if get_origin(kind) is tuple:
+        return list | None
+    if hasattr(kind, "model_fields"):
+        return dict | None
+    return kind | None
+
+
+class sentence:
+    """Turns our errors into what the client is shown."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SvdUiError):
+            raise gr.Error(error.message, print_exception=False) from None

@@ -1,0 +1,95 @@
+"""What every part of the page is given: the jobs, the settings, and what follows from both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..catalog import CheckpointRow, checkpoints
+from ..engine import Device
+from ..jobs import Jobs
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..assets import Assets
+    from ..hub import Hub
+
+ROWS_SECONDS = 5.0
+
+
+@dataclass
+class Context:
+    """One per app. Rows and presence on disk are looked up at most every few seconds."""
+
+    jobs: Jobs
+    settings: Settings
+    _rows: tuple[float, dict[str, CheckpointRow]] = field(default=(-1e9, {}), repr=False)
+    _present: dict[str, tuple[float, bool]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def assets(self) -> Assets:
+        from ..assets import Assets
+
+        return Assets.of(self.settings)
+
+    @cached_property
+    def hub(self) -> Hub:
+        from ..hub import Hub
+
+        return Hub(self.settings)
+
+    def rows(self) -> dict[str, CheckpointRow]:
+        """The catalogue, read again now and then: a folder dropped in shows up without a restart."""
+        when, rows = self._rows
+        if time.monotonic() - when > ROWS_SECONDS:
+            rows = checkpoints(self.settings)
+            self._rows = (time.monotonic(), rows)
+        return rows
+
+    def row(self, checkpoint: str) -> CheckpointRow:
+        """The row that ``checkpoint`` means; ``auto`` and unknown names give the best one present."""
+        rows = self.rows()
+        if checkpoint in rows:
+            return rows[checkpoint]
+        from ..hub import choose
+
+        device = self.device()
+        kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
+        return choose(self.settings, self.hub, kind, total)
+
+    def present(self, row: CheckpointRow) -> bool:
+        """Whether the weights are on this machine."""
+        if row.folder is not None:
+            return True
+        return self._remember(row.id, lambda: self.hub.present(row) is not None)
+
+    def text_to_image_present(self) -> bool:
+        """Whether the model that makes stills is on this machine."""
+        return self._remember("text-to-image", lambda: self.hub.text_to_image_path() is not None)
+
+    def device(self) -> Device | None:
+        return self.jobs.describe()
+
+    def _remember(self, key: str, look: Callable[[], bool]) -> bool:
+        when, value = self._present.get(key, (-1e9, False))
+        if time.monotonic() - when > ROWS_SECONDS:
+            value = look()
+            self._present[key] = (time.monotonic(), value)
+        return value
+
+
+def uploaded(path: str) -> Path:
+    """``path`` if gradio's own upload folder holds it; anything else a client may have named is refused."""
+    from gradio.utils import get_upload_folder
+
+    from ..errors import BadPicture
+
+    root = Path(get_upload_folder()).resolve()
+    file = Path(path).resolve()
+    if not file.is_relative_to(root) or not file.is_file():
+        raise BadPicture("Upload the file: paths on the server are not read.", field="image")
+    return file

@@ -1,0 +1,76 @@
+"""Below: what was made before, with posters. Pure HTML of the records."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..events import ENDED
+from ..jobs import Job
+from . import icons, words
+from .still import still_thumb
+from .watch import Files, clip_url
+
+EVENTS_JS = "svdui.mount('history', element, trigger, watch, props)"
+EVENTS = ("view", "restore", "remove", "undo", "more")
+PAGE = 24
+
+
+def render(jobs: list[Job], files: Files, shown: str | None, undo: str | None, more: bool = False) -> str:
+    """``shown`` is the job on the stage; ``undo`` the one just deleted; ``more`` whether older ones exist."""
+    toast = (
+        f'<div class="undo" role="status"><span>Deleted.</span><button type="button" class="btn small" data-act="undo" '
+        f'data-id="{escape(undo)}">Undo</button></div>'
+        if undo
+        else ""
+    )
+    if not jobs and not toast:
+        return '<section class="history" aria-label="History"><p class="quiet">Clips you make are kept here.</p></section>'
+    cards = "".join(_card(job, files, job.id == shown) for job in jobs)
+    button = (
+        '<div class="center"><button type="button" class="btn" data-act="more">Show older</button></div>' if more else ""
+    )
+    return (
+        f'<section class="history" aria-label="History"><header><h2>History</h2>{toast}</header>'
+        f'<div class="grid" role="list">{cards}</div>{button}</section>'
+    )
+
+
+def _card(job: Job, files: Files, shown: bool) -> str:
+    id = escape(job.id)
+    name = escape(words.headline(job))
+    state = words.STATES[job.state]
+    badge = "" if job.state == "finished" else f'<span class="badge {job.state}">{state}</span>'
+    if job.state == "finished" and job.kind == "still":
+        badge = '<span class="badge">Still</span>'
+    delete = (
+        f'<button type="button" class="icon-btn" data-act="remove" data-id="{id}" aria-label="Delete {name}" '
+        f'title="Delete">{icons.BIN}</button>'
+        if job.state in ENDED
+        else ""
+    )
+    return (
+        f'<article class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster" '
+        f'data-act="view" data-id="{id}" aria-label="View {name}, {state}, {words.ago(job.created)}"'
+        f"{_hover(job, files)}>{_poster(job, files)}{badge}</button>"
+        f'<div class="cap"><div><b title="{name}">{name}</b><span>{escape(_meta(job))}</span></div>'
+        f'<button type="button" class="icon-btn" data-act="restore" data-id="{id}" aria-label="Restore the settings of '
+        f'{name}" title="Restore settings">{icons.RESTORE}</button>{delete}</div></article>'
+    )
+
+
+def _hover(job: Job, files: Files) -> str:
+    """The clip plays while the pointer rests on its poster."""
+    return f' data-play="{clip_url(job, "video")}"' if job.state == "finished" and files(job, "video") else ""
+
+
+def _poster(job: Job, files: Files) -> str:
+    if files(job, "poster"):
+        return f'<img loading="lazy" alt="" src="{clip_url(job, "poster")}">'
+    if job.request.image:
+        return f'<img class="soft" loading="lazy" alt="" src="{still_thumb(job.request.image)}">'
+    return '<span class="blank"></span>'
+
+
+def _meta(job: Job) -> str:
+    request = job.result.request if job.result else job.request
+    return " · ".join(part for part in (request.checkpoint, words.ago(job.created)) if part)

@@ -1,0 +1,191 @@
+"""The layout: which piece stands where. What the pieces do is in ``wiring.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from ..jobs import Jobs
+from ..presets import presets
+from ..settings import Settings
+from . import footer, history, offer, still, watch
+from .api import declare
+from .context import Context
+from .dials import dial
+from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, Form, preset_choices
+from .wiring import wire
+
+HIDDEN = "hidden"
+SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
+STATUS_JS = "svdui.mount('status', element, trigger, watch)  /* 'release' */"
+
+
+@dataclass
+class Page:
+    """The pieces that handlers read and write."""
+
+    root: gr.Blocks
+    form: Form
+    kept: gr.BrowserState
+    stills: gr.BrowserState
+    watched: gr.BrowserState
+    timer: gr.Timer
+    slow: gr.Timer
+    status: gr.HTML
+    door: gr.HTML
+    webcam: gr.Image
+    prompt_side: gr.Column
+    make: gr.Button
+    still_offer: gr.HTML
+    finder: gr.HTML
+    preset_help: gr.HTML
+    shuffle: gr.Button
+    offer: gr.HTML
+    animate: gr.Button
+    summary: gr.HTML
+    notice: gr.HTML
+    stage: gr.HTML
+    history: gr.HTML
+    footer: gr.HTML
+
+
+def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+    """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
+    context = Context(jobs, settings)
+    with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
+        page = _layout(demo, context)
+        wire(page, context)
+        declare(context)
+    return demo
+
+
+def _layout(root: gr.Blocks, context: Context) -> Page:
+    form = Form()
+    states = {
+        "kept": gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET),
+        "stills": gr.BrowserState(still.NO_STILLS, storage_key="svd-ui-stills", secret=SECRET),
+        "watched": gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET),
+    }
+    timers = {"timer": gr.Timer(0.5, active=False), "slow": gr.Timer(8.0)}
+    with gr.Row(elem_id="top"):
+        gr.HTML(footer.header(), js_on_load=None)
+        status = gr.HTML(footer.status(None), elem_id="status", js_on_load=STATUS_JS)
+    with gr.Row(elem_id="main", equal_height=False):
+        with gr.Column(elem_id="left", scale=5, min_width=320):
+            left = {**_still_card(context, form), **_dials_card(context, form), **_run_bar()}
+        with gr.Column(elem_id="right", scale=6, min_width=320):
+            stage = gr.HTML(watch.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(watch))
+    grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
+    row = context.row("auto")
+    foot = gr.HTML(
+        footer.footer(context.rows().values(), row, context.settings.text_to_image), elem_id="foot", js_on_load=None
+    )
+    return Page(root=root, form=form, **states, **timers, status=status, **left, stage=stage, history=grid, footer=foot)
+
+
+def _js(module: object) -> str:
+    """The events a piece may send must stand in its script as quoted names."""
+    names = " ".join(f"'{name}'" for name in getattr(module, "EVENTS", ()))
+    return f"{module.EVENTS_JS}  /* {names} */"  # type: ignore[attr-defined]
+
+
+def _still_card(context: Context, form: Form) -> dict[str, gr.components.Component | gr.Column]:
+    with gr.Column(elem_classes=["panel"], elem_id="still-card"):
+        form.add(
+            "source",
+            gr.Radio([PICTURE, PROMPT], value=PICTURE, label="Start from", show_label=False, elem_classes=["seg"], elem_id="source"),
+        )
+        door = gr.HTML(still.door(context.settings.max_upload_mb), elem_id="door", js_on_load=still.DOOR_JS)
+        webcam = gr.Image(
+            sources=["webcam"], type="filepath", label="Webcam", visible=False, elem_id="webcam", height=280, buttons=[]
+        )
+        with gr.Column(visible=False, elem_id="prompt-side") as prompt_side:
+            form.add("prompt", dial("prompt", value="", lines=3, max_lines=6, placeholder="A lighthouse on a cliff at dusk, waves below, wide shot"))
+            make = gr.Button("Make still", elem_id="make-still", size="md")
+            still_offer = gr.HTML("", elem_id="still-offer", js_on_load=offer.EVENTS_JS)
+        finder = gr.HTML("", elem_id="finder", js_on_load=still.FINDER_JS)
+        form.add(
+            "aspect",
+            gr.Radio(list(still.ASPECT_CHOICES), value="16:9", label="Aspect", elem_classes=["seg", "wide"], elem_id="aspect"),
+        )
+    return {"door": door, "webcam": webcam, "prompt_side": prompt_side, "make": make, "still_offer": still_offer, "finder": finder}
+
+
+def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Component]:
+    with gr.Column(elem_classes=["panel"], elem_id="dials"):
+        form.add(
+            "preset",
+            gr.Radio(preset_choices(), value=OWN, label="Preset", elem_classes=["chips"], elem_id="preset"),
+        )
+        preset_help = gr.HTML("", elem_id="preset-help", js_on_load=None)
+        form.add("motion_bucket_id", dial("motion_bucket_id"))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("num_frames", "fps", "num_inference_steps"):
+                form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dial_title(name))))
+        with gr.Row(elem_classes=["dials-row", "seed-row"]):
+            form.add("seed", dial("seed", min_width=160, scale=4, placeholder="random"))
+            shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)
+        choices = [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
+        form.add(
+            "checkpoint",
+            dial("checkpoint", choices=choices, value=context.settings.checkpoint, kind=gr.Radio, elem_classes=["chips", "dial"]),
+        )
+        where = gr.HTML("", elem_id="offer", js_on_load=offer.EVENTS_JS)
+        _advanced(form)
+    return {"preset_help": preset_help, "shuffle": shuffle, "offer": where}
+
+
+SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
+"""Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
+
+
+def dial_title(name: str) -> str:
+    from .dials import FIELDS
+
+    return FIELDS[name].title or name
+
+
+def _advanced(form: Form) -> None:
+    with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
+        form.add("noise_aug_strength", dial("noise_aug_strength", step=0.005))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("min_guidance_scale", "max_guidance_scale"):
+                form.add(name, dial(name, min_width=140))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("output_fps", "decode_chunk_size"):
+                form.add(name, dial(name, min_width=140))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("width", "height"):
+                form.add(name, dial(name, min_width=140, info="Blank: from the aspect."))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("focus_x", "focus_y"):
+                form.add(name, dial(name, min_width=140))
+        form.add("negative_prompt", dial("negative_prompt", value="", lines=1))
+        with gr.Row(elem_classes=["dials-row"]):
+            form.add(
+                "seeds",
+                gr.Number(1, precision=0, label="Seeds at once", info=f"Clips per picture, 1 to {MAX_SEEDS}.", min_width=140, elem_id="dial-seeds", elem_classes=["dial"]),
+            )
+            form.add(
+                "background",
+                gr.ColorPicker(EXTRAS["background"], label="Background", info="Fills transparent parts.", min_width=140, elem_id="dial-background"),
+            )
+        form.add("output_format", dial("output_format", elem_classes=["chips", "dial"]))
+        form.add("profile", dial("profile", elem_classes=["chips", "dial"]))
+
+
+def _run_bar() -> dict[str, gr.components.Component]:
+    with gr.Column(elem_id="run-bar"):
+        notice = gr.HTML("", elem_id="notice", js_on_load=None)
+        animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")
+        summary = gr.HTML("", elem_id="summary", js_on_load=None)
+    return {"notice": notice, "animate": animate, "summary": summary}
+
+
+def describe_preset(id: str) -> str:
+    """The line under the presets."""
+    from html import escape
+
+    preset = presets().get(id)
+    return f'<p class="quiet">{escape(preset.description)}</p>' if preset else ""
