@@ -59,6 +59,8 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
 def request(**values: Any) -> GenerationRequest:
     """A resolved request of 4 frames at 64x64 in 4 steps, except for ``values``."""
     defaults = {
+        "image": "sha256:" + "0" * 64,
+        "seed": 1,
         "num_frames": 4,
         "width": 64,
         "height": 64,
@@ -67,4 +69,4 @@ def request(**values: Any) -> GenerationRequest:
         "min_guidance_scale": 1.0,
         "max_guidance_scale": 3.0,
     }
-    return GenerationRequest(image="sha256:" + "0" * 64, seed=1, **{**defaults, **values}).resolved({})
+    return GenerationRequest(**{**defaults, **values}).resolved({})

@@ -1,0 +1,138 @@
+"""A prompt => the first frame, through any diffusers text-to-image folder."""
+
+from __future__ import annotations
+
+import inspect
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..engine import CancelToken
+from ..errors import BadInput, Cancelled, WeightsMissing
+from ..request import GenerationRequest
+from ..settings import Settings
+from ..stills import StillModel
+from .devices import Plan
+from .memory import trim
+from .randomness import seeded
+
+Progress = tuple[int, int]
+
+
+class StillMaker:
+    """Makes stills; the pipeline lives only while one is made, because the clip needs the memory next."""
+
+    def make(
+        self, settings: Settings, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
+    ) -> Iterator[Progress | Image.Image]:
+        """Yield (step, total) after each step, then the picture at the resolved request's width and height.
+
+        The model draws at its own native area in that aspect; the picture is resized with Lanczos.
+        Raises Cancelled within one step, WeightsMissing or BadInput where the folder cannot be used.
+        """
+        if request.prompt is None or request.width is None or request.height is None:
+            raise ValueError("the request must be resolved and hold a prompt")
+        model = read_model(folder, settings.text_to_image)
+        arguments = call_arguments(model, request)
+        if cancel.is_set():
+            raise Cancelled()
+        pipeline = load_pipeline(folder, model, plan)
+        try:
+            drawing = _Drawing(pipeline, arguments, cancel)
+            yield from drawing.steps()
+            yield drawing.picture.resize((request.width, request.height), Image.Resampling.LANCZOS)
+        finally:
+            del pipeline
+            trim()
+
+
+def read_model(folder: Path, title: str) -> StillModel:
+    """Raises WeightsMissing where ``folder`` is not a diffusers folder."""
+    try:
+        return StillModel.read(folder)
+    except (OSError, ValueError, StopIteration) as error:
+        remedy = "Download it, or set SVD_UI_TEXT_TO_IMAGE to a diffusers folder."
+        raise WeightsMissing(title=title, remedy=remedy) from error
+
+
+def call_arguments(model: StillModel, request: GenerationRequest) -> dict[str, Any]:
+    """What the pipeline is called with, before it is cut down to what it accepts."""
+    width, height = model.size_for(request.width or model.side, request.height or model.side)
+    arguments = {
+        "prompt": request.prompt,
+        "width": width,
+        "height": height,
+        "num_inference_steps": model.steps,
+        "generator": seeded(request.seed or 0),
+    }
+    if model.distilled:
+        return {**arguments, "guidance_scale": 0.0}
+    return {**arguments, "negative_prompt": request.negative_prompt}
+
+
+def load_pipeline(folder: Path, model: StillModel, plan: Plan) -> Any:
+    """The pipeline on the plan's device: safetensors only, half precision on a GPU, offloaded where the plan offloads."""
+    from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
+
+    dtype = torch.float32 if plan.device.type == "cpu" else torch.float16
+    try:
+        pipeline = AutoPipelineForText2Image.from_pretrained(
+            folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True
+        )
+    except ValueError as error:
+        raise BadInput(f"{model.pipeline} does not make pictures from text. Set SVD_UI_TEXT_TO_IMAGE.") from error
+    pipeline.set_progress_bar_config(disable=True)
+    if plan.profile.offload == "none":
+        return pipeline.to(plan.device)
+    pipeline.enable_model_cpu_offload(device=plan.device)
+    return pipeline
+
+
+class _Drawing:
+    """One call of a pipeline, turned inside out: it runs in a thread and its steps are yielded here.
+
+    The pipelines only offer a callback. Raising in it is the one way all of them can be stopped.
+    """
+
+    def __init__(self, pipeline: Any, arguments: dict[str, Any], cancel: CancelToken) -> None:
+        accepted = inspect.signature(pipeline.__call__).parameters
+        self._pipeline, self._cancel = pipeline, cancel
+        offered = {**arguments, "callback_on_step_end": self._after_step}
+        self._arguments = {name: value for name, value in offered.items() if name in accepted}
+        self._total = int(arguments["num_inference_steps"])
+        self._abandoned = threading.Event()
+        self._done: queue.SimpleQueue[Progress | Image.Image | BaseException] = queue.SimpleQueue()
+        self.picture: Image.Image
+
+    def steps(self) -> Iterator[Progress]:
+        """(step, total) as they come; afterwards ``picture`` is set. Raises what the pipeline raised."""
+        thread = threading.Thread(target=self._run, name="make-still", daemon=True)
+        thread.start()
+        try:
+            while not isinstance(item := self._done.get(), Image.Image):
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+            self.picture = item
+        finally:
+            self._abandoned.set()
+            thread.join()
+            del self._pipeline
+
+    def _run(self) -> None:
+        try:
+            output = self._pipeline(**self._arguments)
+            self._done.put(output.images[0].convert("RGB"))
+        except BaseException as error:
+            self._done.put(error)
+
+    def _after_step(self, _: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if self._cancel.is_set() or self._abandoned.is_set():
+            raise Cancelled()
+        self._done.put((step + 1, self._total))
+        return tensors
