@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -25,8 +26,9 @@ from ..events import (
     Result,
     SteppedDown,
 )
+from ..request import GenerationRequest
 from .store import Store
-from .timing import AFTER, Timing, TimingKey, Timings
+from .timing import AFTER, Timing, TimingKey, Timings, key_of_resolved
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -137,8 +139,8 @@ class Recorder:
 
     def _rename(self, checkpoint: str) -> None:
         """The engine knows what ``auto`` means."""
-        if self._key is not None:
-            self._key = TimingKey(**{**vars(self._key), "checkpoint": checkpoint})
+        if self._key is not None and checkpoint != "auto":
+            self._key = dataclasses.replace(self._key, checkpoint=checkpoint)
 
     def _update(self, values: dict[str, Any]) -> None:
         try:
@@ -148,7 +150,7 @@ class Recorder:
 
     def finish(self, result: Result | None) -> None:
         if result is not None:
-            self._learn()
+            self._learn(result.request)
             self._notes += [note for note in result.notes if note not in self._notes]
         self._end(
             state="finished",
@@ -167,11 +169,15 @@ class Recorder:
         text = json.dumps(error.to_dict(), default=str)
         self._end(state=state, message=error.message, error=text, notes=json.dumps(self._notes))
 
-    def _learn(self) -> None:
+    def _learn(self, request: GenerationRequest) -> None:
+        """Under the request that was really run: what ``auto`` and blanks were taken for beforehand may differ."""
         if self._key is None:
             return
         now = time.time()
-        if self._key.kind == "still":
+        checkpoint = self._key.checkpoint if request.checkpoint == "auto" else request.checkpoint
+        request = request.model_copy(update={"checkpoint": checkpoint})
+        key = key_of_resolved(request, self._key.kind, from_prompt=self._key.from_prompt)
+        if key.kind == "still":
             timing = Timing(0.0, now - self._started, 0.0)
         elif self._steps:
             after = now - self._phase_started if self._phase == "after" else 0.0
@@ -179,7 +185,7 @@ class Recorder:
         else:
             return
         with contextlib.suppress(SvdUiError):
-            Timings(self.store.database).learn(self._key, timing)
+            Timings(self.store.database).learn(key, timing)
 
     def _end(self, **values: Any) -> None:
         """The last word about a job must not be lost: use the reserve, then try again with every beat."""

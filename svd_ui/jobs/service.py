@@ -68,6 +68,7 @@ class JobService:
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
         self._desk = Desk(settings, self._store, hub, self.describe)
         self._runner = Runner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self._closed = False
         self._starting = threading.Lock()
         self._slots = self._make_slots() if slots else []
         self.watcher = Watcher(self.get, self._database.revision)
@@ -243,6 +244,9 @@ class JobService:
 
     def close(self) -> None:
         """Stop for good: running jobs end as interrupted, waiting ones wait for the next start."""
+        if self._closed:
+            return
+        self._closed = True
         for slot in self._slots:
             slot.stop()
         running = [slot for slot in self._slots if slot.is_alive()]

@@ -51,12 +51,15 @@ class TimingKey:
 
 def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
     """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
-    full = request.resolved(row.defaults())
+    full = request.resolved(row.defaults()).model_copy(update={"checkpoint": row.id})
+    steps = 0 if kind == "still" else full.num_inference_steps or 0
+    return key_of_resolved(full, kind, from_prompt=request.image is None), steps
+
+
+def key_of_resolved(full: GenerationRequest, kind: JobKind, *, from_prompt: bool) -> TimingKey:
     guided = (full.max_guidance_scale or 1.0) > 1.0
-    key = TimingKey(
-        row.id, full.width or 0, full.height or 0, full.num_frames or 1, guided, request.image is None, kind
-    )
-    return key, 0 if kind == "still" else full.num_inference_steps or 0
+    size = (full.width or 0, full.height or 0, full.num_frames or 1)
+    return TimingKey(full.checkpoint, *size, guided, from_prompt, kind)
 
 
 @dataclass(frozen=True)

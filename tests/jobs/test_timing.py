@@ -1,0 +1,70 @@
+"""ETA from measured times."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from svd_ui.catalog import CheckpointRow
+from svd_ui.jobs.service import JobService, open_store
+from svd_ui.jobs.timing import Known, Timing, TimingKey, key_of
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+from tests.fakes import FakeEngine
+from tests.jobs.conftest import Serve, ended, until
+
+GUIDED = {"min_guidance_scale": 1.0, "max_guidance_scale": 2.0}  # given, so that the checkpoint found does not matter
+ROW = CheckpointRow(id="svd", title="SVD", num_frames=14, width=1024, height=576)
+
+
+def test_a_key_survives_being_stored() -> None:
+    request = GenerationRequest(prompt="kite", checkpoint="svd", num_inference_steps=30)
+    key, steps = key_of(request, ROW, "clip")
+    assert steps == 30
+    assert TimingKey.parse(str(key)) == key
+    assert TimingKey.parse("svd") is None
+    assert TimingKey.parse("a|b|c|d|e|f") is None
+
+
+def test_an_unmeasured_size_is_scaled_from_the_nearest_of_the_same_checkpoint() -> None:
+    small = TimingKey("svd", 512, 288, 14, guided=True, from_prompt=False)
+    large = TimingKey("svd", 1024, 576, 14, guided=True, from_prompt=False)
+    known = Known({str(small): Timing(step=1.0, before=3.0, after=2.0)})
+    assert known.find(str(large)) == Timing(step=4.0, before=3.0, after=8.0)
+    assert known.find(str(TimingKey("nano", 512, 288, 14, guided=True, from_prompt=False))) is None
+
+
+def test_measured_times_are_kept_and_foretell_the_next_clip(
+    serve: Serve, settings: Settings, request_: GenerationRequest
+) -> None:
+    service = serve(FakeEngine(steps=4, delay=0.1))
+    wanted = request_.model_copy(update={"num_inference_steps": 4, **GUIDED})
+    assert service.estimate(wanted).seconds == pytest.approx(0.4)  # the engine's own
+    ended(service, service.submit(wanted, "ann"))
+    service.close()
+    with open_store(settings) as store:
+        longer = store.estimate(request_.model_copy(update={"num_inference_steps": 40, **GUIDED})).seconds
+        assert longer == pytest.approx(4.0, rel=0.3)
+
+
+def test_eta_falls_while_running_and_adds_up_while_waiting(serve: Serve, request_: GenerationRequest) -> None:
+    wanted = request_.model_copy(update={"num_inference_steps": 10, **GUIDED})
+    service = serve(FakeEngine(delay=0.1))
+    ended(service, service.submit(wanted, "ann"))
+    first, second, third = (service.submit(wanted, "ann") for _ in range(3))
+    waits = [service.get(job.id).eta_seconds for job in (second, third)]
+    assert waits == [pytest.approx(2.0, rel=0.4), pytest.approx(3.0, rel=0.4)]
+    running = until(lambda: (job := service.get(first.id)).step == 3 and job)
+    later = until(lambda: (job := service.get(first.id)).step == 7 and job)
+    assert running.eta_seconds == pytest.approx(0.7, abs=0.25)
+    assert later.eta_seconds < running.eta_seconds
+    assert ended(service, first).eta_seconds is None
+
+
+def test_nothing_is_foretold_before_anything_was_measured(settings: Settings, request_: GenerationRequest) -> None:
+    with JobService(settings, FakeEngine(gate=threading.Event())) as service:
+        service.start()
+        first, second = service.submit(request_, "ann"), service.submit(request_, "ann")
+        assert service.get(second.id).eta_seconds is None
+        assert service.get(first.id).eta_seconds is None
