@@ -12,7 +12,6 @@
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── DiskFull                       disk_full           1   while writing a result
-    ├── TimeLimit                      time_limit          1
     ├── WorkerStopped                  worker_stopped      1
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
@@ -126,14 +125,6 @@ class OutOfMemory(SvdUiError):
 class DiskFull(SvdUiError):
     code = "disk_full"
     template = "The disk is full: the clip could not be written. Free some space, then run it again."
-
-
-class TimeLimit(SvdUiError):
-    code = "time_limit"
-    template = (
-        "The clip took longer than {seconds} s, the limit of this installation. Ask for fewer frames or steps, "
-        "or raise SVD_UI_MAX_SECONDS."
-    )
 
 
 class WorkerStopped(SvdUiError):

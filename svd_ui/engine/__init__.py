@@ -64,10 +64,17 @@ class Engine(Protocol):
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         """Only the first frame of ``request.prompt``; ends in ``Finished`` whose result has no video."""
 
-    def describe(self) -> Device: ...
+    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
+        """Yield ``Downloading`` until the weights of ``checkpoint`` (or of ``hub.TEXT_TO_IMAGE``) are on this machine.
 
-    def prepare(self, checkpoint: str) -> None:
-        """Load ``checkpoint`` so that the next clip starts at once."""
+        Whole files are kept when it is cancelled, so the next try goes on. Raises a ``WeightsMissing``.
+        """
+
+    def describe(self) -> Device | None:
+        """The device, or None while it is not known yet; a worker's answer never waits."""
+
+    def prepare(self, checkpoint: str | None) -> None:
+        """Load ``checkpoint`` so that the next clip starts at once; None only imports what a clip needs."""
 
     def estimate(self, request: GenerationRequest) -> Estimate: ...
 

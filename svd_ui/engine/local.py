@@ -1,0 +1,235 @@
+"""The engine in this process: the only place that orders the stages of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from .. import stored
+from ..assets import Assets
+from ..catalog import PROFILES, CheckpointRow, checkpoint
+from ..errors import BadInput, Cancelled, WeightsMissing
+from ..events import (
+    Event,
+    Finished,
+    Loading,
+    MakingStill,
+    PostProcessing,
+    Result,
+    StillMade,
+    Writing,
+)
+from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..media.image import fit
+from ..media.video import write_poster
+from ..request import GenerationRequest
+from ..settings import Settings
+from . import CancelToken, Device, Estimate, never
+from .advice import advice
+from .clock import Deadline, Stopwatch
+from .estimates import Estimator
+from .failures import mapping
+from .ladder import Ladder
+from .output import POSTER, ClipFiles, Frames
+from .post import apply
+from .sampling import Work, decode, denoise, effective
+from .stages import Stages
+
+if TYPE_CHECKING:
+    from ..core.devices import Plan
+    from ..core.runtime import Runtime
+
+
+class LocalEngine:
+    """``Engine`` in the calling process; one call at a time. ``stages`` is the seam to the core."""
+
+    def __init__(self, settings: Settings, device: str | None = None, stages: Stages | None = None) -> None:
+        self._settings = settings
+        self._stages = stages or Stages(settings, device)
+        self._hub = Hub(settings)
+        self._assets = Assets.of(settings)
+        self._estimator = Estimator(settings)
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        limit = Deadline(cancel, self._settings.max_seconds)
+        with self._border(limit):
+            work = self._begin(request, limit)
+            folder = self._hub.require(work.row)
+            if work.request.image is None:
+                yield from self._make_still(work)
+            still = self._still(work)
+            yield Loading(checkpoint=work.row.id, title=work.row.title)
+            runtime = self._load(work, folder)
+            latents = yield from denoise(self._stages, work, runtime, still)
+            yield from self._finish(work, runtime, latents, out)
+
+    def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        limit = Deadline(cancel, self._settings.max_seconds)
+        with self._border(limit):
+            work = self._begin(request, limit)
+            yield from self._make_still(work)
+            assert work.request.image is not None
+            out.mkdir(parents=True, exist_ok=True)
+            write_poster(out / POSTER, np.asarray(self._assets.open(work.request.image)))
+            yield Finished(result=self._result(work, poster=POSTER))
+
+    def download(self, checkpoint_id: str, cancel: CancelToken) -> Iterator[Event]:
+        with mapping("downloading"):
+            if checkpoint_id == TEXT_TO_IMAGE:
+                yield from self._hub.fetch_text_to_image(cancel)
+            else:
+                yield from self._hub.fetch(checkpoint(self._settings, checkpoint_id), cancel)
+
+    def describe(self) -> Device:
+        with mapping("looking at the device"):
+            plan = self._stages.plan("auto")
+            info = self._stages.device(plan)
+            total, free = info.memory()
+            return Device(
+                kind=info.kind,
+                name=info.name,
+                total_bytes=total,
+                free_bytes=free,
+                profile=plan.profile.id,
+                profile_reason=plan.reasons[0],
+                attention=plan.attention,
+                attention_reason=plan.reasons[2],
+                dtype=str(plan.dtype).removeprefix("torch."),
+                loaded_checkpoint=self._stages.loaded,
+                measured=info.measured,
+            )
+
+    def prepare(self, checkpoint: str | None) -> None:
+        with mapping("loading the model"):
+            if checkpoint is None:
+                self._stages.warm_up()
+                return
+            work = self._begin(
+                GenerationRequest.model_validate({"checkpoint": checkpoint}),
+                Deadline(never(), self._settings.max_seconds),
+            )
+            self._stages.load(work.row, self._hub.require(work.row), work.plan)
+
+    def estimate(self, request: GenerationRequest) -> Estimate:
+        return self._estimator.estimate(request, self.describe())
+
+    def release(self) -> None:
+        self._stages.release()
+
+    def close(self) -> None:
+        self._stages.release()
+
+    @contextmanager
+    def _border(self, cancel: Deadline) -> Iterator[None]:
+        """Errors leave as ours, a late one as TookTooLong, and the device's memory is given back."""
+        try:
+            with mapping():
+                yield
+        except Cancelled:
+            raise cancel.reason() from None
+        finally:
+            self._stages.free()
+
+    def _begin(self, request: GenerationRequest, cancel: Deadline) -> Work:
+        """Decide checkpoint, plan and every blank of ``request``."""
+        plan = self._stages.plan(request.profile)
+        row = self._choose(request.checkpoint, plan)
+        request = request.resolved(row.defaults()).model_copy(update={"checkpoint": row.id})
+        ladder = Ladder(plan.profile, request.decode_chunk_size, request.num_frames or row.num_frames)
+        return Work(request, row, plan, ladder, cancel, Stopwatch(), notes=[])
+
+    def _choose(self, id: str, plan: Plan) -> CheckpointRow:
+        if id != "auto":
+            return checkpoint(self._settings, id)
+        info = self._stages.device(plan)
+        return choose(self._settings, self._hub, info.kind, info.memory()[0])
+
+    def _make_still(self, work: Work) -> Iterator[Event]:
+        """From the prompt; the picture becomes an asset and the request's image."""
+        if not (work.request.prompt or "").strip():
+            raise BadInput("Give a still to animate, or a prompt to make one from.", field="image")
+        folder = self._hub.text_to_image_path()
+        if folder is None:
+            name = self._settings.text_to_image
+            remedy = f"Download it on the page, or with 'svd-ui models download {TEXT_TO_IMAGE}'."
+            raise WeightsMissing(title=name, remedy=remedy, checkpoint=TEXT_TO_IMAGE)
+        if not _room_for_two(work.plan):
+            self._stages.release()
+        yield MakingStill()
+        picture: Image.Image | None = None
+        with work.watch("making_still"), mapping("making the still", self._settings.text_to_image):
+            for made in self._stages.still(folder, work.request, work.plan, work.cancel):
+                if isinstance(made, Image.Image):
+                    picture = made
+                else:
+                    yield MakingStill(step=made[0], total=made[1])
+        assert picture is not None, "the still maker ends in a picture"
+        image = self._assets.keep(picture)
+        work.request = work.request.model_copy(update={"image": image})
+        yield StillMade(image=image)
+
+    def _still(self, work: Work) -> Image.Image:
+        """The picture at exactly the clip's size: the one crop that the page shows too."""
+        request = work.request
+        assert request.image is not None
+        assert request.width is not None
+        assert request.height is not None
+        picture = self._assets.open(request.image)
+        work.notes += advice(request, work.row, picture.size)
+        return fit(picture, request.width, request.height, request.focus_x, request.focus_y)
+
+    def _load(self, work: Work, folder: Path) -> Runtime:
+        work.cancel.check()
+        with work.watch("loading"), mapping("loading the model", work.row.title):
+            runtime = self._stages.load(work.row, folder, work.plan)
+        work.cancel.check()
+        return runtime
+
+    def _finish(self, work: Work, runtime: Runtime, latents: Any, out: Path) -> Iterator[Event]:
+        """Decode, post steps, files, ``Finished``."""
+        request = work.request
+        with ClipFiles(out, request, comment=lambda: self._tag(work)) as files:
+            waiting: list[Frames] = []
+            yield from decode(self._stages, work, runtime, latents, waiting.append if request.post else files.add)
+            if request.post:
+                clip = np.concatenate(waiting)
+                for done, step in enumerate(request.post):
+                    work.cancel.check()
+                    yield PostProcessing(step=step.kind, done=done, total=len(request.post))
+                    with work.watch("post_processing"), mapping(step.kind):
+                        clip = apply(clip, step)
+                files.add(clip)
+            yield Writing()
+            work.cancel.check()
+            with work.watch("writing"), mapping("writing the clip"):
+                names = files.finish(latents)
+                assert files.last is not None
+                last = self._assets.keep(files.last)
+            work.cancel.check()
+        yield Finished(result=self._result(work, last_frame=last, **names))
+
+    def _tag(self, work: Work) -> str:
+        return stored.tag(work.request, effective(self._stages, work), self._stages.versions())
+
+    def _result(self, work: Work, **files: Any) -> Result:
+        result = Result(
+            request=work.request,
+            effective=effective(self._stages, work),
+            image=work.request.image or "",
+            seconds=work.watch.seconds(),
+            versions=self._stages.versions(),
+            notes=(*work.notes, *work.ladder.notes),
+            **files,
+        )
+        self._estimator.learn(result)
+        return result
+
+
+def _room_for_two(plan: Plan) -> bool:
+    """Whether the still's model fits beside a loaded video model."""
+    return plan.profile.id == "cpu" or plan.profile.order < PROFILES["12gb"].order

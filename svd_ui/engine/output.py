@@ -1,0 +1,101 @@
+"""The files of one clip: frames go in as they are decoded, names come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..media.atomic import atomic
+from ..media.video import Mp4Writer, write_frames_zip, write_gif, write_poster, write_webp
+from ..request import GenerationRequest
+
+Frames = NDArray[np.uint8]
+VIDEO, POSTER, LATENTS, FRAMES = "clip.mp4", "poster.jpg", "latents.safetensors", "frames.zip"
+
+
+class ClipFiles:
+    """Writes into ``folder``; whatever it wrote disappears again if the block fails.
+
+    The mp4 is encoded while later chunks decode. All frames are kept only where another format needs them.
+    """
+
+    def __init__(self, folder: Path, request: GenerationRequest, comment: Callable[[], str]) -> None:
+        """``comment`` is asked once, with the first frames: by then it is known how they were made."""
+        self._folder, self._request, self._tag = folder, request, comment
+        self._stack = ExitStack()
+        self._writer: Mp4Writer | None = None
+        self._kept: list[Frames] = []
+        self._names: dict[str, str] = {}
+        self._comment = ""
+        self.last: Image.Image | None = None
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._stack.__exit__(kind, error, trace)
+        finally:
+            if kind is not None:
+                for name in self._names.values():
+                    (self._folder / name).unlink(missing_ok=True)
+
+    def add(self, frames: Frames) -> None:
+        """The next frames, uint8 ``[f H W 3]``."""
+        if self._writer is None:
+            self._open(frames[0])
+        assert self._writer is not None
+        self._writer.add(frames)
+        if self._request.output_format != "mp4":
+            self._kept.append(frames)
+        self.last = Image.fromarray(frames[-1])
+
+    def finish(self, latents: Any) -> dict[str, str]:
+        """Close the mp4, write what else was asked for and the final ``latents``; {field of Result: file name}."""
+        self._stack.close()
+        self._extra()
+        self._save_latents(latents)
+        return dict(self._names)
+
+    def _open(self, first: Frames) -> None:
+        height, width = first.shape[:2]
+        fps = self._request.output_fps or self._request.fps or 7
+        self._comment = self._tag()
+        self._names |= {"video": VIDEO, "poster": POSTER}
+        write_poster(self._folder / POSTER, first)
+        self._writer = self._stack.enter_context(
+            Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
+        )
+
+    def _extra(self) -> None:
+        kind = self._request.output_format
+        if kind == "mp4":
+            return
+        frames = np.concatenate(self._kept)
+        fps = self._request.output_fps or self._request.fps or 7
+        if kind == "png":
+            self._names["frames"] = FRAMES
+            write_frames_zip(self._folder / FRAMES, frames, self._comment)
+            return
+        self._names["animation"] = f"clip.{kind}"
+        write = {"gif": write_gif, "webp": write_webp}[kind]
+        write(self._folder / self._names["animation"], frames, fps, self._comment)
+
+    def _save_latents(self, latents: Any) -> None:
+        """``latents`` [1 F C h w] as float32, for methods that go on from them."""
+        from safetensors.numpy import save_file
+
+        array = np.ascontiguousarray(latents.detach().float().cpu().numpy())
+        self._names["latents"] = LATENTS
+        with atomic(self._folder / LATENTS) as temporary:
+            save_file({"latents": array}, temporary)

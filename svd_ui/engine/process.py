@@ -1,0 +1,166 @@
+"""The worker's side of the pipe: ``python -m svd_ui.engine.process``, started by ``worker.py``.
+
+Messages are pickles on the standard streams. In: the factory and its arguments, then jobs and cancels.
+Out: what the device is, events, and how each job ended. The standard streams belong to the protocol, so
+whatever a library prints goes to the log. The end of the input means that the parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from ..errors import Cancelled
+from ..settings import Settings
+from . import Device, Engine
+from .failures import mapped
+
+EngineFactory = Callable[[Settings, str | None], Engine]
+"""Builds the engine inside the worker; must be importable there by name."""
+
+
+@dataclass(frozen=True)
+class Start:
+    factory: EngineFactory
+    settings: Settings
+    device: str | None
+    idle_seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of the engine. ``streams``: it takes a cancel token last and yields events."""
+
+    number: int
+    method: str
+    args: tuple[Any, ...]
+    streams: bool
+
+
+@dataclass(frozen=True)
+class Cancel:
+    number: int
+
+
+@dataclass(frozen=True)
+class Described:
+    device: Device | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """An event of job ``number``."""
+
+    number: int
+    event: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None."""
+
+    number: int
+    error: Exception | None = None
+
+
+class Inbox(threading.Thread):
+    """Reads the parent's messages, so that a cancel is seen while a job runs and the parent's end too."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(name="svd-ui-inbox", daemon=True)
+        self.work: queue.Queue[tuple[Work, threading.Event]] = queue.Queue()
+        self._stream = stream
+
+    def run(self) -> None:
+        current: tuple[int, threading.Event] | None = None
+        while True:
+            try:
+                message = pickle.load(self._stream)
+            except Exception:
+                os._exit(0)  # nobody is left to work for, and a job cannot be asked to hurry
+            if isinstance(message, Work):
+                current = (message.number, threading.Event())
+                self.work.put((message, current[1]))
+            elif isinstance(message, Cancel) and current is not None and current[0] == message.number:
+                current[1].set()
+
+
+class Outbox:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def send(self, message: object) -> None:
+        pickle.dump(message, self._stream, protocol=pickle.HIGHEST_PROTOCOL)
+        self._stream.flush()
+
+
+def _streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Private copies of stdin and stdout; afterwards stdin is empty and stdout goes to stderr, the log."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return incoming, outgoing
+
+
+def _events(engine: Engine, work: Work, cancel: threading.Event) -> Iterator[Any]:
+    call = getattr(engine, work.method)
+    if not work.streams:
+        call(*work.args)
+        return
+    yield from call(*work.args, cancel)
+
+
+def _perform(engine: Engine, work: Work, cancel: threading.Event, outbox: Outbox) -> None:
+    stage = ""
+    try:
+        for event in _events(engine, work, cancel):
+            outbox.send(Said(work.number, event))
+            if event.stage != stage:
+                stage = event.stage
+                outbox.send(Described(engine.describe()))
+            if cancel.is_set() and stage != "finished":
+                raise Cancelled()
+        error: Exception | None = None
+    except Exception as failure:
+        error = mapped(failure, work.method.replace("_", " "))
+    with contextlib.suppress(Exception):
+        outbox.send(Described(engine.describe()))
+    outbox.send(Done(work.number, error))
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the parent, which says how to stop
+    incoming, outgoing = _streams()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start: Start = pickle.load(incoming)
+    inbox, outbox = Inbox(incoming), Outbox(outgoing)
+    inbox.start()
+    engine = start.factory(start.settings, start.device)
+    outbox.send(Described(engine.describe()))
+    engine.prepare(None)
+    idle = start.idle_seconds or None
+    released = True
+    while True:
+        try:
+            work, cancel = inbox.work.get(timeout=None if released else idle)
+        except queue.Empty:
+            engine.release()
+            released = True
+            outbox.send(Described(engine.describe()))
+            continue
+        _perform(engine, work, cancel, outbox)
+        released = work.method == "release"
+
+
+if __name__ == "__main__":
+    main()

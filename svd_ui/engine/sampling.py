@@ -1,0 +1,111 @@
+"""The two long stages of a clip, each going on in a smaller way when memory runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ..catalog import CheckpointRow
+from ..errors import OutOfMemory
+from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
+from ..request import GenerationRequest
+from .clock import Deadline, Stopwatch
+from .failures import LESS_MEMORY, forget, mapped, mapping, out_of_memory
+from .ladder import Ladder
+from .output import Frames
+from .stages import Stages
+
+if TYPE_CHECKING:
+    from ..core.devices import Plan
+    from ..core.runtime import Runtime
+
+
+@dataclass
+class Work:
+    """One clip, or still, on its way. ``request`` is resolved and gains its image once a still is made."""
+
+    request: GenerationRequest
+    row: CheckpointRow
+    plan: Plan
+    ladder: Ladder
+    cancel: Deadline
+    watch: Stopwatch
+    notes: list[str]
+
+
+def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) -> Generator[Event, None, Any]:
+    """Yield each step; return the final latents ``[1 F C h w]``. After an OOM goes on from the last step."""
+    yield Encoding()
+    generator = stages.generator(work.request.seed or 0)
+    with work.watch("conditioning"), mapping("reading the still"):
+        cond = stages.condition(runtime, still, work.request, generator)
+    last: Any = None
+    while True:
+        try:
+            with work.watch("denoising"):
+                started = time.perf_counter()
+                for step in stages.sample(runtime, cond, work.request, generator, work.cancel, last):
+                    last = step
+                    preview = stages.preview(work.row, step.denoised)
+                    seconds = round(time.perf_counter() - started, 4)
+                    yield Denoising(step=step.index, total=step.total, preview=preview, seconds=seconds)
+                    started = time.perf_counter()
+            return last.latents
+        except Exception as error:
+            note = _next_rung(error, work.ladder.down_from_denoising, "denoising")
+        _use_rung(stages, work, runtime)
+        yield SteppedDown(stage="denoising", note=note)
+
+
+def decode(
+    stages: Stages, work: Work, runtime: Runtime, latents: Any, take: Callable[[Frames], None]
+) -> Iterator[Event]:
+    """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
+    total, done = int(latents.shape[1]), 0
+    yield Decoding(done=0, total=total)
+    while done < total:
+        try:
+            with work.watch("decoding"):
+                for frames in stages.decode(runtime, latents, work.ladder.chunk, work.cancel, done):
+                    take(frames)
+                    done += len(frames)
+                    yield Decoding(done=done, total=total)
+            return
+        except Exception as error:
+            note = _next_rung(error, work.ladder.down_from_decoding, "decoding")
+        _use_rung(stages, work, runtime)
+        yield SteppedDown(stage="decoding", note=note)
+
+
+def effective(stages: Stages, work: Work) -> Effective:
+    """What is really used by now, after any step-down."""
+    plan = work.plan
+    return Effective(
+        profile=work.ladder.profile.id,
+        decode_chunk_size=work.ladder.chunk,
+        attention=plan.attention,
+        dtype=str(plan.dtype).removeprefix("torch."),
+        device=stages.device(plan).name,
+        reasons=(*plan.reasons, *work.ladder.notes),
+    )
+
+
+def _next_rung(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
+    """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
+    if not out_of_memory(error):
+        raise mapped(error, doing) from error
+    note = step_down()
+    forget(error)
+    if note is None:
+        raise OutOfMemory(doing=doing, remedy=LESS_MEMORY) from None
+    return note
+
+
+def _use_rung(stages: Stages, work: Work, runtime: Runtime) -> None:
+    stages.free()
+    if work.ladder.profile.id != runtime.profile.id:
+        stages.use_profile(runtime, work.ladder.profile)

@@ -1,0 +1,147 @@
+"""The verbs of the core, imported when first used, so that importing the engine costs nothing.
+
+``LocalEngine`` orders them. Tests hand it a subclass that fails where a device would.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..catalog import CheckpointRow, ProfileRow
+from ..request import GenerationRequest
+from ..settings import Settings
+from . import CancelToken
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..core.denoiser import Conditioning
+    from ..core.devices import DeviceInfo, Plan
+    from ..core.loop import Step
+    from ..core.runtime import Models, Runtime
+
+
+class Stages:
+    """One owner of the loaded models and one way to each stage."""
+
+    def __init__(self, settings: Settings, device: str | None = None) -> None:
+        self._settings, self._device = settings, device
+        self._models: Models | None = None
+
+    @property
+    def models(self) -> Models:
+        if self._models is None:
+            from ..core.runtime import Models
+
+            self._models = Models()
+        return self._models
+
+    @property
+    def loaded(self) -> str | None:
+        """Id of the checkpoint in memory."""
+        return self._models.loaded if self._models is not None else None
+
+    def warm_up(self) -> None:
+        """Import everything a clip needs; seconds that the first one then does not wait."""
+        from ..core import conditioning, decode, methods, preview, runtime
+
+        assert all((conditioning, decode, methods, preview, runtime))
+
+    def plan(self, profile: str) -> Plan:
+        from ..core.devices import plan_for
+
+        return plan_for(self._settings, profile, self._device)
+
+    def device(self, plan: Plan) -> DeviceInfo:
+        from ..core.devices import describe
+
+        return describe(str(plan.device))
+
+    def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
+        return self.models.get(row, folder, plan)
+
+    def use_profile(self, runtime: Runtime, profile: ProfileRow) -> None:
+        runtime.use_profile(profile)
+
+    def generator(self, seed: int) -> torch.Generator:
+        """On the CPU, so that a seed means the same clip on every device."""
+        import torch
+
+        return torch.Generator("cpu").manual_seed(seed)
+
+    def condition(
+        self, runtime: Runtime, still: Image.Image, request: GenerationRequest, generator: torch.Generator
+    ) -> Conditioning:
+        from ..core.conditioning import condition
+
+        return condition(runtime, still, request, generator)
+
+    def sample(
+        self,
+        runtime: Runtime,
+        cond: Conditioning,
+        request: GenerationRequest,
+        generator: torch.Generator,
+        cancel: CancelToken,
+        resume: Step | None,
+    ) -> Iterator[Step]:
+        from ..core.methods import Services, sample
+
+        return sample(Services(runtime=runtime, conditioning=cond), request, generator, cancel, resume)
+
+    def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
+        from ..core.preview import preview_jpeg
+
+        return preview_jpeg(row, denoised)
+
+    def decode(
+        self, runtime: Runtime, latents: Any, chunk: int, cancel: CancelToken, start: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        from ..core.decode import decode
+
+        return decode(runtime, latents, chunk, cancel, start)
+
+    def still(
+        self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
+    ) -> Iterator[tuple[int, int] | Image.Image]:
+        """(step, total) pairs, then the picture."""
+        from ..core.text_to_image import StillMaker
+
+        return StillMaker().make(self._settings, folder, request, plan, cancel)
+
+    def free(self) -> None:
+        """Give back what the last clip held beside the weights."""
+        gc.collect()
+        if self._models is not None:
+            import torch
+
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            elif torch.backends.mps.is_available():
+                torch.mps.empty_cache()
+
+    def release(self) -> None:
+        """Give back the weights too."""
+        if self._models is not None:
+            self._models.release()
+        self.free()
+
+    def versions(self) -> dict[str, str]:
+        """What made the clip, for its records."""
+        import platform
+        from importlib.metadata import version
+
+        from .. import __version__
+
+        return {
+            "svd_ui": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "diffusers")},
+        }

@@ -1,0 +1,228 @@
+"""The engine in a process of its own, supervised: whatever happens to it, the caller goes on.
+
+The process is started as ``python -m svd_ui.engine.process`` rather than through ``multiprocessing``, whose
+spawn imports the caller's ``__main__`` again and whose events can stay locked when their holder is killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import Cancelled, SvdUiError, TookTooLong, WorkerStopped
+from ..events import Denoising, Event, Finished
+from ..request import GenerationRequest
+from ..settings import Settings
+from . import CancelToken, Device, Engine, Estimate, never
+from .child import Child
+from .estimates import Estimator
+from .lock import device_lock
+from .process import Cancel, Done, EngineFactory, Start, Work
+
+GRACE = 2.0
+"""Seconds that a cancelled job has to stop by itself before its process is killed."""
+LONGEST_GRACE = 10.0
+"""The same where one measured step takes longer: loading the weights again costs more than such a wait."""
+_TICK = 0.05
+
+
+def build_local(settings: Settings, device: str | None) -> Engine:
+    """The default factory: what the worker runs."""
+    from .local import LocalEngine
+
+    return LocalEngine(settings, device)
+
+
+class WorkerEngine:
+    """``Engine`` over one process, started when first needed and again after it died. Thread-safe; one job at a time."""
+
+    def __init__(self, settings: Settings, device: str | None = None, factory: EngineFactory = build_local) -> None:
+        self._settings, self._device_name, self._factory = settings, device, factory
+        self._estimator = Estimator(settings)
+        self._turn = threading.Lock()
+        self._starting = threading.Lock()
+        self._child: Child | None = None
+        self._device: Device | None = None
+        self._numbers = itertools.count(1)
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the process now, so that it imports and looks at the device while the page is served."""
+        self._ensure()
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        return self._held("generate", (request, out), cancel)
+
+    def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        return self._held("make_still", (request, out), cancel)
+
+    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
+        return self._stream("download", (checkpoint,), cancel)
+
+    def prepare(self, checkpoint: str | None) -> None:
+        self._call("prepare", checkpoint)
+
+    def describe(self) -> Device | None:
+        return self._device
+
+    def estimate(self, request: GenerationRequest) -> Estimate:
+        return self._estimator.estimate(request, self._device)
+
+    def release(self) -> None:
+        """Free the device's memory; nothing to do while no process runs, and a running job keeps its own."""
+        if self._child is None or not self._child.alive or not self._turn.acquire(blocking=False):
+            return
+        try:
+            for _ in self._exchange(Work(next(self._numbers), "release", (), streams=False), never()):
+                pass
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        self._closed = True
+        with self._starting:
+            child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while one is alive."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    def _held(self, method: str, args: tuple[Any, ...], cancel: CancelToken) -> Iterator[Event]:
+        with device_lock(self._settings, self._device_name, cancel):
+            yield from self._stream(method, args, cancel)
+
+    def _stream(self, method: str, args: tuple[Any, ...], cancel: CancelToken) -> Iterator[Event]:
+        while not self._turn.acquire(timeout=_TICK):
+            if cancel.is_set():
+                raise Cancelled()
+        try:
+            yield from self._exchange(Work(next(self._numbers), method, args, streams=True), cancel)
+        finally:
+            self._turn.release()
+
+    def _call(self, method: str, *args: Any) -> None:
+        with self._turn:
+            for _ in self._exchange(Work(next(self._numbers), method, args, streams=False), never()):
+                pass
+
+    def _exchange(self, work: Work, cancel: CancelToken) -> Iterator[Event]:
+        """Send ``work`` and yield what it says. Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``."""
+        child = self._ensure()
+        patience = Patience(cancel, self._settings.max_seconds)
+        finished: Finished | None = None
+        ended = False
+        try:
+            child.send(work)
+            while not ended:
+                if patience.asks_to_stop():
+                    child.send(Cancel(work.number))
+                if patience.exhausted():
+                    child.kill()
+                    raise patience.verdict()
+                try:
+                    message = child.messages.get(timeout=_TICK)
+                except queue.Empty:
+                    continue
+                if message is None:
+                    raise patience.verdict() if patience.asked else WorkerStopped(reason=child.obituary())
+                if message.number != work.number:
+                    continue
+                if isinstance(message, Done):
+                    ended = True
+                    if message.error is not None:
+                        raise patience.judged(message.error)
+                elif isinstance(message.event, Finished):
+                    finished = message.event
+                else:
+                    patience.heard(message.event)
+                    yield message.event
+        finally:
+            if not ended:  # killed, crashed, or the caller went away in the middle
+                self._settle(child, work)
+        if finished is not None:
+            self._estimator.learn(finished.result)
+            yield finished
+
+    def _settle(self, child: Child, work: Work) -> None:
+        """Leave no unfinished job behind: ask it to stop, and end its process if it does not."""
+        child.send(Cancel(work.number))
+        until = time.monotonic() + GRACE
+        while child.alive and (left := until - time.monotonic()) > 0:
+            try:
+                message = child.messages.get(timeout=left)
+            except queue.Empty:
+                break
+            if message is None:
+                break
+            if isinstance(message, Done) and message.number == work.number:
+                return
+        child.kill()
+        self._described(None if self._device is None else self._device.model_copy(update={"loaded_checkpoint": None}))
+
+    def _ensure(self) -> Child:
+        with self._starting:
+            if self._closed:
+                raise WorkerStopped(reason="the app is closing")
+            if self._child is None or not self._child.alive:
+                self._child = self._spawn()
+            return self._child
+
+    def _spawn(self) -> Child:
+        name = (self._device_name or "device").replace(":", "-")
+        secret = self._settings.auth.get_secret_value()
+        start = Start(
+            factory=self._factory,
+            settings=self._settings.model_copy(update={"auth": type(self._settings.auth)("")}),
+            device=self._device_name,
+            idle_seconds=self._settings.idle_seconds,
+        )
+        secrets = {part for part in (secret, secret.partition(":")[2]) if part}
+        child = Child(self._settings.data_dir / "logs" / f"worker-{name}.log", secrets, on_described=self._described)
+        child.send(start)
+        return child
+
+    def _described(self, device: Device | None) -> None:
+        self._device = device
+
+
+class Patience:
+    """How long a job may still run: until asked to stop, then until its grace is over."""
+
+    def __init__(self, cancel: CancelToken, max_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.asked = False
+        self._cancel, self._max_seconds, self._clock = cancel, max_seconds, clock
+        self._deadline = clock() + max_seconds
+        self._grace = GRACE
+        self._until = float("inf")
+
+    def heard(self, event: Event) -> None:
+        """A stage that checks its cancel after each step gets the time of one."""
+        step = event.seconds if isinstance(event, Denoising) else None
+        self._grace = min(max(GRACE, 1.5 * (step or 0.0)), LONGEST_GRACE)
+
+    def asks_to_stop(self) -> bool:
+        """True once: when the job was cancelled or its time is over."""
+        if self.asked or not (self._cancel.is_set() or self._clock() > self._deadline):
+            return False
+        self.asked = True
+        self._until = self._clock() + self._grace
+        return True
+
+    def exhausted(self) -> bool:
+        return self._clock() > self._until
+
+    def verdict(self) -> SvdUiError:
+        """What to say about a job that was asked to stop."""
+        return Cancelled() if self._cancel.is_set() else TookTooLong(seconds=int(self._max_seconds))
+
+    def judged(self, error: Exception) -> Exception:
+        """The job's own error, or the reason why it was asked to stop."""
+        return self.verdict() if isinstance(error, Cancelled) and self.asked else error
