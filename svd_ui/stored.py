@@ -21,7 +21,6 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from .errors import BadInput
-from .media.video import read_comment
 from .request import SCHEMA_VERSION, GenerationRequest
 from .validation import culprits
 
@@ -107,6 +106,8 @@ def open_settings(source: Path | bytes) -> Stored:
     if stripped[:1] == b"{":
         return parse(_text(file))
     if head[4:8] == b"ftyp":
+        from .media.video import read_comment  # PyAV only where a clip is opened: the page starts without it
+
         text = read_comment(source)
     elif head.startswith((b"GIF8", b"\x89PNG")) or head[8:12] == b"WEBP":
         text = _picture_comment(file)

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DiskFull
@@ -32,7 +32,8 @@ def atomic(path: Path) -> Iterator[Path]:
             raise DiskFull() from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as on Windows, where a writer that failed may still hold the file
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 
 _SRGB = ImageCms.createProfile("sRGB")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+_EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
 
 
 def to_rgba(image: Image.Image) -> Image.Image:
@@ -67,11 +68,10 @@ def _from_wide(image: Image.Image) -> Image.Image:
 
     16-bit values keep their full scale (65535 is white); wider ones are scaled to the range in use.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode in _SIXTEEN_BIT:
-        low, high = 0.0, 65535.0
-    else:
-        low, high = _range(values)
+        return Image.fromarray(_EIGHT_OF_SIXTEEN[np.asarray(image)])
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = _range(values)
     scaled = np.clip((values - low) * (255.0 / max(high - low, 1e-12)), 0, 255)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 

@@ -39,8 +39,9 @@ def load(data: bytes | Path, *, max_bytes: int, max_pixels: int, background: str
     raw = _bytes(data, max_bytes)
     try:
         with Image.open(io.BytesIO(raw), formats=decoders()) as image:
+            frames = _frame_notes(image)  # looks at the second frame's header, which may enlarge a GIF
             _check_size(image.size, max_pixels)
-            return _decode(image, fill, background)
+            return _decode(image, frames, fill, background)
     except BadInput:
         raise
     except UnidentifiedImageError as error:
@@ -75,8 +76,8 @@ def fit(image: Image.Image, width: int, height: int, focus_x: float = 0.5, focus
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
-def _decode(image: Image.Image, fill: tuple[int, int, int], background: str) -> Picture:
-    notes = list(_frame_notes(image))
+def _decode(image: Image.Image, frames: list[str], fill: tuple[int, int, int], background: str) -> Picture:
+    notes = list(frames)
     original = image.size
     image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
     image.load()

@@ -37,7 +37,9 @@ async (source) => {
 @pytest.mark.parametrize("size", [(256, 144), (67, 45)])
 def test_chromium_plays_the_clip_in_its_colours(tmp_path: Path, size: tuple[int, int]) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
-    chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    chromium = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
     width, height = size
     with Mp4Writer(tmp_path / "clip.mp4", width, height, fps=14, comment="x") as writer:
         writer.add(np.full((7, height, width, 3), COLOUR, np.uint8))

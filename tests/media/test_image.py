@@ -136,6 +136,18 @@ def test_sixteen_bit_grey_keeps_its_scale() -> None:
         assert np.abs(image[0, :, 0].astype(int) - np.arange(256)).max() <= 1
 
 
+def test_big_endian_sixteen_bit() -> None:
+    import cv2  # writes what Pillow cannot: the same ramp in the other byte order
+
+    values = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(64, 0)
+    data = bytearray(cv2.imencode(".tiff", values, [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes())
+    image = np.asarray(loaded(bytes(data)).image)
+    assert np.abs(image[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+    swapped = Image.frombytes("I;16B", (256, 64), values.astype(">u2").tobytes())
+    image = np.asarray(loaded(encoded(swapped, "TIFF")).image)
+    assert np.abs(image[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
 def test_sixteen_bit_colour_png() -> None:
     import cv2
 
@@ -207,6 +219,13 @@ def test_pages_of_a_tiff() -> None:
     assert loaded(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])).notes == (
         "Only the first page of the file is used.",
     )
+
+
+def test_a_phone_s_two_in_one_jpeg_is_no_animation() -> None:
+    pictures = [Image.new("RGB", (64, 64), colour) for colour in ("red", "lime")]
+    picture = loaded(encoded(pictures[0], "MPO", save_all=True, append_images=pictures[1:]))
+    assert near(picture.image, (5, 5), (254, 0, 0))
+    assert picture.notes == ()
 
 
 def test_one_pixel() -> None:
@@ -336,3 +355,21 @@ def test_fit_is_antialiased() -> None:
     stripes = np.zeros((576, 1024, 3), np.uint8)
     stripes[:, ::2] = 255
     assert np.asarray(fit(Image.fromarray(stripes), 256, 144)).std() < 8
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_damaged_bytes_never_raise_anything_else(kind: str) -> None:
+    """Cut and flipped at random: a picture or one sentence, whatever the decoder makes of it."""
+    whole = encoded(Image.effect_noise((48, 32), 80).convert("RGB"), kind)
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        data = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for at in random.integers(0, len(data), 4):
+            data[at] = random.integers(0, 256)
+        try:
+            picture = load(bytes(data), **LIMITS)
+        except BadPicture as error:
+            assert "\n" not in error.message
+        else:
+            assert picture.image.mode == "RGB"
