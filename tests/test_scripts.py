@@ -1,0 +1,144 @@
+"""What scripts/bootstrap.sh decides, with stand-ins for Python, pip and nvidia-smi. Needs a POSIX shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BOOTSTRAP = Path(__file__).resolve().parent.parent / "scripts" / "bootstrap.sh"
+TOOLS = ("sh", "cat", "cksum", "tr", "grep", "sed", "basename", "mkdir", "rm", "uname", "chmod", "cp", "printf")
+pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell")
+
+
+class Machine:
+    """A folder to run in and a PATH with nothing but the basic tools; ``add`` puts a stand-in there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.bin, self.log = root, root / "bin", root / "log"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            if found:
+                (self.bin / tool).symlink_to(found)
+        (root / "scripts").mkdir()
+        shutil.copy(BOOTSTRAP, root / "scripts" / "bootstrap.sh")
+        self.write("requirements.txt", "numpy==2.0.0\ntorch==2.13.0\nxformers==0.0.35; sys_platform == 'linux'\n")
+
+    def write(self, name: str, text: str, *, run: bool = False) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        path.chmod(0o755 if run else 0o644)
+        return path
+
+    def add(self, name: str, body: str) -> None:
+        self.write(f"bin/{name}", f"#!/bin/sh\n{body}\n", run=True)
+
+    def venv(self, fails_on: str = "nothing-at-all") -> None:
+        """A prepared .venv whose Python writes down its arguments, and fails where they hold ``fails_on``."""
+        body = f'echo "$*" >>{self.log}\ncase "$*" in *assert*|*{fails_on}*) exit 1 ;; esac'
+        self.write(".venv/bin/python", f"#!/bin/sh\n{body}\n", run=True)
+
+    def sh(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-euc", f". scripts/bootstrap.sh\n{script}"],
+            cwd=self.root,
+            env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), **env},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def pip_calls(self) -> list[str]:
+        lines = self.log.read_text("utf-8").splitlines() if self.log.exists() else []
+        return [line for line in lines if " install " in line]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_without_a_python_the_package_is_named(machine: Machine) -> None:
+    done = machine.sh("make_venv")
+    assert done.returncode == 1
+    assert "python3-venv" in done.stderr or "brew" in done.stderr
+
+
+def test_a_python_that_cannot_make_environments_names_the_package(machine: Machine) -> None:
+    machine.add("python3", 'case "$2" in *ensurepip*) exit 1 ;; *print*) echo 3.12 ;; esac')
+    done = machine.sh("make_venv")
+    assert done.returncode == 1
+    assert "apt install python3.12-venv" in done.stderr
+
+
+def test_a_name_that_does_not_run_is_passed_over(machine: Machine) -> None:
+    machine.add("python3", "exit 127")
+    machine.add("python3.11", "exit 0")
+    assert machine.sh("find_python; echo $PYTHON").stdout.strip() == "python3.11"
+
+
+def test_the_graphics_driver_decides(machine: Machine) -> None:
+    expected = "mac" if os.uname().sysname == "Darwin" else "cpu"
+    assert machine.sh("torch_choice").stdout.strip() == expected
+    if expected == "cpu":
+        machine.add("nvidia-smi", "exit 9")  # installed, but no card answers
+        assert machine.sh("torch_choice").stdout.strip() == "cpu"
+        machine.add("nvidia-smi", "exit 0")
+        assert machine.sh("torch_choice").stdout.strip() == "cuda"
+    assert machine.sh("torch_choice", SVD_UI_TORCH="cuda").stdout.strip() == "cuda"
+
+
+def test_a_cpu_gets_the_cpu_build_and_no_xformers(machine: Machine) -> None:
+    machine.venv()
+    assert machine.sh("install cpu requirements.txt").returncode == 0
+    first, second = machine.pip_calls()
+    assert first.endswith("torch==2.13.0+cpu")
+    assert "index-url" not in first
+    assert second.endswith("-r .venv/wanted.txt")
+    assert "xformers" not in (machine.root / ".venv/wanted.txt").read_text("utf-8")
+
+
+def test_the_cpu_build_is_looked_for_at_pytorch_next_and_pypi_last(machine: Machine) -> None:
+    machine.venv(fails_on="+cpu")
+    done = machine.sh("install cpu requirements.txt")
+    assert done.returncode == 0
+    calls = machine.pip_calls()
+    assert len(calls) == 3
+    assert "--retries 1 --timeout 10 --index-url https://download.pytorch.org/whl/cpu" in calls[1]
+    assert "several GB" in done.stderr
+
+
+def test_a_gpu_gets_everything_from_pypi(machine: Machine) -> None:
+    machine.venv()
+    assert machine.sh("install cuda requirements.txt").returncode == 0
+    (call,) = machine.pip_calls()
+    assert "+cpu" not in call
+    assert "xformers" in (machine.root / ".venv/wanted.txt").read_text("utf-8")
+
+
+def test_a_second_start_does_not_call_pip_until_something_changes(machine: Machine) -> None:
+    machine.venv()
+    machine.sh("install cuda requirements.txt")
+    machine.sh("install cuda requirements.txt")
+    assert len(machine.pip_calls()) == 1
+    machine.write("requirements.txt", "numpy==2.1.0\n")
+    machine.sh("install cuda requirements.txt")
+    assert len(machine.pip_calls()) == 2
+    machine.sh("install mac requirements.txt")
+    assert len(machine.pip_calls()) == 3
+
+
+def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
+    machine.venv(fails_on="wanted.txt")
+    done = machine.sh("install cuda requirements.txt")
+    assert done.returncode == 1
+    assert "again to resume" in done.stderr
+    machine.venv()
+    assert machine.sh("install cuda requirements.txt").returncode == 0
+    assert len(machine.pip_calls()) == 2
