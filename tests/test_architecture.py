@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "svd_ui"
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers"}
 TIER = {  # a package imports its own tier or lower
     **dict.fromkeys(
-        "__init__ request events errors settings catalog validation presets assets stored stills hub media".split(), 0
+        "__init__ cancel request events errors settings catalog validation presets assets stored stills hub media".split(),
+        0,
     ),
     **dict.fromkeys("core post train".split(), 1),
     "engine": 2,

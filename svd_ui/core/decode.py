@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine import CancelToken
+from ..cancel import CancelToken
 from ..errors import Cancelled
 from .runtime import Runtime
 

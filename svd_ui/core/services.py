@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine import CancelToken
+from ..cancel import CancelToken
 from ..errors import Cancelled
 from .conditioning import encode
 from .decode import decode_pixels

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..engine import CancelToken
+from ..cancel import CancelToken
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..request import GenerationRequest
 from ..settings import Settings

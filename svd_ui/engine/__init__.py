@@ -6,24 +6,14 @@ because the page and the command line read it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from ..cancel import CancelToken as CancelToken
+from ..cancel import never as never
 from ..events import Event
 from ..request import Frozen, GenerationRequest
-
-
-class CancelToken(Protocol):
-    """Anything with ``is_set``: ``threading.Event``, a process-shared event, a database flag."""
-
-    def is_set(self) -> bool: ...
-
-
-def never() -> CancelToken:
-    """A token nobody sets."""
-    return threading.Event()
 
 
 class Device(Frozen):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from svd_ui.cancel import CancelToken, never
 from svd_ui.core.devices import Plan
 from svd_ui.core.text_to_image import StillMaker
-from svd_ui.engine import CancelToken, never
 from svd_ui.errors import Cancelled, WeightsMissing
 from svd_ui.settings import Settings
 from svd_ui.stills import FEW_STEPS, StillModel, ignored_fields

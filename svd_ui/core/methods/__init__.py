@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ...engine import CancelToken
+from ...cancel import CancelToken
 from ...request import GenerationRequest
 from ..loop import Step
 from ..randomness import Generators

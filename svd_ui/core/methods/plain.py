@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ...engine import CancelToken
+from ...cancel import CancelToken
 from ...request import GenerationRequest
 from ..denoiser import Denoiser, guided
 from ..loop import Step, euler
