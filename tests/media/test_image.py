@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -367,9 +368,5 @@ def test_damaged_bytes_never_raise_anything_else(kind: str) -> None:
         data = bytearray(whole[: random.integers(1, len(whole) + 1)])
         for at in random.integers(0, len(data), 4):
             data[at] = random.integers(0, 256)
-        try:
-            picture = load(bytes(data), **LIMITS)
-        except BadPicture as error:
-            assert "\n" not in error.message
-        else:
-            assert picture.image.mode == "RGB"
+        with suppress(BadPicture):
+            assert load(bytes(data), **LIMITS).image.mode == "RGB"
