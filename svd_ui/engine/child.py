@@ -16,7 +16,7 @@ from typing import Any
 from ..settings import REPOSITORY
 from . import Device
 from .logs import WorkerLog
-from .process import Described
+from .messages import Described
 
 _FAREWELL = 2.0
 
@@ -101,7 +101,8 @@ class Child:
                     message = pickle.load(stream)
                 except (EOFError, pickle.UnpicklingError, OSError):  # its end, perhaps in the middle of a message
                     break
-                except Exception:  # a message nobody here can read: better no process than a silent one
+                except Exception as error:  # a message nobody here can read: better no process than a silent one
+                    self._log.write(f"unreadable message from the worker: {error!r}")
                     self._process.kill()
                     break
                 if isinstance(message, Described):

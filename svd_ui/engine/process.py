@@ -1,8 +1,7 @@
 """The worker's side of the pipe: ``python -m svd_ui.engine.process``, started by ``worker.py``.
 
-Messages are pickles on the standard streams. In: the factory and its arguments, then jobs and cancels.
-Out: what the device is, events, and how each job ended. The standard streams belong to the protocol, so
-whatever a library prints goes to the log. The end of the input means that the parent is gone.
+The messages of ``messages.py`` are pickled to the standard streams, so whatever a library prints goes to
+the log instead. The end of the input means that the parent is gone.
 """
 
 from __future__ import annotations
@@ -15,61 +14,13 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import IO, Any
 
 from ..errors import Cancelled
-from ..settings import Settings
-from . import Device, Engine
+from . import Engine
 from .failures import mapped
-
-EngineFactory = Callable[[Settings, str | None], Engine]
-"""Builds the engine inside the worker; must be importable there by name."""
-
-
-@dataclass(frozen=True)
-class Start:
-    factory: EngineFactory
-    settings: Settings
-    device: str | None
-    idle_seconds: float
-
-
-@dataclass(frozen=True)
-class Work:
-    """One call of the engine. ``streams``: it takes a cancel token last and yields events."""
-
-    number: int
-    method: str
-    args: tuple[Any, ...]
-    streams: bool
-
-
-@dataclass(frozen=True)
-class Cancel:
-    number: int
-
-
-@dataclass(frozen=True)
-class Described:
-    device: Device | None
-
-
-@dataclass(frozen=True)
-class Said:
-    """An event of job ``number``."""
-
-    number: int
-    event: Any
-
-
-@dataclass(frozen=True)
-class Done:
-    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None."""
-
-    number: int
-    error: Exception | None = None
+from .messages import Cancel, Described, Done, Said, Start, Work
 
 
 class Inbox(threading.Thread):

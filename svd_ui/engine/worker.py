@@ -22,7 +22,7 @@ from . import CancelToken, Device, Engine, Estimate, never
 from .child import Child
 from .estimates import Estimator
 from .lock import device_lock
-from .process import Cancel, Done, EngineFactory, Start, Work
+from .messages import Cancel, Done, EngineFactory, Start, Work
 
 GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""

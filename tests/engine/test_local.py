@@ -197,12 +197,16 @@ def test_below_the_last_rung_the_error_names_remedies(here: Settings, image: str
 
 @pytest.mark.parametrize("stage", ["loading", "conditioning", "denoising", "decoding", "writing"])
 def test_cancel_is_seen_within_one_step_in_any_stage(here: Settings, image: str, tmp_path: Path, stage: str) -> None:
-    cancel, seen = threading.Event(), []
-    with pytest.raises(Cancelled):
+    cancel, seen = threading.Event(), list[Event]()
+
+    def watch() -> None:
         for event in LocalEngine(here).generate(ask(image), tmp_path / "out", cancel):
             seen.append(event)
             if event.stage == stage:
                 cancel.set()
+
+    with pytest.raises(Cancelled):
+        watch()
     if stage in {"denoising", "decoding"}:
         assert len([event for event in seen if event.stage == stage]) == 1
     else:
@@ -211,11 +215,14 @@ def test_cancel_is_seen_within_one_step_in_any_stage(here: Settings, image: str,
 
 
 def test_the_time_limit_is_told_from_a_cancel(here: Settings, image: str, tmp_path: Path) -> None:
-    engine = LocalEngine(here.model_copy(update={"max_seconds": 1}))
+    class Slow(Stages):
+        def preview(self, *_: Any) -> bytes | None:
+            time.sleep(1.1)
+            return None
+
+    engine = LocalEngine(here.model_copy(update={"max_seconds": 1}), stages=Slow(here, "cpu"))
     with pytest.raises(TookTooLong):
-        for event in engine.generate(ask(image), tmp_path / "out", never()):
-            if event.stage == "denoising":
-                time.sleep(1.1)
+        list(engine.generate(ask(image), tmp_path / "out", never()))
 
 
 # What goes wrong.

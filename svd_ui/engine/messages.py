@@ -1,0 +1,61 @@
+"""What a worker and its parent say to each other, as pickles.
+
+In: ``Start`` once, then ``Work`` and ``Cancel``. Out: ``Described`` whenever the device changes, ``Said`` for each
+event of a job, ``Done`` at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..settings import Settings
+from . import Device, Engine
+
+EngineFactory = Callable[[Settings, str | None], Engine]
+"""Builds the engine inside the worker; must be importable there by name."""
+
+
+@dataclass(frozen=True)
+class Start:
+    factory: EngineFactory
+    settings: Settings
+    device: str | None
+    idle_seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of the engine. ``streams``: it takes a cancel token last and yields events."""
+
+    number: int
+    method: str
+    args: tuple[Any, ...]
+    streams: bool
+
+
+@dataclass(frozen=True)
+class Cancel:
+    number: int
+
+
+@dataclass(frozen=True)
+class Described:
+    device: Device | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """An event of job ``number``."""
+
+    number: int
+    event: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None."""
+
+    number: int
+    error: Exception | None = None

@@ -1,0 +1,69 @@
+"""Engines for the worker's tests: built inside its process, by name, without torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from svd_ui.engine import CancelToken
+from svd_ui.errors import OutOfMemory
+from svd_ui.events import Denoising, Downloading, Event, Loading
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+from tests.fakes import FakeEngine
+
+
+class PromptEngine(FakeEngine):
+    """Does what the prompt says; without a prompt, what ``FakeEngine`` does."""
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        self.device = self.device.model_copy(update={"loaded_checkpoint": "fake", "name": f"pid {os.getpid()}"})
+        word = (request.prompt or "").split()[0] if request.prompt else ""
+        if word:
+            yield Loading(checkpoint="fake")
+            getattr(self, word)()
+            yield Denoising(step=1, total=1)
+        yield from super().generate(request.model_copy(update={"prompt": "x"}), out, cancel)
+
+    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
+        yield Downloading(checkpoint=checkpoint, done_bytes=0)
+        time.sleep(60)  # a stage that looks at nothing
+
+    def leaves(self) -> None:
+        os._exit(3)
+
+    def killed(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def crashes(self) -> None:
+        ctypes.string_at(0)
+
+    def blocks(self) -> None:
+        time.sleep(60)
+
+    def starves(self) -> None:
+        raise OutOfMemory(doing="testing", remedy="Do less.")
+
+    def surprises(self) -> None:
+        raise MemoryError
+
+    def prints(self) -> None:
+        print("to stdout", os.environ["TEST_TOKEN"])
+        print("to stderr with hf_abcdefghijklmnopqrstuvwx", file=sys.stderr)
+
+
+def prompted(settings: Settings, device: str | None) -> PromptEngine:
+    return PromptEngine(steps=3)
+
+
+def slow(settings: Settings, device: str | None) -> FakeEngine:
+    return FakeEngine(steps=100, delay=0.1)
+
+
+def broken(settings: Settings, device: str | None) -> FakeEngine:
+    raise ImportError("no such library")

@@ -1,0 +1,248 @@
+"""The supervised process: whatever happens in it, the caller gets one of our errors and the next job runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from svd_ui.engine import Engine, never
+from svd_ui.engine.messages import EngineFactory
+from svd_ui.engine.worker import WorkerEngine
+from svd_ui.errors import Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
+from svd_ui.events import Event
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import REPOSITORY, Settings
+from tests.engine import engines
+
+Make = Callable[..., WorkerEngine]
+
+
+@pytest.fixture
+def make(settings: Settings) -> Iterator[Make]:
+    made: list[WorkerEngine] = []
+
+    def worker(factory: EngineFactory = engines.prompted, **changes: object) -> WorkerEngine:
+        made.append(WorkerEngine(settings.model_copy(update=changes), factory=factory))
+        return made[-1]
+
+    yield worker
+    for engine in made:
+        engine.close()
+
+
+def run(engine: Engine, out: Path, prompt: str = "nothing", cancel: threading.Event | None = None) -> list[Event]:
+    words = None if prompt == "nothing" else prompt
+    image = "sha256:" + "0" * 64
+    return list(engine.generate(GenerationRequest(image=image, prompt=words), out, cancel or threading.Event()))
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_events_cross_over_and_the_process_stays(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    assert isinstance(engine, Engine)
+    assert engine.describe() is None
+    first = run(engine, tmp_path / "a")
+    pid = engine.pid
+    assert [event.stage for event in first][-2:] == ["writing", "finished"]
+    assert (tmp_path / "a" / "clip.mp4").stat().st_size > 0
+    assert run(engine, tmp_path / "b")[-1].stage == "finished"
+    assert engine.pid == pid
+    device = engine.describe()
+    assert device is not None
+    assert device.loaded_checkpoint == "fake"
+    engine.release()
+    wait_for(lambda: (seen := engine.describe()) and seen.loaded_checkpoint is None)
+
+
+def test_starting_does_not_wait_and_then_tells_the_device(make: Make) -> None:
+    engine = make()
+    before = time.monotonic()
+    engine.start()
+    assert time.monotonic() - before < 0.5
+    assert engine.describe() is None
+    wait_for(engine.describe)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [("leaves", "exit code 3"), ("killed", "SIGKILL, probably out of memory"), ("crashes", "SIGSEGV")],
+)
+def test_a_dead_worker_is_named_and_the_next_job_runs(make: Make, tmp_path: Path, prompt: str, reason: str) -> None:
+    engine = make()
+    with pytest.raises(WorkerStopped, match=reason):
+        run(engine, tmp_path, prompt)
+    assert run(engine, tmp_path)[-1].stage == "finished"
+
+
+def test_errors_of_the_engine_arrive_as_they_are(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    with pytest.raises(OutOfMemory, match="while testing. Do less."):
+        run(engine, tmp_path, "starves")
+    pid = engine.pid
+    with pytest.raises(OutOfMemory):
+        run(engine, tmp_path, "surprises")
+    assert engine.pid == pid
+
+
+def test_an_engine_that_cannot_be_built_is_an_error_of_the_job(make: Make, tmp_path: Path) -> None:
+    engine = make(engines.broken)
+    with pytest.raises(WorkerStopped, match="exit code 1; see logs/"):
+        run(engine, tmp_path)
+
+
+def test_a_soft_cancel_keeps_the_process(make: Make, tmp_path: Path) -> None:
+    engine, cancel = make(engines.slow), threading.Event()
+    seen = []
+
+    def watch() -> None:
+        for event in engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel):
+            seen.append((time.monotonic(), event))
+            if event.stage == "denoising":
+                cancel.set()
+
+    with pytest.raises(Cancelled):
+        watch()
+    assert time.monotonic() - seen[-1][0] < 1
+    assert engine.pid is not None
+
+
+@pytest.mark.parametrize("stage", ["loading", "downloading"])
+def test_a_stage_that_cannot_look_is_killed(make: Make, tmp_path: Path, stage: str) -> None:
+    engine, cancel = make(), threading.Event()
+    when: list[float] = []
+
+    def watch() -> None:
+        request = GenerationRequest(prompt="blocks")
+        source = engine.generate(request, tmp_path, cancel) if stage == "loading" else engine.download("svd", cancel)
+        for event in source:
+            assert event.stage == stage
+            time.sleep(0.2)  # until the blocking has begun
+            when.append(time.monotonic())
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        watch()
+    assert 1.9 < time.monotonic() - when[0] < 2.8
+    assert engine.pid is None
+    assert run(engine, tmp_path)[-1].stage == "finished"
+
+
+def test_a_job_past_its_time_is_ended(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(TookTooLong):
+        run(make(max_seconds=1), tmp_path, "blocks")
+
+
+def test_a_caller_that_goes_away_leaves_no_job_behind(make: Make, tmp_path: Path) -> None:
+    engine = make(engines.slow)
+    events = engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, never())
+    next(events)
+    pid = engine.pid
+    events.close()  # type: ignore[attr-defined]
+    assert engine.pid == pid
+    engine.prepare("other")
+    device = engine.describe()
+    assert device is not None
+    assert device.loaded_checkpoint == "other"
+
+
+def test_idle_memory_is_given_back(make: Make, tmp_path: Path) -> None:
+    engine = make(idle_seconds=1)
+    run(engine, tmp_path)
+    wait_for(lambda: (seen := engine.describe()) and seen.loaded_checkpoint is None, 5)
+    assert engine.pid is not None
+
+
+def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tmp_path: Path) -> None:
+    """In one process the lock is re-entrant; another process has to wait."""
+    from svd_ui.engine.lock import device_lock
+
+    code = f"""
+        from pathlib import Path
+        from svd_ui.engine.lock import device_lock
+        from svd_ui.settings import Settings
+        with device_lock(Settings(_env_file=None, data_dir=Path({str(settings.data_dir)!r}), devices="cpu")):
+            print("held", flush=True)
+            input()
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    cancel = threading.Event()
+    threading.Timer(0.4, cancel.set).start()
+    with pytest.raises(Cancelled):
+        run(make(), tmp_path, cancel=cancel)
+    other.kill()
+    other.wait()
+    with device_lock(settings):
+        assert run(make(), tmp_path)[-1].stage == "finished"
+
+
+def test_the_log_keeps_output_and_no_secrets(
+    make: Make, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_TOKEN", "open-sesame")
+    engine = make()
+    run(engine, tmp_path, "prints")
+    engine.close()
+    (log,) = (settings.data_dir / "logs").iterdir()
+    text = log.read_text("utf-8")
+    assert "to stdout ***" in text
+    assert "to stderr with ***" in text
+
+
+def test_closed_means_closed(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    run(engine, tmp_path)
+    pid = engine.pid
+    engine.close()
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(SvdUiError):
+        run(engine, tmp_path)
+
+
+PARENT = """
+    import os, sys
+    from pathlib import Path
+    from svd_ui.engine import never
+    from svd_ui.engine.worker import WorkerEngine
+    from svd_ui.request import GenerationRequest
+    from svd_ui.settings import Settings
+    from tests.engine import engines
+
+    assert __name__ == "__main__", "the worker must not run its caller's script again"
+    engine = WorkerEngine(Settings(_env_file=None, data_dir=Path(sys.argv[1]), devices="cpu"), factory=engines.prompted)
+    events = list(engine.generate(GenerationRequest(image="sha256:" + "0" * 64), Path(sys.argv[1]), never()))
+    print(events[-1].stage, engine.pid, sorted({"torch", "diffusers", "transformers"} & set(sys.modules)), flush=True)
+    os._exit(0) if sys.argv[2] == "abruptly" else engine.close()
+"""
+
+
+@pytest.mark.parametrize("end", ["abruptly", "politely"])
+def test_the_parent_never_imports_torch_and_takes_its_worker_along(tmp_path: Path, end: str) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(textwrap.dedent(PARENT), "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "data", end], env=environment, capture_output=True, text=True, check=True
+    )
+    stage, pid, modules = done.stdout.split(maxsplit=2)
+    assert (stage, modules.strip()) == ("finished", "[]")
+    wait_for(lambda: not psutil.pid_exists(int(pid)), 5)
