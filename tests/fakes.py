@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from svd_ui import stored
+from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken, Device, Estimate
 from svd_ui.errors import Cancelled
 from svd_ui.events import (
@@ -29,6 +31,7 @@ from svd_ui.events import (
     StillMade,
     Writing,
 )
+from svd_ui.media.video import Mp4Writer
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -159,8 +162,6 @@ class FakeEngine:
     def _keep(self, image: Image.Image, name: str) -> str:
         if self.settings is None:
             return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
-        from svd_ui.assets import Assets
-
         return Assets.of(self.settings).keep(image)
 
     def _write(self, request: GenerationRequest, out: Path) -> Result:
@@ -182,12 +183,6 @@ class FakeEngine:
 
 
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:
-    try:
-        from svd_ui import stored
-        from svd_ui.media.video import Mp4Writer
-    except ImportError:  # until both exist
-        path.write_bytes(b"not yet a clip")
-        return
     width, height = pictures[0].size
     comment = stored.tag(request, EFFECTIVE, VERSIONS)
     with Mp4Writer(path, width, height, request.output_fps or 7, comment=comment) as writer:

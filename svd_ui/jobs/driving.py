@@ -29,7 +29,7 @@ Source = Callable[[Path, CancelToken], Iterator[Event]]
 
 
 class RowCancel:
-    """A CancelToken that anybody can set through the database, from any process, and time sets too.
+    """A CancelToken that anybody can set through the database, from any process; ``max_seconds`` after ``begun`` sets it too.
 
     ``reason`` is what the job ends with.
     """
@@ -38,9 +38,14 @@ class RowCancel:
         self.reason: SvdUiError = Cancelled()
         self._store, self._id, self._process = store, id, process
         self._max_seconds = max_seconds
-        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._deadline: float | None = None
         self._next = 0.0
         self._set = threading.Event()
+
+    def begun(self) -> None:
+        """The time limit counts from here, once: waiting for a device that another program uses is not work."""
+        if self._max_seconds is not None and self._deadline is None:
+            self._deadline = time.monotonic() + self._max_seconds
 
     def is_set(self) -> bool:
         now = time.monotonic()
@@ -79,6 +84,7 @@ class Run:
         try:
             events = self._source(recorder.folder, cancel)
             for event in events:
+                cancel.begun()
                 recorder.record(event)
                 if recorder.lost:
                     cancel.stop(Cancelled())

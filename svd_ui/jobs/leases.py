@@ -28,13 +28,22 @@ BEAT_SECONDS = 2.0
 
 
 class Lease:
-    """This process in the table. ``start`` begins to beat; ``each_beat`` is called after every beat."""
+    """This process in the table. ``start`` begins to beat; ``each_beat`` is called after every beat.
 
-    def __init__(self, database: Database, role: str, slots: int = 0, seconds: float = LEASE_SECONDS) -> None:
+    ``describe`` tells the device to show to other processes; it must not block.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        role: str,
+        slots: int = 0,
+        seconds: float = LEASE_SECONDS,
+        describe: Callable[[], Device | None] = lambda: None,
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.role, self.slots, self.seconds = role, slots, seconds
-        self._database = database
-        self._device: str | None = None
+        self._database, self._describe = database, describe
         self._seen: dict[str, tuple[float, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,16 +68,15 @@ class Lease:
                 log.exception("housekeeping failed; it goes on")
 
     def beat(self) -> None:
+        """Say that this process is alive, and on which device it works."""
+        device = self._describe()
+        shown = device.model_dump_json() if device is not None else None
         with self._database.write() as sql:
             sql.execute(
                 "INSERT INTO processes (id, pid, host, role, slots, device, heartbeat) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat, device = excluded.device",
-                (self.id, os.getpid(), host(), self.role, self.slots, self._device, time.time()),
+                (self.id, os.getpid(), host(), self.role, self.slots, shown, time.time()),
             )
-
-    def show(self, device: Device) -> None:
-        """Tell other processes what this one runs on, with the next beat."""
-        self._device = device.model_dump_json()
 
     def expired(self) -> list[str]:
         """Leases of others that ran out."""

@@ -11,14 +11,13 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..engine import Device, Engine, Estimate
 from ..errors import NotFound, SvdUiError
-from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -33,14 +32,14 @@ from .slots import Slot
 from .store import Store
 from .submitting import Desk
 from .timing import Timings
-from .watching import POLL_SECONDS, Watcher
+from .watching import Watching
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 FILES = ("video", "poster", "frames", "animation", "latents")
 
 
-class JobService:
+class JobService(Watching):
     """Implements ``jobs.Jobs``. Thread-safe; several processes may use the same data folder.
 
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
@@ -64,14 +63,13 @@ class JobService:
         self._database = Database(settings.database)
         self._store = Store(self._database)
         self._timings = Timings(self._database)
-        self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds)
+        self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
         self._desk = Desk(settings, self._store, hub, self.describe)
         self._runner = Runner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
         self._closed = False
         self._starting = threading.Lock()
         self._slots = self._make_slots() if slots else []
-        self.watcher = Watcher(self.get, self._database.revision)
         self._housekeeping.reap()
 
     def _make_slots(self) -> list[Slot]:
@@ -98,13 +96,7 @@ class JobService:
     def _hold_lease(self) -> None:
         with self._starting:
             if not self._lease.running:
-                self._lease.start(self._each_beat)
-
-    def _each_beat(self) -> None:
-        device = self._own_device()
-        if device is not None:
-            self._lease.show(device)
-        self._housekeeping()
+                self._lease.start(self._housekeeping)
 
     # Jobs
 
@@ -141,9 +133,8 @@ class JobService:
         return self.submit(job.request, owner, job.kind)
 
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
-        """Newest first; everybody's on a private machine, only ``owner``'s on a public one."""
-        mine = owner if self.settings.is_public else None
-        return to_jobs(self._store, self._timings, self._store.history(mine, limit, before))
+        """Newest first: ``owner``'s, or everybody's for the operator (None)."""
+        return to_jobs(self._store, self._timings, self._store.history(owner, limit, before))
 
     def delete(self, id: str, owner: str | None = None) -> None:
         """Hide at once, stop it if it has not ended; the files go after an hour."""
@@ -165,34 +156,17 @@ class JobService:
         return path if path.is_file() else None
 
     def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> sqlite3.Row:
-        """The row if ``owner`` may change it: its owner, the operator (None), anybody on a private machine."""
+        """The row if ``owner`` may change it: its own, or any for the operator (None)."""
         row = self._store.row(id, deleted=deleted)
-        if self.settings.is_public and owner is not None and not secrets.compare_digest(owner, row["owner"]):
+        if owner is not None and not secrets.compare_digest(owner.encode(), row["owner"].encode()):
             raise NotFound(what="job")
         return row
 
     def _job(self, row: sqlite3.Row) -> Job:
         return to_jobs(self._store, self._timings, [row])[0]
 
-    # Watching
-
-    def wait(self, id: str, timeout: float | None = None) -> Job:
-        """Block until the job has ended, or for ``timeout`` seconds; ``wait_async`` holds no thread."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            job = self.get(id)
-            if job.state in ENDED or (end is not None and time.monotonic() >= end):
-                return job
-            time.sleep(POLL_SECONDS)
-
-    async def wait_async(self, id: str, timeout: float | None = None) -> Job:
-        return await self.watcher.wait(id, timeout)
-
-    async def await_change(self, id: str, seen: Job | None = None, timeout: float | None = None) -> Job:
-        return await self.watcher.await_change(id, seen, timeout)
-
-    def changes(self, id: str) -> AsyncIterator[Job]:
-        return self.watcher.changes(id)
+    def revision(self) -> int:
+        return self._database.revision()
 
     # The device
 

@@ -14,8 +14,15 @@ from . import JobKind
 from .database import Database
 
 NEW_WEIGHT = 0.4
-BEFORE = frozenset({"loading", "making_still", "conditioning"})
 AFTER = frozenset({"decoding", "post_processing", "writing"})
+
+LEARN = f"""
+    INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, samples) VALUES (?, ?, ?, ?, 1)
+    ON CONFLICT (key) DO UPDATE SET samples = samples + 1,
+        step_seconds = step_seconds + {NEW_WEIGHT} * (excluded.step_seconds - step_seconds),
+        before_seconds = before_seconds + {NEW_WEIGHT} * (excluded.before_seconds - before_seconds),
+        after_seconds = after_seconds + {NEW_WEIGHT} * (excluded.after_seconds - after_seconds)
+"""
 
 
 @dataclass(frozen=True)
@@ -81,16 +88,7 @@ class Timings:
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
         with self._database.write() as sql:
-            sql.execute(
-                "INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, samples) VALUES (?, ?, ?, ?, 1)"
-                " ON CONFLICT (key) DO UPDATE SET samples = samples + 1,"
-                " step_seconds = step_seconds + :new * (excluded.step_seconds - step_seconds),"
-                " before_seconds = before_seconds + :new * (excluded.before_seconds - before_seconds),"
-                " after_seconds = after_seconds + :new * (excluded.after_seconds - after_seconds)".replace(
-                    ":new", str(NEW_WEIGHT)
-                ),
-                (str(key), seen.step, seen.before, seen.after),
-            )
+            sql.execute(LEARN, (str(key), seen.step, seen.before, seen.after))
 
     def all(self) -> Known:
         rows = self._database.read("SELECT key, step_seconds, before_seconds, after_seconds FROM timings")

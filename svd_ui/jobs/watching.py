@@ -1,10 +1,11 @@
-"""Waiting for a job to change, without holding a thread. Changes by any process are seen."""
+"""Waiting for a job to change. Changes by any process are seen; the async ways hold no thread."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 
 from ..events import ENDED
 from . import Job
@@ -12,26 +13,47 @@ from . import Job
 POLL_SECONDS = 0.1
 
 
-class Watcher:
-    """``revision`` changes with every write of anybody; ``get`` is asked only then, and now and then for the ETA."""
+class Watching(ABC):
+    """What a reader of records needs to offer to be watched."""
 
-    def __init__(self, get: Callable[[str], Job], revision: Callable[[], int]) -> None:
-        self._get, self._revision = get, revision
+    @abstractmethod
+    def get(self, id: str, owner: str | None = None) -> Job: ...
+
+    @abstractmethod
+    def revision(self) -> int:
+        """A number that changes whenever anybody, in any process, has written. Cheap to ask."""
+
+    def wait(self, id: str, timeout: float | None = None) -> Job:
+        """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
+        end = _after(timeout)
+        while True:
+            job = self.get(id)
+            if job.state in ENDED or time.monotonic() >= end:
+                return job
+            time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+
+    async def wait_async(self, id: str, timeout: float | None = None) -> Job:
+        """As ``wait``, without a thread."""
+        end = _after(timeout)
+        job = await self.await_change(id)
+        while job.state not in ENDED and time.monotonic() < end:
+            job = await self.await_change(id, job, max(0.0, end - time.monotonic()))
+        return job
 
     async def await_change(self, id: str, seen: Job | None = None, timeout: float | None = None) -> Job:
         """The job as soon as it differs from ``seen`` (its ETA aside), or as it is after ``timeout`` seconds.
 
         Returns at once without ``seen``, and for an ended job. Raises NotFound, also when it is deleted meanwhile.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = _after(timeout)
         while True:
-            revision = self._revision()
-            job = self._get(id)
+            revision = self.revision()
+            job = self.get(id)
             if seen is None or job.state in ENDED or _differs(job, seen):
                 return job
-            while self._revision() == revision:
-                if end is not None and time.monotonic() >= end:
-                    return self._get(id)
+            while self.revision() == revision:
+                if time.monotonic() >= end:
+                    return self.get(id)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def changes(self, id: str) -> AsyncIterator[Job]:
@@ -42,13 +64,9 @@ class Watcher:
             job = await self.await_change(id, job)
             yield job
 
-    async def wait(self, id: str, timeout: float | None = None) -> Job:
-        """The ended job, or as it is after ``timeout`` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        job = await self.await_change(id)
-        while job.state not in ENDED and (end is None or time.monotonic() < end):
-            job = await self.await_change(id, job, None if end is None else max(0.0, end - time.monotonic()))
-        return job
+
+def _after(timeout: float | None) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout
 
 
 def _differs(job: Job, seen: Job) -> bool:
