@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import BadInput
 from ..settings import Settings
 from .console import reporting, settings_or_exit
 
@@ -25,6 +26,10 @@ def serve(
     profile: Annotated[str | None, typer.Option(help=_about("profile"))] = None,
     devices: Annotated[str | None, typer.Option(help=_about("devices"))] = None,
     share: Annotated[bool | None, typer.Option(help=_about("share"))] = None,
+    open_browser: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Show the page in a browser; default where there is a screen."),
+    ] = None,
 ) -> None:
     """Open the page. Options win over the SVD_UI_ variables; 'svd-ui doctor' lists those."""
     settings = settings_or_exit(
@@ -32,4 +37,7 @@ def serve(
     )
     from ..web import launch
 
-    launch(settings)
+    try:
+        launch(settings, open_browser=open_browser)
+    except OSError as error:  # no free port, an address that is not this machine's, a data folder on a full disk
+        raise BadInput(str(error)) from error
