@@ -76,11 +76,16 @@ def _device(device: dict[str, Any] | None, checkpoint: dict[str, str]) -> list[t
     return [
         ("device", f"{device['name']} [{device['kind']}]{measured}"),
         ("device memory", memory),
-        ("profile", f"{device['profile']} ({device['profile_reason']})"),
-        ("attention", f"{device['attention']} ({device['attention_reason']})"),
+        ("profile", f"{device['profile']} ({_because(device['profile_reason'])})"),
+        ("attention", f"{device['attention']} ({_because(device['attention_reason'])})"),
         ("dtype", device["dtype"]),
         chosen,
     ]
+
+
+def _because(reason: str) -> str:
+    """``profile cpu: no GPU in use`` => the part that the line does not say already."""
+    return reason.partition(": ")[2] or reason or "as set"
 
 
 def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
