@@ -1,0 +1,70 @@
+"""Writing a trained checkpoint as a diffusers folder that the app loads like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
+from torch import Tensor
+
+from ..core.patch_autoencoder import PatchAutoencoder, preview_matrix
+from .model import build_clip, build_processor, build_scheduler
+from .motion import BASE_FPS
+
+SIGMA_MIN, SIGMA_MAX = 0.05, 30.0
+"""The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale)."""
+
+
+def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
+    """What ``svd_ui.json`` tells the app's catalogue about this checkpoint."""
+    matrix, bias = preview_matrix(vae)
+    return {
+        "form": "residual",
+        "residual_scale": residual_scale,
+        "sigma_reference": SIGMA_MAX,
+        "num_frames": 14,
+        "width": 256,
+        "height": 144,
+        "size_multiple": 8,
+        "num_inference_steps": 8,
+        "fps": BASE_FPS,
+        "min_guidance_scale": 1.0,
+        "max_guidance_scale": 1.0,
+        "preview": [[round(v, 5) for v in row] for row in matrix.tolist()],
+        "preview_bias": [round(v, 5) for v in bias.tolist()],
+    }
+
+
+def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: PatchAutoencoder, residual_scale: float) -> None:
+    """Every module in half precision, safetensors under 15 MB each, and ``svd_ui.json``."""
+    pipeline = StableVideoDiffusionPipeline(
+        vae=vae,
+        image_encoder=build_clip(),
+        unet=unet,
+        scheduler=build_scheduler(SIGMA_MIN, SIGMA_MAX),
+        feature_extractor=build_processor(),
+    )
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
+    _name_our_class(folder / "model_index.json")
+    (folder / "svd_ui.json").write_text(json.dumps(settings(vae, residual_scale), indent=1) + "\n")
+
+
+def _name_our_class(index: Path) -> None:
+    """model_index.json names the patch autoencoder's module, and the processor's class as SVD does."""
+    content = json.loads(index.read_text())
+    content["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    content["vae"] = ["svd_ui.core.patch_autoencoder", "PatchAutoencoder"]
+    index.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def with_weights(unet: UNetSpatioTemporalConditionModel, weights: list[Tensor]) -> UNetSpatioTemporalConditionModel:
+    """A copy of ``unet`` on the CPU holding ``weights`` (one per parameter, in order)."""
+    copy: UNetSpatioTemporalConditionModel = type(unet).from_config(unet.config)
+    with torch.no_grad():
+        for parameter, value in zip(copy.parameters(), weights, strict=True):
+            parameter.copy_(value.cpu())
+    return copy.eval()
