@@ -73,4 +73,4 @@ def _poster(job: Job, files: Files) -> str:
 
 def _meta(job: Job) -> str:
     request = job.result.request if job.result else job.request
-    return " · ".join(part for part in (request.checkpoint, words.ago(job.created)) if part)
+    return " · ".join(part for part in (f"motion {request.motion_bucket_id}", request.checkpoint, words.ago(job.created)) if part)

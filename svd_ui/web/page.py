@@ -91,7 +91,7 @@ def _js(module: object) -> str:
 
 
 def _still_card(context: Context, form: Form) -> dict[str, gr.components.Component | gr.Column]:
-    with gr.Column(elem_classes=["panel"], elem_id="still-card"):
+    with gr.Column(elem_id="still-card"):
         form.add(
             "source",
             gr.Radio([PICTURE, PROMPT], value=PICTURE, label="Start from", show_label=False, elem_classes=["seg"], elem_id="source"),
@@ -113,7 +113,7 @@ def _still_card(context: Context, form: Form) -> dict[str, gr.components.Compone
 
 
 def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Component]:
-    with gr.Column(elem_classes=["panel"], elem_id="dials"):
+    with gr.Column(elem_id="dials"):
         form.add(
             "preset",
             gr.Radio(preset_choices(), value=OWN, label="Preset", elem_classes=["chips"], elem_id="preset"),

@@ -141,7 +141,7 @@ def _facts(job: Job) -> str:
     took = f"made in {words.duration(seconds)}" if seconds >= 1 else ""
     parts = [request.checkpoint, words.frame_size(request.width, request.height), length, f"seed {request.seed}", took]
     prompt = f'<p class="prompt">“{escape(request.prompt)}”</p>' if request.prompt else ""
-    return prompt + '<p class="facts">' + " · ".join(f"<span>{escape(p)}</span>" for p in parts if p) + "</p>"
+    return prompt + '<p class="facts">' + "".join(f"<span>{escape(p)}</span>" for p in parts if p) + "</p>"
 
 
 def _actions(job: Job, files: Files) -> str:

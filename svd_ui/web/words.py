@@ -90,7 +90,9 @@ def headline(job: Job) -> str:
     prompt = (job.request.prompt or "").strip()
     if prompt:
         return prompt if len(prompt) <= 60 else prompt[:59] + "…"
-    return "Still" if job.kind == "still" else "Clip"
+    if job.kind == "still":
+        return "Still"
+    return f"Seed {job.request.seed}"
 
 
 def queue_place(position: int | None) -> str:
