@@ -70,6 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             samples INTEGER NOT NULL
         )""",
     ),
+    ("ALTER TABLE timings ADD COLUMN loading_seconds REAL NOT NULL DEFAULT 0",),
 )
 
 

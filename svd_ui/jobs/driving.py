@@ -138,7 +138,9 @@ class Runner:
         limit = None if job.kind == "download" else self._settings.max_seconds
         folder = self._settings.jobs_dir / job.id
         key = TimingKey.parse(row["timing_key"])
-        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later)
+        device = engine.describe() if engine is not None else None
+        warm = device.loaded_checkpoint if device is not None else None
+        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, warm)
         cancel = RowCancel(self._store, job.id, self._process, limit)
         return Run(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
 

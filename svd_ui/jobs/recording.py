@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import os
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +26,9 @@ from ..events import (
     SteppedDown,
 )
 from ..request import GenerationRequest
+from .stopwatch import Stopwatch
 from .store import Store
-from .timing import AFTER, Timing, TimingKey, Timings, key_of_resolved
+from .timing import TimingKey, Timings, key_of_resolved
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -43,7 +43,8 @@ Later = Callable[[Callable[[], None]], None]
 class Recorder:
     """One job while it runs. ``later`` keeps a last word that could not be written, to be tried again.
 
-    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up.
+    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up. ``warm`` is
+    the checkpoint that was in memory before.
     """
 
     def __init__(
@@ -54,23 +55,23 @@ class Recorder:
         folder: Path,
         key: TimingKey | None,
         later: Later,
+        warm: str | None = None,
     ) -> None:
         self.store, self.id, self.process, self.folder = store, id, process, folder
         self.lost = False
         self.ended = False
-        self._key, self._later = key, later
+        self._key, self._later, self._warm = key, later, warm
         self._notes: list[str] = []
-        self._started = self._phase_started = time.time()
-        self._phase = "before"
-        self._before = 0.0
-        self._steps: list[float] = []
+        self._watch = Stopwatch(time.time())
+        self._cold = True
         self._reported = 0.0
 
     def record(self, event: Event) -> None:
         """Store one event; a disk that is full meanwhile loses a progress report, not the job."""
         now = time.time()
         values: dict[str, Any] = {"state": event.stage, "step": None, "total": None, "step_seconds": None}
-        values |= self._phase_change(event, now)
+        if self._watch.see(event, now):
+            values["phase_started"] = now
         match event:
             case Finished():
                 self.finish(event.result)
@@ -84,12 +85,13 @@ class Recorder:
                 values["message"] = bytes_message(event)
             case Loading():
                 values["message"] = f"Loading {event.title or event.checkpoint}"
+                self._cold = event.checkpoint != self._warm
                 self._rename(event.checkpoint)
                 values["timing_key"] = str(self._key or "")
             case MakingStill():
                 values |= {"step": event.step, "total": event.total}
             case Denoising():
-                values |= self._denoising(event, now)
+                values |= self._denoising(event)
             case Decoding() | PostProcessing():
                 values |= {"step": event.done, "total": event.total}
             case SteppedDown():
@@ -102,25 +104,9 @@ class Recorder:
             values.setdefault("message", "")
         self._update(values)
 
-    def _phase_change(self, event: Event, now: float) -> dict[str, float]:
-        if event.stage == "denoising" and self._phase == "before":
-            seconds = getattr(event, "seconds", None) or 0.0
-            self._phase, self._before = "steps", max(0.0, now - seconds - self._started)
-        elif event.stage in AFTER and self._phase == "steps":
-            self._phase = "after"
-        else:
-            return {}
-        self._phase_started = now
-        return {"phase_started": now}
-
-    def _denoising(self, event: Denoising, now: float) -> dict[str, Any]:
-        if event.seconds is not None:
-            self._steps.append(event.seconds)
-        elif event.step > 1 and self._reported:
-            self._steps.append(now - self._reported)
-        self._reported = now
-        pace = statistics.median(self._steps[-9:]) if self._steps else None
-        values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total, "step_seconds": pace}
+    def _denoising(self, event: Denoising) -> dict[str, Any]:
+        values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total}
+        values["step_seconds"] = self._watch.step_seconds
         if event.preview is not None and self._write_preview(event.preview):
             values["has_preview"] = 1
         return values
@@ -177,13 +163,11 @@ class Recorder:
         checkpoint = self._key.checkpoint if request.checkpoint == "auto" else request.checkpoint
         request = request.model_copy(update={"checkpoint": checkpoint})
         key = key_of_resolved(request, self._key.kind, from_prompt=self._key.from_prompt)
-        if key.kind == "still":
-            timing = Timing(0.0, now - self._started, 0.0)
-        elif self._steps:
-            after = now - self._phase_started if self._phase == "after" else 0.0
-            timing = Timing(statistics.median(self._steps), self._before, after)
-        else:
+        timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now)
+        if timing is None:
             return
+        if not self._cold:  # it was loaded already: nothing was learnt about loading it
+            timing = dataclasses.replace(timing, loading=0.0)
         with contextlib.suppress(SvdUiError):
             Timings(self.store.database).learn(key, timing)
 

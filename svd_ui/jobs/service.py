@@ -134,7 +134,7 @@ class JobService(Watching):
 
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
         """Newest first: ``owner``'s, or everybody's for the operator (None)."""
-        return to_jobs(self._store, self._timings, self._store.history(owner, limit, before))
+        return self._jobs(self._store.history(owner, limit, before))
 
     def delete(self, id: str, owner: str | None = None) -> None:
         """Hide at once, stop it if it has not ended; the files go after an hour."""
@@ -163,7 +163,10 @@ class JobService(Watching):
         return row
 
     def _job(self, row: sqlite3.Row) -> Job:
-        return to_jobs(self._store, self._timings, [row])[0]
+        return self._jobs([row])[0]
+
+    def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
+        return to_jobs(self._store, self._timings, rows, self._warm())
 
     def revision(self) -> int:
         return self._database.revision()
@@ -182,8 +185,12 @@ class JobService(Watching):
         """Seconds as measured here for such clips, waiting left out; the engine adds memory."""
         cost = self._engines[0].estimate(request) if self._engines else Estimate()
         key, steps = self._desk.timing_of(request, "clip")
-        timing = self._timings.all().find(key)
-        return cost if timing is None else cost.model_copy(update={"seconds": timing.whole(steps)})
+        seconds = self._timings.known(self._warm()).whole(key, steps)
+        return cost if seconds is None else cost.model_copy(update={"seconds": seconds})
+
+    def _warm(self) -> str | None:
+        device = self.describe()
+        return device.loaded_checkpoint if device is not None else None
 
     def release(self) -> None:
         """Free device memory here, as soon as no job is running."""

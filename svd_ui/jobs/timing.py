@@ -16,12 +16,17 @@ from .database import Database
 NEW_WEIGHT = 0.4
 AFTER = frozenset({"decoding", "post_processing", "writing"})
 
+# A loading time of 0 means that nothing had to be loaded, which says nothing about loading.
 LEARN = f"""
-    INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, samples) VALUES (?, ?, ?, ?, 1)
+    INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, loading_seconds, samples) VALUES (?, ?, ?, ?, ?, 1)
     ON CONFLICT (key) DO UPDATE SET samples = samples + 1,
         step_seconds = step_seconds + {NEW_WEIGHT} * (excluded.step_seconds - step_seconds),
         before_seconds = before_seconds + {NEW_WEIGHT} * (excluded.before_seconds - before_seconds),
-        after_seconds = after_seconds + {NEW_WEIGHT} * (excluded.after_seconds - after_seconds)
+        after_seconds = after_seconds + {NEW_WEIGHT} * (excluded.after_seconds - after_seconds),
+        loading_seconds = CASE
+            WHEN excluded.loading_seconds = 0 THEN loading_seconds
+            WHEN loading_seconds = 0 THEN excluded.loading_seconds
+            ELSE loading_seconds + {NEW_WEIGHT} * (excluded.loading_seconds - loading_seconds) END
 """
 
 
@@ -71,14 +76,12 @@ def key_of_resolved(full: GenerationRequest, kind: JobKind, *, from_prompt: bool
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds: of one step; from the start to the first step; from the last step to the end."""
+    """Seconds: of one step; before the steps, loading left out; after them; of loading the checkpoint."""
 
     step: float
     before: float
     after: float
-
-    def whole(self, steps: int) -> float:
-        return self.before + steps * self.step + self.after
+    loading: float = 0.0
 
 
 class Timings:
@@ -88,20 +91,31 @@ class Timings:
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
         with self._database.write() as sql:
-            sql.execute(LEARN, (str(key), seen.step, seen.before, seen.after))
+            sql.execute(LEARN, (str(key), seen.step, seen.before, seen.after, seen.loading))
 
-    def all(self) -> Known:
-        rows = self._database.read("SELECT key, step_seconds, before_seconds, after_seconds FROM timings")
-        return Known(
-            {row["key"]: Timing(row["step_seconds"], row["before_seconds"], row["after_seconds"]) for row in rows}
+    def known(self, warm: str | None = None) -> Known:
+        """All that was learnt; ``warm`` is the checkpoint in memory now."""
+        rows = self._database.read(
+            "SELECT key, step_seconds, before_seconds, after_seconds, loading_seconds FROM timings"
         )
+        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm)
 
 
 class Known:
     """What was learnt at one moment."""
 
-    def __init__(self, timings: dict[str, Timing]) -> None:
-        self._timings = timings
+    def __init__(self, timings: dict[str, Timing], warm: str | None = None) -> None:
+        self._timings, self._warm = timings, warm
+
+    def whole(self, key: str, steps: int, warm: str | None = None) -> float | None:
+        """Seconds of a job from its start; ``warm`` overrides which checkpoint is in memory then."""
+        timing = self.find(key)
+        if timing is None:
+            return None
+        return self._loading(key, timing, warm) + timing.before + steps * timing.step + timing.after
+
+    def _loading(self, key: str, timing: Timing, warm: str | None = None) -> float:
+        return 0.0 if checkpoint_of(key) == (warm or self._warm) else timing.loading
 
     def find(self, text: str) -> Timing | None:
         """Measured for this kind of clip, else scaled from the nearest of the same checkpoint, else None."""
@@ -122,23 +136,34 @@ class Known:
             return None
         _, other, timing = min(near, key=lambda entry: entry[0])
         ratio = wanted.work / other.work
-        return Timing(timing.step * ratio, timing.before, timing.after * ratio)
+        return Timing(timing.step * ratio, timing.before, timing.after * ratio, timing.loading)
 
     def remaining(self, row: sqlite3.Row) -> float | None:
-        """Seconds until the job of ``row`` ends, waiting for its turn left out; None when nothing is known."""
-        timing, state, now = self.find(row["timing_key"]), str(row["state"]), time.time()
-        if state == "queued":
-            return timing.whole(row["steps"]) if timing else None
-        here = _stage_left(row, now)
+        """Seconds until the running job of ``row`` ends; None when nothing is known."""
+        key, state, now = str(row["timing_key"]), str(row["state"]), time.time()
+        timing, here = self.find(key), _stage_left(row, now)
         in_phase = now - float(row["phase_started"] or now)
         if state == "denoising":
             return None if here is None else here + (timing.after if timing else 0.0)
         if timing is None:
-            return here if row["kind"] == "download" or state in AFTER else None
+            return here if row["kind"] == "download" else _by_progress(row, in_phase) if state in AFTER else None
         if state in AFTER:
             return max(0.0, timing.after - in_phase)
         rest: float = row["steps"] * timing.step + timing.after
-        return (here or 0.0) + rest if state == "downloading" else max(0.0, timing.before - in_phase) + rest
+        if state == "downloading":
+            return (here or 0.0) + timing.loading + timing.before + rest
+        loading = 0.0 if state == "conditioning" else self._loading(key, timing)
+        return max(0.0, loading + timing.before - in_phase) + rest
+
+
+def checkpoint_of(key: str) -> str:
+    parsed = TimingKey.parse(key)
+    return parsed.checkpoint if parsed else ""
+
+
+def _by_progress(row: sqlite3.Row, in_phase: float) -> float | None:
+    done, total = row["step"], row["total"]
+    return float(in_phase / done * (total - done)) if done and total else None
 
 
 def _stage_left(row: sqlite3.Row, now: float) -> float | None:
@@ -155,16 +180,17 @@ def waiting_seconds(
     known: Known, running: Sequence[sqlite3.Row], queue: Sequence[sqlite3.Row], slots: int
 ) -> dict[str, float | None]:
     """Seconds until each waiting job ends, by id: the queue is played forward over the slots."""
-    lanes: list[float | None] = [known.remaining(row) for row in running]
-    lanes += [0.0] * max(0, slots - len(lanes))
+    lanes: list[tuple[float | None, str | None]] = [
+        (known.remaining(row), checkpoint_of(row["timing_key"])) for row in running
+    ]
+    lanes += [(0.0, None)] * max(0, slots - len(lanes))
     ends: dict[str, float | None] = {}
     for row in queue:
-        own = known.remaining(row)
-        if own is None or None in lanes:
-            ends[row["id"]] = None
-            lanes = [None]
-            continue
-        lanes.sort(key=lambda lane: lane or 0.0)
-        lanes[0] = (lanes[0] or 0.0) + own
-        ends[row["id"]] = lanes[0]
+        lanes.sort(key=lambda lane: float("inf") if lane[0] is None else lane[0])
+        free, warm = lanes[0]
+        own = known.whole(row["timing_key"], row["steps"], warm)
+        # Where one job's end is unknown, so is the turn of everybody behind it.
+        end = None if free is None or own is None or any(lane[0] is None for lane in lanes) else free + own
+        lanes[0] = (end, checkpoint_of(row["timing_key"]))
+        ends[row["id"]] = end
     return ends

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from svd_ui.catalog import CheckpointRow
+from svd_ui.events import Decoding, Denoising, Encoding, Loading
 from svd_ui.jobs.service import JobService, open_store
+from svd_ui.jobs.stopwatch import Stopwatch
 from svd_ui.jobs.timing import Known, Timing, TimingKey, key_of
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -33,6 +35,26 @@ def test_an_unmeasured_size_is_scaled_from_the_nearest_of_the_same_checkpoint() 
     known = Known({str(small): Timing(step=1.0, before=3.0, after=2.0)})
     assert known.find(str(large)) == Timing(step=4.0, before=3.0, after=8.0)
     assert known.find(str(TimingKey("nano", 512, 288, 14, guided=True, from_prompt=False))) is None
+
+
+def test_loading_counts_only_where_the_checkpoint_is_not_in_memory() -> None:
+    key = TimingKey("svd", 512, 288, 14, guided=True, from_prompt=False)
+    timings = {str(key): Timing(step=1.0, before=3.0, after=2.0, loading=20.0)}
+    assert Known(timings).whole(str(key), 10) == 35.0
+    assert Known(timings, warm="svd").whole(str(key), 10) == 15.0
+
+
+def test_the_stopwatch_tells_loading_from_work() -> None:
+    watch = Stopwatch(0.0)
+    for now, event in (
+        (1.0, Loading(checkpoint="svd")),
+        (21.0, Encoding()),
+        (25.0, Denoising(step=1, total=2, seconds=1.0)),
+        (26.0, Denoising(step=2, total=2, seconds=1.0)),
+        (26.5, Decoding(done=0, total=4)),
+    ):
+        watch.see(event, now)
+    assert watch.timing(30.0) == Timing(step=1.0, before=3.0, after=3.5, loading=21.0)
 
 
 def test_measured_times_are_kept_and_foretell_the_next_clip(
