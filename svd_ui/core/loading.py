@@ -69,9 +69,19 @@ def weight_variant(folder: Path, variant: str | None, title: str) -> str | None:
     return None
 
 
+def hide_progress_bars() -> None:
+    """Loading takes a second or two and the log of a worker is read by people."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def load_module(folder: Path, component: str, dtype: torch.dtype, variant: str | None, title: str) -> Any:
     """One component in ``dtype``, on the CPU, ready for inference."""
     cls = class_named(component, read_index(folder))
+    hide_progress_bars()
     part = folder / component
     module = cls.from_pretrained(
         part,

@@ -1,0 +1,70 @@
+"""What is decided before loading, and why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from svd_ui.catalog import PROFILES
+from svd_ui.core.devices import Plan, available, describe, dtype_for, plan_for, selected, step_down
+from svd_ui.errors import BadInput
+from svd_ui.settings import Settings
+
+
+def test_the_cpu_is_always_there_and_comes_last() -> None:
+    assert available()[-1] == "cpu"
+    total, free = describe("cpu").memory()
+    assert total is not None
+    assert free is not None
+    assert 0 < free <= total
+
+
+def test_on_a_cpu_the_plan_is_the_cpu_profile_with_reasons() -> None:
+    plan = plan_for(Settings(devices="cpu"))
+    assert plan.device == torch.device("cpu")
+    assert plan.profile.id == "cpu"
+    assert plan.attention == "sdpa"
+    assert [reason.split(" ")[0] for reason in plan.reasons][:1] == ["profile"]
+    assert plan.module_dtype("vae") == torch.float32
+
+
+def test_the_request_wins_over_the_setting() -> None:
+    settings = Settings(devices="cpu", profile="6gb")
+    assert plan_for(settings).profile.id == "6gb"
+    assert plan_for(settings, "12gb").profile.id == "12gb"
+    assert plan_for(settings, "cpu").profile.id == "cpu"
+
+
+def test_weights_are_not_moved_out_of_memory_that_is_shared() -> None:
+    plan = plan_for(Settings(devices="cpu"), "8gb")
+    assert plan.profile.offload == "none"
+    assert plan.profile.guidance_in_turn
+    assert any("stay in place" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize("settings", [Settings(devices="cuda:99"), Settings(profile="2gb"), Settings(attention="fast")])
+def test_wrong_settings_are_named(settings: Settings) -> None:
+    with pytest.raises(BadInput):
+        plan_for(settings)
+
+
+def test_devices_are_used_in_the_order_asked() -> None:
+    assert selected(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])
+def test_gpus_run_in_half_precision(kind: str) -> None:
+    assert dtype_for(kind)[0] == torch.float16  # type: ignore[arg-type]
+
+
+def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
+    dtype, reason = dtype_for("cpu")
+    assert dtype in {torch.float32, torch.bfloat16}
+    assert reason.startswith(str(dtype).removeprefix("torch."))
+
+
+def test_stepping_down_says_so() -> None:
+    plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", ("profile 12gb: chosen", "float16"))
+    down = step_down(plan, PROFILES["8gb"])
+    assert down.profile.offload == "model"
+    assert down.reasons == ("profile 8gb: memory ran out", "float16")

@@ -1,0 +1,95 @@
+"""The sampler's algebra, cancelling, and checkpoints that diffuse the difference from the still."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from svd_ui.cancel import never
+from svd_ui.catalog import folder_row
+from svd_ui.core.conditioning import condition
+from svd_ui.core.decode import decode
+from svd_ui.core.methods import Services, sample
+from svd_ui.core.randomness import gaussian, seeded
+from svd_ui.core.runtime import Runtime
+from svd_ui.errors import Cancelled
+from svd_ui.request import GenerationRequest
+
+from .conftest import CPU_PLAN, picture, request
+
+SCALE = 0.6
+
+
+def prepared(runtime: Runtime, asked: GenerationRequest) -> tuple[Services, torch.Generator]:
+    generator = seeded(3)
+    return Services(runtime, condition(runtime, picture(64, 64), asked, generator)), generator
+
+
+@pytest.fixture
+def residual_runtime(tiny_folder: Path) -> Runtime:
+    row = folder_row(tiny_folder, form="residual", residual_scale=SCALE)
+    return Runtime(row, tiny_folder, CPU_PLAN)
+
+
+def test_steps_count_from_one_and_the_last_is_clean(runtime: Runtime) -> None:
+    asked = request()
+    services, generator = prepared(runtime, asked)
+    steps = list(sample(services, asked, generator, never()))
+    assert [(step.index, step.total) for step in steps] == [(i, 4) for i in range(1, 5)]
+    torch.testing.assert_close(steps[-1].latents, steps[-1].denoised)
+    assert steps[-1].latents.dtype == torch.float32
+    assert not steps[-1].latents.requires_grad
+
+
+def test_gradients_stay_on_for_whoever_reads_the_steps(runtime: Runtime) -> None:
+    asked = request(num_inference_steps=1)
+    services, generator = prepared(runtime, asked)
+    for _ in sample(services, asked, generator, never()):
+        assert torch.is_grad_enabled()
+
+
+def test_cancelling_stops_before_the_next_call_of_the_unet(runtime: Runtime) -> None:
+    asked, cancel, calls = request(), threading.Event(), []
+    services, generator = prepared(runtime, asked)
+    runtime.unet.register_forward_pre_hook(lambda *_: calls.append(cancel.set()))
+    with pytest.raises(Cancelled):
+        list(sample(services, asked, generator, cancel))
+    assert len(calls) == 1  # not even the second half of the guided step
+
+
+def test_cancelling_stops_decoding_between_chunks(runtime: Runtime) -> None:
+    cancel = threading.Event()
+    frames = decode(runtime, torch.zeros(1, 4, 4, 8, 8), 2, cancel)
+    assert next(frames).shape == (2, 64, 64, 3)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        next(frames)
+
+
+def test_a_run_goes_on_from_any_step(runtime: Runtime) -> None:
+    asked = request()
+    services, generator = prepared(runtime, asked)
+    steps = list(sample(services, asked, generator, never()))
+    rest = list(sample(services, asked, generator, never(), resume=steps[1]))
+    assert [step.index for step in rest] == [3, 4]
+    torch.testing.assert_close(rest[-1].latents, steps[-1].latents)
+
+
+def test_a_residual_checkpoint_is_the_plain_one_on_differences(runtime: Runtime, residual_runtime: Runtime) -> None:
+    """Sampling the difference with the plain loop and adding the still gives the same clip."""
+    asked = request(max_guidance_scale=1.0)
+    inner, generator = prepared(runtime, asked)
+    *_, difference = sample(inner, asked, generator, never())
+    outer, generator = prepared(residual_runtime, asked)
+    *_, whole = sample(outer, asked, generator, never())
+    torch.testing.assert_close(whole.latents, outer.still + SCALE * difference.latents, atol=1e-3, rtol=0)
+
+
+def test_one_generator_for_each_clip_gives_what_it_alone_would_give() -> None:
+    both = gaussian((2, 3), [seeded(1), seeded(2)])
+    torch.testing.assert_close(both[1:], gaussian((1, 3), seeded(2)))
+    with pytest.raises(ValueError, match="2 generators"):
+        gaussian((3, 3), [seeded(1), seeded(2)])

@@ -1,0 +1,103 @@
+"""One checkpoint at a time, and nothing of it left afterwards."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+from svd_ui.catalog import PROFILES, folder_row
+from svd_ui.core.devices import Plan
+from svd_ui.core.runtime import Models, Runtime
+from svd_ui.errors import BadInput, WeightsMissing
+from tests.tiny import save_tiny_svd
+
+from .conftest import CPU_PLAN
+
+
+def references(runtime: Runtime) -> list[weakref.ref[object]]:
+    modules = (runtime.unet, runtime.vae, runtime.image_encoder)
+    return [weakref.ref(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
+def test_switching_leaves_no_parameter_of_the_previous_checkpoint(tiny_folder: Path, tmp_path: Path) -> None:
+    other = save_tiny_svd(tmp_path / "other", seed=1)
+    models = Models()
+    first = models.get(folder_row(tiny_folder), tiny_folder, CPU_PLAN)  # held on purpose, as a careless caller would
+    parameters = references(first)
+    assert len(parameters) > 100
+    models.get(folder_row(other), other, CPU_PLAN)
+    gc.collect()
+    assert not [ref for ref in parameters if ref() is not None]
+    assert models.loaded == "local:other"
+
+
+@pytest.mark.parametrize("profile", ["cpu", "8gb", "4gb"])
+def test_release_frees_under_every_kind_of_placement(tiny_folder: Path, profile: str) -> None:
+    models = Models()
+    plan = Plan(CPU_PLAN.device, PROFILES[profile], CPU_PLAN.dtype, "sdpa")
+    parameters = references(models.get(folder_row(tiny_folder), tiny_folder, plan))
+    models.release()
+    assert models.loaded is None
+    assert not [ref for ref in parameters if ref() is not None]
+
+
+def test_a_loaded_checkpoint_is_kept_between_clips_and_takes_a_new_profile(tiny_folder: Path) -> None:
+    models = Models()
+    first = models.get(folder_row(tiny_folder), tiny_folder, CPU_PLAN)
+    plan = Plan(CPU_PLAN.device, PROFILES["12gb"], CPU_PLAN.dtype, "sdpa", ("because",))
+    assert models.get(folder_row(tiny_folder), tiny_folder, plan) is first
+    assert first.profile.id == "12gb"
+    assert first.plan.reasons == ("because",)
+
+
+def test_pickled_weights_are_not_read(tiny_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for part in tiny_folder.iterdir():
+        (copy / part.name).symlink_to(part)
+    (copy / "unet").unlink()
+    (copy / "unet").mkdir()
+    (copy / "unet" / "config.json").write_bytes((tiny_folder / "unet" / "config.json").read_bytes())
+    (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"not a tensor")
+    with pytest.raises(WeightsMissing, match="safetensors"):
+        Runtime(folder_row(copy), copy, CPU_PLAN)
+
+
+def test_a_folder_cannot_name_a_class_of_its_own(tiny_folder: Path, tmp_path: Path) -> None:
+    for part in tiny_folder.iterdir():
+        if part.name != "model_index.json":
+            (tmp_path / part.name).symlink_to(part)
+    index = json.loads((tiny_folder / "model_index.json").read_text())
+    index["unet"] = ["os", "system"]
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(BadInput, match="UNetSpatioTemporalConditionModel"):
+        Runtime(folder_row(tmp_path), tmp_path, CPU_PLAN)
+
+
+def test_an_empty_folder_is_missing_weights(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing):
+        Runtime(folder_row(tiny_folder), tmp_path, CPU_PLAN)
+
+
+def test_importing_the_runtime_does_not_import_what_only_loading_needs() -> None:
+    code = (
+        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.methods\n"
+        "print(*{m.split('.')[0] for m in sys.modules} & {'diffusers', 'transformers', 'accelerate', 'xformers'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_twenty_switches() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "switching.py"
+    done = subprocess.run([sys.executable, script, "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["model_mb"] >= 200
+    assert report["growth_mb"] < 0.05 * report["model_mb"]
