@@ -124,7 +124,7 @@ def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Compone
             for name in ("num_frames", "fps", "num_inference_steps"):
                 form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dial_title(name))))
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
-            form.add("seed", dial("seed", min_width=160, scale=4, placeholder="random"))
+            form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
             shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)
         choices = [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
         form.add(

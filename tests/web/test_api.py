@@ -1,0 +1,177 @@
+"""The public API as a program meets it: through gradio_client over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+from tests.fakes import FakeEngine
+
+from .conftest import Served, serving
+
+STATUS = {
+    "id", "state", "step", "total", "position", "eta_seconds", "message", "error", "preview", "video", "request",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def public(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Reachable by strangers, so that ownership counts."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), host="0.0.0.0", port=7930, checkpoint="nano")
+    yield from serving(settings, FakeEngine(steps=3, delay=0.05, settings=settings))
+
+
+@pytest.fixture(scope="module")
+def client(public: Served) -> Client:
+    return Client(public.url.replace("0.0.0.0", "127.0.0.1"), verbose=False)
+
+
+def ended(client: Client, id: str) -> dict:
+    for _ in range(200):
+        status = client.predict(id=id, api_name="/status")
+        if status["state"] in {"finished", "failed", "cancelled"}:
+            return status
+        time.sleep(0.05)
+    raise AssertionError("the job did not end")
+
+
+def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client) -> None:
+    for name in ("/submit", "/generate"):
+        parameters = client.view_api(return_format="dict")["named_endpoints"][name]["parameters"]
+        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "token"]
+        assert all(p["parameter_has_default"] and p["parameter_default"] is None for p in parameters)
+
+
+def test_only_the_five_endpoints_are_public(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history"}
+
+
+def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) -> None:
+    made = client.predict(image=handle_file(photo), motion_bucket_id=180, seed=7, api_name="/submit")
+    assert len(made["id"]) >= 32
+    status = ended(client, made["id"])
+    assert set(status) == STATUS
+    assert (status["state"], status["error"]) == ("finished", None)
+    assert status["request"]["seed"] == 7
+    assert status["request"]["motion_bucket_id"] == 180
+    assert Path(status["video"]).read_bytes()[4:8] == b"ftyp"
+    assert Path(status["preview"]).is_file()
+
+
+def test_generate_waits_and_three_run_at_once(client: Client, photo: Path) -> None:
+    started = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(client.predict, image=handle_file(photo), seed=n, api_name="/generate") for n in range(3)]
+        results = [call.result() for call in calls]
+    assert [result["state"] for result in results] == ["finished"] * 3
+    assert len({result["token"] for result in results}) == 3
+    assert time.monotonic() - started < 15
+
+
+def test_a_path_on_the_server_is_refused(client: Client, photo: Path) -> None:
+    for value in (str(photo), "/etc/passwd", "sha256:" + "0" * 64):
+        with pytest.raises(AppError, match="Upload the picture"):
+            client.predict(image=value, api_name="/submit")
+
+
+def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
+    """What gradio_client would never send: a FileData that names a file nobody uploaded."""
+    base = public.url.replace("0.0.0.0", "127.0.0.1").rstrip("/")
+    for path in (str(photo), "/etc/passwd", str(public.settings.database)):
+        forged = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        data = {"data": [forged] + [None] * len(GenerationRequest.model_fields)}
+        made = httpx.post(f"{base}/gradio_api/call/submit", json=data)
+        assert made.status_code == 200
+        said = httpx.get(f"{base}/gradio_api/call/submit/{made.json()['event_id']}").text
+        assert "event: error" in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"num_frames": 999}, "from 2 to 64"),
+        ({"checkpoint": "nothing"}, "nothing"),
+        ({"width": 100, "height": 64}, "multiple of 8"),
+    ],
+)
+def test_bad_values_get_one_sentence_that_names_the_field(client: Client, photo: Path, values: dict, said: str) -> None:
+    with pytest.raises(AppError, match=said):
+        client.predict(image=handle_file(photo), **values, api_name="/submit")
+
+
+def test_neither_picture_nor_prompt_is_refused(client: Client) -> None:
+    with pytest.raises(AppError, match="exactly one"):
+        client.predict(api_name="/submit")
+
+
+def test_a_text_file_named_jpg_is_refused_in_words(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "fake.jpg").write_text("hello")
+    with pytest.raises(AppError) as error:
+        client.predict(image=handle_file(tmp_path / "fake.jpg"), api_name="/submit")
+    assert "Traceback" not in str(error.value)
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_an_unknown_job_is_a_sentence(client: Client) -> None:
+    with pytest.raises(AppError, match="There is no"):
+        client.predict(id="0" * 32, api_name="/status")
+
+
+def test_history_and_cancel_act_on_the_callers_jobs_only(client: Client, photo: Path) -> None:
+    mine = client.predict(image=handle_file(photo), num_inference_steps=100, api_name="/submit")
+    history = client.predict(limit=5, token=mine["token"], api_name="/history")
+    assert [job["id"] for job in history] == [mine["id"]]
+    assert client.predict(limit=5, token="somebody else", api_name="/history") == []
+    assert client.predict(api_name="/history") == []
+    with pytest.raises(AppError, match="belongs to somebody else"):
+        client.predict(id=mine["id"], token="somebody else", api_name="/cancel")
+    stopped = client.predict(id=mine["id"], token=mine["token"], api_name="/cancel")
+    assert set(stopped) == STATUS
+    assert ended(client, mine["id"])["state"] == "cancelled"
+
+
+def test_one_token_may_serve_several_jobs(client: Client, photo: Path) -> None:
+    first = client.predict(image=handle_file(photo), api_name="/submit")
+    second = client.predict(image=handle_file(photo), token=first["token"], api_name="/submit")
+    assert second["token"] == first["token"]
+    ids = [job["id"] for job in client.predict(token=first["token"], api_name="/history")]
+    assert ids == [second["id"], first["id"]]
+    page = client.predict(token=first["token"], limit=1, before=second["id"], api_name="/history")
+    assert [job["id"] for job in page] == [first["id"]]
+
+
+def test_files_are_served_by_known_ids_only(public: Served, client: Client, photo: Path) -> None:
+    base = public.url.replace("0.0.0.0", "127.0.0.1").rstrip("/")
+    made = client.predict(image=handle_file(photo), api_name="/submit")
+    ended(client, made["id"])
+    assert httpx.get(f"{base}/svd/job/{made['id']}/video", headers={"Range": "bytes=0-9"}).status_code == 206
+    for path in (
+        f"svd/job/{'0' * 32}/video", f"svd/job/{made['id']}/latents", f"svd/job/{made['id']}/..%2f..%2fx",
+        f"svd/still/{'0' * 64}", "svd/example/..%2f..%2fREADME.md",
+        f"gradio_api/file={public.settings.database}",
+    ):  # fmt: skip
+        assert httpx.get(f"{base}/{path}").status_code in {403, 404}, path
+
+
+def test_a_login_guards_page_files_and_api(uploads: None, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, port=7950, auth="ann:secret", checkpoint="nano")
+    for served in serving(settings, FakeEngine(steps=1, settings=settings)):
+        base = served.url.rstrip("/")
+        assert httpx.get(f"{base}/config").status_code == 401
+        assert httpx.get(f"{base}/svd/still/{'0' * 64}").status_code == 401
+        assert httpx.post(f"{base}/gradio_api/call/history", json={"data": [1, None, None]}).status_code == 401
+        with pytest.raises(Exception, match=r"(?i)auth|401|login"):
+            Client(base, verbose=False)
+        friend = Client(base, auth=("ann", "secret"), verbose=False)
+        assert friend.predict(api_name="/history") == []
