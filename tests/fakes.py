@@ -19,7 +19,6 @@ from svd_ui.errors import Cancelled
 from svd_ui.events import (
     Decoding,
     Denoising,
-    Downloading,
     Effective,
     Encoding,
     Event,
@@ -120,11 +119,6 @@ class FakeEngine:
         picture(0.0, request).save(out / "poster.jpg")
         done = request.model_copy(update={"image": image})
         yield Finished(result=Result(request=done, image=image, poster="poster.jpg", versions=VERSIONS))
-
-    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
-        for done in range(3):
-            self._wait(cancel)
-            yield Downloading(checkpoint=checkpoint, done_bytes=done, total_bytes=2)
 
     def describe(self) -> Device:
         return self.device

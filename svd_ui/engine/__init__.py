@@ -54,12 +54,6 @@ class Engine(Protocol):
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         """Only the first frame of ``request.prompt``; ends in ``Finished`` whose result has no video."""
 
-    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
-        """Yield ``Downloading`` until the weights of ``checkpoint`` (or of ``hub.TEXT_TO_IMAGE``) are on this machine.
-
-        Whole files are kept when it is cancelled, so the next try goes on. Raises a ``WeightsMissing``.
-        """
-
     def describe(self) -> Device | None:
         """The device, or None while it is not known yet; a worker's answer never waits."""
 

@@ -15,6 +15,10 @@ class Ladder:
         self.chunk = min(decode_chunk_size or profile.decode_chunk_size, num_frames)
         self.notes: list[str] = []
 
+    def down_from_loading(self) -> str | None:
+        """The next profile. None at the foot of the ladder."""
+        return self._smaller_profile("loading the model")
+
     def down_from_denoising(self) -> str | None:
         """The next profile. None at the foot of the ladder."""
         return self._smaller_profile("denoising")

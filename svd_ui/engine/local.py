@@ -32,12 +32,12 @@ from ..settings import Settings
 from . import CancelToken, Device, Estimate, never
 from .advice import advice
 from .clock import Deadline, Stopwatch
-from .estimates import Estimator
+from .estimates import estimate
 from .failures import mapping
 from .ladder import Ladder
 from .output import POSTER, ClipFiles, Frames
 from .post import apply
-from .sampling import Work, decode, denoise, effective
+from .sampling import Work, decode, denoise, effective, load
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class LocalEngine:
         self._stages = stages or Stages(settings, device)
         self._hub = Hub(settings)
         self._assets = Assets.of(settings)
-        self._estimator = Estimator(settings)
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
@@ -64,7 +63,7 @@ class LocalEngine:
                 yield from self._make_still(work)
             still = self._still(work)
             yield Loading(checkpoint=work.row.id, title=work.row.title)
-            runtime = self._load(work, folder)
+            runtime = yield from load(self._stages, work, folder)
             latents = yield from denoise(self._stages, work, runtime, still)
             yield from self._finish(work, runtime, latents, out)
 
@@ -77,13 +76,6 @@ class LocalEngine:
             out.mkdir(parents=True, exist_ok=True)
             write_poster(out / POSTER, np.asarray(self._assets.open(work.request.image)))
             yield Finished(result=self._result(work, poster=POSTER))
-
-    def download(self, checkpoint_id: str, cancel: CancelToken) -> Iterator[Event]:
-        with mapping("downloading"):
-            if checkpoint_id == TEXT_TO_IMAGE:
-                yield from self._hub.fetch_text_to_image(cancel)
-            else:
-                yield from self._hub.fetch(checkpoint(self._settings, checkpoint_id), cancel)
 
     def describe(self) -> Device:
         with mapping("looking at the device"):
@@ -116,7 +108,7 @@ class LocalEngine:
             self._stages.load(work.row, self._hub.require(work.row), work.plan)
 
     def estimate(self, request: GenerationRequest) -> Estimate:
-        return self._estimator.estimate(request, self.describe())
+        return estimate(self._settings, self._hub, request, self.describe())
 
     def release(self) -> None:
         self._stages.release()
@@ -183,13 +175,6 @@ class LocalEngine:
         work.notes += advice(request, work.row, picture.size)
         return fit(picture, request.width, request.height, request.focus_x, request.focus_y)
 
-    def _load(self, work: Work, folder: Path) -> Runtime:
-        work.cancel.check()
-        with work.watch("loading"), mapping("loading the model", work.row.title):
-            runtime = self._stages.load(work.row, folder, work.plan)
-        work.cancel.check()
-        return runtime
-
     def _finish(self, work: Work, runtime: Runtime, latents: Any, out: Path) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``."""
         request = work.request
@@ -217,7 +202,7 @@ class LocalEngine:
         return stored.tag(work.request, effective(self._stages, work), self._stages.versions())
 
     def _result(self, work: Work, **files: Any) -> Result:
-        result = Result(
+        return Result(
             request=work.request,
             effective=effective(self._stages, work),
             image=work.request.image or "",
@@ -226,8 +211,6 @@ class LocalEngine:
             notes=(*work.notes, *work.ladder.notes),
             **files,
         )
-        self._estimator.learn(result)
-        return result
 
 
 def _room_for_two(plan: Plan) -> bool:

@@ -22,7 +22,6 @@ class Start:
     factory: EngineFactory
     settings: Settings
     device: str | None
-    idle_seconds: float
 
 
 @dataclass(frozen=True)

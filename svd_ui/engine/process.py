@@ -99,18 +99,9 @@ def main() -> None:
     engine = start.factory(start.settings, start.device)
     outbox.send(Described(engine.describe()))
     engine.prepare(None)
-    idle = start.idle_seconds or None
-    released = True
     while True:
-        try:
-            work, cancel = inbox.work.get(timeout=None if released else idle)
-        except queue.Empty:
-            engine.release()
-            released = True
-            outbox.send(Described(engine.describe()))
-            continue
+        work, cancel = inbox.work.get()
         _perform(engine, work, cancel, outbox)
-        released = work.method == "release"
 
 
 if __name__ == "__main__":

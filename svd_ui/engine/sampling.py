@@ -1,10 +1,11 @@
-"""The two long stages of a clip, each going on in a smaller way when memory runs out."""
+"""The stages of a clip that need the device's memory, each going on in a smaller way when it runs out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -35,6 +36,22 @@ class Work:
     cancel: Deadline
     watch: Stopwatch
     notes: list[str]
+
+
+def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Runtime]:
+    """Return the model, loaded under the first profile that it fits in."""
+    while True:
+        work.cancel.check()
+        try:
+            with work.watch("loading"), mapping("loading the model", work.row.title):
+                runtime = stages.load(work.row, folder, work.plan)
+            work.cancel.check()
+            return runtime
+        except Exception as error:
+            note = _next_rung(error, work.ladder.down_from_loading, "loading the model")
+        stages.release()
+        work.plan = stages.step_down(work.plan, work.ladder.profile)
+        yield SteppedDown(stage="loading", note=note)
 
 
 def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) -> Generator[Event, None, Any]:

@@ -67,6 +67,12 @@ class Stages:
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
         return self.models.get(row, folder, plan)
 
+    def step_down(self, plan: Plan, profile: ProfileRow) -> Plan:
+        """``plan`` under a smaller profile, before anything is loaded."""
+        from ..core.devices import step_down
+
+        return step_down(plan, profile)
+
     def use_profile(self, runtime: Runtime, profile: ProfileRow) -> None:
         runtime.use_profile(profile)
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from ..errors import Cancelled, SvdUiError, TookTooLong, WorkerStopped
 from ..events import Denoising, Event, Finished
+from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Engine, Estimate, never
 from .child import Child
-from .estimates import Estimator
+from .estimates import estimate
 from .lock import device_lock
 from .messages import Cancel, Done, EngineFactory, Start, Work
 
@@ -43,7 +44,7 @@ class WorkerEngine:
 
     def __init__(self, settings: Settings, device: str | None = None, factory: EngineFactory = build_local) -> None:
         self._settings, self._device_name, self._factory = settings, device, factory
-        self._estimator = Estimator(settings)
+        self._hub = Hub(settings)
         self._turn = threading.Lock()
         self._starting = threading.Lock()
         self._child: Child | None = None
@@ -56,13 +57,10 @@ class WorkerEngine:
         self._ensure()
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        return self._held("generate", (request, out), cancel)
+        return self._stream("generate", (request, out), cancel)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        return self._held("make_still", (request, out), cancel)
-
-    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
-        return self._stream("download", (checkpoint,), cancel)
+        return self._stream("make_still", (request, out), cancel)
 
     def prepare(self, checkpoint: str | None) -> None:
         self._call("prepare", checkpoint)
@@ -71,7 +69,7 @@ class WorkerEngine:
         return self._device
 
     def estimate(self, request: GenerationRequest) -> Estimate:
-        return self._estimator.estimate(request, self._device)
+        return estimate(self._settings, self._hub, request, self._device)
 
     def release(self) -> None:
         """Free the device's memory; nothing to do while no process runs, and a running job keeps its own."""
@@ -95,16 +93,14 @@ class WorkerEngine:
         """The process's id while one is alive."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
-    def _held(self, method: str, args: tuple[Any, ...], cancel: CancelToken) -> Iterator[Event]:
-        with device_lock(self._settings, self._device_name, cancel):
-            yield from self._stream(method, args, cancel)
-
     def _stream(self, method: str, args: tuple[Any, ...], cancel: CancelToken) -> Iterator[Event]:
+        """Wait for this worker, then for its device, then work."""
         while not self._turn.acquire(timeout=_TICK):
             if cancel.is_set():
                 raise Cancelled()
         try:
-            yield from self._exchange(Work(next(self._numbers), method, args, streams=True), cancel)
+            with device_lock(self._settings, self._device_name, cancel):
+                yield from self._exchange(Work(next(self._numbers), method, args, streams=True), cancel)
         finally:
             self._turn.release()
 
@@ -148,7 +144,6 @@ class WorkerEngine:
             if not ended:  # killed, crashed, or the caller went away in the middle
                 self._settle(child, work)
         if finished is not None:
-            self._estimator.learn(finished.result)
             yield finished
 
     def _settle(self, child: Child, work: Work) -> None:
@@ -182,7 +177,6 @@ class WorkerEngine:
             factory=self._factory,
             settings=self._settings.model_copy(update={"auth": type(self._settings.auth)("")}),
             device=self._device_name,
-            idle_seconds=self._settings.idle_seconds,
         )
         secrets = {part for part in (secret, secret.partition(":")[2]) if part}
         child = Child(self._settings.data_dir / "logs" / f"worker-{name}.log", secrets, on_described=self._described)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from svd_ui.engine import CancelToken
 from svd_ui.errors import OutOfMemory
-from svd_ui.events import Denoising, Downloading, Event, Loading
+from svd_ui.events import Denoising, Event, Loading
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -29,10 +29,6 @@ class PromptEngine(FakeEngine):
             getattr(self, word)()
             yield Denoising(step=1, total=1)
         yield from super().generate(request.model_copy(update={"prompt": "x"}), out, cancel)
-
-    def download(self, checkpoint: str, cancel: CancelToken) -> Iterator[Event]:
-        yield Downloading(checkpoint=checkpoint, done_bytes=0)
-        time.sleep(60)  # a stage that looks at nothing
 
     def leaves(self) -> None:
         os._exit(3)

@@ -48,12 +48,25 @@ def result_of(events: list[Event]) -> Result:
 class Trouble(Stages):
     """The core, with a device that runs out of memory at chosen moments.
 
-    ``denoise_at``: steps that fail once. ``decode_over``: chunks larger than this fail, always.
+    ``too_large``: profiles that the model does not fit in. ``denoise_at``: steps that fail once. ``decode_over``: chunks
+    larger than this fail, always.
     """
 
-    def __init__(self, settings: Settings, denoise_at: set[int] | None = None, decode_over: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        denoise_at: set[int] | None = None,
+        decode_over: int | None = None,
+        too_large: str = "",
+    ) -> None:
         super().__init__(settings, "cpu")
-        self.denoise_at, self.decode_over, self.chunks = set(denoise_at or ()), decode_over, list[int]()
+        self.denoise_at, self.decode_over, self.too_large = set(denoise_at or ()), decode_over, too_large
+        self.chunks: list[int] = []
+
+    def load(self, row: Any, folder: Path, plan: Any) -> Any:
+        if plan.profile.id in self.too_large:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().load(row, folder, plan)
 
     def sample(self, *args: Any) -> Iterator[Any]:
         for step in super().sample(*args):
@@ -172,6 +185,19 @@ def test_oom_while_denoising_takes_the_next_profile_and_the_same_clip_comes_out(
     assert calm.effective.profile == "16gb"
 
 
+def test_oom_while_loading_takes_the_next_profile(here: Settings, image: str, tmp_path: Path) -> None:
+    engine = LocalEngine(here, stages=Trouble(here, too_large="24gb 16gb"))
+    request = ask(image, profile="24gb", num_inference_steps=1)
+    result = result_of(list(engine.generate(request, tmp_path / "out", never())))
+    assert result.effective is not None
+    assert result.effective.profile == "12gb"
+    assert "loading" in result.notes[0]
+
+    engine = LocalEngine(here, stages=Trouble(here, too_large="4gb"))
+    with pytest.raises(OutOfMemory, match="while loading the model"):
+        list(engine.generate(ask(image, profile="4gb"), tmp_path / "no", never()))
+
+
 def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp_path: Path) -> None:
     stages = Trouble(here, decode_over=1)
     events = list(LocalEngine(here, stages=stages).generate(ask(image), tmp_path / "out", never()))
@@ -212,6 +238,24 @@ def test_cancel_is_seen_within_one_step_in_any_stage(here: Settings, image: str,
     else:
         assert len(seen) - [event.stage for event in seen].index(stage) <= 2
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_cancelled_clip_leaves_no_tensors(here: Settings, image: str, tmp_path: Path) -> None:
+    cancel, held = threading.Event(), list[weakref.ref[Any]]()
+
+    class Watched(Stages):
+        def sample(self, *args: Any) -> Iterator[Any]:
+            for step in super().sample(*args):
+                held.extend((weakref.ref(step.latents), weakref.ref(step.denoised)))
+                cancel.set()
+                yield step
+
+    try:
+        list(LocalEngine(here, stages=Watched(here, "cpu")).generate(ask(image), tmp_path / "out", cancel))
+    except Cancelled:
+        gc.collect()
+    assert len(held) == 2
+    assert not [ref for ref in held if ref() is not None]
 
 
 def test_the_time_limit_is_told_from_a_cancel(here: Settings, image: str, tmp_path: Path) -> None:
@@ -299,17 +343,3 @@ def test_a_prompt_becomes_a_still_then_a_clip(here: Settings, tmp_path: Path) ->
     assert still.video is None
     assert (tmp_path / "still" / str(still.poster)).is_file()
     assert Assets.of(here).open(still.image).size == (64, 64)
-
-
-# Estimates.
-
-
-def test_a_finished_clip_teaches_how_long_the_next_takes(here: Settings, image: str, tmp_path: Path) -> None:
-    engine = LocalEngine(here)
-    assert engine.estimate(ask(image)).seconds is None
-    list(engine.generate(ask(image), tmp_path / "out", never()))
-    one = engine.estimate(ask(image)).seconds
-    more = engine.estimate(ask(image, num_inference_steps=40)).seconds
-    assert one is not None
-    assert more is not None
-    assert more > 2 * one

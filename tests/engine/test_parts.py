@@ -1,0 +1,112 @@
+"""The small parts: the ladder, advice, memory figures, secrets, patience."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from svd_ui.catalog import PROFILES, STABILITY_ROWS
+from svd_ui.engine import Device
+from svd_ui.engine.advice import advice
+from svd_ui.engine.estimates import GIB, estimate, peak_bytes
+from svd_ui.engine.ladder import Ladder
+from svd_ui.engine.logs import redact, secrets_of
+from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
+from svd_ui.errors import Cancelled, TookTooLong
+from svd_ui.events import Denoising, Loading
+from svd_ui.hub import Hub
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+
+XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
+
+
+def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
+    ladder = Ladder(PROFILES["8gb"], 14, num_frames=25)
+    seen = []
+    while ladder.down_from_decoding():
+        seen.append((ladder.profile.id, ladder.chunk))
+    assert seen == [("8gb", 8), ("8gb", 4), ("8gb", 2), ("8gb", 1), ("6gb", 1), ("4gb", 1)]
+    assert len(ladder.notes) == len(seen)
+
+
+def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
+    ladder = Ladder(PROFILES["24gb"], None, num_frames=6)
+    assert ladder.chunk == 6
+    ladder.down_from_decoding()
+    assert ladder.chunk == 4
+    ladder.down_from_denoising()
+    assert (ladder.profile.id, ladder.chunk) == ("16gb", 4)
+
+
+def test_the_cpu_has_no_smaller_profile() -> None:
+    assert Ladder(PROFILES["cpu"], 1, num_frames=14).down_from_denoising() is None
+
+
+@pytest.mark.parametrize("profile", [row for row in PROFILES.values() if row.unet_gib])
+def test_memory_of_the_native_clip_is_what_the_row_says(profile: object) -> None:
+    request = GenerationRequest().resolved(XT.defaults())
+    assert isinstance(profile, type(PROFILES["cpu"]))
+    peak = peak_bytes(XT, profile, request)
+    assert peak is not None
+    assert peak == pytest.approx(max(profile.unet_gib or 0, profile.decode_gib or 0) * GIB, rel=0.01)
+    half = peak_bytes(XT, profile, request.model_copy(update={"width": 512}))
+    assert half is not None
+    assert 0.5 * peak <= half < peak
+
+
+def test_an_estimate_says_whether_it_fits(settings: Settings) -> None:
+    device = Device(kind="cuda", name="small", total_bytes=4_000_000_000, profile="4gb")
+    request = GenerationRequest(checkpoint="svd-xt")
+    hub = Hub(settings)
+    assert estimate(settings, hub, request, device).fits is True
+    assert estimate(settings, hub, request.model_copy(update={"profile": "24gb"}), device).fits is False
+    assert estimate(settings, hub, request, None).peak_bytes is None
+
+
+def test_advice_only_where_it_is_due() -> None:
+    request = GenerationRequest().resolved(XT.defaults())
+    assert advice(request, XT, (2048, 1152)) == []
+    assert len(advice(request.model_copy(update={"num_frames": 60}), XT, None)) == 1
+    assert len(advice(request.model_copy(update={"width": 1000}), XT, None)) == 1
+    assert "64x64" in advice(request.model_copy(update={"width": 64, "height": 64}), XT, None)[0]
+
+
+def test_secrets_are_known_by_name_and_by_form() -> None:
+    environment = {
+        "HF_TOKEN": "abcdefgh",
+        "SVD_UI_AUTH": "me:open-sesame",
+        "PATH": "/usr/bin",
+        "SSH_AUTH_SOCK": "/run/x",
+    }
+    secrets = secrets_of(environment)
+    assert redact("abcdefgh me:open-sesame open-sesame /usr/bin /run/x", secrets) == "*** *** *** /usr/bin /run/x"
+    assert redact("token hf_AbCdEfGhIjKlMnOpQrSt at https://a:b@host/") == "token *** at https://***@host/"
+
+
+def test_patience_is_a_step_long_where_steps_are_long() -> None:
+    now, cancel = [0.0], threading.Event()
+    patience = Patience(cancel, 100, clock=lambda: now[0])
+    assert not patience.asks_to_stop()
+    patience.heard(Denoising(step=1, total=2, seconds=4.0))
+    cancel.set()
+    assert patience.asks_to_stop()
+    assert not patience.asks_to_stop()  # once is enough
+    now[0] = 5.9
+    assert not patience.exhausted()
+    now[0] = 6.1
+    assert patience.exhausted()
+    assert isinstance(patience.verdict(), Cancelled)
+
+
+def test_patience_with_blind_stages_and_very_long_steps() -> None:
+    for event, grace in ((Loading(checkpoint="x"), GRACE), (Denoising(step=1, total=2, seconds=60.0), LONGEST_GRACE)):
+        now = [0.0]
+        patience = Patience(threading.Event(), 100, clock=lambda now=now: now[0])  # type: ignore[misc]
+        patience.heard(event)
+        now[0] = 100.1
+        assert patience.asks_to_stop()
+        now[0] += grace + 0.1
+        assert patience.exhausted()
+        assert isinstance(patience.verdict(), TookTooLong)
