@@ -129,7 +129,7 @@ def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Compone
         choices = [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
         form.add(
             "checkpoint",
-            dial("checkpoint", choices=choices, value=context.settings.checkpoint, kind=gr.Radio, elem_classes=["chips", "dial"]),
+            dial("checkpoint", choices=choices, kind=gr.Radio, elem_classes=["chips", "dial"]),
         )
         where = gr.HTML("", elem_id="offer", js_on_load=offer.EVENTS_JS)
         _advanced(form)
