@@ -155,25 +155,30 @@ class Transfer(threading.Thread):
     def _download(self, file: RemoteFile, commit: str, blob: Path) -> None:
         blob.parent.mkdir(parents=True, exist_ok=True)
         part = blob.with_name(blob.name + layout.PART)
-        with self._alone(part):
+        with self._alone(file):
             failures = 0
-            while (self._size_of(part) or 0) < file.size or not part.exists():
-                before = self._size_of(part)
+            part.touch()
+            while not blob.exists() and (before := part.stat().st_size) < file.size:
                 try:
                     self._append(file, commit, part)
                 except httpx2.TransportError:
                     # A dropped line: go on from what has arrived; give up when nothing does.
-                    failures = failures + 1 if self._size_of(part) == before else 0
+                    failures = failures + 1 if part.stat().st_size == before else 0
                     if failures >= _ATTEMPTS:
                         raise
                     self._pause(min(0.5 * 2**failures, 8))
-            self._verify(part, file)
-            part.replace(blob)
+            if blob.exists():  # another program brought it while this one waited
+                part.unlink()
+            else:
+                self._verify(part, file)
+                part.replace(blob)
 
     @contextlib.contextmanager
-    def _alone(self, part: Path) -> Iterator[None]:
-        """One writer per file, also across processes; waiting for another's end can be stopped."""
-        lock = filelock.FileLock(part.with_name(part.name + ".lock"))
+    def _alone(self, file: RemoteFile) -> Iterator[None]:
+        """One writer per file, also across processes and programs; waiting for another's end can be stopped."""
+        path = self.cache / ".locks" / layout.repo_folder(self.cache, self.source.repo).name / f"{file.blob}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
         while True:
             try:
                 lock.acquire(timeout=0.25)
@@ -186,10 +191,7 @@ class Transfer(threading.Thread):
             lock.release()
 
     def _append(self, file: RemoteFile, commit: str, part: Path) -> None:
-        start = self._size_of(part) or 0
-        if start > file.size:
-            part.unlink()
-            start = 0
+        start = part.stat().st_size
         # Identity: a compressed answer has neither the file's length nor its ranges.
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
         if start:
@@ -218,9 +220,6 @@ class Transfer(threading.Thread):
             part.unlink()
             remedy = f"{file.path} arrived damaged: start the download again."
             raise WeightsMissing(title=self.source.title, remedy=remedy)
-
-    def _size_of(self, part: Path) -> int | None:
-        return part.stat().st_size if part.exists() else None
 
     def _check_stop(self) -> None:
         if self.stopping.is_set():

@@ -121,6 +121,7 @@ def repository(weight: int = 3_000_000) -> dict[str, bytes]:
         "svd.safetensors": b"one file, not wanted" * 1000,
         "feature_extractor/preprocessor_config.json": b'{"size": 224}',
         "scheduler/scheduler_config.json": b'{"sigma_max": 700.0}',
+        "scheduler/empty.txt": b"",
         "image_encoder/config.json": b'{"hidden": 1}',
         "image_encoder/model.safetensors": b"full precision" * 100,
         "image_encoder/model.fp16.safetensors": b"half" * 100,

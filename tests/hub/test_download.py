@@ -56,6 +56,7 @@ def test_a_download_brings_the_half_precision_weights_and_configs_only(
         "model_index.json",
         "feature_extractor/preprocessor_config.json",
         "scheduler/scheduler_config.json",
+        "scheduler/empty.txt",
         "image_encoder/config.json",
         "image_encoder/model.fp16.safetensors",
         "unet/config.json",
