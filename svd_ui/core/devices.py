@@ -39,7 +39,9 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before weights are loaded; ``reasons`` say why, for people.
+    """Everything that is decided before weights are loaded.
+
+    ``reasons`` say why, for people: of the profile, of the number format, of the attention, then anything else.
 
     ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
     they cost little (``module_dtype``).

@@ -105,7 +105,6 @@ class Runtime:
 
     def close(self) -> None:
         """Let go of every weight, whoever still holds this object."""
-        self._placement.remove()
         self._modules.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
             delattr(self, name)

@@ -50,9 +50,10 @@ class Stages:
 
     def warm_up(self) -> None:
         """Import everything a clip needs; seconds that the first one then does not wait."""
-        from ..core import conditioning, decode, methods, preview, runtime
+        from ..core import conditioning, decode, loading, methods, preview, runtime
 
         assert all((conditioning, decode, methods, preview, runtime))
+        loading.warm_up()
 
     def plan(self, profile: str) -> Plan:
         from ..core.devices import plan_for

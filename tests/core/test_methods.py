@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_a_residual_checkpoint_is_the_plain_one_on_differences(runtime: Runtime,
     outer, generator = prepared(residual_runtime, asked)
     *_, whole = sample(outer, asked, generator, never())
     torch.testing.assert_close(whole.latents, outer.still + SCALE * difference.latents, atol=1e-3, rtol=0)
+
+
+def test_bfloat16_stays_close_and_latents_stay_in_float32(tiny_folder: Path, runtime: Runtime) -> None:
+    asked = request()
+    services, generator = prepared(runtime, asked)
+    *_, exact = sample(services, asked, generator, never())
+    plan = replace(CPU_PLAN, dtype=torch.bfloat16)
+    services, generator = prepared(Runtime(folder_row(tiny_folder), tiny_folder, plan), asked)
+    *_, rough = sample(services, asked, generator, never())
+    assert services.runtime.unet.dtype == torch.bfloat16
+    assert rough.latents.dtype == torch.float32
+    assert (rough.latents - exact.latents).std() < 0.1 * exact.latents.std()
 
 
 def test_one_generator_for_each_clip_gives_what_it_alone_would_give() -> None:

@@ -33,10 +33,17 @@ def theirs(pipeline: Any, image: Any, asked: GenerationRequest, generator: Gener
     return pipeline(image, **{name: getattr(asked, name) for name in names}, generator=generator, **extra).frames
 
 
-@pytest.mark.parametrize("noise_aug_strength", [0.0, 0.02])
-@pytest.mark.parametrize("num_frames", [4, 5])
-@pytest.mark.parametrize("size", [(64, 64), (104, 72)])
-@pytest.mark.parametrize("guidance", [(1.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize(
+    ("guidance", "size", "num_frames", "noise_aug_strength"),
+    [
+        ((1.0, 1.0), (64, 64), 4, 0.0),
+        ((1.0, 1.0), (104, 72), 5, 0.02),
+        ((1.0, 3.0), (64, 64), 4, 0.02),
+        ((1.0, 3.0), (104, 72), 4, 0.0),
+        ((1.0, 3.0), (64, 64), 5, 0.0),
+        ((1.5, 3.0), (104, 72), 5, 0.02),
+    ],
+)
 def test_latents_agree(
     runtime: Runtime,
     reference: Any,
