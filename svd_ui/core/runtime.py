@@ -63,7 +63,7 @@ class Runtime:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     def sigmas(self, num_inference_steps: int) -> Tensor:
-        """The checkpoint's schedule ``[num_inference_steps + 1]`` in the units its U-Net was trained in, ending in 0."""
+        """The checkpoint's schedule ``[num_inference_steps + 1]`` in units of scaled latents, ending in 0."""
         config = self.scheduler.config
         if config.use_karras_sigmas and config.sigma_min and config.sigma_max:
             return karras(num_inference_steps, config.sigma_min, config.sigma_max)

@@ -31,13 +31,16 @@ class Services:
 
     def sigmas(self, num_inference_steps: int) -> Tensor:
         """The checkpoint's schedule ``[num_inference_steps + 1]``, ending in 0."""
-        return self._scale * self.runtime.sigmas(num_inference_steps)
+        return self.runtime.sigmas(num_inference_steps)
 
     def start(self, num_inference_steps: int, generator: Generators) -> Tensor:
-        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32; draws from ``generator``."""
+        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32; draws from ``generator``.
+
+        A residual checkpoint's noise lies around the still: what it diffuses is the difference, of mean zero.
+        """
         shape = self.conditioning.image_latents.shape
-        noise = gaussian(shape, generator) * self.runtime.initial_scale(self.runtime.sigmas(num_inference_steps))
-        x = self._scale * noise.to(self.runtime.device)
+        x = gaussian(shape, generator) * self.runtime.initial_scale(self.sigmas(num_inference_steps))
+        x = x.to(self.runtime.device)
         return x + self.still if self._is_residual else x
 
     def conditional(self, cancel: CancelToken) -> Denoiser:
@@ -75,17 +78,13 @@ class Services:
     def _is_residual(self) -> bool:
         return self.runtime.row.form == "residual"
 
-    @property
-    def _scale(self) -> float:
-        return self.runtime.row.residual_scale if self._is_residual else 1.0
-
     def _denoiser(self, cond: Conditioning, cancel: CancelToken) -> Denoiser:
         unet = partial(_call_unless_cancelled, self.runtime.unet, cancel)
         inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
         return self._outward(inner, cond) if self._is_residual else inner
 
     def _outward(self, inner: Denoiser, cond: Conditioning) -> Denoiser:
-        return residual(inner, cond.image_latents * self.runtime.scaling_factor, self._scale)
+        return residual(inner, cond.image_latents * self.runtime.scaling_factor, self.runtime.row.residual_scale)
 
 
 def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args: Any, **kwargs: Any) -> Any:
