@@ -7,14 +7,14 @@ window.svdui = (() => {
 
   function delegate(element, trigger) {
     element.addEventListener("click", async (event) => {
-      const target = event.target.closest("[data-act],[data-copy],[data-link],[data-pick]");
+      const target = event.target.closest("[data-act],[data-copy],[data-link],[data-pick],[data-webcam],[data-snap]");
       if (!target || !element.contains(target)) return;
       if (target.dataset.pick) return $("#door input[type=file]")?.click();
       if (target.dataset.copy) return copied(target, target.dataset.copy);
       if (target.dataset.link) return copied(target, location.href);
-      if (target.dataset.act === "webcam" || target.dataset.act) {
-        trigger(target.dataset.act, { id: target.dataset.id || "", at: Number(target.dataset.at || 0), name: target.dataset.name || "" });
-      }
+      if ("webcam" in target.dataset) return webcam(element, Boolean(target.dataset.webcam));
+      if (target.dataset.snap) return snap(element);
+      trigger(target.dataset.act, { id: target.dataset.id || "", at: Number(target.dataset.at || 0), name: target.dataset.name || "" });
     });
   }
 
@@ -103,6 +103,29 @@ window.svdui = (() => {
       takeFiles(event.target.files);
       event.target.value = "";
     });
+  }
+
+  // The webcam: shown inside the door, one frame of it goes the way of every other picture.
+  async function webcam(element, on) {
+    const box = $(".webcam", element), video = $("video", box), line = $(".door-busy", element);
+    video.srcObject?.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
+    box.hidden = true;
+    line.textContent = "";
+    if (!on) return;
+    try {
+      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
+      box.hidden = false;
+      await video.play();
+    } catch { line.textContent = "There is no webcam, or it may not be used here (browsers ask for https or localhost)."; }
+  }
+
+  function snap(element) {
+    const video = $(".webcam video", element);
+    const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: video.videoHeight });
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    webcam(element, false);
+    canvas.toBlob((blob) => blob && takeFiles([new File([blob], "webcam.png", { type: "image/png" })]), "image/png");
   }
 
   let depth = 0;

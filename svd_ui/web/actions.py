@@ -49,7 +49,9 @@ class Actions:
         except SvdUiError:
             return None
 
-    def view(self, watched: str | None, request: gr.Request, undo: str | None = None, limit: int = history.PAGE) -> View:
+    def view(
+        self, watched: str | None, request: gr.Request, undo: str | None = None, limit: int = history.PAGE
+    ) -> View:
         """Everything that changes while jobs run."""
         jobs = self.context.jobs
         job = self.job(watched)
@@ -68,12 +70,15 @@ class Actions:
         """Submit what the form says; returns the first job. Raises SvdUiError."""
         row = self.context.row(values["checkpoint"])
         if not self.context.present(row):
-            raise BadInput(f"{row.title} is not on this machine: download it first, or choose another.", field="checkpoint")
+            raise BadInput(
+                f"{row.title} is not on this machine: download it first, or choose another.", field="checkpoint"
+            )
         wanted = all_requests(values, row, stills)
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
         owner = visitor(request)
-        return [self.context.jobs.submit(item, owner) for item in wanted][0]
+        jobs = [self.context.jobs.submit(item, owner) for item in wanted]
+        return jobs[0]
 
     def make_still(self, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Only the first frame of the prompt."""

@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 import gradio as gr
 from gradio import FileData
+from gradio.events import api as declare_api
 
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
@@ -26,11 +27,11 @@ POLL_SECONDS = 0.25
 def declare(context: Context) -> None:
     """Attach the endpoints to the Blocks being built."""
     api = Api(context)
-    gr.api(api.named(api.submit), api_name="submit", queue=False)
-    gr.api(api.named(api.generate), api_name="generate", concurrency_limit=None)
-    gr.api(api.status, api_name="status", queue=False)
-    gr.api(api.cancel, api_name="cancel", queue=False)
-    gr.api(api.history, api_name="history", queue=False)
+    declare_api(api.named(api.submit), api_name="submit", queue=False)
+    declare_api(api.named(api.generate), api_name="generate", concurrency_limit=None)
+    declare_api(api.status, api_name="status", queue=False)
+    declare_api(api.cancel, api_name="cancel", queue=False)
+    declare_api(api.history, api_name="history", queue=False)
 
 
 class Api:

@@ -50,7 +50,7 @@ def dial(name: str, kind: type[gr.components.Component] | None = None, **extra: 
     """
     value, blank = value_type(name)
     low, high = bounds(name)
-    common = {"label": FIELDS[name].title, "info": info(name), "elem_id": f"dial-{name}"}
+    common: dict[str, Any] = {"label": FIELDS[name].title, "info": info(name), "elem_id": f"dial-{name}"}
     common["elem_classes"] = ["dial"]
     if kind is not None:
         return kind(**{**common, "value": FIELDS[name].default, **extra})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,15 @@ if TYPE_CHECKING:
 
 THUMB = 960
 EXAMPLE_THUMB = 240
-TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp", ".zip": "application/zip"}
+TYPES = {
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".zip": "application/zip",
+}
 NAMES = {"video", "poster", "frames", "animation"}
+Endpoint = Callable[[Request], Awaitable[Response]]
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
@@ -73,7 +81,7 @@ def download_name(job: Job, path: Path) -> str:
     return f"{name}{path.suffix}"
 
 
-def _guarded(endpoint):  # type: ignore[no-untyped-def]
+def _guarded(endpoint: Endpoint) -> Endpoint:
     """Gradio guards its own routes; these follow the same login."""
 
     async def guarded(request: Request) -> Response:
@@ -82,8 +90,7 @@ def _guarded(endpoint):  # type: ignore[no-untyped-def]
             names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
             if not any(request.cookies.get(name) in app.tokens for name in names if request.cookies.get(name)):
                 return Response("Log in first.", status_code=401)
-        response: Response = await endpoint(request)
-        return response
+        return await endpoint(request)
 
     return guarded
 
@@ -107,7 +114,8 @@ def _numbers(request: Request) -> tuple[int, int, float, float] | None:
 def _opened(assets_path: Path) -> Image.Image:
     """The last pictures decoded: moving the focus asks for the same one again and again."""
     with Image.open(assets_path, formats=["PNG"]) as image:
-        return image.convert("RGB")
+        picture: Image.Image = image.convert("RGB")
+    return picture
 
 
 def _still_bytes(assets: Assets, ref: str, wanted: tuple[int, int, float, float] | None) -> bytes:

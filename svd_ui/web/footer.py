@@ -45,7 +45,9 @@ def header() -> str:
 def status(device: Device | None, profile_title: str = "") -> str:
     """One line: device, memory, loaded checkpoint, attention; the reasons in a tooltip."""
     if device is None:
-        return '<div class="status" role="status"><span class="lamp wait"></span><span>Starting the worker…</span></div>'
+        return (
+            '<div class="status" role="status"><span class="lamp wait"></span><span>Starting the worker…</span></div>'
+        )
     memory = words.memory(device.total_bytes)
     if memory and device.free_bytes is not None:
         memory = f"{device.free_bytes / 2**30:.0f} of {memory} free"
@@ -53,14 +55,22 @@ def status(device: Device | None, profile_title: str = "") -> str:
     reasons = "; ".join(
         part
         for part in (
-            f"profile {device.profile}: {device.profile_reason}" if device.profile_reason else f"profile {device.profile}",
+            f"profile {device.profile}: {device.profile_reason}"
+            if device.profile_reason
+            else f"profile {device.profile}",
             f"attention {device.attention}: {device.attention_reason}" if device.attention_reason else "",
             f"computes in {device.dtype}",
             "" if device.measured else "this kind of device was not measured",
         )
         if part
     )
-    parts = [device.name, memory, f"profile {device.profile}", device.attention, f"{loaded} loaded" if loaded else "no model loaded"]
+    parts = [
+        device.name,
+        memory,
+        f"profile {device.profile}",
+        device.attention,
+        f"{loaded} loaded" if loaded else "no model loaded",
+    ]
     line = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     lamp = "on" if loaded else ""
     free = '<button type="button" class="btn small ghost" data-act="release">Free memory</button>' if loaded else ""

@@ -39,7 +39,7 @@ SHAPING = (
 class Form:
     """``controls`` in the order in which the browser keeps them."""
 
-    controls: dict[str, gr.components.Component] = field(default_factory=dict)
+    controls: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, control: Any) -> Any:
         self.controls[name] = control
@@ -48,7 +48,9 @@ class Form:
     @property
     def checked(self) -> list[str]:
         """The controls that can show a message of their own."""
-        return [name for name, control in self.controls.items() if isinstance(control, gr.Number | gr.Slider | gr.Textbox)]
+        return [
+            name for name, control in self.controls.items() if isinstance(control, gr.Number | gr.Slider | gr.Textbox)
+        ]
 
     @property
     def hinted(self) -> list[str]:
@@ -56,7 +58,7 @@ class Form:
         return [n for n, c in self.controls.items() if isinstance(c, gr.Number) and n in dials.FIELDS]
 
     @property
-    def helps(self) -> dict[str, tuple[str | None, list[str]]]:
+    def helps(self) -> dict[str, tuple[Any, list[str]]]:
         """(help line, classes) of each checked control as it was built."""
         return {name: (self.controls[name].info, list(self.controls[name].elem_classes or [])) for name in self.checked}
 
@@ -151,7 +153,11 @@ def _seeded(request: GenerationRequest, index: int) -> GenerationRequest:
 def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | None, names: list[str]) -> dict[str, Any]:
     """A request -> values of the form, the size as an aspect choice where it is one."""
     data = request.model_dump(mode="json")
-    values = {name: ("" if data[name] is None and dials.value_type(name)[0] is str else data[name]) for name in names if name in data}
+    values = {
+        name: ("" if data[name] is None and dials.value_type(name)[0] is str else data[name])
+        for name in names
+        if name in data
+    }
     size = (request.width, request.height)
     fitting = [choice for choice in ASPECT_CHOICES if size_of(row, choice, still) == size]
     aspect = fitting[0] if fitting else aspect_of(*size) if not row.folder else None

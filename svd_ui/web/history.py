@@ -24,10 +24,14 @@ def render(jobs: list[Job], files: Files, shown: str | None, undo: str | None, m
         else ""
     )
     if not jobs and not toast:
-        return '<section class="history" aria-label="History"><p class="quiet">Clips you make are kept here.</p></section>'
+        return (
+            '<section class="history" aria-label="History"><p class="quiet">Clips you make are kept here.</p></section>'
+        )
     cards = "".join(_card(job, files, job.id == shown) for job in jobs)
     button = (
-        '<div class="center"><button type="button" class="btn" data-act="more">Show older</button></div>' if more else ""
+        '<div class="center"><button type="button" class="btn" data-act="more">Show older</button></div>'
+        if more
+        else ""
     )
     return (
         f'<section class="history" aria-label="History"><header><h2>History</h2>{toast}</header>'
@@ -73,4 +77,6 @@ def _poster(job: Job, files: Files) -> str:
 
 def _meta(job: Job) -> str:
     request = job.result.request if job.result else job.request
-    return " · ".join(part for part in (f"motion {request.motion_bucket_id}", request.checkpoint, words.ago(job.created)) if part)
+    return " · ".join(
+        part for part in (f"motion {request.motion_bucket_id}", request.checkpoint, words.ago(job.created)) if part
+    )

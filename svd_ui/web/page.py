@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -34,7 +35,6 @@ class Page:
     slow: gr.Timer
     status: gr.HTML
     door: gr.HTML
-    webcam: gr.Image
     prompt_side: gr.Column
     make: gr.Button
     still_offer: gr.HTML
@@ -57,23 +57,23 @@ def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
         page = _layout(demo, context)
         wire(page, context)
         declare(context)
-    return demo
+    return demo  # type: ignore[no-any-return]
 
 
 def _layout(root: gr.Blocks, context: Context) -> Page:
     form = Form()
-    states = {
+    states: dict[str, Any] = {
         "kept": gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET),
         "stills": gr.BrowserState(still.NO_STILLS, storage_key="svd-ui-stills", secret=SECRET),
         "watched": gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET),
     }
-    timers = {"timer": gr.Timer(0.5, active=False), "slow": gr.Timer(8.0)}
+    timers: dict[str, Any] = {"timer": gr.Timer(0.5, active=False), "slow": gr.Timer(8.0)}
     with gr.Row(elem_id="top"):
         gr.HTML(footer.header(), js_on_load=None)
         status = gr.HTML(footer.status(None), elem_id="status", js_on_load=STATUS_JS)
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(elem_id="left", scale=5, min_width=320):
-            left = {**_still_card(context, form), **_dials_card(context, form), **_run_bar()}
+            left: dict[str, Any] = {**_still_card(context, form), **_dials_card(context, form), **_run_bar()}
         with gr.Column(elem_id="right", scale=6, min_width=320):
             stage = gr.HTML(watch.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(watch))
     grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
@@ -90,29 +90,44 @@ def _js(module: object) -> str:
     return f"{module.EVENTS_JS}  /* {names} */"  # type: ignore[attr-defined]
 
 
-def _still_card(context: Context, form: Form) -> dict[str, gr.components.Component | gr.Column]:
+def _still_card(context: Context, form: Form) -> dict[str, Any]:
     with gr.Column(elem_id="still-card"):
         form.add(
             "source",
-            gr.Radio([PICTURE, PROMPT], value=PICTURE, label="Start from", show_label=False, elem_classes=["seg"], elem_id="source"),
+            gr.Radio(
+                [PICTURE, PROMPT],
+                value=PICTURE,
+                label="Start from",
+                show_label=False,
+                elem_classes=["seg"],
+                elem_id="source",
+            ),
         )
         door = gr.HTML(still.door(context.settings.max_upload_mb), elem_id="door", js_on_load=still.DOOR_JS)
-        webcam = gr.Image(
-            sources=["webcam"], type="filepath", label="Webcam", visible=False, elem_id="webcam", height=280, buttons=[]
-        )
         with gr.Column(visible=False, elem_id="prompt-side") as prompt_side:
-            form.add("prompt", dial("prompt", value="", lines=3, max_lines=6, placeholder="A lighthouse on a cliff at dusk, waves below, wide shot"))
+            form.add(
+                "prompt",
+                dial(
+                    "prompt",
+                    value="",
+                    lines=3,
+                    max_lines=6,
+                    placeholder="A lighthouse on a cliff at dusk, waves below, wide shot",
+                ),
+            )
             make = gr.Button("Make still", elem_id="make-still", size="md")
             still_offer = gr.HTML("", elem_id="still-offer", js_on_load=offer.EVENTS_JS)
         finder = gr.HTML("", elem_id="finder", js_on_load=still.FINDER_JS)
         form.add(
             "aspect",
-            gr.Radio(list(still.ASPECT_CHOICES), value="16:9", label="Aspect", elem_classes=["seg", "wide"], elem_id="aspect"),
+            gr.Radio(
+                list(still.ASPECT_CHOICES), value="16:9", label="Aspect", elem_classes=["seg", "wide"], elem_id="aspect"
+            ),
         )
-    return {"door": door, "webcam": webcam, "prompt_side": prompt_side, "make": make, "still_offer": still_offer, "finder": finder}
+    return {"door": door, "prompt_side": prompt_side, "make": make, "still_offer": still_offer, "finder": finder}
 
 
-def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Component]:
+def _dials_card(context: Context, form: Form) -> dict[str, Any]:
     with gr.Column(elem_id="dials"):
         form.add(
             "preset",
@@ -123,6 +138,7 @@ def _dials_card(context: Context, form: Form) -> dict[str, gr.components.Compone
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
                 form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dial_title(name))))
+        gr.HTML('<p class="quiet">Left blank, the grey value of the checkpoint applies.</p>', js_on_load=None)
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
             shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)
@@ -158,24 +174,37 @@ def _advanced(form: Form) -> None:
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("width", "height"):
                 form.add(name, dial(name, min_width=140, info="Blank: from the aspect."))
-        with gr.Row(elem_classes=["dials-row"]):
-            for name in ("focus_x", "focus_y"):
-                form.add(name, dial(name, min_width=140))
+        for name in ("focus_x", "focus_y"):
+            form.add(name, dial(name))
         form.add("negative_prompt", dial("negative_prompt", value="", lines=1))
         with gr.Row(elem_classes=["dials-row"]):
             form.add(
                 "seeds",
-                gr.Number(1, precision=0, label="Seeds at once", info=f"Clips per picture, 1 to {MAX_SEEDS}.", min_width=140, elem_id="dial-seeds", elem_classes=["dial"]),
+                gr.Number(
+                    1,
+                    precision=0,
+                    label="Seeds at once",
+                    info=f"Clips per picture, 1 to {MAX_SEEDS}.",
+                    min_width=140,
+                    elem_id="dial-seeds",
+                    elem_classes=["dial"],
+                ),
             )
             form.add(
                 "background",
-                gr.ColorPicker(EXTRAS["background"], label="Background", info="Fills transparent parts.", min_width=140, elem_id="dial-background"),
+                gr.ColorPicker(
+                    EXTRAS["background"],
+                    label="Background",
+                    info="Fills transparent parts.",
+                    min_width=140,
+                    elem_id="dial-background",
+                ),
             )
         form.add("output_format", dial("output_format", elem_classes=["chips", "dial"]))
         form.add("profile", dial("profile", elem_classes=["chips", "dial"]))
 
 
-def _run_bar() -> dict[str, gr.components.Component]:
+def _run_bar() -> dict[str, Any]:
     with gr.Column(elem_id="run-bar"):
         notice = gr.HTML("", elem_id="notice", js_on_load=None)
         animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")

@@ -70,12 +70,19 @@ def _usable(name: str, value: Any) -> bool:
     return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
 
 
-def summary(context: Context, values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], stills: Stills) -> str:
+def summary(
+    context: Context, values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], stills: Stills
+) -> str:
     """``nano · 14 frames · 2.0 s · 256 × 144 · about 12 s``: what Animate will do."""
     frames = values.get("num_frames") or row.num_frames
     fps = values.get("output_fps") or values.get("fps") or row.fps
     count = max(1, int(values.get("seeds") or 1)) * (max(1, len(stills["items"])) if values["source"] == PICTURE else 1)
-    parts = [row.title, f"{frames} frames, {frames / fps:.1f} s", words.frame_size(*size), _time(context, values, row, stills, count)]
+    parts = [
+        row.title,
+        f"{frames} frames, {frames / fps:.1f} s",
+        words.frame_size(*size),
+        _time(context, values, row, stills, count),
+    ]
     clips = f"<b>{count} clips</b>" if count > 1 else ""
     inner = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     return f'<p class="summary">{clips}{inner}<kbd>Ctrl + Enter</kbd></p>'

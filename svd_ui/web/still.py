@@ -27,7 +27,7 @@ SETTINGS_FILES = {".mp4", ".json", ".zip"}
 PERHAPS_SETTINGS = {".gif", ".webp", ".png"}
 """Endings of pictures that bring settings when this app made them."""
 
-DOOR_JS = "svdui.door(element, trigger, upload)  /* 'take' 'example' 'webcam' */"
+DOOR_JS = "svdui.door(element, trigger, upload)  /* 'take' 'example' */"
 FINDER_JS = "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */"
 
 
@@ -128,9 +128,12 @@ def door(max_mb: int) -> str:
         'aria-label="Pictures, or a clip to restore its settings">'
         f'<div class="door-in">{icons.PICTURE}<p class="door-lead">Drop a picture here, or paste it</p>'
         '<div class="acts"><button type="button" class="btn strong" data-pick="1">Choose a picture</button>'
-        '<button type="button" class="btn" data-act="webcam">Use the webcam</button></div>'
+        '<button type="button" class="btn" data-webcam="1">Use the webcam</button></div>'
         '<p class="quiet">Several at once work too. A clip made here, or its JSON, brings back all its settings.</p>'
-        f'</div><p class="door-busy" role="status"></p></div>{row}'
+        f'</div><p class="door-busy" role="status"></p>'
+        '<div class="webcam" hidden><video muted playsinline aria-label="Webcam"></video><div class="acts">'
+        '<button type="button" class="btn strong" data-snap="1">Take the picture</button>'
+        f'<button type="button" class="btn" data-webcam="">Close</button></div></div></div>{row}'
     )
 
 

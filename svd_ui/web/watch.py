@@ -136,7 +136,7 @@ def _facts(job: Job) -> str:
     assert job.result is not None
     request, seconds = job.result.request, sum(job.result.seconds.values())
     length = f"{request.num_frames} frames" if request.num_frames and job.result.video else ""
-    if length and request.output_fps:
+    if length and request.num_frames and request.output_fps:
         length += f", {request.num_frames / request.output_fps:.1f} s"
     took = f"made in {words.duration(seconds)}" if seconds >= 1 else ""
     parts = [request.checkpoint, words.frame_size(request.width, request.height), length, f"seed {request.seed}", took]
@@ -210,7 +210,11 @@ def _failed(job: Job, device: Device | None) -> str:
     message = escape(str(error.get("message", "")))
     hint = f"<p>{REMEDIES[code]}</p>" if REMEDIES.get(code) else ""
     link = str((error.get("params") or {}).get("url") or "")
-    page = f'<a class="btn" href="{escape(link)}" target="_blank" rel="noopener">Open its page</a>' if link.startswith("https://") else ""
+    page = (
+        f'<a class="btn" href="{escape(link)}" target="_blank" rel="noopener">Open its page</a>'
+        if link.startswith("https://")
+        else ""
+    )
     return (
         f'<div class="card-error" role="alert">{icons.WARNING}<div><h2>{HEADLINES.get(code, "This clip failed")}</h2>'
         f"<p>{message}</p>{hint}"

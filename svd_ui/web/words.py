@@ -99,7 +99,13 @@ def queue_place(position: int | None) -> str:
     """Where in the queue."""
     if position is None:
         return ""
-    return "next in line" if position == 0 else f"{position} ahead in the queue" if position > 1 else "1 ahead in the queue"
+    return (
+        "next in line"
+        if position == 0
+        else f"{position} ahead in the queue"
+        if position > 1
+        else "1 ahead in the queue"
+    )
 
 
 def frame_size(width: int | None, height: int | None) -> str:

@@ -161,7 +161,9 @@ def test_escape_stops_and_control_enter_runs(visit: Visit, photo: Path) -> None:
 def test_a_failure_is_a_card_with_retry_and_a_report_without_secrets(visit: Visit, photo: Path) -> None:
     page = visit.page
     visit.choose(photo)
-    visit.served.engine.fail = OutOfMemory(doing="animating", remedy="Choose profile '8gb'. hf_abcdefgh12345 /home/ann/x")
+    visit.served.engine.fail = OutOfMemory(
+        doing="animating", remedy="Choose profile '8gb'. hf_abcdefgh12345 /home/ann/x"
+    )
     visit.animate()
     card = page.locator(".card-error")
     expect(card).to_contain_text("Out of memory", timeout=WAIT)
