@@ -77,10 +77,12 @@ def mapping(doing: str = "working", title: str = "this checkpoint") -> Iterator[
 
 def forget(error: BaseException) -> None:
     """Drop the local variables that a traceback keeps alive: after an OOM they are what fills the device."""
-    seen: BaseException | None = error
-    while seen is not None:
-        traceback.clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:  # causes and contexts can go in circles
+        traceback.clear_frames(link.__traceback__)
+        chain.append(link)
+        link = link.__cause__ or link.__context__
 
 
 def _of_weights(error: BaseException, title: str) -> SvdUiError | None:

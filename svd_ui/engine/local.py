@@ -33,7 +33,7 @@ from . import CancelToken, Device, Estimate, never
 from .advice import advice
 from .clock import Deadline, Stopwatch
 from .estimates import estimate
-from .failures import mapping
+from .failures import forget, mapping
 from .ladder import Ladder
 from .output import POSTER, ClipFiles, Frames
 from .post import apply
@@ -122,7 +122,8 @@ class LocalEngine:
         try:
             with mapping():
                 yield
-        except Cancelled:
+        except Cancelled as error:
+            forget(error)  # so that the memory is free when the caller hears of it
             raise cancel.reason() from None
         finally:
             self._stages.free()

@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 
 from svd_ui import errors
-from svd_ui.engine.failures import disk_full, mapped, mapping, out_of_memory
+from svd_ui.engine.failures import disk_full, forget, mapped, mapping, out_of_memory
 
 MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
@@ -85,6 +85,12 @@ def test_what_failed_is_not_kept_alive() -> None:
     gc.collect()
     assert caught.value.__cause__ is not None
     assert refs[0]() is None
+
+
+def test_a_circle_of_causes_has_an_end() -> None:
+    one, two = ValueError(), KeyError()
+    one.__cause__, two.__cause__ = two, one
+    forget(one)
 
 
 def test_nothing_heavy_is_imported_to_know_them() -> None:
