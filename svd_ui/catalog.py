@@ -87,7 +87,9 @@ SD_PREVIEW = (
 )
 
 
-def _stability(id: str, title: str, name: str, frames: int, steps: int, low: float, high: float, **extra: Any) -> CheckpointRow:
+def _stability(
+    id: str, title: str, name: str, frames: int, steps: int, low: float, high: float, **extra: Any
+) -> CheckpointRow:
     repo = f"stabilityai/{name}"
     return CheckpointRow(
         id=id,
@@ -225,12 +227,69 @@ GB = 1_000_000_000
 PROFILES: dict[str, ProfileRow] = {
     row.id: row
     for row in (
-        ProfileRow(id="24gb", title="24 GB: everything resident", order=0, decode_chunk_size=14, min_bytes=22 * GB, unet_gib=11.9, decode_gib=20.0),
-        ProfileRow(id="16gb", title="16 GB: resident, decode 8 at a time", order=1, decode_chunk_size=8, min_bytes=15 * GB, unet_gib=11.9, decode_gib=13.2),
-        ProfileRow(id="12gb", title="12 GB: resident, chunked forward", order=2, forward_chunking=True, decode_chunk_size=5, min_bytes=11 * GB, unet_gib=8.6, decode_gib=9.8),
-        ProfileRow(id="8gb", title="8 GB: model offload, guidance in turn", order=3, offload="model", guidance_in_turn=True, decode_chunk_size=4, min_bytes=7 * GB, unet_gib=6.7, decode_gib=4.7),
-        ProfileRow(id="6gb", title="6 GB: and chunked forward", order=4, offload="model", guidance_in_turn=True, forward_chunking=True, decode_chunk_size=2, min_bytes=5_500_000_000, unet_gib=5.1, decode_gib=2.4),
-        ProfileRow(id="4gb", title="4 GB: streamed weights", order=5, offload="group", guidance_in_turn=True, forward_chunking=True, decode_chunk_size=1, min_bytes=0, unet_gib=2.4, decode_gib=1.3),
+        ProfileRow(
+            id="24gb",
+            title="24 GB: everything resident",
+            order=0,
+            decode_chunk_size=14,
+            min_bytes=22 * GB,
+            unet_gib=11.9,
+            decode_gib=20.0,
+        ),
+        ProfileRow(
+            id="16gb",
+            title="16 GB: resident, decode 8 at a time",
+            order=1,
+            decode_chunk_size=8,
+            min_bytes=15 * GB,
+            unet_gib=11.9,
+            decode_gib=13.2,
+        ),
+        ProfileRow(
+            id="12gb",
+            title="12 GB: resident, chunked forward",
+            order=2,
+            forward_chunking=True,
+            decode_chunk_size=5,
+            min_bytes=11 * GB,
+            unet_gib=8.6,
+            decode_gib=9.8,
+        ),
+        ProfileRow(
+            id="8gb",
+            title="8 GB: model offload, guidance in turn",
+            order=3,
+            offload="model",
+            guidance_in_turn=True,
+            decode_chunk_size=4,
+            min_bytes=7 * GB,
+            unet_gib=6.7,
+            decode_gib=4.7,
+        ),
+        ProfileRow(
+            id="6gb",
+            title="6 GB: and chunked forward",
+            order=4,
+            offload="model",
+            guidance_in_turn=True,
+            forward_chunking=True,
+            decode_chunk_size=2,
+            min_bytes=5_500_000_000,
+            unet_gib=5.1,
+            decode_gib=2.4,
+        ),
+        ProfileRow(
+            id="4gb",
+            title="4 GB: streamed weights",
+            order=5,
+            offload="group",
+            guidance_in_turn=True,
+            forward_chunking=True,
+            decode_chunk_size=1,
+            min_bytes=0,
+            unet_gib=2.4,
+            decode_gib=1.3,
+        ),
         ProfileRow(id="cpu", title="CPU", order=6, guidance_in_turn=True, decode_chunk_size=8),
     )
 }

@@ -98,7 +98,11 @@ class GenerationRequest(Frozen):
         None, ge=1, le=100, title="Steps", description="More steps take longer and add detail."
     )
     fps: int | None = Field(
-        None, ge=1, le=30, title="FPS the model is told", description="Conditioning: lower asks for larger motion per frame."
+        None,
+        ge=1,
+        le=30,
+        title="FPS the model is told",
+        description="Conditioning: lower asks for larger motion per frame.",
     )
     output_fps: int | None = Field(
         None, ge=1, le=60, title="FPS of the file", description="Playback speed; blank = the same as told to the model."
@@ -126,7 +130,9 @@ class GenerationRequest(Frozen):
         None, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same clip; blank = a new one."
     )
     method: Method = Field(Plain(), title="Method", description="How the clip is steered.")
-    post: tuple[PostStep, ...] = Field((), max_length=0, title="After", description="Steps applied to the finished clip.")
+    post: tuple[PostStep, ...] = Field(
+        (), max_length=0, title="After", description="Steps applied to the finished clip."
+    )
     loras: tuple[LoraRef, ...] = Field((), max_length=0, title="LoRAs", description="Small add-ons to the weights.")
     profile: ProfileName = Field(
         "auto", title="Memory", description="How much device memory to use; auto looks at the device."
@@ -139,7 +145,9 @@ class GenerationRequest(Frozen):
     def _guidance_rises(self) -> Self:
         low, high = self.min_guidance_scale, self.max_guidance_scale
         if low is not None and high is not None and low > high:
-            raise ValueError("Guidance of the first frame must not exceed that of the last: lower it or raise the other")
+            raise ValueError(
+                "Guidance of the first frame must not exceed that of the last: lower it or raise the other"
+            )
         return self
 
     def with_seed(self) -> GenerationRequest:

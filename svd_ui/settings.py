@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto, sdpa or xformers.")
-    text_to_image: str = Field("stabilityai/sd-turbo", description="Repository or folder that makes stills from prompts.")
+    text_to_image: str = Field(
+        "stabilityai/sd-turbo", description="Repository or folder that makes stills from prompts."
+    )
     auth: SecretStr = Field(SecretStr(""), description="user:password asked before the page is shown.")
     share: bool = Field(False, description="Ask gradio for a public link.")
     idle_seconds: int = Field(600, ge=0, description="Free device memory after this long without work; 0 keeps it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -86,7 +87,19 @@ def describe(name: str) -> DeviceInfo:
         return DeviceInfo(device, kind, torch.cuda.get_device_name(device), measured=False)
     if device.type == "mps":
         return DeviceInfo(device, "mps", "Apple GPU", measured=False)
-    return DeviceInfo(device, "cpu", platform.processor() or platform.machine() or "CPU", measured=True)
+    return DeviceInfo(device, "cpu", _cpu_name(), measured=True)
+
+
+def _cpu_name() -> str:
+    """The processor's marketing name with its cores, as far as the system tells."""
+    name = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not Linux: platform knows best
+    name = " ".join((name or platform.machine() or "CPU").replace("(R)", "").replace("(TM)", "").split())
+    return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
 def dtype_for(kind: DeviceKind) -> tuple[torch.dtype, str]:

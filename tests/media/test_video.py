@@ -236,7 +236,7 @@ def test_files_that_are_no_video(tmp_path: Path, content: bytes) -> None:
 def test_names_that_look_like_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(Path("pipe:1.mp4"), flat())
-    assert (tmp_path / path).is_file() and read_comment(path) == COMMENT  # noqa: PT018
+    assert (tmp_path / path).is_file() and read_comment(path) == COMMENT
 
 
 def test_a_truncated_clip(tmp_path: Path) -> None:
