@@ -1,0 +1,122 @@
+"""Checkpoints as rows: what the app must know about one without loading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ..request import Frozen
+
+COMMUNITY = "Stability AI Community License"
+
+
+class CheckpointRow(Frozen):
+    """One checkpoint and everything the app must know about it without loading it.
+
+    ``preview`` is the linear latent -> RGB matrix (rows: latent channels; values map scaled latents to
+    0..1), ``preview_bias`` its offset. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
+    scale with. ``form`` tells what the U-Net diffuses: the latents, or their difference from the still.
+    """
+
+    id: str
+    title: str
+    folder: Path | None = None
+    repo: str | None = None
+    variant: str | None = None
+    num_frames: int
+    width: int
+    height: int
+    size_multiple: int = 64
+    num_inference_steps: int = 25
+    min_guidance_scale: float = 1.0
+    max_guidance_scale: float = 3.0
+    fps: int = 7
+    sigma_reference: float = 700.0
+    form: Literal["plain", "residual"] = "plain"
+    residual_scale: float = 1.0
+    preview: tuple[tuple[float, float, float], ...] = ()
+    preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    licence: str = ""
+    licence_url: str = ""
+    link: str = ""
+    gated: bool = False
+    download_bytes: int = 0
+    by_stability: bool = False
+    rank: int = 0
+    note: str = ""
+
+    def defaults(self) -> dict[str, Any]:
+        """What a request's blank fields mean for this checkpoint."""
+        names = ("num_frames", "width", "height", "num_inference_steps", "fps")
+        guidance = ("min_guidance_scale", "max_guidance_scale")
+        return {name: getattr(self, name) for name in (*names, *guidance)}
+
+    def size_for(self, aspect: float) -> tuple[int, int]:
+        """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.
+
+        Clamped to 1:4 .. 4:1, so that a strip of pixels still gives a picture the model can hold.
+        """
+        aspect = min(max(aspect, 0.25), 4.0)
+        area, unit = self.width * self.height, self.size_multiple
+        candidates = []
+        for h in range(unit, int((area / 0.25) ** 0.5) + 2 * unit, unit):
+            w = max(unit, round(h * aspect / unit) * unit)
+            share = w * h / area
+            if 0.7 <= share <= 1.26:  # 1.25 admits 4:5 as 768x960, the size such clips are made at
+                candidates.append((12 * abs(w / h / aspect - 1) + abs(share - 1), w, h))
+        _, width, height = min(candidates)
+        return width, height
+
+
+# Linear fit of Stable Diffusion's four latent channels (SVD keeps that latent space) to RGB in 0..1: half of the
+# coefficients found by experiment in discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204,
+# which map to -1..1.
+SD_PREVIEW = (
+    (0.149, 0.1035, 0.104),
+    (0.0935, 0.143, 0.0865),
+    (-0.079, 0.0945, 0.132),
+    (-0.092, -0.1355, -0.2365),
+)
+
+
+def _stability(
+    id: str, title: str, name: str, frames: int, steps: int, low: float, high: float, **extra: Any
+) -> CheckpointRow:
+    repo = f"stabilityai/{name}"
+    return CheckpointRow(
+        id=id,
+        title=title,
+        repo=repo,
+        variant="fp16",
+        num_frames=frames,
+        width=1024,
+        height=576,
+        num_inference_steps=steps,
+        min_guidance_scale=low,
+        max_guidance_scale=high,
+        preview=SD_PREVIEW,
+        licence=COMMUNITY,
+        licence_url="https://stability.ai/community-license-agreement",
+        link=f"https://huggingface.co/{repo}",
+        by_stability=True,
+        **{"download_bytes": 4_530_000_000, **extra},
+    )
+
+
+STABILITY_ROWS = (
+    _stability("svd", "SVD (14 frames)", "stable-video-diffusion-img2vid", 14, 25, 1.0, 2.5, rank=10),
+    _stability("svd-xt", "SVD-XT (25 frames)", "stable-video-diffusion-img2vid-xt", 25, 30, 1.5, 3.0, rank=20),
+    _stability(
+        "svd-xt-1-1",
+        "SVD-XT 1.1 (25 frames)",
+        "stable-video-diffusion-img2vid-xt-1-1",
+        25,
+        30,
+        1.5,
+        3.0,
+        fps=6,
+        gated=True,
+        rank=30,
+        note="Tuned at 6 fps and motion 127.",
+    ),
+)
