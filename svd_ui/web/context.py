@@ -71,6 +71,13 @@ class Context:
         """Whether the model that makes stills is on this machine."""
         return self._remember("text-to-image", lambda: self.hub.text_to_image_path() is not None)
 
+    def ignored_by_stills(self) -> dict[str, str]:
+        """Request field => why the model that makes stills takes no notice of it; empty while it is not here."""
+        from ..stills import ignored_fields
+
+        folder = self.hub.text_to_image_path() if self.text_to_image_present() else None
+        return ignored_fields(folder) if folder else {}
+
     def device(self) -> Device | None:
         return self.jobs.describe()
 

@@ -49,7 +49,9 @@ class Form:
     def checked(self) -> list[str]:
         """The controls that can show a message of their own."""
         return [
-            name for name, control in self.controls.items() if isinstance(control, gr.Number | gr.Slider | gr.Textbox)
+            name
+            for name, control in self.controls.items()
+            if name != "negative_prompt" and isinstance(control, gr.Number | gr.Slider | gr.Textbox)
         ]
 
     @property

@@ -29,6 +29,7 @@ class Left:
     still_offer: str
     footer: str
     can_make: bool
+    negative: str | None
     hints: dict[str, str] = field(default_factory=dict)
 
 
@@ -49,8 +50,16 @@ def left_side(context: Context, values: Mapping[str, Any], stills: Stills) -> Le
         still_offer=offer.render_text_to_image(context.settings.text_to_image) if offer_still else "",
         footer=footer(context.rows().values(), row, context.settings.text_to_image),
         can_make=not offer_still,
+        negative=_unused(context, values, prompting),
         hints={name: dials.hint(name, value) for name, value in applied.items()},
     )
+
+
+def _unused(context: Context, values: Mapping[str, Any], prompting: bool) -> str | None:
+    """Why the negative prompt has no effect as things stand, or None when it has one."""
+    if not prompting:
+        return "Only for stills made from a prompt."
+    return context.ignored_by_stills().get("negative_prompt")
 
 
 def _unit(value: Any) -> float:

@@ -134,7 +134,7 @@ def _still(job: Job, files: Files) -> str:
 def _facts(job: Job) -> str:
     """One quiet line about what this is."""
     assert job.result is not None
-    request, seconds = job.result.request, sum(job.result.seconds.values())
+    request, seconds = job.result.request, _seconds(job.result.seconds)
     length = f"{request.num_frames} frames" if request.num_frames and job.result.video else ""
     if length and request.num_frames and request.output_fps:
         length += f", {request.num_frames / request.output_fps:.1f} s"
@@ -142,6 +142,11 @@ def _facts(job: Job) -> str:
     parts = [request.checkpoint, words.frame_size(request.width, request.height), length, f"seed {request.seed}", took]
     prompt = f'<p class="prompt">“{escape(request.prompt)}”</p>' if request.prompt else ""
     return prompt + '<p class="facts">' + "".join(f"<span>{escape(p)}</span>" for p in parts if p) + "</p>"
+
+
+def _seconds(spent: dict[str, float]) -> float:
+    """What the whole clip took; stages that report no total are added up."""
+    return spent["total"] if "total" in spent else sum(spent.values())
 
 
 def _actions(job: Job, files: Files) -> str:

@@ -21,7 +21,7 @@ from .conftest import Served, serving
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(chromium() is None, reason="no Chromium here")]
 expect = sync_api.expect
-WAIT = 30_000
+WAIT = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +306,34 @@ def test_the_prompt_side_counts_and_offers_its_model(visit: Visit) -> None:
     expect(page.locator("#still-offer .offer")).to_be_visible(timeout=WAIT)
     assert page.evaluate("document.querySelector('#dial-prompt textarea').maxLength") == 500
     visit.shot("light-prompt")
+
+
+def test_a_prompt_becomes_a_still_then_a_clip(browser: sync_api.Browser, uploads: None, tmp_path: Path) -> None:
+    (tmp_path / "maker").mkdir()
+    (tmp_path / "maker" / "model_index.json").write_text("{}")
+    settings = Settings(data_dir=tmp_path / "data", port=7990, text_to_image=str(tmp_path / "maker"), checkpoint="nano")
+    for served in serving(settings, FakeEngine(steps=2, delay=0.05, settings=settings)):
+        visit = Visit(browser, served)
+        page = visit.page
+        page.click("#source label:has-text('Prompt')")
+        page.fill("#dial-prompt textarea", "A lighthouse at dusk")
+        page.click("#make-still")
+        expect(page.locator("#finder .exact")).to_be_visible(timeout=WAIT)
+        visit.shot("light-still")
+        visit.animate()
+        visit.finished()
+        clip, still = served.jobs.history(limit=5)
+        assert (still.kind, still.request.prompt) == ("still", "A lighthouse at dusk")
+        assert still.result
+        assert clip.request.image == still.result.image
+        # The picture side starts empty-handed again once the still is taken away.
+        page.click("#finder [data-act=clear]")
+        expect(page.locator("#finder .exact")).to_be_hidden(timeout=WAIT)
+        visit.animate()
+        expect(page.locator(".history .job")).to_have_count(3, timeout=WAIT)
+        visit.finished()
+        assert served.jobs.history(limit=1)[0].request.prompt == "A lighthouse at dusk"
+        visit.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,6 +12,7 @@ from ...request import GenerationRequest
 from .. import footer, history
 from ..actions import Actions
 from ..context import Context
+from ..dials import info
 from ..form import OWN, values_of
 from ..messages import notice
 from ..preview import Left
@@ -20,6 +21,7 @@ from ..still import NO_STILLS, Stills
 if TYPE_CHECKING:
     from ..page import Page
 
+NEGATIVE_HELP = info("negative_prompt")
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -40,6 +42,7 @@ class Wiring:
         self.view = [page.stage, page.history, page.timer, self.seen]
         self.left = [
             page.finder, page.door, page.prompt_side, page.summary, page.offer, page.still_offer, page.footer, page.make,
+            page.form.controls["negative_prompt"],
             *(page.form.controls[name] for name in page.form.hinted),
         ]  # fmt: skip
 
@@ -117,5 +120,6 @@ class Wiring:
             left.still_offer,
             left.footer,
             gr.update(interactive=left.can_make),
+            gr.update(interactive=left.negative is None, info=left.negative or NEGATIVE_HELP),
             *hints,
         )
