@@ -13,6 +13,7 @@ DOWNLOAD = _icon('<path d="M12 4v11m0 0 4.5-4.5M12 15l-4.5-4.5M5 20h14"/>')
 CLIP = _icon(
     '<rect x="3" y="5" width="18" height="14" rx="3"/><path d="m10.5 9.5 4.5 2.5-4.5 2.5z" fill="currentColor"/>', 40
 )
+DOWNLOADED = _icon('<circle cx="12" cy="12" r="9"/><path d="m8 12.500 2.800 2.800L16 9.500"/>', 40)
 STOPPED = _icon('<circle cx="12" cy="12" r="9"/><rect x="9" y="9" width="6" height="6" rx="1"/>', 40)
 WARNING = _icon('<path d="M12 3 2.5 20h19zM12 10v4.5M12 17.4v.1"/>', 26)
 PICTURE = _icon(

@@ -39,20 +39,28 @@ def left_side(context: Context, values: Mapping[str, Any], stills: Stills) -> Le
     still = shown_still(stills, values)
     size = _size(values, row, stills)
     prompting = values["source"] == PROMPT
-    offer_still = prompting and not context.text_to_image_present()
+    checkpoint_offer, still_offer, can_make = offers(context, values["checkpoint"], values["source"])
     applied = {**dials.applied(row, values.get("fps")), "width": size[0], "height": size[1]}
     return Left(
         finder=finder(stills if still else None, *size, _unit(values.get("focus_x")), _unit(values.get("focus_y"))),
         door=not prompting and still is None,
         prompt_side=prompting,
         summary=summary(context, values, row, size, stills),
-        offer="" if context.present(row) else offer.render(row),
-        still_offer=offer.render_text_to_image(context.settings.text_to_image) if offer_still else "",
+        offer=checkpoint_offer,
+        still_offer=still_offer,
         footer=footer(context.rows().values(), row, context.settings.text_to_image),
-        can_make=not offer_still,
+        can_make=can_make,
         negative=_unused(context, values, prompting),
         hints={name: dials.hint(name, value) for name, value in applied.items()},
     )
+
+
+def offers(context: Context, checkpoint: str, source: str) -> tuple[str, str, bool]:
+    """(offer of the checkpoint, offer of the model that makes stills, whether stills can be made)."""
+    row = context.row(checkpoint)
+    lacking = source == PROMPT and not context.text_to_image_present()
+    still = offer.render_text_to_image(context.settings.text_to_image) if lacking else ""
+    return "" if context.present(row) else offer.render(row), still, not lacking
 
 
 def _unused(context: Context, values: Mapping[str, Any], prompting: bool) -> str | None:

@@ -28,6 +28,8 @@ def render(job: Job | None, files: Files, device: Device | None = None, waiting:
         return _wrap(job, _running(job, files, waiting), "running")
     if job.state == "finished" and job.result is not None:
         return _wrap(job, _finished(job, files), "finished")
+    if job.state == "finished" and job.kind == "download":
+        return _wrap(job, _downloaded(job), "downloaded")
     if job.state in {"finished", "cancelled"}:
         return _wrap(job, _stopped(job), "stopped")
     return _wrap(job, _failed(job, device), "failed")
@@ -182,15 +184,24 @@ def _notes(job: Job) -> str:
     return '<ul class="notes">' + "".join(f"<li>{escape(note)}</li>" for note in unique) + "</ul>"
 
 
+def _downloaded(job: Job) -> str:
+    return (
+        f'<div class="frame frame-empty"><div class="hello">{icons.DOWNLOADED}<h2>Download complete</h2>'
+        f"<p>{escape(job.request.checkpoint)} is on this machine now: press <b>Animate</b>.</p></div></div>"
+    )
+
+
 def _stopped(job: Job) -> str:
     return (
         f'<div class="frame frame-empty"><div class="hello">{icons.STOPPED}<h2>Stopped</h2>'
-        "<p>Nothing was kept of this one. Its settings are still here.</p>"
+        f"<p>{STOPPED_DOWNLOAD if job.kind == 'download' else STOPPED_CLIP}</p>"
         '<div class="acts"><button type="button" class="btn strong" data-act="retry">Run it again</button>'
         '<button type="button" class="btn" data-act="restore">Restore settings</button></div></div></div>'
     )
 
 
+STOPPED_CLIP = "Nothing was kept of this one. Its settings are still here."
+STOPPED_DOWNLOAD = "What has arrived is kept: the download goes on from there."
 REMEDIES = {
     "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
     "interrupted": "",

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ..form import SHAPING, switched
-from ..preview import left_side
+from ..preview import left_side, offers
 from ..still import NO_STILLS, Stills, checked
 from .shared import QUIET, Wiring
 
@@ -36,7 +36,14 @@ def opening(wiring: Wiring) -> None:
         *wiring.left,
     ]
     gr.on([page.root.load], first, [page.kept, page.stills, page.watched], outputs, **QUIET)
-    page.slow.tick(wiring.device_line, None, page.status, **QUIET)
+
+    def now_and_then(checkpoint: str, source: str) -> tuple[Any, ...]:
+        """A download ends, a folder is dropped in, memory is freed: none of them is an event of the page."""
+        row_offer, still_offer, can_make = offers(wiring.context, checkpoint, source)
+        return wiring.device_line(), row_offer, still_offer, gr.update(interactive=can_make)
+
+    inputs = [wiring.form.controls["checkpoint"], wiring.form.controls["source"]]
+    page.slow.tick(now_and_then, inputs, [page.status, page.offer, page.still_offer, page.make], **QUIET)
 
     def release() -> str:
         wiring.context.jobs.release()
