@@ -20,7 +20,6 @@ class ProfileRow(Frozen):
     min_bytes: int = 0
     unet_gib: float | None = None
     decode_gib: float | None = None
-    compile: bool = False
 
 
 GB = 1_000_000_000

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from ..cancel import CancelToken
 from ..catalog import CheckpointRow, checkpoint, checkpoints
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import Downloading
@@ -25,12 +26,6 @@ TEXT_TO_IMAGE = "text-to-image"
 SMALLEST_DEVICE = 3_500_000_000  # bytes; the 4gb profile needs 2.4 GiB and the display its share
 _POLL = 0.25
 _REPORT = 0.5
-
-
-class CancelToken(Protocol):
-    """As ``engine.CancelToken``, which lies above this module."""
-
-    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True)
