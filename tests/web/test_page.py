@@ -98,6 +98,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     expect(exact).to_have_js_property("naturalWidth", 256)
     expect(exact).to_have_js_property("naturalHeight", 144)
     visit.dial("seed").fill("7")
+    visit.dial("num_inference_steps").fill("40")  # long enough to be looked at on a busy machine
     visit.served.engine.gate = gate = threading.Event()
     visit.animate()
     expect(page.locator(".stage-running")).to_be_visible(timeout=WAIT)
