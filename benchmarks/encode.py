@@ -1,6 +1,6 @@
 """Frames -> mp4: our writer beside the usual way (PIL images + diffusers.utils.export_to_video).
 
-    python benchmarks/encode.py [--frames 25] [--width 1024] [--height 576] [--rounds 5]
+    python -m benchmarks.encode [--frames 25] [--width 1024] [--height 576] [--rounds 5]
 
 Both take the same uint8 frames in the same run, turn about, so that a busy machine slows both. Prints the
 median seconds, file size and PSNR of what is read back, and the ratio of the times.

@@ -1,6 +1,6 @@
 """Does switching checkpoints leak? Resident memory over twenty switches between two random models.
 
-    python benchmarks/switching.py [--switches 20] [--json]
+    python -m benchmarks.switching [--switches 20] [--json]
 
 The models have SVD's classes and at least 200 MB of weights each. Memory is read after each switch, while
 one model is loaded; flat over the last ten means that the previous one is gone.
