@@ -1,4 +1,4 @@
-"""The facts of an installation: what ``svd-ui doctor`` prints and an error report carries. No secrets, no torch.
+"""The facts of an installation: what ``python -m svd_ui doctor`` prints and an error report carries. No secrets, no torch.
 
 The device is asked through an engine, so that neither the page nor the command line imports torch; the home
 folder is written as ``~``.

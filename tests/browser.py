@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import cache
 from pathlib import Path
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+NO = {"", "0", "no", "false"}
 
 
 @cache
 def chromium() -> str | None:
-    """The executable, or None where there is none (the test is skipped then)."""
+    """The executable, or None where there is none: its tests are skipped then.
+
+    Raises where it must not be missing: under ``CI`` or ``SVD_UI_REQUIRE_BROWSER``, set to anything but no.
+    """
+    found = find()
+    if found is None and any(os.environ.get(name, "").lower() not in NO for name in ("CI", "SVD_UI_REQUIRE_BROWSER")):
+        raise RuntimeError("There is no Chromium, and CI or SVD_UI_REQUIRE_BROWSER forbids to skip the browser tests.")
+    return found
+
+
+def find() -> str | None:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         found = shutil.which(name)
         if found:

@@ -56,37 +56,53 @@ def imports(tree: ast.AST, path: Path, top_only: bool) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=name)
-def test_a_module_imports_its_own_tier_or_lower(path: Path) -> None:
-    own = TIER[name(path).split("/")[0]]
-    tree = ast.parse(path.read_text("utf-8"))
-    targets = [module.split(".")[1] for module in imports(tree, path, top_only=False) if module.startswith("svd_ui.")]
-    above = [target for target in targets if TIER.get(target, 0) > own]
-    assert not above, f"{name(path)} imports {above}"
+@pytest.fixture(scope="module")
+def sources() -> dict[str, tuple[Path, ast.AST]]:
+    """Every module by its name, parsed once."""
+    return {name(path): (path, ast.parse(path.read_text("utf-8"))) for path in modules()}
 
 
-@pytest.mark.parametrize("path", modules(), ids=name)
-def test_torch_stays_in_the_core(path: Path) -> None:
-    if TIER[name(path).split("/")[0]] == 1:
-        return
-    # The local engine reaches the core inside its functions, so that importing it costs nothing.
-    inside_functions_allowed = name(path).startswith("engine/")
-    found = imports(ast.parse(path.read_text("utf-8")), path, top_only=inside_functions_allowed)
-    heavy = {module.split(".")[0] for module in found} & HEAVY
-    assert not heavy, f"{name(path)} imports {heavy}"
+Sources = dict[str, tuple[Path, ast.AST]]
 
 
-@pytest.mark.parametrize("path", modules(), ids=name)
-def test_gradio_stays_in_the_page(path: Path) -> None:
-    if name(path).startswith("web/"):
-        return
-    assert not {m for m in imports(ast.parse(path.read_text("utf-8")), path, False) if m.split(".")[0] == "gradio"}
+def tier(module: str) -> int:
+    return TIER[module.split("/")[0]]
 
 
-@pytest.mark.parametrize("path", modules(), ids=name)
-def test_only_the_core_knows_its_insides(path: Path) -> None:
+def test_a_module_imports_its_own_tier_or_lower(sources: Sources) -> None:
+    above = {}
+    for module, (path, tree) in sources.items():
+        targets = [found.split(".")[1] for found in imports(tree, path, top_only=False) if found.startswith("svd_ui.")]
+        above[module] = [target for target in targets if TIER.get(target, 0) > tier(module)]
+    assert not {module: found for module, found in above.items() if found}
+
+
+def test_torch_stays_in_the_core(sources: Sources) -> None:
+    heavy = {}
+    for module, (path, tree) in sources.items():
+        # The local engine reaches the core inside its functions, so that importing it costs nothing.
+        found = imports(tree, path, top_only=module.startswith("engine/"))
+        heavy[module] = {root(target) for target in found} & HEAVY
+    assert heavy["core/runtime"] == {"torch"}, "the test looks at nothing"
+    assert not {module: found for module, found in heavy.items() if found and tier(module) != 1}
+
+
+def test_gradio_stays_in_the_page(sources: Sources) -> None:
+    users = {module for module, (path, tree) in sources.items() if "gradio" in map(root, imports(tree, path, False))}
+    assert users
+    assert all(module.startswith("web/") for module in users), users
+
+
+def test_only_the_core_knows_its_insides(sources: Sources) -> None:
     """``web`` and ``cli`` reach the device through the Engine protocol."""
-    if not name(path).startswith(("web/", "cli", "jobs/", "hub", "media/")):
-        return
-    tree = ast.parse(path.read_text("utf-8"))
-    assert not [m for m in imports(tree, path, False) if m.startswith(("svd_ui.core", "svd_ui.train"))]
+    inside = ("svd_ui.core", "svd_ui.train")
+    users = {
+        module
+        for module, (path, tree) in sources.items()
+        if any(target.startswith(inside) for target in imports(tree, path, False))
+    }
+    assert not {module for module in users if module.startswith(("web/", "cli/", "jobs/", "hub/", "media/"))}
+
+
+def root(module: str) -> str:
+    return module.split(".")[0]

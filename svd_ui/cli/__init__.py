@@ -1,4 +1,4 @@
-"""The command line: ``svd-ui`` or ``python -m svd_ui``. One file per command; heavy imports wait until a command runs."""
+"""The command line: ``python -m svd_ui``, or ``svd-ui`` where the package was installed. One file per command; heavy imports wait until a command runs."""
 
 from __future__ import annotations
 

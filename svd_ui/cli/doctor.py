@@ -1,4 +1,4 @@
-"""``svd-ui doctor``: what is installed, what runs the model and why, and every setting."""
+"""``python -m svd_ui doctor``: what is installed, what runs the model and why, and every setting."""
 
 from __future__ import annotations
 

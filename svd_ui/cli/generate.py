@@ -1,4 +1,4 @@
-"""``svd-ui generate``: one clip, made by a live server on the same data folder or right here."""
+"""``python -m svd_ui generate``: one clip, made by a live server on the same data folder or right here."""
 
 from __future__ import annotations
 
@@ -83,14 +83,16 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
     row = runner.row(request.checkpoint)
     if hub.present(row) is None:
         if not download or row.repo is None:
-            raise WeightsMissing(title=row.title, remedy=f"Add --download, or run 'svd-ui models download {row.id}'.")
+            raise WeightsMissing(
+                title=row.title, remedy=f"Add --download, or run 'python -m svd_ui models download {row.id}'."
+            )
         if row.licence and not quiet:
             err().print(f"{row.title}: {row.licence} {row.licence_url}", markup=False, soft_wrap=True)
         downloading(lambda cancel: hub.fetch(row, cancel), row.title, quiet)
     if request.image is None and hub.text_to_image_path() is None:
         title = runner.settings.text_to_image
         if not download:
-            remedy = "It makes the still of a prompt: add --download, or run 'svd-ui models download text-to-image'."
+            remedy = "It makes the still of a prompt: add --download, or run 'python -m svd_ui models download text-to-image'."
             raise WeightsMissing(title=title, remedy=remedy)
         downloading(hub.fetch_text_to_image, title, quiet)
 

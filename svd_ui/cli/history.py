@@ -1,4 +1,4 @@
-"""``svd-ui history``: what was made on this data folder, newest first."""
+"""``python -m svd_ui history``: what was made on this data folder, newest first."""
 
 from __future__ import annotations
 

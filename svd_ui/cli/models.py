@@ -1,4 +1,4 @@
-"""``svd-ui models``: the checkpoints of the catalogue, on this machine or on the hub."""
+"""``python -m svd_ui models``: the checkpoints of the catalogue, on this machine or on the hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .console import err, interactive, out, reporting, settings_or_exit
 
 models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help=f"A checkpoint of 'svd-ui models list', or {TEXT_TO_IMAGE}.")]
+Id = Annotated[str, typer.Argument(help=f"A checkpoint of 'python -m svd_ui models list', or {TEXT_TO_IMAGE}.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

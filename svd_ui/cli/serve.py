@@ -1,4 +1,4 @@
-"""``svd-ui serve``: the page."""
+"""``python -m svd_ui serve``: the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serve(
         typer.Option("--open/--no-open", help="Show the page in a browser; default where there is a screen."),
     ] = None,
 ) -> None:
-    """Open the page. Options win over the SVD_UI_ variables; 'svd-ui doctor' lists those."""
+    """Open the page. Options win over the SVD_UI_ variables; 'python -m svd_ui doctor' lists those."""
     settings = settings_or_exit(
         host=host, port=port, data_dir=data_dir, checkpoint=checkpoint, profile=profile, devices=devices, share=share
     )

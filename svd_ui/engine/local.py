@@ -149,7 +149,7 @@ class LocalEngine:
         folder = self._hub.text_to_image_path()
         if folder is None:
             name = self._settings.text_to_image
-            remedy = f"Download it on the page, or with 'svd-ui models download {TEXT_TO_IMAGE}'."
+            remedy = f"Download it on the page, or with 'python -m svd_ui models download {TEXT_TO_IMAGE}'."
             raise WeightsMissing(title=name, remedy=remedy, checkpoint=TEXT_TO_IMAGE)
         if not _room_for_two(work.plan):
             self._stages.release()

@@ -81,7 +81,7 @@ class Hub:
         """``present``, or WeightsMissing that says how to get it."""
         folder = self.present(row)
         if folder is None:
-            remedy = f"Download it on the page, or with 'svd-ui models download {row.id}'."
+            remedy = f"Download it on the page, or with 'python -m svd_ui models download {row.id}'."
             raise WeightsMissing(title=row.title, remedy=remedy, checkpoint=row.id)
         return folder
 

@@ -1,4 +1,4 @@
-"""``svd-ui generate`` from flags to files, without a model."""
+"""``python -m svd_ui generate`` from flags to files, without a model."""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from svd_ui.media.video import Mp4Writer
+from tests.browser import FLAGS, chromium
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(chromium() is None, reason="no Chromium here")]
 
 COLOUR = (200, 30, 90)
 PLAY = """
@@ -33,23 +36,14 @@ async (source) => {
 """
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("size", [(256, 144), (67, 45)])
 def test_chromium_plays_the_clip_in_its_colours(tmp_path: Path, size: tuple[int, int]) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
     width, height = size
     with Mp4Writer(tmp_path / "clip.mp4", width, height, fps=14, comment="x") as writer:
         writer.add(np.full((7, height, width, 3), COLOUR, np.uint8))
     source = "data:video/mp4;base64," + base64.b64encode((tmp_path / "clip.mp4").read_bytes()).decode()
-    with playwright.sync_playwright() as browsers:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        try:
-            browser = browsers.chromium.launch(executable_path=chromium, args=arguments)
-        except playwright.Error:
-            pytest.skip("there is no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         played = browser.new_page().evaluate(PLAY, source)
         browser.close()
     assert (played["width"], played["height"]) == (width + width % 2, height + height % 2)
