@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from . import __version__
 from .catalog import checkpoints
 from .engine import Device
+from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub, choose
 from .jobs import Jobs
 from .settings import Settings
@@ -33,11 +34,12 @@ def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[s
     """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
     settings = settings or Settings()
     hub = Hub(settings)
-    device = jobs.describe() if jobs is not None else _ask_worker(settings)
+    device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
     return {
         "versions": versions(),
         "system": _system(),
         "device": device.model_dump(mode="json") if device else None,
+        "device_trouble": trouble,
         "checkpoint": _chosen(settings, hub, device),
         "checkpoints": checkpoint_facts(hub),
         "disk": _disks(settings, hub),
@@ -166,7 +168,10 @@ def _hub(hub: Hub) -> dict[str, Any]:
 def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, str]:
     """The checkpoint that ``auto`` means here, and why."""
     kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
-    row = choose(settings, hub, kind, total)
+    try:
+        row = choose(settings, hub, kind, total)
+    except BadInput as error:  # SVD_UI_CHECKPOINT names none of ours: what a doctor is asked about
+        return {"id": settings.checkpoint, "reason": error.message}
     if settings.checkpoint != "auto":
         reason = "named by SVD_UI_CHECKPOINT"
     elif hub.present(row) is None:
@@ -178,16 +183,16 @@ def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, st
     return {"id": row.id, "reason": reason}
 
 
-def _ask_worker(settings: Settings) -> Device | None:
-    """Start a worker, wait until it has looked at the device, end it. None when it cannot."""
+def _ask_worker(settings: Settings) -> tuple[Device | None, str]:
+    """Start a worker, wait until it has looked at the device, end it. None, and perhaps why, when it cannot."""
     from .engine.worker import WorkerEngine
 
     engine = WorkerEngine(settings)
     try:
         engine.start()
         end = time.monotonic() + DEVICE_SECONDS
-        while engine.describe() is None and engine.pid is not None and time.monotonic() < end:
+        while engine.describe() is None and not engine.trouble and engine.pid and time.monotonic() < end:
             time.sleep(0.05)
-        return engine.describe()
+        return engine.describe(), engine.trouble
     finally:
         engine.close()

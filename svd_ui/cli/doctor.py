@@ -39,7 +39,7 @@ def show(facts: dict[str, Any], console: Console) -> None:
         "System",
         [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)],
     )
-    _section(console, "Device", _device(facts["device"], facts["checkpoint"]))
+    _section(console, "Device", _device(facts["device"], facts["device_trouble"], facts["checkpoint"]))
     rows = Table("checkpoint", "what", "here", "download", "licence", "link", box=None, pad_edge=False)
     for row in facts["checkpoints"]:
         licence = row["licence"] + (" (form to accept)" if row["gated"] else "")
@@ -64,12 +64,12 @@ def show(facts: dict[str, Any], console: Console) -> None:
     console.print("\n[bold]Settings[/]", table, sep="\n")
 
 
-def _device(device: dict[str, Any] | None, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
+def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
     from ..hub.transfer import size
 
     chosen = ("checkpoint", f"{checkpoint['id']} ({checkpoint['reason']})")
     if device is None:
-        return [("device", "the worker did not start: see logs in the data folder"), chosen]
+        return [("device", trouble or "the worker did not start: see logs in the data folder"), chosen]
     total, free = device["total_bytes"], device["free_bytes"]
     memory = f"{size(free)} free of {size(total)}" if total and free else (size(total) if total else "not known")
     measured = "" if device["measured"] else " (not measured by us on this kind of device)"

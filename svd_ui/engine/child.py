@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import REPOSITORY
-from . import Device
 from .logs import WorkerLog
 from .messages import Described
 
@@ -27,7 +26,7 @@ class Child:
     Between jobs nobody drains ``messages``; what the device is then arrives through ``on_described``.
     """
 
-    def __init__(self, log: Path, secrets: Iterable[str], on_described: Callable[[Device | None], None]) -> None:
+    def __init__(self, log: Path, secrets: Iterable[str], on_described: Callable[[Described], None]) -> None:
         self.messages: queue.Queue[Any] = queue.Queue()
         self._on_described = on_described
         self._log = WorkerLog(log, secrets)
@@ -106,7 +105,7 @@ class Child:
                     self._process.kill()
                     break
                 if isinstance(message, Described):
-                    self._on_described(message.device)
+                    self._on_described(message)
                 else:
                     self.messages.put(message)
         self._process.wait()

@@ -15,6 +15,7 @@ from ..errors import (
     SvdUiError,
     Unexpected,
     WeightsMissing,
+    WorkerStopped,
 )
 from ..media.atomic import FULL
 
@@ -27,6 +28,7 @@ _MEMORY_WORDS = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
+_BROKEN_DEVICE = ("cuda error", "hip error", "device-side assert", "cublas_status", "cudnn_status")
 _DISK_WORDS = ("no space left", "storagefull", "code: 28", "disk quota exceeded")
 _NETWORK = ("ConnectError", "ConnectTimeout", "ReadTimeout", "ConnectionError", "OfflineModeIsEnabled")
 
@@ -38,6 +40,11 @@ def out_of_memory(error: BaseException) -> bool:
     if _from(error, "torch") and type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and _says(error, _MEMORY_WORDS)
+
+
+def device_broken(error: BaseException) -> bool:
+    """Whether ``error`` left the device unusable for this process: after one CUDA error every later call fails too."""
+    return isinstance(error, RuntimeError) and not out_of_memory(error) and _says(error, _BROKEN_DEVICE)
 
 
 def disk_full(error: BaseException) -> bool:
@@ -55,6 +62,9 @@ def mapped(error: BaseException, doing: str = "working", title: str = "this chec
         return OutOfMemory(doing=doing, remedy=LESS_MEMORY)
     if disk_full(error):
         return DiskFull()
+    if device_broken(error):
+        log.error("while %s", doing, exc_info=error)
+        return WorkerStopped(reason=str(error).splitlines()[0][:120])
     known = _of_weights(error, title)
     if known is not None:
         return known

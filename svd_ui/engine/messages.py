@@ -41,7 +41,10 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Described:
+    """``trouble`` says why there is no device to describe, such as a name in ``SVD_UI_DEVICES`` that is not here."""
+
     device: Device | None
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

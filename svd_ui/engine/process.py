@@ -6,7 +6,6 @@ the log instead. The end of the input means that the parent is gone.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import pickle
@@ -17,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO, Any
 
-from ..errors import Cancelled
+from ..errors import Cancelled, SvdUiError
 from . import Engine
 from .failures import mapped
 from .messages import Cancel, Described, Done, Said, Start, Work
@@ -78,15 +77,22 @@ def _perform(engine: Engine, work: Work, cancel: threading.Event, outbox: Outbox
             outbox.send(Said(work.number, event))
             if event.stage != stage:
                 stage = event.stage
-                outbox.send(Described(engine.describe()))
+                outbox.send(_look(engine))
             if cancel.is_set() and stage != "finished":
                 raise Cancelled()
         error: Exception | None = None
     except Exception as failure:
         error = mapped(failure, work.method.replace("_", " "))
-    with contextlib.suppress(Exception):
-        outbox.send(Described(engine.describe()))
+    outbox.send(_look(engine))
     outbox.send(Done(work.number, error))
+
+
+def _look(engine: Engine) -> Described:
+    """The device, or what is wrong with it: a setting that does not fit is told by every job, and is no crash."""
+    try:
+        return Described(engine.describe())
+    except SvdUiError as error:
+        return Described(None, error.message)
 
 
 def main() -> None:
@@ -97,7 +103,7 @@ def main() -> None:
     inbox, outbox = Inbox(incoming), Outbox(outgoing)
     inbox.start()
     engine = start.factory(start.settings, start.device)
-    outbox.send(Described(engine.describe()))
+    outbox.send(_look(engine))
     engine.prepare(None)
     while True:
         work, cancel = inbox.work.get()

@@ -23,7 +23,7 @@ from . import CancelToken, Device, Engine, Estimate, never
 from .child import Child
 from .estimates import estimate
 from .lock import device_lock
-from .messages import Cancel, Done, EngineFactory, Start, Work
+from .messages import Cancel, Described, Done, EngineFactory, Start, Work
 
 GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""
@@ -49,6 +49,8 @@ class WorkerEngine:
         self._starting = threading.Lock()
         self._child: Child | None = None
         self._device: Device | None = None
+        self.trouble = ""
+        """Why the worker cannot use its device; its jobs fail with the same sentence."""
         self._numbers = itertools.count(1)
         self._closed = False
 
@@ -133,6 +135,8 @@ class WorkerEngine:
                     continue
                 if isinstance(message, Done):
                     ended = True
+                    if isinstance(message.error, WorkerStopped):  # its device is of no use to that process any more
+                        self._kill(child)
                     if message.error is not None:
                         raise patience.judged(message.error)
                 elif isinstance(message.event, Finished):
@@ -159,8 +163,12 @@ class WorkerEngine:
                 break
             if isinstance(message, Done) and message.number == work.number:
                 return
+        self._kill(child)
+
+    def _kill(self, child: Child) -> None:
         child.kill()
-        self._described(None if self._device is None else self._device.model_copy(update={"loaded_checkpoint": None}))
+        if self._device is not None:
+            self._device = self._device.model_copy(update={"loaded_checkpoint": None})
 
     def _ensure(self) -> Child:
         with self._starting:
@@ -183,8 +191,8 @@ class WorkerEngine:
         child.send(start)
         return child
 
-    def _described(self, device: Device | None) -> None:
-        self._device = device
+    def _described(self, message: Described) -> None:
+        self._device, self.trouble = message.device, message.trouble
 
 
 class Patience:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from svd_ui.engine import CancelToken
-from svd_ui.errors import OutOfMemory
+from svd_ui.engine import CancelToken, Device
+from svd_ui.errors import BadInput, OutOfMemory
 from svd_ui.events import Denoising, Event, Loading
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -48,6 +48,9 @@ class PromptEngine(FakeEngine):
     def surprises(self) -> None:
         raise MemoryError
 
+    def breaks(self) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
+
     def prints(self) -> None:
         print("to stdout", os.environ["TEST_TOKEN"])
         print("to stderr with hf_abcdefghijklmnopqrstuvwx", file=sys.stderr)
@@ -59,6 +62,21 @@ def prompted(settings: Settings, device: str | None) -> PromptEngine:
 
 def slow(settings: Settings, device: str | None) -> FakeEngine:
     return FakeEngine(steps=100, delay=0.1)
+
+
+class Misconfigured(FakeEngine):
+    """Looks for a device that is not there."""
+
+    def describe(self) -> Device:
+        raise BadInput("There is no device 'cuda:9' here.")
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        self.describe()
+        yield Loading(checkpoint="fake")
+
+
+def misconfigured(settings: Settings, device: str | None) -> Misconfigured:
+    return Misconfigured()
 
 
 def broken(settings: Settings, device: str | None) -> FakeEngine:
