@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +33,10 @@ class Added:
 
 
 class Assets:
-    """``<root>/<first two digits>/<sha256>.png``: clean RGB, no EXIF, no GPS, written atomically, never changed."""
+    """``<root>/<first two digits>/<sha256>.png``: clean RGB, no EXIF, no GPS, written atomically, never changed.
+
+    A file's time is when it was last added or asked for, so that housekeeping removes only what nobody uses.
+    """
 
     def __init__(self, root: Path, *, max_bytes: int, max_pixels: int) -> None:
         self.root, self.max_bytes, self.max_pixels = Path(root), max_bytes, max_pixels
@@ -56,7 +62,7 @@ class Assets:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(digest)
-        if not path.is_file():
+        if not self._touch(path):
             write_bytes(path, data)
         return f"sha256:{digest}"
 
@@ -68,7 +74,7 @@ class Assets:
                 "Pictures are named sha256:<64 hex digits>: upload the file instead of sending a path.", field="image"
             )
         path = self._file(match[1])
-        if not path.is_file():
+        if not self._touch(path):
             raise NotFound(what="picture", field="image")
         return path
 
@@ -77,6 +83,22 @@ class Assets:
         with Image.open(self.path(ref), formats=["PNG"]) as image:
             rgb: Image.Image = image.convert("RGB")
             return rgb
+
+    def last_used(self, after: float, before: float) -> Iterator[tuple[str, Path]]:
+        """(ref, file) of the pictures last added or asked for between these times."""
+        for path in self.root.glob("??/*.png"):
+            with suppress(OSError):  # gone meanwhile
+                if after <= path.stat().st_mtime < before and _REF.fullmatch(ref := f"sha256:{path.stem}"):
+                    yield ref, path
+
+    @staticmethod
+    def _touch(path: Path) -> bool:
+        """Mark a picture as in use; False where it is not here."""
+        if not path.is_file():
+            return False
+        with suppress(OSError):
+            os.utime(path)
+        return True
 
     def _file(self, digest: str) -> Path:
         return self.root / digest[:2] / f"{digest}.png"

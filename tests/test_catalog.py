@@ -61,6 +61,15 @@ def test_folders_are_found_in_the_data_folder_and_the_given_ones(tmp_path: Path)
     assert "local:text" not in found
 
 
+@pytest.mark.parametrize("broken", ["", "[]", "null", '{"unet": 1', '"StableVideoDiffusionPipeline"'])
+def test_a_broken_folder_hides_nothing_else(tmp_path: Path, broken: str) -> None:
+    fake_folder(tmp_path / "models" / "good")
+    for file in ("model_index.json", "unet/config.json", "svd_ui.json"):
+        fake_folder(tmp_path / "models" / f"bad {Path(file).stem}", own={}).joinpath(file).write_text(broken)
+    found = catalog.checkpoints(Settings(data_dir=tmp_path))
+    assert [id for id in found if id.startswith("local:")] == ["local:good"]
+
+
 def test_an_unknown_checkpoint_names_the_known_ones(settings: Settings) -> None:
     with pytest.raises(BadInput, match="svd-xt-1-1") as caught:
         catalog.checkpoint(settings, "svd-2")

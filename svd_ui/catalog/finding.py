@@ -64,13 +64,19 @@ def checkpoint_dirs(settings: Settings) -> list[Path]:
 
 def _discovered(dirs: Iterable[Path]) -> Iterator[CheckpointRow]:
     for parent in dirs:
-        folders = [parent, *sorted(parent.iterdir())] if parent.is_dir() else []
-        for folder in folders:
-            if (folder / "model_index.json").is_file():
-                try:
+        for folder in _folders(parent):
+            try:
+                if (folder / "model_index.json").is_file():
                     yield folder_row(folder)
-                except (BadInput, ValueError):
-                    continue  # another kind of model beside ours is not an error
+            except (BadInput, OSError, ValueError, TypeError, AttributeError):
+                continue  # another kind of model beside ours, a broken or an unreadable one is not an error
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [parent, *sorted(parent.iterdir())] if parent.is_dir() else []
+    except OSError:  # not ours to read
+        return []
 
 
 def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,12 @@ def snapshot(cache: Path, repo: str) -> Path | None:
 
 def components(index: dict[str, Any]) -> tuple[str, ...]:
     """The folders that ``model_index.json`` names: ``{"unet": ["diffusers", "UNet..."], "x": [null, null]}``."""
-    return tuple(name for name, value in index.items() if isinstance(value, list) and value and value[0])
+    return tuple(
+        # A name becomes a folder: it must not lead anywhere else.
+        name
+        for name, value in index.items()
+        if re.fullmatch(r"\w+", name) and isinstance(value, list) and value and value[0]
+    )
 
 
 def read_index(folder: Path) -> dict[str, Any]:

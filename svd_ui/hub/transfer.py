@@ -7,7 +7,6 @@ bytes are fetched here, with its session, headers and errors. What is partly the
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import threading
 import time
@@ -22,6 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
+from ..media.atomic import FULL
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
@@ -100,9 +100,10 @@ class Transfer(threading.Thread):
         except (httpx2.TransportError, OfflineModeIsEnabled) as error:
             raise self._offline() from error
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in FULL:
                 raise self._too_small(self.total_bytes or 0) from error
-            raise
+            remedy = f"{self.cache} cannot be used ({error.strerror}): mend that, or set HF_HOME to another folder."
+            raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:
         return HubOffline(title=self.source.title, folder=str(self.models_dir))

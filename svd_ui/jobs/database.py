@@ -87,6 +87,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._writer = self._connect()
+                self._check(self._writer)
                 self._migrate(self._writer)
                 self._reader = self._connect()
                 self._reader.execute("PRAGMA query_only = ON")
@@ -100,13 +101,16 @@ class Database:
         try:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Reads the whole file, so once per opening."""
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if _version(connection) >= len(MIGRATIONS):

@@ -1,16 +1,17 @@
-"""What is done beside the work: leases that ran out, deleted jobs whose hour is over, last words to write again."""
+"""What is done beside the work: expired leases, deleted jobs whose hour is over, pictures without a job, last words."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from ..assets import Assets
-from ..errors import SvdUiError
 from ..settings import Settings
 from .leases import Lease
 from .rows import read_request, read_result
@@ -19,6 +20,8 @@ from .store import Store
 log = logging.getLogger(__name__)
 UNDELETE_SECONDS = 3600.0
 PURGE_EVERY = 60.0
+ORPHAN_SECONDS = 24 * 3600.0
+SWEEP_EVERY = 3600.0
 RESERVE_NEEDS = 64_000_000
 
 
@@ -28,7 +31,7 @@ class Housekeeping:
     def __init__(self, settings: Settings, store: Store, lease: Lease) -> None:
         self._settings, self._store, self._lease = settings, store, lease
         self._unsaved: deque[Callable[[], None]] = deque()
-        self._next_purge = 0.0
+        self._next_purge = self._next_sweep = 0.0
 
     def __call__(self) -> None:
         self.save()
@@ -38,6 +41,9 @@ class Housekeeping:
             self.purge(time.time() - UNDELETE_SECONDS)
             if shutil.disk_usage(self._settings.data_dir).free > RESERVE_NEEDS:
                 self._store.database.keep_reserve()
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_EVERY
+            self.sweep(time.time() - ORPHAN_SECONDS)
 
     def later(self, write: Callable[[], None]) -> None:
         """Keep a write that failed, to be tried with the next beats."""
@@ -60,22 +66,34 @@ class Housekeeping:
 
     def purge(self, before: float) -> None:
         """Remove the rows and files of jobs deleted before this time, and pictures nobody else uses."""
+        refs: set[str] = set()
         for row in self._store.deleted_before(before):
-            refs = _pictures(row)
-            if not self._store.purge(row["id"]):
-                continue
-            shutil.rmtree(self._settings.jobs_dir / row["id"], ignore_errors=True)
-            for ref in refs:
-                self._remove_picture(ref, before)
+            if self._store.purge(row["id"]):
+                refs |= _pictures(row)
+                shutil.rmtree(self._settings.jobs_dir / row["id"], ignore_errors=True)
+        if refs:
+            self._remove_pictures([found for found in self._assets.last_used(0.0, before) if found[0] in refs], before)
 
-    def _remove_picture(self, ref: str, before: float) -> None:
-        """Unless another job names it, or it was added lately and may be on somebody's page."""
-        try:
-            path = Assets.of(self._settings).path(ref)
-            if not self._store.mentions(ref) and path.stat().st_mtime < before:
-                path.unlink()
-        except (SvdUiError, OSError):
-            return
+    def sweep(self, before: float) -> None:
+        """Remove pictures last used before this time that never became a job: whoever may upload could fill the disk.
+
+        What is older than this history may belong to another one that was put aside, and stays.
+        """
+        since = self._store.first_created()
+        if since is not None:
+            self._remove_pictures(list(self._assets.last_used(since - UNDELETE_SECONDS, before)), before)
+
+    def _remove_pictures(self, found: list[tuple[str, Path]], before: float) -> None:
+        """Unless a job names one, or it came into use meanwhile: it may be on somebody's page."""
+        named = self._store.pictures() if found else set()
+        for ref, path in found:
+            with contextlib.suppress(OSError):
+                if ref not in named and path.stat().st_mtime < before:
+                    path.unlink()
+
+    @property
+    def _assets(self) -> Assets:
+        return Assets.of(self._settings)
 
 
 def _pictures(row: sqlite3.Row) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from .database import Database
 from .rows import dump_request
 
 NOT_ENDED = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
+PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
 RUNNING = f"{NOT_ENDED} AND state != 'queued'"
 
 # Fair order: everybody's first job comes before anybody's second; what an owner has running counts.
@@ -208,8 +210,12 @@ class Store:
         with self.database.write() as sql:
             return sql.execute("DELETE FROM jobs WHERE id = ? AND deleted IS NOT NULL", (id,)).rowcount == 1
 
-    def mentions(self, asset: str) -> bool:
-        """Whether any row still speaks of a picture."""
-        return bool(
-            self.database.read("SELECT 1 FROM jobs WHERE instr(request, ?) OR instr(result, ?) LIMIT 1", (asset, asset))
-        )
+    def pictures(self) -> set[str]:
+        """The ref of every picture that any row still speaks of, deleted ones too."""
+        rows = self.database.read("SELECT request || coalesce(result, '') AS text FROM jobs")
+        return {ref for row in rows for ref in PICTURE.findall(row["text"])}
+
+    def first_created(self) -> float | None:
+        """When the oldest row was made."""
+        oldest = self.database.read("SELECT MIN(created) AS oldest FROM jobs")[0]["oldest"]
+        return None if oldest is None else float(oldest)

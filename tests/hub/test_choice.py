@@ -100,6 +100,11 @@ def test_shards_are_chosen_with_their_index_and_all_needed(
     assert not layout.is_complete(folder, variant)
 
 
+def test_a_component_name_cannot_lead_out_of_its_folder() -> None:
+    index = {"../up": ["a", "b"], "..": ["a", "b"], "/etc": ["a", "b"], "unet": ["a", "b"], "off": [None, None]}
+    assert layout.components(index) == ("unet",)
+
+
 def test_an_index_of_other_weights_is_left_out() -> None:
     paths = [f"unet/{FOUR}.fp16.safetensors", f"unet/{FOUR}.safetensors.index.json", "unet/config.json"]
     assert layout.select(INDEX, paths, "fp16") == ["unet/config.json", f"unet/{FOUR}.fp16.safetensors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from svd_ui.hub import Hub
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, picture
 from tests.jobs.conftest import Serve, ended, until
 
 
@@ -92,6 +93,25 @@ def test_a_picture_that_another_job_uses_stays(serve: Serve, settings: Settings,
     service.delete(first.id)
     service._housekeeping.purge(time.time() + 1)
     assert Assets.of(settings).path(second.request.image or "").is_file()
+
+
+def test_pictures_that_never_became_a_job_go_after_a_day(
+    serve: Serve, settings: Settings, request_: GenerationRequest
+) -> None:
+    """Whoever may upload could fill the disk with them."""
+    service, assets = serve(), Assets.of(settings)
+    job = ended(service, service.submit(request_, "ann"))
+    kept = [assets.path(ref) for ref in (request_.image, job.result.last_frame) if ref]  # type: ignore[union-attr]
+    orphan, looked_at, older = (assets.path(assets.keep(picture(phase))) for phase in (0.5, 0.7, 0.9))
+    times = {orphan: -60, looked_at: -60, older: -7200} | dict.fromkeys(kept, -60)
+    for path, seconds in times.items():
+        os.utime(path, (job.created + seconds,) * 2)
+    assets.path(f"sha256:{looked_at.stem}")
+    service._housekeeping.sweep(job.created - 30)
+    assert not orphan.exists()
+    assert looked_at.exists(), "somebody has it on a page"
+    assert older.exists(), "older than this history, it may belong to another one that was put aside"
+    assert all(path.exists() for path in kept)
 
 
 def test_delete_of_a_running_job_stops_it(serve: Serve, request_: GenerationRequest) -> None:
