@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..media.atomic import atomic
-from ..media.video import Mp4Writer, write_frames_zip, write_gif, write_poster, write_webp
+from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
 from ..request import GenerationRequest
 
 Frames = NDArray[np.uint8]
@@ -27,7 +27,7 @@ class ClipFiles:
     """
 
     def __init__(self, folder: Path, request: GenerationRequest, comment: Callable[[], str]) -> None:
-        """``comment`` is asked once, with the first frames: by then it is known how they were made."""
+        """``comment`` is asked with the first frames and at the end: decoding may have stepped down between."""
         self._folder, self._request, self._tag = folder, request, comment
         self._stack = ExitStack()
         self._writer: Mp4Writer | None = None
@@ -63,6 +63,7 @@ class ClipFiles:
     def finish(self, latents: Any) -> dict[str, str]:
         """Close the mp4, write what else was asked for and the final ``latents``; {field of Result: file name}."""
         self._stack.close()
+        self._tag_again()
         self._extra()
         self._save_latents(latents)
         return dict(self._names)
@@ -76,6 +77,12 @@ class ClipFiles:
         self._writer = self._stack.enter_context(
             Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
         )
+
+    def _tag_again(self) -> None:
+        comment = self._tag()
+        if comment != self._comment:
+            self._comment = comment
+            set_comment(self._folder / VIDEO, comment)
 
     def _extra(self) -> None:
         kind = self._request.output_format

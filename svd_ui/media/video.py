@@ -20,9 +20,19 @@ from ..errors import BadInput
 from .animation import write_frames_zip, write_gif, write_webp
 from .atomic import atomic
 
-__all__ = ["Mp4Writer", "read_comment", "read_frames", "write_frames_zip", "write_gif", "write_poster", "write_webp"]
+__all__ = [
+    "Mp4Writer",
+    "read_comment",
+    "read_frames",
+    "set_comment",
+    "write_frames_zip",
+    "write_gif",
+    "write_poster",
+    "write_webp",
+]
 
 Frames = NDArray[np.uint8]
+_LAYOUT = {"movflags": "+faststart"}
 BT709 = 1  # the same number for matrix, primaries and transfer in H.264
 POSTER_SIDE = 640
 
@@ -48,7 +58,7 @@ class Mp4Writer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic(self.path))
-            self._container = av.open(_local(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(_local(temporary), "w", format="mp4", options=_LAYOUT)
             stack.push(self._close)
             self._container.metadata["comment"] = self.comment
             self._stream = self._open_stream()
@@ -125,6 +135,21 @@ def read_comment(source: Path | bytes) -> str | None:
     """The tag ``comment`` of a video file or its bytes, or None. Raises BadInput when it is not a video."""
     with _opened(source) as container:
         return container.metadata.get("comment") or None
+
+
+def set_comment(path: Path, comment: str) -> None:
+    """Give a clip another ``comment``, atomically; its pictures are copied, not encoded again. Raises DiskFull."""
+    with (
+        atomic(Path(path)) as temporary,
+        av.open(_local(path), "r") as old,
+        av.open(_local(temporary), "w", format="mp4", options=_LAYOUT) as new,
+    ):
+        new.metadata["comment"] = comment
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:  # the empty one at the end
+                packet.stream = stream
+                new.mux(packet)
 
 
 def write_poster(path: Path, frame: Frames) -> None:

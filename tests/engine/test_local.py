@@ -49,7 +49,7 @@ class Trouble(Stages):
     """The core, with a device that runs out of memory at chosen moments.
 
     ``too_large``: profiles that the model does not fit in. ``denoise_at``: steps that fail once. ``decode_over``: chunks
-    larger than this fail, always.
+    larger than this fail, always; ``decode_late``: the second chunk fails, once.
     """
 
     def __init__(
@@ -58,9 +58,11 @@ class Trouble(Stages):
         denoise_at: set[int] | None = None,
         decode_over: int | None = None,
         too_large: str = "",
+        decode_late: bool = False,
     ) -> None:
         super().__init__(settings, "cpu")
         self.denoise_at, self.decode_over, self.too_large = set(denoise_at or ()), decode_over, too_large
+        self.decode_late = decode_late
         self.chunks: list[int] = []
 
     def load(self, row: Any, folder: Path, plan: Any) -> Any:
@@ -81,6 +83,9 @@ class Trouble(Stages):
             if self.decode_over is not None and chunk > self.decode_over:
                 raise RuntimeError("CUDA error: out of memory")
             yield frames
+            if self.decode_late:
+                self.decode_late = False
+                raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_a_still_becomes_a_clip_with_everything_beside_it(here: Settings, image: str, tmp_path: Path) -> None:
@@ -209,6 +214,17 @@ def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp
     assert result.effective.decode_chunk_size == 1
     inside = stored.parse(read_comment(tmp_path / "out" / str(result.video)) or "")
     assert inside.effective["decode_chunk_size"] == 1
+
+
+def test_oom_after_the_first_chunk_is_in_the_clip_too(here: Settings, image: str, tmp_path: Path) -> None:
+    """The writing has begun by then; the tag still tells how the clip ended up being made."""
+    engine = LocalEngine(here, stages=Trouble(here, decode_late=True))
+    result = result_of(list(engine.generate(ask(image, decode_chunk_size=2), tmp_path / "out", never())))
+    video = tmp_path / "out" / str(result.video)
+    assert read_frames(video).shape[0] == 4
+    assert result.effective is not None
+    assert result.effective.decode_chunk_size == 1
+    assert stored.parse(read_comment(video) or "").effective == result.effective.model_dump(mode="json")
 
 
 def test_below_the_last_rung_the_error_names_remedies(here: Settings, image: str, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from svd_ui.media.video import (
     Mp4Writer,
     read_comment,
     read_frames,
+    set_comment,
     write_frames_zip,
     write_gif,
     write_poster,
@@ -89,8 +90,11 @@ def test_colours_are_bt709_by_its_own_formula(tmp_path: Path) -> None:
     assert (y, u, v) == pytest.approx(expected, abs=1.5)
 
 
-def test_layout_browsers_play(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_layout_browsers_play(tmp_path: Path, again: bool) -> None:
     path = written(tmp_path / "clip.mp4", moving(), fps=12)
+    if again:
+        set_comment(path, COMMENT * 2)
     found = boxes(path.read_bytes())
     assert found[b"moov"] < found[b"mdat"]
     with av.open(str(path)) as container:
@@ -109,6 +113,15 @@ def test_comment_travels(tmp_path: Path) -> None:
     assert read_comment(written(tmp_path / "plain.mp4", flat(), comment="")) is None
     long = "x" * 40_000
     assert read_comment(written(tmp_path / "long.mp4", flat(), comment=long)) == long
+
+
+def test_a_comment_can_be_changed_and_the_pictures_stay(tmp_path: Path) -> None:
+    path = written(tmp_path / "clip.mp4", moving())
+    before = read_frames(path)
+    set_comment(path, "another")
+    assert read_comment(path) == "another"
+    assert np.array_equal(read_frames(path), before)
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (33, 21), (16, 64), (256, 144)])
