@@ -98,8 +98,8 @@ class WeightsMissing(SvdUiError):
 class HubRefused(WeightsMissing):
     code = "hub_refused"
     template = (
-        "{title} is gated: accept its form at {url}, then give a read token as HF_TOKEN "
-        "or with 'hf auth login', and try again."
+        "The hub refused {title}: accept its form at {url} where it has one, then give a read token as HF_TOKEN "
+        "or with 'hf auth login', and try again. A name that does not exist is refused in the same way."
     )
 
 

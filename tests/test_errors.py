@@ -20,6 +20,8 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.OutOfMemory(doing="denoising", remedy="Choose profile '8gb'."),
     errors.DiskFull(),
     errors.WorkerStopped(reason="killed"),
+    errors.TookTooLong(seconds=3600),
+    errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
     errors.Interrupted(),
     errors.Cancelled(),
     errors.Unexpected(detail="KeyError"),

@@ -174,6 +174,7 @@ class Recorder:
     def _end(self, **values: Any) -> None:
         """The last word about a job must not be lost: use the reserve, then try again with every beat."""
         self.ended = True
+        self._tidy()
         values |= {"ended": time.time(), "step_seconds": None}
         try:
             try:
@@ -184,6 +185,12 @@ class Recorder:
         except SvdUiError as error:
             log.error("the end of %s could not be recorded yet: %s", self.id, error)
             self._later(lambda: self.store.settle(self.id, self.process, **values))
+
+    def _tidy(self) -> None:
+        """A worker that was killed while it wrote leaves its unfinished files behind."""
+        for path in self.folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def bytes_message(event: Downloading) -> str:

@@ -75,7 +75,7 @@ def test_a_batch_with_two_generators_agrees(runtime: Runtime, reference: Any) ->
     torch.testing.assert_close(got[1:], single, atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("decode_chunk_size", [2, 3, 5])
+@pytest.mark.parametrize("decode_chunk_size", [2, 5])  # with a remainder, and all at once
 def test_decoded_frames_are_equal(runtime: Runtime, reference: Any, decode_chunk_size: int) -> None:
     asked = request(num_inference_steps=8, num_frames=5, decode_chunk_size=decode_chunk_size)
     expected = theirs(reference, picture(64, 64), asked, seeded(7), output_type="pil")[0]

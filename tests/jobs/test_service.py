@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull
+from svd_ui.engine import CancelToken
+from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
+from svd_ui.events import Event, Loading
 from svd_ui.jobs import Jobs
 from svd_ui.jobs.service import JobService
 from svd_ui.jobs.status import status
@@ -101,6 +105,20 @@ def test_an_error_is_recorded_with_its_parameters_and_the_next_job_runs(
     assert (failed.error["code"], failed.error["params"]["doing"]) == ("out_of_memory", "decoding")
     engine.fail = None
     assert ended(service, service.retry(failed.id, "ann")).state == "finished"
+
+
+def test_what_a_killed_worker_left_half_written_is_removed(serve: Serve, request_: GenerationRequest) -> None:
+    class Killed(FakeEngine):
+        def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+            (out / ".clip.mp4.0123.tmp").write_bytes(b"half")
+            yield Loading(checkpoint="nano")
+            raise WorkerStopped(reason="killed")
+
+    service = serve(Killed())
+    job = ended(service, service.submit(request_, "ann"))
+    assert job.error is not None
+    assert job.error["code"] == "worker_stopped"
+    assert not list((service.settings.jobs_dir / job.id).iterdir())
 
 
 def test_an_unmapped_error_shows_no_traceback(serve: Serve, request_: GenerationRequest) -> None:
