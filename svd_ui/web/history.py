@@ -53,12 +53,12 @@ def _card(job: Job, files: Files, shown: bool) -> str:
         else ""
     )
     return (
-        f'<article class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster" '
+        f'<div class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster" '
         f'data-act="view" data-id="{id}" aria-label="View {name}, {state}, {words.ago(job.created)}"'
         f"{_hover(job, files)}>{_poster(job, files)}{badge}</button>"
         f'<div class="cap"><div><b title="{name}">{name}</b><span>{escape(_meta(job))}</span></div>'
         f'<button type="button" class="icon-btn" data-act="restore" data-id="{id}" aria-label="Restore the settings of '
-        f'{name}" title="Restore settings">{icons.RESTORE}</button>{delete}</div></article>'
+        f'{name}" title="Restore settings">{icons.RESTORE}</button>{delete}</div></div>'
     )
 
 
@@ -78,5 +78,5 @@ def _poster(job: Job, files: Files) -> str:
 def _meta(job: Job) -> str:
     request = job.result.request if job.result else job.request
     return " · ".join(
-        part for part in (f"motion {request.motion_bucket_id}", request.checkpoint, words.ago(job.created)) if part
+        part for part in (words.ago(job.created), request.checkpoint, f"motion {request.motion_bucket_id}") if part
     )

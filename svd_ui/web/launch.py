@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..jobs import Jobs
 
 ASSETS = REPOSITORY / "assets"
+STYLES = ("app", "form", "result", "screens")
+SCRIPTS = ("app", "pictures")
 PORTS_TRIED = 100
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
@@ -46,8 +48,8 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     return {
         "server_name": host_of(settings),
         "theme": theme(),
-        "css": (ASSETS / "css" / "app.css").read_text("utf-8"),
-        "head": f"<script>{(ASSETS / 'js' / 'app.js').read_text('utf-8')}</script>{HEAD}",
+        "css": _joined("css", STYLES),
+        "head": f"<script>{_joined('js', SCRIPTS)}</script>{HEAD}",
         "favicon_path": str(ASSETS / "favicon.svg"),
         "max_file_size": settings.max_upload_mb * 1_000_000,
         "auth": settings.credentials,
@@ -58,6 +60,10 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "quiet": True,
         "show_error": False,
     }
+
+
+def _joined(kind: str, names: tuple[str, ...]) -> str:
+    return "\n".join((ASSETS / kind / f"{name}.{kind}").read_text("utf-8") for name in names)
 
 
 HEAD = '<meta name="color-scheme" content="light dark">'

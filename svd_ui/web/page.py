@@ -76,7 +76,7 @@ def _layout(root: gr.Blocks, context: Context) -> Page:
             left: dict[str, Any] = {**_still_card(context, form), **_dials_card(context, form), **_run_bar()}
         with gr.Column(elem_id="right", scale=6, min_width=320):
             stage = gr.HTML(watch.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(watch))
-    grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
+            grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
     row = context.row("auto")
     foot = gr.HTML(
         footer.footer(context.rows().values(), row, context.settings.text_to_image), elem_id="foot", js_on_load=None
@@ -138,7 +138,7 @@ def _dials_card(context: Context, form: Form) -> dict[str, Any]:
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
                 form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dial_title(name))))
-        gr.HTML('<p class="quiet">Left blank, the grey value of the checkpoint applies.</p>', js_on_load=None)
+        gr.HTML('<p class="quiet">Blank means the checkpoint’s own value, shown in grey.</p>', js_on_load=None)
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
             shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)

@@ -95,14 +95,14 @@ def summary(
     fps = values.get("output_fps") or values.get("fps") or row.fps
     count = max(1, int(values.get("seeds") or 1)) * (max(1, len(stills["items"])) if values["source"] == PICTURE else 1)
     parts = [
-        row.title,
+        row.title.split(" (")[0],
         f"{frames} frames, {frames / fps:.1f} s",
         words.frame_size(*size),
         _time(context, values, row, stills, count),
     ]
     clips = f"<b>{count} clips</b>" if count > 1 else ""
     inner = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
-    return f'<p class="summary">{clips}{inner}<kbd>Ctrl + Enter</kbd></p>'
+    return f'<p class="summary">{clips}{inner}</p>'
 
 
 def _time(context: Context, values: Mapping[str, Any], row: CheckpointRow, stills: Stills, count: int) -> str:

@@ -1,4 +1,4 @@
-"""Colours, shapes and type of the page; the rest is assets/css/app.css. No font is fetched from anywhere."""
+"""Colours, shapes and type of the page; the rest is assets/css. No font is fetched from anywhere."""
 
 from __future__ import annotations
 

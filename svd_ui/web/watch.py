@@ -169,10 +169,11 @@ def _actions(job: Job, files: Files) -> str:
 
 def _common_actions(job: Job) -> str:
     return (
-        f'<button type="button" class="btn" data-copy="{escape(settings_json(job))}" data-done="Settings copied">'
+        '<div class="acts minor">'
+        f'<button type="button" class="btn ghost" data-copy="{escape(settings_json(job))}" data-done="Settings copied">'
         "Copy settings</button>"
-        '<button type="button" class="btn" data-act="restore">Restore settings</button>'
-        '<button type="button" class="btn" data-link="1" data-done="Link copied">Copy link</button>'
+        '<button type="button" class="btn ghost" data-act="restore">Restore settings</button>'
+        '<button type="button" class="btn ghost" data-link="1" data-done="Link copied">Copy link</button></div>'
     )
 
 

@@ -77,7 +77,7 @@ def pictures(wiring: Wiring) -> None:
     page.door.take(take, [page.stills, background, *wiring.controls], entered, **QUIET).then(**wiring.keep())
     page.door.example(example, None, [page.stills, page.notice], **QUIET)
     focus = [wiring.form.controls["focus_x"], wiring.form.controls["focus_y"]]
-    page.finder.aim(aim, None, focus, **QUIET).then(**wiring.keep())
+    page.finder.aim(aim, None, focus, trigger_mode="always_last", **QUIET).then(**wiring.keep())
     page.finder.choose(choose, page.stills, page.stills, **QUIET)
     page.finder.drop(drop, page.stills, page.stills, **QUIET)
     page.finder.clear(lambda: NO_STILLS, None, page.stills, **QUIET)
@@ -113,6 +113,7 @@ def settings(wiring: Wiring) -> None:
         preset,
         [chosen, wiring.preset_before, *wiring.controls],
         [wiring.preset_before, page.preset_help, *wiring.controls],
+        trigger_mode="always_last",
         **QUIET,
     ).then(**wiring.keep())
     js = "() => Math.floor(Math.random() * 4294967296)"

@@ -21,17 +21,19 @@ def running(wiring: Wiring) -> None:
     done = [page.watched, page.notice, *wiring.view, *wiring.messages]
 
     def start(submit: Callable[..., Job]) -> Callable[..., tuple[Any, ...]]:
-        def handler(request: gr.Request, stills: Stills, watched: str | None, *values: Any) -> tuple[Any, ...]:
+        def handler(
+            request: gr.Request, stills: Stills, watched: str | None, undo: str | None, limit: int, *values: Any
+        ) -> tuple[Any, ...]:
             try:
                 job = submit(stills, wiring.values(values), request)
             except SvdUiError as error:
                 view = (gr.skip() for _ in wiring.view)
                 return watched, notice(error.message), *view, *field_updates(error, wiring.form)
-            return job.id, "", *wiring.show(job.id, request), *field_updates(None, wiring.form)
+            return job.id, "", *wiring.show(job.id, request, undo, limit), *field_updates(None, wiring.form)
 
         return handler
 
-    inputs = [page.stills, page.watched, *wiring.controls]
+    inputs = [page.stills, *wiring.looking, *wiring.controls]
     page.animate.click(start(wiring.actions.run), inputs, done, **QUIET).then(
         None, js="() => svdui.submitted()", **QUIET
     )
@@ -45,13 +47,13 @@ def following(wiring: Wiring) -> None:
     page = wiring.page
 
     async def tick(
-        request: gr.Request, watched: str | None, seen: str, undo: str | None, limit: int
+        request: gr.Request, watched: str | None, undo: str | None, limit: int, seen: str
     ) -> tuple[Any, ...]:
         shown = await asyncio.to_thread(wiring.show, watched, request, undo, limit)
         job = await asyncio.to_thread(wiring.actions.job, watched)
         return *shown, made_still(wiring, job, seen)
 
-    inputs = [page.watched, wiring.seen, wiring.undo, wiring.limit]
+    inputs = [*wiring.looking, wiring.seen]
     page.timer.tick(tick, inputs, [*wiring.view, page.stills], **QUIET)
 
 
@@ -69,29 +71,31 @@ def stage_buttons(wiring: Wiring) -> None:
     page = wiring.page
 
     def again(action: Callable[..., Job]) -> Callable[..., tuple[Any, ...]]:
-        def handler(event: gr.EventData, request: gr.Request, watched: str | None) -> tuple[Any, ...]:
+        def handler(
+            event: gr.EventData, request: gr.Request, watched: str | None, undo: str | None, limit: int
+        ) -> tuple[Any, ...]:
             try:
                 job = action(str(event.id or watched), request)
             except SvdUiError as error:
                 return watched, notice(error.message), *(gr.skip() for _ in wiring.view)
-            return job.id, "", *wiring.show(job.id, request)
+            return job.id, "", *wiring.show(job.id, request, undo, limit)
 
         return handler
 
     started = [page.watched, page.notice, *wiring.view]
-    page.stage.retry(again(wiring.actions.retry), page.watched, started, **QUIET)
-    page.stage.reseed(again(wiring.actions.reseed), page.watched, started, **QUIET)
-    page.offer.fetch(again(wiring.actions.fetch), page.watched, started, **QUIET)
-    page.still_offer.fetch(again(wiring.actions.fetch), page.watched, started, **QUIET)
+    page.stage.retry(again(wiring.actions.retry), wiring.looking, started, **QUIET)
+    page.stage.reseed(again(wiring.actions.reseed), wiring.looking, started, **QUIET)
+    page.offer.fetch(again(wiring.actions.fetch), wiring.looking, started, **QUIET)
+    page.still_offer.fetch(again(wiring.actions.fetch), wiring.looking, started, **QUIET)
 
-    def stop(request: gr.Request, watched: str | None) -> tuple[Any, ...]:
+    def stop(request: gr.Request, watched: str | None, undo: str | None, limit: int) -> tuple[Any, ...]:
         try:
             wiring.actions.stop(watched or "", request)
         except SvdUiError as error:
             return *(gr.skip() for _ in wiring.view), notice(error.message)
-        return *wiring.show(watched, request), ""
+        return *wiring.show(watched, request, undo, limit), ""
 
-    page.stage.stop(stop, page.watched, [*wiring.view, page.notice], **QUIET)
+    page.stage.stop(stop, wiring.looking, [*wiring.view, page.notice], **QUIET)
 
     def reuse(watched: str | None) -> tuple[Any, ...]:
         def work() -> tuple[Any, ...]:
@@ -133,7 +137,7 @@ def looking_back(wiring: Wiring) -> None:
                 action(id, request)
             except SvdUiError as error:
                 return watched, None, notice(error.message), *(gr.skip() for _ in wiring.view)
-            watched = (None if watched == id else watched) if deleting else id
+            watched = (None if watched == id else watched) if deleting else watched or id
             undo = id if deleting else None
             return watched, undo, "", *wiring.show(watched, request, undo, limit)
 
@@ -146,4 +150,4 @@ def looking_back(wiring: Wiring) -> None:
     def more(request: gr.Request, watched: str | None, undo: str | None, limit: int) -> tuple[Any, ...]:
         return limit + history.PAGE, *wiring.show(watched, request, undo, limit + history.PAGE)
 
-    page.history.more(more, [page.watched, wiring.undo, wiring.limit], [wiring.limit, *wiring.view], **QUIET)
+    page.history.more(more, wiring.looking, [wiring.limit, *wiring.view], **QUIET)

@@ -38,6 +38,7 @@ class Wiring:
         self.limit = gr.State(history.PAGE)
         self.seen = gr.State("")
         self.preset_before = gr.State(OWN)
+        self.looking = [page.watched, self.undo, self.limit]
         self.messages = [page.form.controls[name] for name in page.form.checked]
         self.view = [page.stage, page.history, page.timer, self.seen]
         self.left = [
