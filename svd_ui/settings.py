@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -15,7 +15,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """Every variable the app reads. ``doctor`` lists them from these fields."""
 
-    model_config = SettingsConfigDict(env_prefix="SVD_UI_", env_file=".env", extra="ignore", frozen=True)
+    # A blank variable means "not set". What was given is not repeated in errors: it may be a password.
+    model_config = SettingsConfigDict(
+        env_prefix="SVD_UI_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 shows the page to the network.")
     port: int = Field(7860, ge=1, le=65535, description="First port to try; the next free one is taken.")
@@ -38,6 +46,15 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(50, ge=1, le=500, description="Largest file accepted.")
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
+
+    @field_validator("auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr) -> SecretStr:
+        """A password that is not understood must not leave the page open."""
+        user, _, password = value.get_secret_value().partition(":")
+        if value.get_secret_value() and not (user and password):
+            raise ValueError("must be user:password")
+        return value
 
     @property
     def assets_dir(self) -> Path:

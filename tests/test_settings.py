@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from svd_ui.settings import Settings
 
@@ -24,5 +25,16 @@ def test_public(host: str, share: bool, public: bool) -> None:
     assert Settings(host=host, share=share).is_public is public
 
 
-def test_half_an_auth_is_none() -> None:
-    assert Settings(auth="ada").credentials is None  # type: ignore[arg-type]
+@pytest.mark.parametrize("auth", ["lovelace", "lovelace:", ":lovelace"])
+def test_half_an_auth_is_refused_without_repeating_it(auth: str) -> None:
+    """A password that is not understood must not leave the page open."""
+    with pytest.raises(ValidationError, match="must be user:password") as caught:
+        Settings(auth=auth)  # type: ignore[arg-type]
+    assert "lovelace" not in str(caught.value)
+
+
+def test_a_blank_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "AUTH", "CHECKPOINT"):
+        monkeypatch.setenv(f"SVD_UI_{name}", "")
+    settings = Settings()
+    assert (settings.port, settings.credentials, settings.checkpoint) == (7860, None, "auto")
