@@ -55,6 +55,7 @@ def test_disk(error: Exception) -> None:
         (OfflineModeIsEnabled("offline"), errors.HubOffline),
         (ValueError("what"), errors.Unexpected),
         (RuntimeError("shape mismatch"), errors.Unexpected),
+        (RuntimeError("CUDA error: device-side assert triggered\nmore"), errors.WorkerStopped),
     ],
     ids=repr,
 )
