@@ -31,7 +31,7 @@ from svd_ui.core.loop import euler
 from svd_ui.core.schedule import karras
 from svd_ui.train.batches import embed
 from svd_ui.train.cache import to_tensor
-from svd_ui.train.motion import KINDS, at_flow, bucket_of, mean_flow
+from svd_ui.train.motion import FULL_FLOW, KINDS, Motion, at_flow, bucket_of, mean_flow
 from svd_ui.train.photos import find_photos, load_photo
 from svd_ui.train.render import render, view_at
 
@@ -128,21 +128,19 @@ def still_of(path: Path, size: tuple[int, int]) -> Frames:
     """The largest centred crop at the frame's aspect, [1 H W 3], antialiased."""
     photo = load_photo(path)
     span = min(photo.shape[0] / size[0], photo.shape[1] / size[1])
-    return render(
-        view_at(photo, size, span, (0.5, 0.5)), KINDS["push_in"][1](np.random.default_rng(0)).scaled(0), size, 1, 7
-    )
+    return render(view_at(photo, size, span, (0.5, 0.5)), Motion(), size, 1, 7)
 
 
 def error_bands(nano: Nano, paths: list[Path], sigmas: list[float]) -> dict[float, float]:
     """sigma => x0 error of the model / of the copied still, over rendered held-out clips of every kind."""
     rng = np.random.default_rng(SEED)
     totals = {sigma: [0.0, 0.0] for sigma in sigmas}
-    kinds = ["push_in", "push_in", "push_in", *KINDS]
+    kinds = ["drift", "drift", "drift", *KINDS]
     for index, path in enumerate(paths):
         photo = load_photo(path)
         span = min(photo.shape[0] / nano.size[0], photo.shape[1] / nano.size[1])
         kind = KINDS[kinds[index % len(kinds)]][1](rng)
-        motion = at_flow(kind, 0.2 + 1.3 * (index + 0.5) / len(paths), nano.size, FRAMES, 7)
+        motion = at_flow(kind, FULL_FLOW * (0.1 + 0.85 * (index + 0.5) / len(paths)), nano.size, FRAMES, 7)
         clip = render(view_at(photo, nano.size, span * 0.8, (0.5, 0.5)), motion, nano.size, FRAMES, 7)
         z = nano.encode(clip)[None] * nano.pipeline.vae.config.scaling_factor
         denoise = nano.denoiser(clip[:1], bucket_of(mean_flow(motion, nano.size, FRAMES, 7), 7))

@@ -1,8 +1,9 @@
-"""A fixed linear autoencoder with the interface of ``AutoencoderKLTemporalDecoder``.
+"""An autoencoder of linear patches with the interface of ``AutoencoderKLTemporalDecoder``.
 
 Every 8x8 patch of a frame is projected on a few principal components of photographs; two more
-channels hold the patch's position in the picture. There is nothing to train, a clip takes
-milliseconds, and a small U-Net learns camera motion far sooner when it is told where it looks.
+channels hold the patch's position in the picture. A patch is painted from itself and its neighbours in
+space and time, so that patch edges neither show nor flicker: a linear map plus one small hidden layer.
+A clip takes milliseconds, and a small U-Net learns camera motion sooner when it is told where it looks.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ class LatentMode:
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Patches [3 8 8] <-> ``components`` principal components + x and y of the patch.
 
-    ``analysis`` [components 3 8 8] and ``synthesis`` [3*64 components] are each other's
-    pseudo-inverse; ``mean`` [3] is the mean colour in [-1, 1]. Components are half-whitened: divided
-    by the fourth root of their variance, so that detail is neither drowned nor blown up.
+    ``analysis`` [components 3 8 8] makes the latents, ``synthesis`` [3*64 components 3 3 3] paints a patch
+    from the 3x3x3 patches around it (frame, row, column), corrected by ``hidden`` units between the layers
+    ``inner`` and ``outer`` (0: none); ``mean`` [3] is the mean colour in [-1, 1].
+    Components are half-whitened: divided by the fourth root of their variance, so that detail is
+    neither drowned nor blown up. Arithmetic is float32 whatever the dtype: half precision lacks the padding on a CPU.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -49,6 +52,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         scaling_factor: float = 1.0,
         force_upcast: bool = False,
         block_out_channels: tuple[int, ...] = (16, 16, 16, 16),
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         if latent_channels != components + 2:
@@ -56,8 +60,13 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if patch_size != 2 ** (len(block_out_channels) - 1):
             raise ValueError("the pipeline reads the patch size from len(block_out_channels)")
         self.register_buffer("analysis", torch.zeros(components, 3, patch_size, patch_size))
-        self.register_buffer("synthesis", torch.zeros(3 * patch_size**2, components))
+        self.register_buffer("synthesis", torch.zeros(3 * patch_size**2, components, 3, 3, 3))
         self.register_buffer("mean", torch.zeros(3))
+        self.inner = torch.nn.Conv3d(components, hidden, 3) if hidden else None
+        self.outer = torch.nn.Conv3d(hidden, 3 * patch_size**2, (1, 3, 3)) if hidden else None
+        if self.outer is not None:
+            torch.nn.init.zeros_(self.outer.weight)
+            torch.nn.init.zeros_(self.outer.bias)  # type: ignore[arg-type]
         self.patch_size = patch_size
         self.components = components
 
@@ -72,24 +81,36 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def encode(self, x: Tensor, return_dict: bool = True) -> SimpleNamespace | tuple[LatentMode]:
         """Frames [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/8 W/8]."""
-        centred = x.to(self.dtype) - self.mean[:, None, None]
-        z = functional.conv2d(centred, self.analysis, stride=self.patch_size)
+        centred = x.float() - self.mean.float()[:, None, None]
+        z = functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
         z = torch.cat([z, positions(z)], dim=1).to(x.dtype)
         posterior = LatentMode(z)
         return SimpleNamespace(latent_dist=posterior) if return_dict else (posterior,)
 
     def encode_noise(self, noise: Tensor) -> Tensor:
         """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
-        z = functional.conv2d(noise.to(self.dtype), self.analysis, stride=self.patch_size)
+        z = functional.conv2d(noise.float(), self.analysis.float(), stride=self.patch_size)
         return torch.cat([z, torch.zeros_like(z[:, :2])], dim=1).to(noise.dtype)
 
     def decode(self, z: Tensor, num_frames: int = 1, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
-        """Latents [N C h w] => frames [N 3 8h 8w]; the position channels are ignored."""
-        parts = z[:, : self.components].to(self.dtype)
-        patches = torch.einsum("pc,nchw->nphw", self.synthesis, parts)
-        frames = functional.pixel_shuffle(patches, self.patch_size) + self.mean[:, None, None]
+        """Latents [N C h w], clips of ``num_frames`` in a row => frames [N 3 8h 8w].
+
+        The position channels are ignored; at the edges of the clip and the picture the last patch repeats.
+        """
+        parts = z[:, : self.components].float()
+        clips = parts.reshape(-1, num_frames, *parts.shape[1:]).transpose(1, 2)
+        frames = functional.pixel_shuffle(self._paint(clips).transpose(1, 2).flatten(0, 1), self.patch_size) + self.mean.float()[:, None, None]
         frames = frames.to(z.dtype)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
+
+    def _paint(self, clips: Tensor) -> Tensor:
+        """Components [B C F h w] => centred patches [B 3*64 F h w]."""
+        padded = functional.pad(clips, (2, 2, 2, 2, 1, 1), mode="replicate")
+        patches = functional.conv3d(padded[..., 1:-1, 1:-1], self.synthesis.float())
+        if self.inner is None or self.outer is None:
+            return patches
+        units = functional.silu(functional.conv3d(padded, self.inner.weight.float(), self.inner.bias.float()))
+        return patches + functional.conv3d(units, self.outer.weight.float(), self.outer.bias.float())
 
     def forward(self, sample: Tensor, num_frames: int = 1, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Encode and decode [N 3 H W]; diffusers looks for ``num_frames`` in this signature."""
@@ -129,13 +150,45 @@ def fit(pictures: Tensor, components: int = 14, patch_size: int = 8) -> PatchAut
     gain = gain / (gain.square() * variance).mean().sqrt()
     model: PatchAutoencoder = PatchAutoencoder(patch_size, components, components + 2)
     model.analysis.copy_((basis * gain).T.reshape(components, 3, patch_size, patch_size))
-    model.synthesis.copy_(basis / gain)
+    model.synthesis[:, :, 1, 1, 1] = (basis / gain).float()
     model.mean.copy_(mean)
     return model
 
 
+class Painter:
+    """Least squares for ``synthesis``: collects latents with the frames they should become.
+
+    Given latents as a U-Net leaves them, beside clean ones, the fit also learns which detail to trust.
+    """
+
+    def __init__(self, model: PatchAutoencoder) -> None:
+        self._model = model
+        size = model.components * 27
+        self._square = torch.zeros(size, size, dtype=torch.float64)
+        self._product = torch.zeros(size, 3 * model.patch_size**2, dtype=torch.float64)
+
+    def add(self, z: Tensor, frames: Tensor, weight: float = 1.0) -> None:
+        """One clip: unscaled latents [F C h w], frames [F 3 8h 8w] in [-1, 1]."""
+        parts = z[:, : self._model.components].transpose(0, 1)[None]
+        padded = functional.pad(parts, (1,) * 6, mode="replicate")[0]
+        windows = padded.unfold(1, 3, 1).unfold(2, 3, 1).unfold(3, 3, 1)  # [C F h w 3 3 3]
+        known = windows.permute(1, 2, 3, 0, 4, 5, 6).reshape(-1, len(self._square)).double()
+        centred = functional.pixel_unshuffle(frames - self._model.mean[:, None, None], self._model.patch_size)
+        wanted = centred.permute(0, 2, 3, 1).reshape(len(known), -1).double()
+        self._square += weight * known.T @ known
+        self._product += weight * known.T @ wanted
+
+    def solve(self, ridge: float = 1e-4) -> None:
+        """Write the best ``synthesis`` into the model."""
+        size = len(self._square)
+        level = ridge * self._square.diagonal().mean()
+        weights = torch.linalg.solve(self._square + level * torch.eye(size, dtype=torch.float64), self._product)
+        self._model.synthesis.copy_(weights.T.reshape(self._model.synthesis.shape))
+
+
 def preview_matrix(model: PatchAutoencoder) -> tuple[Tensor, Tensor]:
     """Latent -> RGB in [0, 1]: matrix [C 3] (mean colour of each component) and bias [3]."""
-    colours = model.synthesis.reshape(3, -1, model.components).mean(dim=1).T / 2
+    basis = torch.linalg.pinv(model.analysis.float().flatten(1))
+    colours = basis.reshape(3, -1, model.components).mean(dim=1).T / 2
     matrix = torch.cat([colours, torch.zeros(2, 3, dtype=colours.dtype)])
-    return matrix / model.config.scaling_factor, (model.mean + 1) / 2
+    return matrix / model.config.scaling_factor, (model.mean.float() + 1) / 2

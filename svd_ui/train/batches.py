@@ -29,16 +29,16 @@ class Batches:
     """Draws batches without end; the same ``rng`` state gives the same batches."""
 
     def __init__(self, sets: Sequence[ClipSet], vae: PatchAutoencoder, clip: CLIPVisionModelWithProjection) -> None:
-        self._sets = [s for s in sets if len(s)]
+        self._sets = [s for s in sets if len(s.usable)]
         self._vae = vae
         self._clip = clip
 
     def draw(self, size: int, crop: tuple[int, int] | None, rng: Generator) -> Batch:
         """``crop`` (h, w) in latent cells; None = whole frames, all of one set."""
-        shares = np.array([len(s) for s in self._sets], dtype=float)
+        shares = np.array([len(s.usable) for s in self._sets], dtype=float)
         order = rng.choice(len(self._sets), size, p=shares / shares.sum())
         chosen = [self._sets[order[0] if crop is None else index] for index in order]
-        picks = [int(rng.integers(len(s))) for s in chosen]
+        picks = [int(rng.choice(s.usable)) for s in chosen]
         whole = [torch.from_numpy(np.asarray(s.latents[i], np.float32)) for s, i in zip(chosen, picks, strict=True)]
         stills = torch.cat([self._embed(z) for z in whole])
         cut = [z if crop is None else _cut(z, crop, rng) for z in whole]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.patch_autoencoder import PatchAutoencoder, fit, latents_of
-from .motion import Motion, bucket_of, draw, mean_flow
+from .motion import BASE_FPS, LEADING, Motion, bucket_of, draw, draw_kind, mean_flow
 from .photos import Picture, augment, load_photo, shuffled
 from .render import choose_view, render
 
@@ -28,8 +29,10 @@ class ClipSet:
     latents: NDArray[np.float16]
     labels: NDArray[np.float32]
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @cached_property
+    def usable(self) -> NDArray[np.intp]:
+        """Indices of the clips whose motion lies within the dial's range."""
+        return np.flatnonzero(self.labels[:, 1] < 255)
 
 
 def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
@@ -51,11 +54,21 @@ def fit_autoencoder(paths: Sequence[Path], rng: Generator, crops: int = 6) -> Pa
 def render_clip(
     photo: Picture, size: tuple[int, int], frames: int, rng: Generator
 ) -> tuple[NDArray[np.uint8], float, float]:
-    """One clip with its label: frames [F H W 3], fps, motion bucket by measured flow."""
-    fps = 7.0 if rng.random() < 0.75 else float(rng.integers(5, 16))
-    motion = draw(rng, size, frames, fps)
+    """One clip with its label: frames [F H W 3], fps, motion bucket by measured flow.
+
+    At 7 fps the camera always drifts; other motions come at other rates, so that at the usual rate the
+    network need not hedge between them.
+    """
+    kind = draw_kind(rng)
+    fps = BASE_FPS if kind == LEADING and rng.random() < 0.75 else other_rate(rng)
+    motion = draw(rng, size, frames, fps, kind)
     view = choose_view(augment(photo, rng), size, rng)
     return render(view, motion, size, frames, fps), fps, bucket_of(mean_flow(motion, size, frames, fps), fps)
+
+
+def other_rate(rng: Generator) -> float:
+    """5 .. 15 frames per second, but not 7."""
+    return float(rng.choice([rate for rate in range(5, 16) if rate != BASE_FPS]))
 
 
 def write_cache(

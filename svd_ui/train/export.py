@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from ..core.patch_autoencoder import PatchAutoencoder, preview_matrix
 from .model import build_clip, build_processor, build_scheduler
 from .motion import BASE_FPS
 
-SIGMA_MIN, SIGMA_MAX = 0.05, 30.0
-"""The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale)."""
+SIGMA_MIN, SIGMA_MAX = 5.0, 30.0
+"""The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale).
+
+It stops early on purpose: the last step returns the mean estimate at ``SIGMA_MIN``, and a small network's
+mean is smooth and steady where its fine detail at low noise would differ from frame to frame.
+"""
 
 
 def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
 def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: PatchAutoencoder, residual_scale: float) -> None:
     """Every module in half precision, safetensors under 15 MB each, and ``svd_ui.json``."""
     pipeline = StableVideoDiffusionPipeline(
-        vae=vae,
+        vae=copy.deepcopy(vae),
         image_encoder=build_clip(),
         unet=unet,
         scheduler=build_scheduler(SIGMA_MIN, SIGMA_MAX),

@@ -16,8 +16,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Grid = NDArray[np.floating[Any]]
-BASE_FPS = 7
-FULL_FLOW = 1.6
+BASE_FPS = 7.0
+FULL_FLOW = 1.0
 """Mean flow, pixels per frame at 7 fps, that a motion bucket of 255 stands for."""
 
 
@@ -43,6 +43,18 @@ class Motion:
             roll=self.roll * factor,
             sway=self.sway * factor,
         )
+
+    @property
+    def affine(self) -> bool:
+        """Whether the whole frame moves as one: no layers, no warp."""
+        return not (self.parallax or self.sway)
+
+    def matrix(self, time: float) -> Grid:
+        """[2 3]: what ``source`` does to a point when the motion is affine."""
+        cos, sin = math.cos(self.roll * time), math.sin(self.roll * time)
+        turn = np.array([[cos, -sin], [sin, cos]]) * math.exp(-self.zoom * time)
+        centre = np.array(self.focus)
+        return np.column_stack([turn, centre - turn @ centre - np.array(self.pan) * time])
 
     def source(self, points: Grid, time: float) -> Grid:
         """Points [H W 2] of the frame at ``time`` => where they look in the still, [H W 2]."""
@@ -103,6 +115,11 @@ def bucket_of(flow: float, fps: float) -> float:
     return float(np.clip(255 * flow * fps / BASE_FPS / FULL_FLOW, 0, 255))
 
 
+def drift(rng: Generator) -> Motion:
+    """The camera slides to the right, so the picture slides to the left."""
+    return Motion(pan=(-60.0, 0.0))
+
+
 def push_in(rng: Generator) -> Motion:
     return Motion(zoom=1.0, focus=(rng.normal() * 6, rng.normal() * 4))
 
@@ -112,47 +129,53 @@ def pull_out(rng: Generator) -> Motion:
 
 
 def pan(rng: Generator) -> Motion:
-    """To the left or right with a little rise or fall, on top of a slow push-in."""
-    angle = rng.normal() * 0.3
-    side = rng.choice([-1.0, 1.0])
-    return Motion(zoom=0.4, pan=(side * 60 * np.cos(angle), 60 * np.sin(angle)))
+    """Any direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    return Motion(pan=(60 * np.cos(angle), 60 * np.sin(angle)))
 
 
 def roll(rng: Generator) -> Motion:
-    return Motion(zoom=1.0, roll=rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.8))
+    return Motion(pan=(-60.0, 0.0), roll=rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.6))
 
 
 def layers(rng: Generator) -> Motion:
-    """A push-in past a near layer that grows faster than what lies behind it."""
+    """A drift past a near layer that moves faster than what lies behind it."""
     near = (rng.normal() * 15, 10 + rng.normal() * 8, rng.uniform(45, 65))
-    return Motion(zoom=1.0, parallax=rng.uniform(0.2, 0.5), near=near)
+    return Motion(pan=(-60.0, 0.0), parallax=rng.uniform(0.2, 0.5), near=near)
 
 
 def ambient(rng: Generator) -> Motion:
-    """A gentle warp, as of water or leaves, over a push-in."""
+    """A gentle warp, as of water or leaves, over a drift."""
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(60, 120)
     wave = (2 * np.pi / length * np.cos(angle), 2 * np.pi / length * np.sin(angle))
-    return Motion(zoom=0.8, sway=rng.uniform(20, 60), wave=(*wave, rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.5)))
+    return Motion(
+        pan=(-50.0, 0.0),
+        sway=rng.uniform(20, 60),
+        wave=(*wave, rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.5)),
+    )
 
 
 Kind = Callable[[Generator], Motion]
+LEADING = "drift"
 KINDS: dict[str, tuple[float, Kind]] = {
-    "push_in": (0.70, push_in),
-    "pull_out": (0.03, pull_out),
-    "pan": (0.07, pan),
-    "roll": (0.05, roll),
-    "layers": (0.08, layers),
-    "ambient": (0.07, ambient),
+    LEADING: (0.80, drift),
+    "push_in": (0.04, push_in),
+    "pull_out": (0.01, pull_out),
+    "pan": (0.02, pan),
+    "roll": (0.03, roll),
+    "layers": (0.06, layers),
+    "ambient": (0.04, ambient),
 }
-"""Shares of a training set. Push-ins lead because everything they show is in the still."""
+"""Shares of a training set. One motion leads: with several equally likely the network predicts their blur."""
 
 
-def draw(rng: Generator, size: tuple[int, int], frames: int, fps: float, kind: str | None = None) -> Motion:
+def draw_kind(rng: Generator) -> str:
+    names, shares = list(KINDS), np.array([share for share, _ in KINDS.values()])
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+def draw(rng: Generator, size: tuple[int, int], frames: int, fps: float, kind: str) -> Motion:
     """A motion whose mean flow is spread evenly over the buckets."""
-    names = list(KINDS)
-    if kind is None:
-        shares = np.array([KINDS[name][0] for name in names])
-        kind = names[int(rng.choice(len(names), p=shares / shares.sum()))]
     return at_flow(KINDS[kind][1](rng), rng.uniform(0.02, 1.0) * FULL_FLOW * BASE_FPS / fps, size, frames, fps)
 
 

@@ -19,6 +19,7 @@ from .batches import Batches
 from .cache import LANDSCAPE, PORTRAIT, SQUARE, fit_autoencoder, read_cache, write_cache
 from .export import export, with_weights
 from .model import build_clip, build_unet
+from .painting import repaint
 from .photos import find_photos
 from .trainer import Progress, Recipe, Trainer
 
@@ -65,6 +66,21 @@ def train(job: Job) -> None:
         _worker(0, job)
     else:
         spawn(_worker, args=(job,), nprocs=job.processes)  # type: ignore[no-untyped-call]
+    finish(job)
+
+
+def finish(job: Job) -> None:
+    """Refit the decoder on the trained U-Net's clips and write the checkpoint."""
+    vae = PatchAutoencoder.from_pretrained(job.work / "vae")
+    state = torch.load(job.work / "state.pt", map_location="cpu", weights_only=True)
+    unet = with_weights(build_unet(vae.config.latent_channels), state["ema"])
+    paths = find_photos(job.photos, job.held_out)
+    repaint(vae, unet, shuffle(paths, job.seed), job.recipe.residual_scale)
+    export(job.out, unet, vae, job.recipe.residual_scale)
+
+
+def shuffle(paths: list[Path], seed: int) -> list[Path]:
+    return [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))]
 
 
 @contextmanager

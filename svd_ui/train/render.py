@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .motion import BASE_FPS, Motion, pixel_grid
+from .motion import BASE_FPS, Grid, Motion, pixel_grid
 from .photos import Picture
 
 OVERSAMPLING = 2
@@ -48,10 +48,25 @@ def render(view: View, motion: Motion, size: tuple[int, int], frames: int, fps: 
     offset = np.array(view.centre, np.float32) - 0.5
     clip = np.empty((frames, height, width, 3), np.uint8)
     for frame in range(frames):
-        source = motion.source(points, frame * BASE_FPS / fps) * OVERSAMPLING + offset
-        warped = _look_up(view.picture, source.astype(np.float32, copy=False))
+        time = frame * BASE_FPS / fps
+        if motion.affine:
+            warped = _slide(view, motion.matrix(time), size)
+        else:
+            source = motion.source(points, time) * OVERSAMPLING + offset
+            warped = _look_up(view.picture, source.astype(np.float32, copy=False))
         clip[frame] = cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA)
     return clip
+
+
+def _slide(view: View, matrix: Grid, size: tuple[int, int]) -> Picture:
+    """The oversampled frame under an affine ``matrix`` [2 3] about the middle of the frame."""
+    height, width = size[0] * OVERSAMPLING, size[1] * OVERSAMPLING
+    turn, shift = matrix[:, :2], matrix[:, 2] * OVERSAMPLING
+    middle = np.array([width - 1, height - 1]) / 2
+    whole = np.column_stack([turn, shift + np.array(view.centre) - 0.5 - turn @ middle])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    slid = cv2.warpAffine(view.picture, whole, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(slid, np.uint8)
 
 
 def _look_up(picture: Picture, source: NDArray[np.float32]) -> Picture:

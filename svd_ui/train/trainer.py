@@ -25,16 +25,16 @@ class Recipe:
     """How long and how hard to train. Sizes are per process; crops in latent cells (h, w)."""
 
     minutes: float = 100.0
-    batch: int = 2
-    crop: tuple[int, int] | None = (12, 16)
-    native_from: float = 0.6  # share of the time after which whole frames are used
+    batch: int = 3
+    crop: tuple[int, int] | None = (8, 16)
+    native_from: float = 0.87  # share of the time after which whole frames are used
     native_batch: int = 1
-    learning_rate: float = 6e-4
+    learning_rate: float = 2e-3
     warmup_steps: int = 100
-    ema: float = 0.998
+    ema: float = 0.997
     clip_norm: float = 1.0
     residual_scale: float = 0.6
-    snapshot_minutes: float = 5.0
+    snapshot_minutes: float = 3.0
     autocast: bool = False  # bf16 arithmetic, for devices that have it
 
 
@@ -104,7 +104,7 @@ class Trainer:
         whole = self.progress.seconds >= 60 * recipe.minutes * recipe.native_from
         size, crop = (recipe.native_batch, None) if whole else (recipe.batch, recipe.crop)
         batch = self._batches.draw(size, crop, self._rng)
-        losses, sigma = self._losses(batch)
+        losses, sigma, still = self._losses(batch)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         norm = self._reduce()
         for group in self._optimizer.param_groups:
@@ -114,11 +114,16 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.unet.parameters()), 1 - ema_decay(recipe, self.progress.step))
         high = sigma > 2.5
-        figures = {"loss": losses.mean().item(), "norm": norm}
-        return figures | {"high": losses[high].mean().item(), "low": losses[~high].mean().item()}
+        return {
+            "loss": losses.mean().item(),
+            "norm": norm,
+            "high": losses[high].mean().item(),
+            "low": losses[~high].mean().item(),
+            "still": still[high].mean().item(),
+        }
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Per-clip losses [B] and their sigmas [B] for one batch with fresh noise."""
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses [B], their sigmas [B] and the x0 error of a copied still [B], for one batch with fresh noise."""
         count, generator = len(batch.latents), self._generator
         noise = torch.randn(batch.latents.shape, generator=generator)
         sigma = self.objective.draw_sigma(count, generator)
@@ -132,7 +137,8 @@ class Trainer:
         cond = type(cond)(*(getattr(cond, name).to(self.device) for name in cond.__dataclass_fields__))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.autocast):
             losses = self.objective.loss(self.unet, Batch(*on), cond, sigma.to(self.device), noise.to(self.device))
-        return losses, sigma.to(self.device)
+        still = ((batch.latents - batch.latents[:, :1]) / self.recipe.residual_scale).square().mean((1, 2, 3, 4))
+        return losses, sigma.to(self.device), still.to(self.device)
 
     def _reduce(self) -> float:
         """Average gradients over processes and clip them; returns the norm before clipping."""
