@@ -12,7 +12,7 @@ from svd_ui.errors import BadInput, OutOfMemory
 from svd_ui.jobs import Job
 from svd_ui.presets import presets
 from svd_ui.request import GenerationRequest
-from svd_ui.web import dials, report, watch, words
+from svd_ui.web import dials, history, report, watch, words
 from svd_ui.web.form import EXTRAS, all_requests, default_of, request_of, switched, values_of
 from svd_ui.web.still import Still, aspect_of, size_of
 
@@ -118,6 +118,7 @@ def job(**changes: object) -> Job:
 def test_markup_escapes_what_people_type() -> None:
     evil = GenerationRequest(prompt="<img src=x onerror=alert(1)>")
     html = watch.render(job(request=evil, state="failed", error={"code": "x", "message": "<b>"}), lambda *_: None)
+    html += history.render([job(request=evil)], lambda *_: None, None, None)
     assert "<img src=x" not in html
     assert "<b>" not in html
 

@@ -224,6 +224,18 @@ def test_the_crop_is_what_the_model_sees_and_moves(visit: Visit, photo: Path) ->
     assert shown.tobytes() == fit(kept, *shown.size, x, y).tobytes()
 
 
+def test_arrow_keys_move_the_focus_and_choose_within_a_group(visit: Visit, photo: Path) -> None:
+    page = visit.page
+    visit.choose(photo)
+    page.focus("#finder .source")
+    for _ in range(6):
+        page.keyboard.press("ArrowUp")
+    expect(page.locator("#finder .exact")).to_have_attribute("src", re.compile(r"y=0\.38"), timeout=WAIT)
+    page.focus("#aspect input >> nth=0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", 144, timeout=WAIT)
+
+
 def test_a_clip_dropped_on_the_page_restores_its_settings(visit: Visit, photo: Path, tmp_path: Path) -> None:
     page = visit.page
     visit.choose(photo)
