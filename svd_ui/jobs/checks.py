@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..assets import Assets
-from ..catalog import CheckpointRow, checkpoint
+from ..catalog import checkpoint
 from ..errors import BadInput, NotFound
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
@@ -27,7 +27,7 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
     if request.image is not None:
         _require_picture(settings, request.image)
     if request.checkpoint != "auto":
-        _check_size(request, checkpoint(settings, request.checkpoint))
+        checkpoint(settings, request.checkpoint)  # a name nobody knows is refused now, not in the queue
     return request.with_seed()
 
 
@@ -46,12 +46,3 @@ def _require_picture(settings: Settings, ref: str) -> None:
         Assets.of(settings).path(ref)
     except NotFound as error:
         raise BadInput("The picture is not here any more: add it again.", field="image") from error
-
-
-def _check_size(request: GenerationRequest, row: CheckpointRow) -> None:
-    for name in ("width", "height"):
-        value = getattr(request, name)
-        if value is not None and value % row.size_multiple:
-            low = value // row.size_multiple * row.size_multiple
-            near = f"{low} or {low + row.size_multiple}" if low else f"{row.size_multiple}"
-            raise BadInput(f"{row.title} needs a multiple of {row.size_multiple} here: try {near}.", field=name)
