@@ -8,6 +8,7 @@ A clip takes milliseconds, and a small U-Net learns camera motion sooner when it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import torch
@@ -67,6 +68,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if self.outer is not None:
             torch.nn.init.zeros_(self.outer.weight)
             torch.nn.init.zeros_(self.outer.bias)  # type: ignore[arg-type]
+        self.requires_grad_(False)
         self.patch_size = patch_size
         self.components = components
 
@@ -97,25 +99,41 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         The position channels are ignored; at the edges of the clip and the picture the last patch repeats.
         """
-        parts = z[:, : self.components].float()
-        clips = parts.reshape(-1, num_frames, *parts.shape[1:]).transpose(1, 2)
-        frames = functional.pixel_shuffle(self._paint(clips).transpose(1, 2).flatten(0, 1), self.patch_size) + self.mean.float()[:, None, None]
-        frames = frames.to(z.dtype)
+        frames = self.paint(z, num_frames).to(z.dtype)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
 
-    def _paint(self, clips: Tensor) -> Tensor:
+    def paint(self, z: Tensor, num_frames: int) -> Tensor:
+        """[N C h w] => [N 3 8h 8w] in float32."""
+        parts = z[:, : self.components].float()
+        clips = parts.reshape(-1, num_frames, *parts.shape[1:]).transpose(1, 2)
+        patches = self._patches(clips).transpose(1, 2).flatten(0, 1)
+        frames: Tensor = functional.pixel_shuffle(patches, self.patch_size) + self.mean.float()[:, None, None]
+        return frames
+
+    def painting_parameters(self) -> Iterator[Tensor]:
+        """What ``paint`` can learn, asking for gradients."""
+        self.requires_grad_(True)
+        self.synthesis.requires_grad_(True)
+        yield self.synthesis
+        yield from self.parameters()
+
+    def _patches(self, clips: Tensor) -> Tensor:
         """Components [B C F h w] => centred patches [B 3*64 F h w]."""
         padded = functional.pad(clips, (2, 2, 2, 2, 1, 1), mode="replicate")
         patches = functional.conv3d(padded[..., 1:-1, 1:-1], self.synthesis.float())
         if self.inner is None or self.outer is None:
             return patches
-        units = functional.silu(functional.conv3d(padded, self.inner.weight.float(), self.inner.bias.float()))
-        return patches + functional.conv3d(units, self.outer.weight.float(), self.outer.bias.float())
+        units = functional.silu(functional.conv3d(padded, self.inner.weight.float(), bias(self.inner)))
+        return patches + functional.conv3d(units, self.outer.weight.float(), bias(self.outer))
 
     def forward(self, sample: Tensor, num_frames: int = 1, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Encode and decode [N 3 H W]; diffusers looks for ``num_frames`` in this signature."""
         posterior = self.encode(sample, return_dict=False)[0]  # type: ignore[index]
         return self.decode(posterior.mode(), num_frames=num_frames, return_dict=return_dict)
+
+
+def bias(layer: torch.nn.Conv3d) -> Tensor | None:
+    return None if layer.bias is None else layer.bias.float()
 
 
 def latents_of(model: PatchAutoencoder, frames: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.patch_autoencoder import PatchAutoencoder, fit, latents_of
+from ..core.patch_autoencoder import Painter, PatchAutoencoder, fit, latents_of
 from .motion import BASE_FPS, LEADING, Motion, bucket_of, draw, draw_kind, mean_flow
 from .photos import Picture, augment, load_photo, shuffled
 from .render import choose_view, render
@@ -41,14 +41,20 @@ def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
 
 
 def fit_autoencoder(paths: Sequence[Path], rng: Generator, crops: int = 6) -> PatchAutoencoder:
-    """Principal components of random views of every photograph."""
+    """Principal components of random views of every photograph, painted by least squares."""
     views = []
     for path in paths:
         photo = load_photo(path)
         for _ in range(crops):
             view = choose_view(augment(photo, rng), LANDSCAPE, rng)
             views.append(render(view, Motion(), LANDSCAPE, 1, 7.0)[0])
-    return fit(to_tensor(np.stack(views)))
+    pictures = to_tensor(np.stack(views))
+    model = fit(pictures)
+    painter = Painter(model)
+    for latents, picture in zip(latents_of(model, pictures), pictures, strict=True):
+        painter.add(latents[None], picture[None])
+    painter.solve()
+    return model
 
 
 def render_clip(

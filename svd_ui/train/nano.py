@@ -19,7 +19,7 @@ from .batches import Batches
 from .cache import LANDSCAPE, PORTRAIT, SQUARE, fit_autoencoder, read_cache, write_cache
 from .export import export, with_weights
 from .model import build_clip, build_unet
-from .painting import repaint
+from .painting import refine, sampled_drifts
 from .photos import find_photos
 from .trainer import Progress, Recipe, Trainer
 
@@ -70,13 +70,13 @@ def train(job: Job) -> None:
 
 
 def finish(job: Job) -> None:
-    """Refit the decoder on the trained U-Net's clips and write the checkpoint."""
+    """Train the decoder on the trained U-Net's clips and write the checkpoint."""
     vae = PatchAutoencoder.from_pretrained(job.work / "vae")
     state = torch.load(job.work / "state.pt", map_location="cpu", weights_only=True)
     unet = with_weights(build_unet(vae.config.latent_channels), state["ema"])
     paths = find_photos(job.photos, job.held_out)
-    repaint(vae, unet, shuffle(paths, job.seed), job.recipe.residual_scale)
-    export(job.out, unet, vae, job.recipe.residual_scale)
+    drifts = sampled_drifts(vae, unet, shuffle(paths, job.seed), job.recipe.residual_scale)
+    export(job.out, unet, refine(vae, drifts), job.recipe.residual_scale)
 
 
 def shuffle(paths: list[Path], seed: int) -> list[Path]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from ..core.denoiser import Conditioning, residual, svd_denoiser
 from ..core.loop import euler
-from ..core.patch_autoencoder import Painter, PatchAutoencoder, latents_of
+from ..core.patch_autoencoder import PatchAutoencoder, latents_of
 from ..core.schedule import karras
 from .batches import embed
 from .cache import LANDSCAPE, to_tensor
@@ -23,8 +26,18 @@ from .motion import BASE_FPS, FULL_FLOW, KINDS, at_flow, bucket_of, mean_flow
 from .photos import augment, load_photo
 from .render import choose_view, render
 
-SAMPLED_WEIGHT = 3.0
-"""How much a sampled clip counts beside the clean latents of the same frames."""
+STEADINESS = 8.0
+"""What a difference along the motion costs beside a difference from the photograph."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """frames [F 3 H W] in [-1, 1]; their latents [F C h w], clean and as the U-Net samples them; pixels per frame."""
+
+    frames: Tensor
+    clean: Tensor
+    sampled: Tensor
+    flow: float
 
 
 def sample(
@@ -48,30 +61,67 @@ def drifting_clip(path: Path, frames: int, rng: Generator) -> tuple[Tensor, floa
 
 
 @torch.no_grad()
-def repaint(
+def sampled_drifts(
     vae: PatchAutoencoder,
     unet: UNetSpatioTemporalConditionModel,
     paths: Sequence[Path],
     residual_scale: float,
-    sigmas: tuple[int, float, float] = (3, SIGMA_MIN, SIGMA_MAX),
     clips: int = 56,
     seed: int = 0,
-) -> None:
-    """Refit ``vae.synthesis`` on clips of training photographs, clean and as ``unet`` samples them.
-
-    ``sigmas``: steps, lowest and highest noise of the sampler.
-    """
+) -> list[Drift]:
+    """Drifts over training photographs with what the sampler makes of their first frames, in three steps."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    painter, encoder = Painter(vae), build_clip()
-    schedule = karras(*sigmas)
+    encoder, schedule = build_clip(), karras(3, SIGMA_MIN, SIGMA_MAX)
+    drifts = []
     for index in range(clips):
         frames, bucket = drifting_clip(paths[index % len(paths)], 14, rng)
         z = latents_of(vae, frames)
-        painter.add(z, frames)
         cond = Conditioning(
             image_embeds=embed(frames[:1], encoder),
             image_latents=z[None, :1].expand(1, *z.shape),
             added_time_ids=torch.tensor([[BASE_FPS - 1, bucket, 0.0]]),
         )
-        painter.add(sample(unet, cond, residual_scale, schedule, generator), frames, SAMPLED_WEIGHT)
-    painter.solve()
+        sampled = sample(unet, cond, residual_scale, schedule, generator)
+        drifts.append(Drift(frames, z, sampled, bucket / 255 * FULL_FLOW))
+    return drifts
+
+
+def unsteadiness(frames: Tensor, flow: float) -> Tensor:
+    """Mean difference of consecutive frames [F 3 H W] after undoing a drift to the left by ``flow`` < 1 pixels."""
+    moved = (1 - flow) * frames[:-1, ..., :-1] + flow * frames[:-1, ..., 1:]
+    return ((frames[1:, ..., :-1] - moved).square() + 1e-5).sqrt().mean()
+
+
+def refine(
+    vae: PatchAutoencoder, drifts: Sequence[Drift], steps: int = 3000, rate: float = 4e-4, seed: int = 0
+) -> PatchAutoencoder:
+    """Train the painting half of ``vae``: true to the photograph, and steady along the motion."""
+    model: PatchAutoencoder = with_hidden(vae, seed)
+    parameters = [*model.painting_parameters()]
+    optimizer = torch.optim.Adam(parameters, betas=(0.9, 0.98))
+    rng = np.random.default_rng(seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
+        drift = drifts[int(rng.integers(len(drifts)))]
+        start = int(rng.integers(len(drift.frames) - 5))
+        z = (drift.clean if rng.random() < 0.5 else drift.sampled)[start : start + 6]
+        painted = model.paint(z, num_frames=6)
+        error = ((painted - drift.frames[start : start + 6]).square() + 1e-4).sqrt().mean()
+        (error + STEADINESS * unsteadiness(painted, drift.flow)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    model.synthesis.requires_grad_(False)
+    model.requires_grad_(False)
+    return model
+
+
+def with_hidden(vae: PatchAutoencoder, seed: int, hidden: int = 96) -> PatchAutoencoder:
+    """A copy of ``vae`` with the hidden layer, which changes nothing yet."""
+    if vae.config.hidden:
+        return copy.deepcopy(vae)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: PatchAutoencoder = PatchAutoencoder.from_config({**vae.config, "hidden": hidden})
+    model.load_state_dict(vae.state_dict(), strict=False)
+    return model

@@ -29,12 +29,12 @@ class Recipe:
     crop: tuple[int, int] | None = (8, 16)
     native_from: float = 0.87  # share of the time after which whole frames are used
     native_batch: int = 1
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     warmup_steps: int = 100
     ema: float = 0.997
     clip_norm: float = 1.0
     residual_scale: float = 0.6
-    snapshot_minutes: float = 3.0
+    snapshot_minutes: float = 5.0
     autocast: bool = False  # bf16 arithmetic, for devices that have it
 
 
