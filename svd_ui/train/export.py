@@ -35,7 +35,7 @@ def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
         "height": 144,
         "size_multiple": 8,
         "num_inference_steps": 8,
-        "fps": BASE_FPS,
+        "fps": int(BASE_FPS),
         "min_guidance_scale": 1.0,
         "max_guidance_scale": 1.0,
         "preview": [[round(v, 5) for v in row] for row in matrix.tolist()],
