@@ -31,6 +31,7 @@ class CheckpointRow(Frozen):
     min_guidance_scale: float = 1.0
     max_guidance_scale: float = 3.0
     fps: int = 7
+    decode_chunk_size: int | None = None  # None: the memory profile's
     sigma_reference: float = 700.0
     form: Literal["plain", "residual"] = "plain"
     residual_scale: float = 1.0
@@ -49,7 +50,8 @@ class CheckpointRow(Frozen):
         """What a request's blank fields mean for this checkpoint."""
         names = ("num_frames", "width", "height", "num_inference_steps", "fps")
         guidance = ("min_guidance_scale", "max_guidance_scale")
-        return {name: getattr(self, name) for name in (*names, *guidance)}
+        chunk = {} if self.decode_chunk_size is None else {"decode_chunk_size": self.decode_chunk_size}
+        return {name: getattr(self, name) for name in (*names, *guidance)} | chunk
 
     def size_for(self, aspect: float) -> tuple[int, int]:
         """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.

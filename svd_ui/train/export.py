@@ -34,6 +34,7 @@ def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
         "width": 256,
         "height": 144,
         "size_multiple": 8,
+        "decode_chunk_size": 14,  # the decoder looks one frame back and ahead, and costs milliseconds
         "num_inference_steps": 8,
         "fps": int(BASE_FPS),
         "min_guidance_scale": 1.0,

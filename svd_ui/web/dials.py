@@ -83,8 +83,8 @@ def range_text(name: str) -> str:
 def applied(row: CheckpointRow, fps: int | None) -> dict[str, Any]:
     """What every blank field means with this checkpoint; the decode chunk and seed follow later."""
     return {
+        "decode_chunk_size": "auto",
         **row.defaults(),
         "output_fps": fps or row.fps,
-        "decode_chunk_size": "auto",
         "seed": "random",
     }
