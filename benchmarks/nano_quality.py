@@ -1,6 +1,6 @@
 """Quality of the embedded checkpoint on ten photographs it has never seen.
 
-    python benchmarks/nano_quality.py [--json] [--sheet sheet.png] [--checkpoint assets/nano]
+    python -m benchmarks.nano_quality [--json] [--sheet sheet.png] [--checkpoint assets/nano]
 
 Native size, 14 frames, the checkpoint's own number of steps, fixed seeds. Flow is OpenCV's DIS. Mean
 flow alone can be fooled by noise, so the difference that flow cannot explain and the sharpness of the

@@ -1,4 +1,4 @@
-"""How long until the page is served, against an empty gradio page: `python benchmarks/page_ready.py`.
+"""How long until the page is served, against an empty gradio page: `python -m benchmarks.page_ready`.
 
 Each run is a fresh process: import, build, launch, then GET / until it answers 200. The two kinds take turns, so that a
 busy machine is equally unkind to both; the limit is on the ratio of the medians. ``--browser`` also measures, in
