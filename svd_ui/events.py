@@ -38,11 +38,24 @@ class Effective(Frozen):
     attention: str
     dtype: str
     device: str
+    exact: bool = True
+    compiled: bool = False
     reasons: tuple[str, ...] = ()
 
 
+class Tile(Frozen):
+    """One small looping clip of a draft wall, and what it was made with."""
+
+    seed: int
+    motion_bucket_id: int
+    video: str
+
+
 class Result(Frozen):
-    """A finished clip or still. File names are relative to the directory given to the engine."""
+    """A finished clip, still or draft wall. File names are relative to the directory given to the engine.
+
+    A wall has ``tiles`` and a poster; its ``video`` is None.
+    """
 
     request: GenerationRequest
     effective: Effective | None = None
@@ -52,6 +65,7 @@ class Result(Frozen):
     frames: str | None = None
     animation: str | None = None
     latents: str | None = None
+    tiles: tuple[Tile, ...] = ()
     last_frame: AssetRef | None = None
     seconds: dict[str, float] = {}
     versions: dict[str, str] = {}

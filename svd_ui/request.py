@@ -2,7 +2,7 @@
 
 A default, a range, a label and a help text live here and nowhere else. The page's sliders, the command
 line's flags, the presets and the HTTP API are derived from ``GenerationRequest.model_fields``.
-Fields that default to None take the checkpoint's value; precedence is explicit > preset > checkpoint
+Fields that default to None take the checkpoint's value; precedence is explicit > preset > speed > checkpoint
 > field (``resolved``).
 """
 
@@ -21,6 +21,9 @@ MAX_PROMPT = 500
 
 OutputFormat = Literal["mp4", "png", "gif", "webp"]
 ProfileName = Literal["auto", "24gb", "16gb", "12gb", "8gb", "6gb", "4gb", "cpu"]
+Speed = Literal["exact", "fast", "draft"]
+Schedule = Literal["checkpoint", "ays"]
+MAX_TILES = 24
 
 
 class Frozen(BaseModel):
@@ -47,6 +50,27 @@ class Plain(Frozen):
 
 Method = Plain
 """Union of control methods, discriminated by ``kind``. A new method adds its params class here."""
+
+
+class Wall(Frozen):
+    """A draft wall: one small clip for each of ``seeds`` consecutive seeds and each motion, to choose from."""
+
+    seeds: int = Field(3, ge=1, le=8, title="Seeds", description="Consecutive seeds, one row of tiles each.")
+    motion_bucket_ids: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(
+        (40, 127, 200),
+        min_length=1,
+        max_length=8,
+        title="Motions",
+        description="Motion values, one column of tiles each.",
+    )
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        if len(set(self.motion_bucket_ids)) < len(self.motion_bucket_ids):
+            raise ValueError("Each motion may stand on the wall once")
+        if self.seeds * len(self.motion_bucket_ids) > MAX_TILES:
+            raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
+        return self
 
 
 class PostStep(Frozen):
@@ -97,6 +121,37 @@ class GenerationRequest(Frozen):
     num_inference_steps: int | None = Field(
         None, ge=1, le=100, title="Steps", description="More steps take longer and add detail."
     )
+    speed: Speed = Field(
+        "exact",
+        title="Speed",
+        description="exact is the full result; fast and draft are approximate, for a part of its time.",
+    )
+    schedule: Schedule | None = Field(
+        None,
+        title="Schedule",
+        description="Where the steps lie: the checkpoint's own, or ays (few steps, approximate); blank = by speed.",
+    )
+    cache_interval: int | None = Field(
+        None,
+        ge=1,
+        le=5,
+        title="Reuse features",
+        description="Compute all layers only every so many steps, approximate; 1 = at every step, blank = by speed.",
+    )
+    guidance_sigma_min: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        title="Guide above sigma",
+        description="Below this noise level guidance is left out, approximate; blank = guided to the end.",
+    )
+    guidance_sigma_max: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        title="Guide below sigma",
+        description="Above this noise level guidance is left out, approximate; blank = guided from the start.",
+    )
     fps: int | None = Field(
         None,
         ge=1,
@@ -130,6 +185,9 @@ class GenerationRequest(Frozen):
         None, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same clip; blank = a new one."
     )
     method: Method = Field(Plain(), title="Method", description="How the clip is steered.")
+    wall: Wall | None = Field(
+        None, title="Draft wall", description="Small tiles of several seeds and motions instead of one clip."
+    )
     post: tuple[PostStep, ...] = Field(
         (), max_length=0, title="After", description="Steps applied to the finished clip."
     )
@@ -150,6 +208,13 @@ class GenerationRequest(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _guided_somewhere(self) -> Self:
+        low, high = self.guidance_sigma_min, self.guidance_sigma_max
+        if low is not None and high is not None and low >= high:
+            raise ValueError("Guide above sigma must be less than guide below sigma")
+        return self
+
     def with_seed(self) -> GenerationRequest:
         """The same request with its seed fixed (drawn by the system's generator if blank)."""
         return self if self.seed is not None else self.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
@@ -157,7 +222,7 @@ class GenerationRequest(Frozen):
     def resolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:
         """A new request in which every None that ``defaults`` knows is filled and the seed is fixed.
 
-        ``defaults`` is ``CheckpointRow.defaults()``; ``output_fps`` follows ``fps`` when blank.
+        ``defaults`` is ``CheckpointRow.defaults(self.speed)``; ``output_fps`` follows ``fps`` when blank.
         """
         filled = {name: value for name, value in defaults.items() if getattr(self, name, None) is None}
         request = self.model_copy(update=filled).with_seed()

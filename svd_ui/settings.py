@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator
@@ -35,7 +36,11 @@ class Settings(BaseSettings):
     checkpoint_dirs: str = Field("", description="More folders with diffusers checkpoints, separated like PATH.")
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
-    attention: str = Field("auto", description="auto, sdpa or xformers.")
+    attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
+    exact: bool = Field(True, description="The exact speed-ups; false runs diffusers' own layers, to compare.")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile on CUDA; auto does it when several clips are queued."
+    )
     text_to_image: str = Field(
         "stabilityai/sd-turbo", description="Repository or folder that makes stills from prompts."
     )
@@ -67,6 +72,16 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def measured_file(self) -> Path:
+        """What was measured on this machine's devices, kept between starts."""
+        return self.data_dir / "measured.json"
+
+    @property
+    def compiled_dir(self) -> Path:
+        """torch.compile's cache, so that a second start compiles nothing."""
+        return self.data_dir / "compiled"
 
     @property
     def database(self) -> Path:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from svd_ui import stored
 from svd_ui.assets import Assets
-from svd_ui.engine import CancelToken, Device, Estimate
+from svd_ui.engine import CancelToken, Device, Estimate, Timed
 from svd_ui.errors import Cancelled
 from svd_ui.events import (
     Decoding,
@@ -80,6 +80,7 @@ class FakeEngine:
         self.calls: list[GenerationRequest] = []
         self.prepared: list[str] = []
         self.released = 0
+        self.expected = 0
         self.closed = False
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
@@ -129,6 +130,12 @@ class FakeEngine:
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         return Estimate(seconds=self.steps * self.delay, peak_bytes=1_000_000, fits=True)
+
+    def expect(self, clips: int) -> None:
+        self.expected = clips
+
+    def benchmark(self) -> list[Timed]:
+        return [Timed(what="attention", shape="fake", choice="sdpa", milliseconds=1.0, chosen=True)]
 
     def release(self) -> None:
         self.released += 1

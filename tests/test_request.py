@@ -12,8 +12,9 @@ from svd_ui.request import MAX_SEED, GenerationRequest, has_source
 
 IMAGE = "sha256:" + "ab" * 32
 FIELDS = (
-    "image prompt negative_prompt checkpoint width height focus_x focus_y num_frames num_inference_steps fps output_fps "
-    "motion_bucket_id noise_aug_strength min_guidance_scale max_guidance_scale decode_chunk_size seed method post loras "
+    "image prompt negative_prompt checkpoint width height focus_x focus_y num_frames num_inference_steps speed "
+    "schedule cache_interval guidance_sigma_min guidance_sigma_max fps output_fps "
+    "motion_bucket_id noise_aug_strength min_guidance_scale max_guidance_scale decode_chunk_size seed method wall post loras "
     "profile output_format"
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from ..request import Frozen
+from ..request import Frozen, Speed
 
 COMMUNITY = "Stability AI Community License"
 
@@ -16,6 +16,7 @@ class CheckpointRow(Frozen):
     ``preview`` is the linear latent -> RGB matrix (rows: latent channels; values map scaled latents to
     0..1), ``preview_bias`` its offset. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
     scale with. ``form`` tells what the U-Net diffuses: the latents, or their difference from the still.
+    ``sampler`` is how it was trained to be walked: Euler's method, or a consistency model's few noisy jumps.
     """
 
     id: str
@@ -34,6 +35,7 @@ class CheckpointRow(Frozen):
     decode_chunk_size: int | None = None  # None: the memory profile's
     sigma_reference: float = 700.0
     form: Literal["plain", "residual"] = "plain"
+    sampler: Literal["euler", "consistency"] = "euler"
     residual_scale: float = 1.0
     preview: tuple[tuple[float, float, float], ...] = ()
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -46,12 +48,28 @@ class CheckpointRow(Frozen):
     rank: int = 0
     note: str = ""
 
-    def defaults(self) -> dict[str, Any]:
-        """What a request's blank fields mean for this checkpoint."""
+    def defaults(self, speed: Speed = "exact") -> dict[str, Any]:
+        """What a request's blank fields mean for this checkpoint at ``speed``."""
         names = ("num_frames", "width", "height", "num_inference_steps", "fps")
         guidance = ("min_guidance_scale", "max_guidance_scale")
         chunk = {} if self.decode_chunk_size is None else {"decode_chunk_size": self.decode_chunk_size}
-        return {name: getattr(self, name) for name in (*names, *guidance)} | chunk
+        exact = {"schedule": "checkpoint", "cache_interval": 1}
+        return {name: getattr(self, name) for name in (*names, *guidance)} | chunk | exact | self._quicker(speed)
+
+    def _quicker(self, speed: Speed) -> dict[str, Any]:
+        """What ``speed`` changes. A consistency model already takes few steps and shares nothing between them."""
+        if speed == "exact" or self.sampler == "consistency":
+            return {}
+        if speed == "fast":
+            return {"cache_interval": 3}
+        if self.knows_ays:
+            return {"schedule": "ays", "num_inference_steps": 10, "cache_interval": 2}
+        return {"num_inference_steps": max(1, self.num_inference_steps // 2), "cache_interval": 2}
+
+    @property
+    def knows_ays(self) -> bool:
+        """Whether the published AYS schedule, made for SVD's range of noise, fits this checkpoint."""
+        return self.sampler == "euler" and self.form == "plain" and self.sigma_reference == 700.0
 
     def size_for(self, aspect: float) -> tuple[int, int]:
         """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..cancel import CancelToken as CancelToken
 from ..cancel import never as never
@@ -30,14 +30,43 @@ class Device(Frozen):
     dtype: str = "float32"
     loaded_checkpoint: str | None = None
     measured: bool = True
+    flops_per_second: float | None = None  # matrix products in ``dtype``, measured once and remembered
+    threads: int | None = None
+
+
+class Remedy(Frozen):
+    """Request fields that make a clip fit; ``text`` names the change for a button, such as "Use 8 GB"."""
+
+    values: dict[str, Any]
+    text: str
 
 
 class Estimate(Frozen):
-    """Expected cost of a request; None where nothing was measured yet."""
+    """Expected cost of a request; None where it is not known.
+
+    ``seconds`` start when the job does, weights in memory; ``basis`` tells where they come from: clips like it that
+    were made here, or counted operations over the device's measured rate. ``profile`` is the one that ``peak_bytes``
+    holds for (what ``auto`` means for this clip). ``cost_ratio`` is the share of the exact clip's operations.
+    """
 
     seconds: float | None = None
+    basis: Literal["measured", "computed"] | None = None
     peak_bytes: int | None = None
+    profile: str | None = None
     fits: bool | None = None
+    remedy: Remedy | None = None
+    cost_ratio: float | None = None
+
+
+class Timed(Frozen):
+    """One line of a measurement on the device: ``choice`` for ``what``, such as sdpa for attention at one shape."""
+
+    what: str
+    shape: str = ""
+    choice: str
+    milliseconds: float | None = None
+    chosen: bool = False
+    note: str = ""
 
 
 @runtime_checkable
@@ -61,6 +90,12 @@ class Engine(Protocol):
         """Load ``checkpoint`` so that the next clip starts at once; None only imports what a clip needs."""
 
     def estimate(self, request: GenerationRequest) -> Estimate: ...
+
+    def expect(self, clips: int) -> None:
+        """Say how many clips wait for this engine: what pays over several, such as compiling, is decided by it."""
+
+    def benchmark(self) -> list[Timed]:
+        """Measure the choices this device offers (attention, number format, threads) and remember the fastest."""
 
     def release(self) -> None:
         """Free device memory; the next clip loads again."""

@@ -26,7 +26,7 @@ def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: D
         row = _row(settings, hub, request, device)
     except SvdUiError:
         return Estimate()
-    peak = peak_bytes(row, profile, request.resolved(row.defaults())) if profile is not None else None
+    peak = peak_bytes(row, profile, request.resolved(row.defaults(request.speed))) if profile is not None else None
     fits = None if peak is None or device.total_bytes is None else peak <= device.total_bytes
     return Estimate(peak_bytes=peak, fits=fits)
 

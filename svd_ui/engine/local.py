@@ -29,7 +29,7 @@ from ..media.image import fit
 from ..media.video import write_poster
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Estimate, never
+from . import CancelToken, Device, Estimate, Timed, never
 from .advice import advice
 from .clock import Deadline, Stopwatch
 from .estimates import estimate
@@ -110,6 +110,13 @@ class LocalEngine:
     def estimate(self, request: GenerationRequest) -> Estimate:
         return estimate(self._settings, self._hub, request, self.describe())
 
+    def expect(self, clips: int) -> None:
+        self._stages.expect(clips)
+
+    def benchmark(self) -> list[Timed]:
+        with mapping("measuring the device"):
+            return self._stages.benchmark()
+
     def release(self) -> None:
         self._stages.release()
 
@@ -132,7 +139,7 @@ class LocalEngine:
         """Decide checkpoint, plan and every blank of ``request``."""
         plan = self._stages.plan(request.profile)
         row = self._choose(request.checkpoint, plan)
-        request = request.resolved(row.defaults()).model_copy(update={"checkpoint": row.id})
+        request = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
         ladder = Ladder(plan.profile, request.decode_chunk_size, request.num_frames or row.num_frames)
         return Work(request, row, plan, ladder, cancel, Stopwatch(), notes=[])
 

@@ -17,7 +17,7 @@ from PIL import Image
 from ..catalog import CheckpointRow, ProfileRow
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken
+from . import CancelToken, Timed
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ class Stages:
     def __init__(self, settings: Settings, device: str | None = None) -> None:
         self._settings, self._device = settings, device
         self._models: Models | None = None
+        self.waiting = 0
+        """Clips that wait for this device, as far as the caller told."""
 
     @property
     def models(self) -> Models:
@@ -122,6 +124,15 @@ class Stages:
         from ..core.text_to_image import StillMaker
 
         return StillMaker().make(self._settings, folder, request, plan, cancel)
+
+    def expect(self, clips: int) -> None:
+        self.waiting = clips
+
+    def benchmark(self) -> list[Timed]:
+        """Measure every choice of this device anew and remember the fastest."""
+        from ..core.measuring import measure
+
+        return measure(self._settings, self.plan("auto"))
 
     def free(self) -> None:
         """Give back what the last clip held beside the weights."""

@@ -70,6 +70,12 @@ class WorkerEngine:
     def describe(self) -> Device | None:
         return self._device
 
+    def expect(self, clips: int) -> None:
+        self._waiting = clips  # sent along with the next job
+
+    def benchmark(self) -> list[Timed]:
+        raise NotImplementedError
+
     def estimate(self, request: GenerationRequest) -> Estimate:
         return estimate(self._settings, self._hub, request, self._device)
 

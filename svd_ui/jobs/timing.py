@@ -63,7 +63,7 @@ class TimingKey:
 
 def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
     """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
-    full = request.resolved(row.defaults()).model_copy(update={"checkpoint": row.id})
+    full = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
     steps = 0 if kind == "still" else full.num_inference_steps or 0
     return key_of_resolved(full, kind, from_prompt=request.image is None), steps
 
