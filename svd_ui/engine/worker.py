@@ -19,7 +19,7 @@ from ..events import Denoising, Event, Finished
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Engine, Estimate, never
+from . import CancelToken, Device, Engine, Estimate, Timed, never
 from .child import Child
 from .estimates import estimate
 from .lock import device_lock
