@@ -28,16 +28,40 @@ class Runtime:
 
     def __init__(self, row: CheckpointRow, folder: Path, plan: Plan) -> None:
         """Load from ``folder``. Raises WeightsMissing, or BadInput where it holds another kind of model."""
+        modules = {
+            name: loading.load_module(folder, name, plan.module_dtype(name), row.variant, row.title)
+            for name in ("unet", "vae", "image_encoder")
+        }
+        normalisation = loading.Normalisation.read(folder / "feature_extractor")
+        self._hold(row, plan, modules, normalisation, loading.load_scheduler(folder))
+
+    @classmethod
+    def around(
+        cls,
+        row: CheckpointRow,
+        plan: Plan,
+        modules: dict[str, Any],
+        feature_extractor: loading.Normalisation,
+        scheduler: Any,
+    ) -> Runtime:
+        """The same around ``modules`` (unet, vae, image_encoder) that are in memory already, in the plan's dtype."""
+        runtime = cls.__new__(cls)
+        runtime._hold(row, plan, dict(modules), feature_extractor, scheduler)
+        return runtime
+
+    def _hold(
+        self,
+        row: CheckpointRow,
+        plan: Plan,
+        modules: dict[str, Any],
+        feature_extractor: loading.Normalisation,
+        scheduler: Any,
+    ) -> None:
         self.row, self.plan = row, plan
-
-        def load(name: str) -> Any:
-            return loading.load_module(folder, name, plan.module_dtype(name), row.variant, row.title)
-
-        self.unet, self.vae, self.image_encoder = load("unet"), load("vae"), load("image_encoder")
-        self.feature_extractor = loading.Normalisation.read(folder / "feature_extractor")
-        self.scheduler = loading.load_scheduler(folder)
+        self.unet, self.vae, self.image_encoder = (modules[name] for name in ("unet", "vae", "image_encoder"))
+        self.feature_extractor, self.scheduler = feature_extractor, scheduler
         attention.install(self.unet, plan.attention)
-        self._modules = {"unet": self.unet, "vae": self.vae, "image_encoder": self.image_encoder}
+        self._modules = modules
         self._placement = Placement(self._modules, plan.device, plan.profile)
 
     @property
