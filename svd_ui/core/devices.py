@@ -45,7 +45,8 @@ class Plan:
     ``reasons`` say why, for people: of the profile, of the number format, of the attention, then anything else.
 
     ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
-    they cost little (``module_dtype``).
+    they cost little (``module_dtype``). ``threads`` is how many a CPU computes with, None leaves torch's number;
+    ``exact`` runs the exact speed-ups, ``compile`` the U-Net's blocks through torch.compile.
     """
 
     device: torch.device
@@ -53,6 +54,9 @@ class Plan:
     dtype: torch.dtype
     attention: Attention
     reasons: tuple[str, ...] = ()
+    threads: int | None = None
+    exact: bool = True
+    compile: bool = False
 
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
@@ -136,7 +140,7 @@ def plan_for(settings: Settings, profile_name: str = "auto", device: str | None 
         reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
     if not info.measured:
         reasons.append(f"{info.kind} has not been measured with this release")
-    return Plan(info.device, profile, dtype, attention, tuple(reasons))
+    return Plan(info.device, profile, dtype, attention, tuple(reasons), exact=settings.exact)
 
 
 def replace_offload(profile: ProfileRow) -> ProfileRow:
