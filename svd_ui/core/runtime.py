@@ -154,10 +154,13 @@ class Models:
         with self._lock:
             if self._runtime is None or self._key != key:
                 self.release()
-                self._runtime, self._key = Runtime(row, folder, plan), key
+                self._runtime, self._key = self._load(row, folder, plan), key
             else:
                 self._runtime.adopt(plan)
             return self._runtime
+
+    def _load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
+        return Runtime(row, folder, plan)
 
     def release(self) -> None:
         """Free the loaded checkpoint; the next ``get`` loads again."""
