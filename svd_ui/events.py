@@ -105,7 +105,11 @@ class Encoding(Frozen):
 
 
 class Denoising(Frozen):
-    """``step`` runs 1..total; ``preview`` is a JPEG of at most 256 px, ``seconds`` the time of the step."""
+    """``step`` runs 1..total; ``preview`` is a JPEG of at most 256 px, ``seconds`` the time of the step.
+
+    A wall counts the steps of all its tiles, those made together once, and its preview is the wall so far, of at
+    most ``media.sheet.SHEET_SIDE`` px.
+    """
 
     stage: Literal["denoising"] = "denoising"
     step: int

@@ -72,6 +72,11 @@ class Wall(Frozen):
             raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
         return self
 
+    def pairs(self, first_seed: int) -> tuple[tuple[int, int], ...]:
+        """(seed, motion) of every tile, row by row; the seeds count on from ``first_seed`` and wrap at 2**32."""
+        seeds = [(first_seed + row) % (MAX_SEED + 1) for row in range(self.seeds)]
+        return tuple((seed, motion) for seed in seeds for motion in self.motion_bucket_ids)
+
 
 class PostStep(Frozen):
     """Base of the post steps; each adds ``kind`` and its parameters. None exist yet, so ``post`` takes none."""
@@ -214,6 +219,10 @@ class GenerationRequest(Frozen):
         if low is not None and high is not None and low >= high:
             raise ValueError("Guide above sigma must be less than guide below sigma")
         return self
+
+    def tile(self, seed: int, motion_bucket_id: int) -> GenerationRequest:
+        """The one clip that a tile of this wall is a small copy of; everything else stays as it is."""
+        return self.model_copy(update={"wall": None, "seed": seed, "motion_bucket_id": motion_bucket_id})
 
     def with_seed(self) -> GenerationRequest:
         """The same request with its seed fixed (drawn by the system's generator if blank)."""

@@ -28,8 +28,10 @@ from svd_ui.events import (
     Result,
     SteppedDown,
     StillMade,
+    Tile,
     Writing,
 )
+from svd_ui.media.sheet import contact_sheet, sheet_jpeg
 from svd_ui.media.video import Mp4Writer
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -45,10 +47,11 @@ DEFAULTS = {
 }
 EFFECTIVE = Effective(profile="cpu", decode_chunk_size=2, attention="sdpa", dtype="float32", device="fake")
 VERSIONS = {"svd_ui": "test"}
+WALL_NOTE = "These tiles are drafts, approximate: render one in full to see it as it will be."
 
 
 class FakeEngine:
-    """An ``Engine`` that says what a real one says and writes small real files.
+    """An ``Engine`` that says what a real one says and writes small real files, also those of a wall.
 
     ``steps`` denoising steps of ``delay`` seconds each (a request's own ``num_inference_steps`` wins if given);
     ``fail`` is raised instead of the last step; ``note`` makes it step down once; ``gate`` holds every job
@@ -93,19 +96,20 @@ class FakeEngine:
                 if isinstance(event, StillMade):
                     request = request.model_copy(update={"image": event.image})
         yield Encoding()
-        total = request.num_inference_steps or self.steps
+        total = (request.num_inference_steps or self.steps) * len(_pairs(request))
         for step in range(1, total + 1):
             self._wait(cancel)
             if self.fail is not None and step == total:
                 raise self.fail
-            yield Denoising(step=step, total=total, preview=jpeg(step / total), seconds=self.delay)
+            glimpse = _sheet(request, step / total) if request.wall else jpeg(step / total)
+            yield Denoising(step=step, total=total, preview=glimpse, seconds=self.delay)
         if self.note:
             yield SteppedDown(stage="decoding", note=self.note)
-        frames = request.num_frames or 6
+        frames = (request.num_frames or 6) * len(_pairs(request))
         for done in range(2, frames + 1, 2):
             yield Decoding(done=done, total=frames)
         yield Writing()
-        yield Finished(result=self._write(request, out))
+        yield Finished(result=self._write_wall(request, out) if request.wall else self._write(request, out))
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         request = request.resolved(DEFAULTS)
@@ -182,12 +186,49 @@ class FakeEngine:
             versions=VERSIONS,
         )
 
+    def _write_wall(self, request: GenerationRequest, out: Path) -> Result:
+        """As ``_write``; the square of each tile starts elsewhere, so that tiles can be told apart."""
+        out.mkdir(parents=True, exist_ok=True)
+        pairs, count, tiles = _pairs(request), request.num_frames or 6, []
+        for index, (seed, motion) in enumerate(pairs):
+            phases = [(index / len(pairs) + i / count) % 1 for i in range(count)]
+            tiles.append(Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4"))
+            tile = request.tile(seed, motion)
+            _write_clip(out / tiles[-1].video, [picture(phase, request) for phase in phases], tile)
+        (out / "poster.jpg").write_bytes(_sheet(request, 1.0))
+        return Result(
+            request=request,
+            effective=EFFECTIVE,
+            image=request.image or self._keep(picture(0.0, request), request.prompt or ""),
+            poster="poster.jpg",
+            tiles=tuple(tiles),
+            seconds={"denoising": self.steps * self.delay * len(pairs)},
+            versions=VERSIONS,
+            notes=(WALL_NOTE,),
+        )
+
+
+def _pairs(request: GenerationRequest) -> tuple[tuple[int, int], ...]:
+    """(seed, motion) of everything that is made at once."""
+    own = ((request.seed or 0, request.motion_bucket_id),)
+    return request.wall.pairs(request.seed or 0) if request.wall else own
+
+
+def _sheet(request: GenerationRequest, done: float) -> bytes:
+    """The wall so far: the share ``done`` of its cells is filled."""
+    assert request.wall is not None
+    pairs = _pairs(request)
+    cells = [picture(i / len(pairs), request) if i < done * len(pairs) else None for i in range(len(pairs))]
+    captions = [f"{seed} / {motion}" for seed, motion in pairs]
+    return sheet_jpeg(contact_sheet(cells, captions, len(request.wall.motion_bucket_ids)))
+
 
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:
-    width, height = pictures[0].size
+    frames = np.stack([np.asarray(image) for image in pictures])
+    height, width = frames.shape[1:3]
     comment = stored.tag(request, EFFECTIVE, VERSIONS)
     with Mp4Writer(path, width, height, request.output_fps or 7, comment=comment) as writer:
-        writer.add(np.stack([np.asarray(image) for image in pictures]))
+        writer.add(frames)
 
 
 def picture(phase: float, request: GenerationRequest | None = None) -> Image.Image:

@@ -65,7 +65,10 @@ class Jobs(Protocol):
     def undelete(self, id: str, owner: str | None = None) -> Job: ...
 
     def file(self, job: Job, name: str) -> Path | None:
-        """The stored file of a result: ``video poster frames animation latents preview``; None if there is none."""
+        """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.
+
+        None if there is none.
+        """
 
     def describe(self) -> Device | None:
         """The device, or None while the worker is still starting; never blocks."""

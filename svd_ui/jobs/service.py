@@ -31,12 +31,12 @@ from .recording import PREVIEW
 from .slots import Slot
 from .store import Store
 from .submitting import Desk
+from .tiles import stored_name
 from .timing import Timings
 from .watching import Watching
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
-FILES = ("video", "poster", "frames", "animation", "latents")
 
 
 class JobService(Watching):
@@ -148,8 +148,8 @@ class JobService(Watching):
         return self.get(id)
 
     def file(self, job: Job, name: str) -> Path | None:
-        """The stored file of a result: ``video poster frames animation latents preview``; None if there is none."""
-        stored = PREVIEW if name == "preview" else getattr(job.result, name, None) if name in FILES else None
+        """See ``Jobs.file``. The name that is stored is checked too: nothing outside of the job's folder is ever given."""
+        stored = PREVIEW if name == "preview" else stored_name(job, name)
         if not stored or Path(stored).name != stored:
             return None
         path = self.settings.jobs_dir / job.id / stored

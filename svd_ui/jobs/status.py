@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import Job, Jobs
+from .tiles import file_of
 
 
 def status(job: Job, jobs: Jobs) -> dict[str, Any]:
@@ -12,7 +13,7 @@ def status(job: Job, jobs: Jobs) -> dict[str, Any]:
 
     ``error`` is ``{code, message}`` or None. ``preview`` (the poster once finished) and ``video`` are paths on this machine,
     or None: whoever answers a client over the network turns them into files to download. ``request`` is the
-    resolved one once it is known.
+    resolved one once it is known. A draft wall has ``tiles`` too: ``{seed, motion_bucket_id, video}`` each, row by row.
     """
     finished = job.state == "finished"
     error = job.error
@@ -28,4 +29,12 @@ def status(job: Job, jobs: Jobs) -> dict[str, Any]:
         "preview": jobs.file(job, "poster" if finished else "preview"),
         "video": jobs.file(job, "video"),
         "request": (job.result.request if job.result else job.request).model_dump(mode="json"),
+        **({"tiles": _tiles(job, jobs)} if job.request.wall else {}),
     }
+
+
+def _tiles(job: Job, jobs: Jobs) -> list[dict[str, Any]]:
+    made = job.result.tiles if job.result else ()
+    return [
+        {**tile.model_dump(mode="json"), "video": jobs.file(job, file_of(index))} for index, tile in enumerate(made)
+    ]

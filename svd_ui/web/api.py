@@ -70,21 +70,21 @@ class Api:
         return endpoint
 
     def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
-        """Queue one clip. Returns its id, and the token that cancels it and lists its owner's history."""
+        """Queue one clip, or with ``wall`` a draft wall of small ones. Returns its id, and the token that cancels it and lists its owner's history."""
         token = token or new_token()
         with sentence():
             job = self.context.jobs.submit(self._request(values), owner_of(token))
         return {"id": job.id, "token": token}
 
     async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
-        """Make one clip and wait for it. Returns the same as /status, and the token."""
+        """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
         made = await asyncio.to_thread(self.submit, values, token)
         with sentence():
             job = await self._ended(made["id"])
         return {**self._shown(job), "token": made["token"]}
 
     def status(self, id: str) -> dict:  # type: ignore[type-arg]
-        """How a job stands, with its video once there is one."""
+        """How a job stands, with its video once there is one; of a wall ``tiles``, each with its seed, motion and video."""
         with sentence():
             return self._shown(self.context.jobs.get(str(id)))
 
@@ -130,6 +130,8 @@ class Api:
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""
         shown = status(job, self.context.jobs)
+        if "tiles" in shown:
+            shown["tiles"] = [{**tile, "video": as_file(tile["video"])} for tile in shown["tiles"]]
         return {**shown, "preview": as_file(shown["preview"]), "video": as_file(shown["video"])}
 
 

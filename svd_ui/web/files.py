@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from ..errors import SvdUiError
 from ..jobs import Job
+from ..jobs.tiles import tile_of
 from ..media.image import fit
 from .still import EXAMPLES, examples
 
@@ -33,7 +34,7 @@ TYPES = {
     ".webp": "image/webp",
     ".zip": "application/zip",
 }
-NAMES = {"video", "poster", "frames", "animation"}
+NAMES = re.compile(r"video|poster|frames|animation|tile-\d{1,3}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
@@ -43,7 +44,7 @@ def routes(context: Context) -> list[Route]:
 
     async def job_file(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in NAMES:
+        if not NAMES.fullmatch(name):
             return _gone()
         try:
             job = await run_in_threadpool(context.jobs.get, request.path_params["id"])
@@ -52,7 +53,7 @@ def routes(context: Context) -> list[Route]:
         path = await run_in_threadpool(context.jobs.file, job, name)
         if path is None or not path.is_file():
             return _gone()
-        download = download_name(job, path) if "download" in request.query_params else None
+        download = download_name(job, path, name) if "download" in request.query_params else None
         return FileResponse(path, media_type=TYPES.get(path.suffix), filename=download, headers=FOREVER)
 
     async def still(request: Request) -> Response:
@@ -74,11 +75,12 @@ def routes(context: Context) -> list[Route]:
     return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
 
 
-def download_name(job: Job, path: Path) -> str:
-    """``<checkpoint>-<seed>.<ending>``: says what it is and sorts well."""
+def download_name(job: Job, path: Path, name: str = "video") -> str:
+    """``<checkpoint>-<seed>.<ending>``, a tile's with its motion: says what it is and sorts well."""
     request = job.result.request if job.result else job.request
-    name = re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{request.seed}")
-    return f"{name}{path.suffix}"
+    tile = tile_of(job, name)
+    what = f"{request.seed}" if tile is None else f"{tile.seed}-motion-{tile.motion_bucket_id}"
+    return re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{what}") + path.suffix
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:

@@ -68,6 +68,31 @@ def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) 
     assert Path(status["preview"]).is_file()
 
 
+def test_a_walls_tiles_arrive_as_files_with_their_seed_and_motion(client: Client, photo: Path) -> None:
+    wall = {"seeds": 2, "motion_bucket_ids": [40, 200]}
+    made = client.predict(image=handle_file(photo), seed=7, speed="draft", wall=wall, api_name="/generate")
+    assert set(made) == STATUS | {"tiles", "token"}
+    assert made["video"] is None
+    assert Path(made["preview"]).is_file()
+    assert [(tile["seed"], tile["motion_bucket_id"]) for tile in made["tiles"]] == [
+        (7, 40),
+        (7, 200),
+        (8, 40),
+        (8, 200),
+    ]
+    assert len({Path(tile["video"]).read_bytes() for tile in made["tiles"]}) == 4
+
+
+def test_the_page_gets_a_tile_by_its_index(client: Client, public: Served, photo: Path) -> None:
+    wall = {"seeds": 1, "motion_bucket_ids": [40, 200]}
+    made = client.predict(image=handle_file(photo), seed=7, wall=wall, api_name="/generate")
+    base = f"{client.src.rstrip('/')}/svd/job/{made['id']}"
+    served = httpx.get(f"{base}/tile-1", params={"download": ""})
+    assert (served.headers["content-type"], served.content[4:8]) == ("video/mp4", b"ftyp")
+    assert 'filename="auto-7-motion-200.mp4"' in served.headers["content-disposition"]
+    assert [httpx.get(f"{base}/{name}").status_code for name in ("tile-2", "tile-00.mp4", "video")] == [404] * 3
+
+
 def test_generate_waits_and_three_run_at_once(client: Client, photo: Path) -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(3) as pool:
@@ -103,6 +128,7 @@ def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
         ({"num_frames": 999}, "from 2 to 64"),
         ({"checkpoint": "nothing"}, "nothing"),
         ({"width": 100, "height": 64}, "multiple of 8"),
+        ({"wall": {"seeds": 8, "motion_bucket_ids": [40, 90, 140, 200]}}, "at most 24 tiles"),
     ],
 )
 def test_bad_values_get_one_sentence_that_names_the_field(client: Client, photo: Path, values: dict, said: str) -> None:
