@@ -130,6 +130,19 @@ def guided(pair: Pair, scale: Tensor) -> Denoiser:
     return denoise
 
 
+def guided_within(guided: Denoiser, conditional: Denoiser, low: float, high: float) -> Denoiser:
+    """``guided`` where low < sigma <= high, elsewhere ``conditional`` alone, at half the cost.
+
+    Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval" (arXiv 2404.07724, eq. 5): at high noise
+    guidance narrows what can come out, at low noise it changes nothing.
+    """
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        return (guided if low < float(sigma) <= high else conditional)(x, sigma)
+
+    return denoise
+
+
 def residual(denoiser: Denoiser, still: Tensor, scale: float) -> Denoiser:
     """A checkpoint that diffuses the difference from the still, ``r = (x - still) / scale``.
 

@@ -1,8 +1,8 @@
-"""The sampler: Euler's method on the probability-flow ODE, one yield per step."""
+"""The samplers, one yield per step: Euler's method on the probability-flow ODE, and a consistency model's jumps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,4 +30,22 @@ def euler(denoiser: Denoiser, x: Tensor, sigmas: Tensor, first: int = 0) -> Iter
     for index in range(first, total):
         denoised = denoiser(x, sigmas[index])
         x = denoised + (sigmas[index + 1] / sigmas[index]) * (x - denoised)
+        yield Step(index + 1, total, x, denoised)
+
+
+def consistency(
+    denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: Callable[[], Tensor], first: int = 0
+) -> Iterator[Step]:
+    """Jump to the clean clip and noise it anew, less each time: x' = D + s' n (arXiv 2303.01469, algorithm 1).
+
+    ``noise`` returns fresh unit noise shaped like ``x``, once between two steps. ``first`` skips the steps already
+    done; their noise is drawn all the same, so that what follows is what it would have been.
+    """
+    total = len(sigmas) - 1
+    for _ in range(first):
+        noise()
+    for index in range(first, total):
+        x = denoised = denoiser(x, sigmas[index])
+        if index + 1 < total:
+            x = denoised + sigmas[index + 1] * noise()
         yield Step(index + 1, total, x, denoised)

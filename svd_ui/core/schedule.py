@@ -5,6 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
+"""Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), appendix B: the schedule optimised for Stable Video
+Diffusion, ten steps from its largest to its smallest sigma."""
+
+CONSISTENCY_GRID = 40
+"""AnimateLCM-SVD-xt was distilled on this many Karras sigmas (github.com/G-U-N/AnimateLCM, its scheduler's
+``num_train_timesteps``); it knows no others."""
+
 
 def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
     """Karras et al. 2022 (arXiv 2206.00364, eq. 5): ``[num_inference_steps + 1]``, float32, last one 0.
@@ -16,5 +24,36 @@ def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: fl
         raise ValueError("num_inference_steps must be at least 1")
     ramp = torch.linspace(0, 1, num_inference_steps, dtype=torch.float64)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    sigmas = (high + ramp * (low - high)) ** rho
-    return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)]).float()
+    return _down_to_zero((high + ramp * (low - high)) ** rho)
+
+
+def ays(num_inference_steps: int) -> Tensor:
+    """The schedule of "Align Your Steps" for SVD: ``[num_inference_steps + 1]``, float32, last one 0.
+
+    The published ten steps, or any other number by log-linear interpolation between them, as its authors advise.
+    Like them it puts 0 in the place of the smallest sigma.
+    """
+    if num_inference_steps < 1:
+        raise ValueError("num_inference_steps must be at least 1")
+    if num_inference_steps == len(AYS_SVD) - 1:  # as printed: a logarithm and back would round
+        return _down_to_zero(torch.tensor(AYS_SVD[:-1], dtype=torch.float64))
+    known = torch.tensor(AYS_SVD, dtype=torch.float64).log()
+    at = torch.linspace(0, len(AYS_SVD) - 1, num_inference_steps + 1, dtype=torch.float64)[:-1]
+    below = at.long().clamp(max=len(AYS_SVD) - 2)
+    return _down_to_zero(torch.lerp(known[below], known[below + 1], at - below).exp())
+
+
+def consistency(num_inference_steps: int, sigma_min: float, sigma_max: float) -> Tensor:
+    """Every so many of the sigmas a consistency model was distilled on: ``[num_inference_steps + 1]``, last one 0.
+
+    1 to ``CONSISTENCY_GRID`` steps, all starting at ``sigma_max``.
+    """
+    if not 1 <= num_inference_steps <= CONSISTENCY_GRID:
+        raise ValueError(f"num_inference_steps must be from 1 to {CONSISTENCY_GRID}")
+    grid = karras(CONSISTENCY_GRID, sigma_min, sigma_max)[:-1]
+    stride = CONSISTENCY_GRID // num_inference_steps
+    return _down_to_zero(grid[::stride][:num_inference_steps])
+
+
+def _down_to_zero(sigmas: Tensor) -> Tensor:
+    return torch.cat([sigmas, sigmas.new_zeros(1)]).float()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..cancel import CancelToken
 from ..errors import Cancelled
+from .caching import CachedUNet, Reuse
 from .conditioning import encode
 from .decode import decode_pixels
 from .denoiser import Conditioning, Denoiser, Pair, concatenated, in_turn, residual, svd_denoiser, together
@@ -24,10 +25,12 @@ class Services:
     """``runtime`` and the still's ``conditioning``; everything else follows.
 
     Sigmas and latents are those of the outside (scaled latents), whatever form the checkpoint has.
+    ``reuse`` is where this clip keeps features between steps; None computes all of them at every step.
     """
 
     runtime: Runtime
     conditioning: Conditioning
+    reuse: Reuse | None = None
 
     def sigmas(self, num_inference_steps: int) -> Tensor:
         """The checkpoint's schedule ``[num_inference_steps + 1]``, ending in 0."""
@@ -79,7 +82,10 @@ class Services:
         return self.runtime.row.form == "residual"
 
     def _denoiser(self, cond: Conditioning, cancel: CancelToken) -> Denoiser:
-        unet = partial(_call_unless_cancelled, self.runtime.unet, cancel)
+        unet = self.runtime.unet
+        if self.reuse is not None:
+            unet = CachedUNet(unet, self.reuse, slot=id(cond))
+        unet = partial(_call_unless_cancelled, unet, cancel)
         inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
         return self._outward(inner, cond) if self._is_residual else inner
 

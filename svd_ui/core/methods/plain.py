@@ -1,17 +1,24 @@
-"""Animate the still, nothing more: Euler's method on the guided model."""
+"""Animate the still, nothing more: the checkpoint's sampler on the guided model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ...cancel import CancelToken
 from ...request import GenerationRequest
-from ..denoiser import Denoiser, guided
-from ..loop import Step, euler
-from ..randomness import Generators
+from .. import loop, schedule
+from ..caching import Reuse
+from ..denoiser import Denoiser, guided, guided_within
+from ..randomness import Generators, gaussian
 from ..services import Services
+
+SVD_SIGMA_MAX = 700.0
+"""The sigma_max that a request's sigmas are given for."""
 
 
 def sample(
@@ -19,25 +26,60 @@ def sample(
     request: GenerationRequest,
     generator: Generators,
     cancel: CancelToken,
-    resume: Step | None = None,
-) -> Iterator[Step]:
-    """See ``methods.sample``."""
+    resume: loop.Step | None = None,
+) -> Iterator[loop.Step]:
+    """See ``methods.sample``. With features reused, the step after ``resume`` computes all of them anew."""
     if request.num_inference_steps is None:
         raise ValueError("the request must be resolved")
-    sigmas = services.sigmas(request.num_inference_steps)
-    if resume is None:
-        x, first = services.start(request.num_inference_steps, generator), 0
+    sigmas = sigmas_of(services, request)
+    noise = services.start(request.num_inference_steps, generator)
+    x, first = (noise, 0) if resume is None else (resume.latents.to(noise.device), resume.index)
+    denoiser = approximated(services, request, cancel, first)
+    if services.runtime.row.sampler == "consistency":
+        yield from loop.consistency(denoiser, x, sigmas, lambda: gaussian(x.shape, generator).to(x.device), first)
     else:
-        x, first = resume.latents.to(services.runtime.device), resume.index
-    yield from euler(guided_denoiser(services, request, cancel), x, sigmas.to(x.device), first)
+        yield from loop.euler(denoiser, x, sigmas, first)
+
+
+def sigmas_of(services: Services, request: GenerationRequest) -> Tensor:
+    """Where the steps lie, ``[num_inference_steps + 1]`` on the CPU, so that reading one waits for no device."""
+    steps, runtime = request.num_inference_steps or 0, services.runtime
+    if runtime.row.sampler == "consistency":
+        config = runtime.scheduler.config
+        return schedule.consistency(steps, config.sigma_min, config.sigma_max)
+    return schedule.ays(steps) if request.schedule == "ays" else services.sigmas(steps)
+
+
+def approximated(services: Services, request: GenerationRequest, cancel: CancelToken, first: int = 0) -> Denoiser:
+    """The guided model with the features of some steps reused, where the request asks for it."""
+    interval = request.cache_interval or 1
+    if interval == 1:
+        return guided_denoiser(services, request, cancel)
+    reuse = Reuse(interval, first)
+    return reuse.paced(guided_denoiser(replace(services, reuse=reuse), request, cancel))
 
 
 def guided_denoiser(services: Services, request: GenerationRequest, cancel: CancelToken) -> Denoiser:
-    """The model with guidance rising linearly over the frames; without any where its maximum is 1."""
+    """The model with guidance rising linearly over the frames, at the sigmas the request asks for.
+
+    Without guidance where its maximum is 1. The request's sigmas are for SVD's range and scale with the checkpoint's.
+    """
     low, high = request.min_guidance_scale, request.max_guidance_scale
     if low is None or high is None:
         raise ValueError("the request must be resolved")
+    conditional = services.conditional(cancel)
     if high <= 1:
-        return services.conditional(cancel)
+        return conditional
     frames = services.conditioning.image_latents.shape[1]
-    return guided(services.pair(cancel), torch.linspace(low, high, frames))
+    denoiser = guided(services.pair(cancel), torch.linspace(low, high, frames))
+    bounds = request.guidance_sigma_min, request.guidance_sigma_max
+    if bounds == (None, None):
+        return denoiser
+    scale = services.runtime.row.sigma_reference / SVD_SIGMA_MAX
+    sigma_min, sigma_max = bounds
+    return guided_within(
+        denoiser,
+        conditional,
+        -math.inf if sigma_min is None else sigma_min * scale,
+        math.inf if sigma_max is None else sigma_max * scale,
+    )
