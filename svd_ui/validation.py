@@ -1,31 +1,39 @@
-"""Values from people -> ``GenerationRequest``, or one clear sentence about the field that is wrong."""
+"""Values from people -> a request, or one clear sentence about the field that is wrong."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import BadInput
 from .request import GenerationRequest
 
-__all__ = ["culprits", "validate"]
+__all__ = ["culprits", "validate", "validated"]
 
-FIELDS: dict[str, FieldInfo] = GenerationRequest.model_fields
+Model = TypeVar("Model", bound=BaseModel)
+Fields = Mapping[str, FieldInfo]
 
 
 def validate(values: Mapping[str, Any]) -> GenerationRequest:
-    """The request ``values`` describe. Raises BadInput that names the first field at fault, by its title."""
+    """The clip that ``values`` describe. Raises BadInput that names the first field at fault, by its title."""
+    return validated(GenerationRequest, values)
+
+
+def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """``values`` as a ``model``. Raises BadInput as ``validate`` does."""
     try:
-        return GenerationRequest.model_validate(dict(values))
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else next(iter(culprits(values)), None)
-        raise BadInput(_sentence(first, field), field=field) from error
+        field = str(first["loc"][0]) if first["loc"] else None
+        if field is None and model is GenerationRequest:
+            field = next(iter(culprits(values)), None)
+        raise BadInput(_sentence(first, field, model.model_fields), field=field) from error
 
 
 def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
@@ -45,14 +53,14 @@ def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
     return found
 
 
-def _sentence(error: ErrorDetails, field: str | None) -> str:
+def _sentence(error: ErrorDetails, field: str | None, fields: Fields) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     if kind == "extra_forbidden":
-        return _unknown(str(error["loc"][-1]))
+        return _unknown(str(error["loc"][-1]), fields)
     if kind == "value_error":
         reason = str(context.get("error") or error["msg"])
         return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
-    info = FIELDS.get(field or "")
+    info = fields.get(field or "")
     title = info.title if info and info.title else str(field or "The request")
     given = _shown(error["input"])
     match kind:
@@ -64,6 +72,10 @@ def _sentence(error: ErrorDetails, field: str | None) -> str:
             return f"{title} takes {_nothing_or(context['max_length'])} in this release."
         case "literal_error":
             return f"{title} must be one of {_listed(_choices(info))}; {given} is not."
+        case "missing":
+            return f"{title} is needed."
+        case "string_pattern_mismatch":
+            return f"{title} may have letters, digits, spaces, '.', '_' and '-' only, and begins with one of the first two."
         case "string_type":
             return f"{title} must be text; {given} is not."
     if info and len(error["loc"]) == 1 and _numbers(info):
@@ -84,11 +96,15 @@ def _numbers(info: FieldInfo) -> set[type]:
 
 
 def _choices(info: FieldInfo | None) -> Sequence[str]:
-    return [str(choice) for choice in get_args(info.annotation)] if info else []
+    """The words a Literal takes, None left out where the field may be blank."""
+    if info is None:
+        return []
+    kinds = (info.annotation, *get_args(info.annotation))
+    return [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
 
 
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, FIELDS, n=1)
+def _unknown(name: str, fields: Fields) -> str:
+    close = difflib.get_close_matches(name, fields, n=1)
     return f"There is no setting {_shown(name)}{f': did you mean {close[0]}?' if close else '.'}"
 
 

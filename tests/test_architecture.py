@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "svd_ui"
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers"}
 TIER = {  # a package imports its own tier or lower
     **dict.fromkeys(
-        "__init__ cancel request events errors settings catalog validation presets assets stored stills hub media".split(),
+        "__init__ cancel request events errors settings catalog validation presets assets stored stills hub media clips loras training".split(),
         0,
     ),
     **dict.fromkeys("core post train".split(), 1),
