@@ -48,7 +48,7 @@ def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Run
             work.cancel.check()
             return runtime
         except Exception as error:
-            note = _next_rung(error, work.ladder.down_from_loading, "loading the model")
+            note = next_rung(error, work.ladder.down_from_loading, "loading the model")
         stages.release()
         work.plan = stages.step_down(work.plan, work.ladder.profile)
         yield SteppedDown(stage="loading", note=note)
@@ -73,8 +73,8 @@ def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) ->
                     started = time.perf_counter()
             return last.latents
         except Exception as error:
-            note = _next_rung(error, work.ladder.down_from_denoising, "denoising")
-        _use_rung(stages, work, runtime)
+            note = next_rung(error, work.ladder.down_from_denoising, "denoising")
+        use_rung(stages, work, runtime)
         yield SteppedDown(stage="denoising", note=note)
 
 
@@ -93,8 +93,8 @@ def decode(
                     yield Decoding(done=done, total=total)
             return
         except Exception as error:
-            note = _next_rung(error, work.ladder.down_from_decoding, "decoding")
-        _use_rung(stages, work, runtime)
+            note = next_rung(error, work.ladder.down_from_decoding, "decoding")
+        use_rung(stages, work, runtime)
         yield SteppedDown(stage="decoding", note=note)
 
 
@@ -111,7 +111,7 @@ def effective(stages: Stages, work: Work) -> Effective:
     )
 
 
-def _next_rung(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
+def next_rung(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
     """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
     if not out_of_memory(error):
         raise mapped(error, doing) from error
@@ -122,7 +122,7 @@ def _next_rung(error: Exception, step_down: Callable[[], str | None], doing: str
     return note
 
 
-def _use_rung(stages: Stages, work: Work, runtime: Runtime) -> None:
+def use_rung(stages: Stages, work: Work, runtime: Runtime) -> None:
     stages.free()
     if work.ladder.profile.id != runtime.profile.id:
         stages.use_profile(runtime, work.ladder.profile)
