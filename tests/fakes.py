@@ -31,7 +31,7 @@ from svd_ui.events import (
     Tile,
     Writing,
 )
-from svd_ui.media.sheet import contact_sheet, sheet_jpeg
+from svd_ui.media.sheet import Sheet
 from svd_ui.media.video import Mp4Writer
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -218,9 +218,12 @@ def _sheet(request: GenerationRequest, done: float) -> bytes:
     """The wall so far: the share ``done`` of its cells is filled."""
     assert request.wall is not None
     pairs = _pairs(request)
-    cells = [picture(i / len(pairs), request) if i < done * len(pairs) else None for i in range(len(pairs))]
-    captions = [f"{seed} / {motion}" for seed, motion in pairs]
-    return sheet_jpeg(contact_sheet(cells, captions, len(request.wall.motion_bucket_ids)))
+    captions = [f"seed {seed}, motion {motion}" for seed, motion in pairs]
+    columns = len(request.wall.motion_bucket_ids)
+    sheet = Sheet(captions, columns, request.width or 64, request.height or 64)
+    for index in range(round(done * len(pairs))):
+        sheet.put(index, picture(index / len(pairs), request))
+    return sheet.jpeg()
 
 
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:

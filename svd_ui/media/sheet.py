@@ -29,39 +29,53 @@ def small(frames: Frames) -> Frames:
     return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in frames])
 
 
-def contact_sheet(cells: Sequence[Image.Image | None], captions: Sequence[str], columns: int) -> Image.Image:
-    """``cells`` row by row, each over its caption where it has room; at most SHEET_SIDE px. None leaves a cell empty.
+class Sheet:
+    """A contact sheet that fills up cell by cell; ``captions`` go row by row, ``columns`` of them in each.
 
-    All pictures have one size, that of the first one given.
+    It is at most SHEET_SIDE px, and no cell wider than a tile. A caption is left out where it has no room.
     """
-    given = next((cell.size for cell in cells if cell is not None), (TILE_WIDTH, TILE_WIDTH))
-    rows = -(-len(cells) // columns)
-    scale = min(1.0, TILE_WIDTH / given[0], _room(columns) / given[0], (_room(rows) - _LINE) / given[1])
-    width, height = max(1, round(given[0] * scale)), max(1, round(given[1] * scale))
-    across, down = width + _GAP, height + _LINE + _GAP
-    sheet = Image.new("RGB", (across * columns + _GAP, down * rows + _GAP), _PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for index, (cell, caption) in enumerate(zip(cells, captions, strict=True)):
-        left, top = _GAP + across * (index % columns), _GAP + down * (index // columns)
-        if cell is None:
+
+    def __init__(self, captions: Sequence[str], columns: int, width: int, height: int) -> None:
+        """``width`` and ``height`` are those of the clip: every picture is made to fit a cell of their shape."""
+        rows = -(-len(captions) // columns)
+        scale = min(1.0, TILE_WIDTH / width, _room(columns) / width, (_room(rows) - _LINE) / height)
+        self._columns = columns
+        self._cell = max(1, round(width * scale)), max(1, round(height * scale))
+        across, down = self._pitch
+        self._image = Image.new("RGB", (across * columns + _GAP, down * rows + _GAP), _PAPER)
+        self._prepare(captions)
+
+    def put(self, index: int, picture: Image.Image) -> None:
+        """Fill a cell, or fill it anew."""
+        self._image.paste(picture.resize(self._cell, Image.Resampling.BILINEAR), self._corner(index))
+
+    def jpeg(self) -> bytes:
+        buffer = io.BytesIO()
+        self._image.save(buffer, "JPEG", quality=80)
+        return buffer.getvalue()
+
+    def write(self, path: Path) -> None:
+        """As a JPEG, atomically. Raises DiskFull."""
+        with atomic(path) as temporary:
+            self._image.save(temporary, "JPEG", quality=88, optimize=True, progressive=True)
+
+    def _prepare(self, captions: Sequence[str]) -> None:
+        draw, font = ImageDraw.Draw(self._image), ImageFont.load_default(11)
+        width, height = self._cell
+        for index, caption in enumerate(captions):
+            left, top = self._corner(index)
             draw.rectangle((left, top, left + width - 1, top + height - 1), fill=_EMPTY)
-        else:
-            sheet.paste(cell.resize((width, height), Image.Resampling.BILINEAR), (left, top))
-        if draw.textlength(caption, font) <= across:
-            draw.text((left + width // 2, top + height + _LINE // 2), caption, _INK, font, anchor="mm")
-    return sheet
+            if draw.textlength(caption, font) <= self._pitch[0]:
+                draw.text((left + width // 2, top + height + _LINE // 2), caption, _INK, font, anchor="mm")
 
+    @property
+    def _pitch(self) -> tuple[int, int]:
+        """From one cell to the next, across and down."""
+        return self._cell[0] + _GAP, self._cell[1] + _LINE + _GAP
 
-def sheet_jpeg(sheet: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
-
-
-def write_sheet(path: Path, sheet: Image.Image) -> None:
-    """As a JPEG, atomically. Raises DiskFull."""
-    with atomic(path) as temporary:
-        sheet.save(temporary, "JPEG", quality=88, optimize=True, progressive=True)
+    def _corner(self, index: int) -> tuple[int, int]:
+        row, column = divmod(index, self._columns)
+        return _GAP + self._pitch[0] * column, _GAP + self._pitch[1] * row
 
 
 def _room(count: int) -> float:
