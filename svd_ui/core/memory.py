@@ -6,7 +6,7 @@ never a result. Everything here restores what it found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,27 +14,35 @@ import torch
 from torch import nn
 
 from ..catalog import ProfileRow
+from .hosting import lock_pages, tensors_of
+from .streaming import Streamed
 
 MAX_FORWARD_CHUNK = 5
 STREAMED = frozenset({"unet", "image_encoder"})
-"""What group offload streams. Not the autoencoder: streams restore pinned half-precision copies after every layer,
-which would undo its upcast for encoding; it is moved as a whole instead."""
+"""What group offload streams. Not the autoencoder: it is small, and for encoding it runs in another number format than
+its masters have, so it is moved as a whole instead."""
 
 CPU = torch.device("cpu")
+LeftOut = Mapping[str, Sequence[nn.Module]]
+"""Name of a module => its parts that never run, whose weights need not travel."""
 
 
 @contextmanager
-def moved(module: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> Iterator[None]:
+def moved(
+    module: nn.Module, device: torch.device, dtype: torch.dtype | None = None, left_out: Sequence[nn.Module] = ()
+) -> Iterator[None]:
     """``module`` on ``device`` (and in ``dtype``) within the block; afterwards its very tensors are back.
 
-    Nothing is copied back: the originals are kept, so leaving costs nothing and loses nothing.
+    Nothing is copied back: the originals are kept, so leaving costs nothing and loses nothing. Blocks may nest; what
+    is on the device already stays where it is. ``left_out`` parts stay behind.
     """
-    tensors = [*module.parameters(), *module.buffers()]
+    tensors = tensors_of(module, left_out)
     originals = [tensor.data for tensor in tensors]
     try:
         for tensor in tensors:
             wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            tensor.data = tensor.data.to(device, wanted)
+            # Page-locked masters need not be waited for; the number format changes on the device, which is faster.
+            tensor.data = tensor.data.to(device, non_blocking=True).to(wanted)
         yield
     finally:
         for tensor, original in zip(tensors, originals, strict=True):
@@ -42,48 +50,49 @@ def moved(module: nn.Module, device: torch.device, dtype: torch.dtype | None = N
 
 
 class Placement:
-    """Keeps ``modules`` where a profile wants them; ``use`` makes one ready to run on ``device``."""
+    """Keeps ``modules`` where a profile wants them; ``use`` makes one ready to run on ``device``.
 
-    def __init__(self, modules: Mapping[str, nn.Module], device: torch.device, profile: ProfileRow) -> None:
-        self._modules, self._device, self._offload = modules, device, profile.offload
+    ``notes`` say, for people, what did not go as planned.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        device: torch.device,
+        profile: ProfileRow,
+        left_out: LeftOut | None = None,
+    ) -> None:
+        self._modules, self._device, self._left_out = modules, device, left_out or {}
+        self._streamed: dict[str, Streamed] = {}
+        notes: list[str | None] = []
         for name, module in modules.items():
-            if self._offload == "none":
+            if profile.offload == "none":
                 module.to(device)
-            elif self._offload == "group" and name in STREAMED:
-                stream_layers(module, device)
+            elif profile.offload == "group" and name in STREAMED:
+                self._streamed[name] = Streamed(module, device, self._left_out.get(name, ()))
+                notes.append(self._streamed[name].note)
+            else:
+                notes.append(lock_pages(module, device))
+        self._resident = profile.offload == "none"
+        self.notes: tuple[str, ...] = tuple(dict.fromkeys(note for note in notes if note))
 
     @contextmanager
     def use(self, name: str, dtype: torch.dtype | None = None) -> Iterator[Any]:
-        """The module ``name``, on the device within the block, in ``dtype`` where one is given."""
+        """The module ``name``, on the device within the block, in ``dtype`` where one is given.
+
+        Blocks of one module may nest: an outer one around several uses saves the copies of the inner ones.
+        """
         module = self._modules[name]
-        if self._offload == "group" and name in STREAMED:
+        left_out = () if self._resident else self._left_out.get(name, ())
+        streamed = self._streamed.get(name)
+        with streamed.on_device() if streamed else moved(module, self._device, dtype, left_out):
             yield module
-        else:
-            with moved(module, self._device, dtype):
-                yield module
 
     def remove(self) -> None:
-        """All modules back in host memory, without hooks."""
-        for name, module in self._modules.items():
-            if self._offload == "group" and name in STREAMED:
-                stop_streaming(module)
+        """All modules back in host memory; nothing of this placement is left on them."""
+        self._streamed.clear()
+        for module in self._modules.values():
             module.to(CPU)
-
-
-def stream_layers(module: nn.Module, device: torch.device) -> None:
-    """diffusers' group offload: each layer comes to ``device`` just before it runs, on its own stream on CUDA."""
-    from diffusers.hooks.group_offloading import apply_group_offloading
-
-    streams = device.type == "cuda"
-    apply_group_offloading(module, device, CPU, "leaf_level", use_stream=streams, non_blocking=streams)
-
-
-def stop_streaming(module: nn.Module) -> None:
-    from diffusers.hooks import HookRegistry
-
-    registry = HookRegistry.check_if_exists_or_initialize(module)
-    for hook in ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading"):
-        registry.remove_hook(hook, recurse=True)
 
 
 def largest_divisor(number: int, at_most: int) -> int:
@@ -112,7 +121,7 @@ def chunked_forward(unet: nn.Module, num_frames: int, enabled: bool) -> Iterator
 
 
 def trim() -> None:
-    """Hand freed memory back: CUDA's cache to the driver, the C library's free lists to the system."""
+    """Hand freed memory back: CUDA's caches to the driver, the C library's free lists to the system."""
     import ctypes
     import gc
     import sys
@@ -120,6 +129,8 @@ def trim() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        if hasattr(torch.accelerator, "empty_host_cache"):  # page-locked memory; newer than the oldest PyTorch we take
+            torch.accelerator.empty_host_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
     if sys.platform == "linux":

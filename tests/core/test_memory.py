@@ -104,17 +104,41 @@ def test_moved_gives_the_very_tensors_back_even_after_a_failure() -> None:
 
 def test_group_offload_streams_the_unet_but_not_the_autoencoder(tiny_folder: Path) -> None:
     runtime = runtime_with(tiny_folder, PROFILES["4gb"])
-    assert any(hasattr(module, "_diffusers_hook") for module in runtime.unet.modules())
-    assert not any(hasattr(module, "_diffusers_hook") for module in runtime.vae.modules())
+    with runtime.use("unet"), runtime.use("vae"):
+        assert any(module._forward_pre_hooks for module in runtime.unet.modules())
+        assert not any(module._forward_pre_hooks for module in runtime.vae.modules())
+    assert not any(module._forward_pre_hooks for module in runtime.unet.modules())
 
 
-def test_leaving_group_offload_leaves_no_hook_behind(tiny_folder: Path) -> None:
+def test_leaving_group_offload_leaves_nothing_behind(tiny_folder: Path) -> None:
     runtime = runtime_with(tiny_folder, PROFILES["4gb"])
     before = embed(runtime, to_pixels([picture(64, 64)])).detach()
     runtime.use_profile(PROFILES["cpu"])
-    hooks = [module._diffusers_hook.hooks for module in runtime.unet.modules() if hasattr(module, "_diffusers_hook")]
-    assert not any(hooks)
+    with runtime.use("image_encoder") as encoder:
+        assert not any(module._forward_pre_hooks for module in encoder.modules())
     torch.testing.assert_close(embed(runtime, to_pixels([picture(64, 64)])).detach(), before)
+
+
+def test_an_outer_use_saves_the_copies_of_the_inner_ones() -> None:
+    """A decode in chunks brings the autoencoder to the device once."""
+    modules = {"vae": nn.Linear(2, 2)}
+    placement = Placement(modules, CPU_PLAN.device, PROFILES["8gb"])
+    master = modules["vae"].weight.data_ptr()
+    with placement.use("vae", torch.float64) as vae:
+        outside = vae.weight.data_ptr()
+        with placement.use("vae"):
+            assert vae.weight.data_ptr() == outside
+        with placement.use("vae", torch.float32):
+            assert vae.weight.dtype == torch.float32
+        assert vae.weight.data_ptr() == outside != master
+    assert vae.weight.data_ptr() == master
+
+
+def test_parts_that_never_run_stay_behind() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    placement = Placement({"unet": net}, CPU_PLAN.device, PROFILES["8gb"], {"unet": [net[1]]})
+    with placement.use("unet", torch.float64):
+        assert (net[0].weight.dtype, net[1].weight.dtype) == (torch.float64, torch.float32)
 
 
 def test_modules_of_an_offloading_placement_are_on_the_device_only_while_used() -> None:
