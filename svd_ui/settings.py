@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         return self.data_dir / "models"
 
     @property
+    def training_dir(self) -> Path:
+        """One folder for each fine-tuning run, and what was computed from its clips."""
+        return self.data_dir / "training"
+
+    @property
     def measured_file(self) -> Path:
         """What was measured on this machine's devices, kept between starts."""
         return self.data_dir / "measured.json"

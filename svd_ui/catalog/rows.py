@@ -16,6 +16,7 @@ class CheckpointRow(Frozen):
     ``preview`` is the linear latent -> RGB matrix (rows: latent channels; values map scaled latents to
     0..1), ``preview_bias`` its offset. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
     scale with. ``form`` tells what the U-Net diffuses: the latents, or their difference from the still.
+    ``train_sigma`` are mean and standard deviation of log sigma when it is fine-tuned, in what the U-Net diffuses.
     ``sampler`` is how it was trained to be walked: Euler's method, or a consistency model's few noisy jumps.
     """
 
@@ -37,6 +38,7 @@ class CheckpointRow(Frozen):
     form: Literal["plain", "residual"] = "plain"
     sampler: Literal["euler", "consistency"] = "euler"
     residual_scale: float = 1.0
+    train_sigma: tuple[float, float] = (0.7, 1.6)
     preview: tuple[tuple[float, float, float], ...] = ()
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
     licence: str = ""
