@@ -65,7 +65,7 @@ def scan(
     num_frames: int,
     fps: float = 7.0,
     static_below: float = 0.01,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Callable[[str], object] = lambda name: None,
 ) -> Scan:
     """Look through every clip of ``folder``: scenes, stretches of ``num_frames``, motion, labels.
 

@@ -90,6 +90,9 @@ class TrainRequest(Frozen):
     save_every: int = Field(
         200, ge=1, le=1_000_000, title="Save every", description="Steps between states a stopped run goes on from."
     )
+    out: Path | None = Field(
+        None, title="Result", description="File or folder to write; blank = where the app finds it."
+    )
     licence: str = Field(
         "", max_length=200, title="Licence", description="Under which others may use the result; kept in its file."
     )
