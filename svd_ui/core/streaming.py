@@ -122,7 +122,6 @@ class _Run:
         self._held: dict[Unit, _Held] = {}
         self._room: Tensor | None = None
         self._turn = 0
-        self._active: Unit | None = None
         self._previous: Unit | None = None
 
     def start(self) -> None:
@@ -147,16 +146,13 @@ class _Run:
 
     def _entering(self, unit: Unit) -> Any:
         def enter(*_: Any) -> None:
-            if self._active is not None:  # the last pass failed inside of it
-                self._drop(self._active)
             held = self._held.get(unit)
             if held is None:
-                self._drop(*self._held)  # a wrong guess, or none yet
+                self._drop(*self._held)  # a wrong guess, none yet, or what a failed pass left
                 held = self._bring(unit)
                 assert held is not None, "an empty room holds any unit"
             self._mover.wait(held.ticket)
             unit.piece.show(held.bytes)
-            self._active = unit
             if self._previous is not None:
                 self._after[self._previous] = unit
             self._previous = unit
@@ -205,5 +201,4 @@ class _Run:
         for unit in units:
             unit.piece.rest()
             self._held.pop(unit, None)
-        self._active = None
         self._mover.used()

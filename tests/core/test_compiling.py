@@ -1,0 +1,142 @@
+"""Compiled blocks: the same results, few graphs, and a compiler that fails costs nothing but its gain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from svd_ui.cancel import never
+from svd_ui.catalog import PROFILES
+from svd_ui.core import compiling
+from svd_ui.core.compiling import Compiled, decide, of_the_compiler, repeated
+from svd_ui.core.conditioning import condition
+from svd_ui.core.methods import Services, sample
+from svd_ui.core.randomness import seeded
+from svd_ui.core.runtime import Runtime
+
+from .conftest import picture, request
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def clip(runtime: Runtime, seed: int = 3, **values: Any) -> Tensor:
+    asked = request(num_inference_steps=3, **values)
+    generator = seeded(seed)
+    services = Services(runtime, condition(runtime, picture(64, 64, seed), asked, generator))
+    *_, last = sample(services, asked, generator, never())
+    return last.latents
+
+
+def test_when_blocks_are_compiled() -> None:
+    resident, streamed = PROFILES["24gb"], PROFILES["4gb"]
+    assert decide("off", CUDA, resident, 9, True)[0] is False
+    assert decide("on", CPU, resident, 0, False)[0] is True
+    assert decide("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
+    assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 1, 2, 5)] == [False, False, True, True]
+    assert decide("auto", CUDA, resident, 0, True)[0] is True
+    assert decide("auto", CPU, resident, 9, True)[0] is False
+    assert decide("auto", CUDA, resident, 3, False)[1] == "compiled: 3 more clips wait"
+
+
+def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(runtime: Runtime) -> None:
+    """In turn, every step calls the U-Net twice, each time with another sigma; a second clip has another still."""
+    expected = [clip(runtime), clip(runtime, seed=4)]
+    counter = CompileCounterWithBackend("eager")
+    compiled = Compiled(runtime.unet, backend=counter)  # type: ignore[arg-type]
+    first = clip(runtime)
+    graphs = counter.frame_count
+    second = clip(runtime, seed=4)
+    assert compiled.trouble is None
+    assert 3 <= graphs <= len(repeated(runtime.unet))
+    assert counter.frame_count == graphs
+    for got, wanted in zip((first, second), expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+    compiled.remove()
+    assert torch.equal(clip(runtime), expected[0])
+    assert counter.frame_count == graphs
+
+
+def test_only_the_repeated_blocks_are_compiled_and_nothing_stays(runtime: Runtime) -> None:
+    before = {name: dict(module.__dict__) for name, module in runtime.unet.named_modules()}
+    compiled = Compiled(runtime.unet, backend="eager")
+    touched = {type(m).__name__ for m in runtime.unet.modules() if m._compiled_call_impl is not None}
+    assert touched == {"BasicTransformerBlock", "TemporalBasicTransformerBlock", "SpatioTemporalResBlock"}
+    compiled.remove()
+    after = {name: module.__dict__ for name, module in runtime.unet.named_modules()}
+    assert {name: sorted(values) for name, values in after.items()} == {n: sorted(v) for n, v in before.items()}
+    assert not any(module._compiled_call_impl for module in runtime.unet.modules())
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.error: Exception | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out
+
+
+class BasicTransformerBlock(Block):
+    pass
+
+
+class Ours(BasicTransformerBlock):
+    """A subclass by another name, as a swapped class could be."""
+
+
+def test_subclasses_are_blocks_too() -> None:
+    net = nn.Sequential(BasicTransformerBlock(), Ours(), Block())
+    assert repeated(net) == [net[0], net[1]]
+
+
+def test_a_compiler_that_fails_leaves_the_eager_blocks_and_says_why() -> None:
+    calls: list[int] = []
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        calls.append(1)
+        raise RuntimeError("no C compiler here")
+
+    net = nn.Sequential(BasicTransformerBlock(), Ours())
+    x = torch.randn(3, 2)
+    expected = net(x)
+    compiled = Compiled(net, backend=broken)  # type: ignore[arg-type]
+    assert torch.equal(net(x), expected)
+    assert torch.equal(net(x), expected)
+    assert calls == [1]  # one block tried, none again
+    assert compiled.trouble == "no C compiler here"
+    assert not any(module._compiled_call_impl for module in net.modules())
+
+
+def test_memory_that_runs_out_is_not_the_compilers_fault() -> None:
+    def full(graph: Any, inputs: Any) -> Any:
+        def run(*_: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return run
+
+    net = nn.Sequential(Ours())
+    compiled = Compiled(net, backend=full)  # type: ignore[arg-type]
+    with pytest.raises(torch.OutOfMemoryError):
+        net(torch.randn(3, 2))
+    assert compiled.trouble is None
+    assert not of_the_compiler(MemoryError())
+    assert of_the_compiler(torch._dynamo.exc.TorchDynamoException("x"))
+
+
+def test_the_limit_of_graphs_is_raised_for_a_large_model() -> None:
+    Compiled(nn.Sequential(Ours()), backend="eager").remove()
+    assert torch._dynamo.config.recompile_limit >= compiling.GRAPHS
