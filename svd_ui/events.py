@@ -161,3 +161,14 @@ Event = (
     | Writing
     | Finished
 )
+
+
+class Timed(Frozen):
+    """One line of a measurement on the device: ``choice`` for ``what``, such as sdpa for attention at one shape."""
+
+    what: str
+    shape: str = ""
+    choice: str
+    milliseconds: float | None = None
+    chosen: bool = False
+    note: str = ""

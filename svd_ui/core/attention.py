@@ -1,9 +1,11 @@
-"""The choice between SDPA and xformers, and the attention processor that runs either safely."""
+"""The attention kernels, which of them a device can have, and the processor that runs any of them safely."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -11,28 +13,61 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 
-Attention = Literal["sdpa", "xformers"]
+Attention = Literal["auto", "sdpa", "xformers", "flash"]
+"""``auto`` is the fastest kernel for each shape, as measured."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query, key, value), each ``[N tokens heads D]`` => ``[N tokens heads D]``."""
 
+KERNELS = ("sdpa", "xformers", "flash")
+PACKAGES = {"xformers": ("xformers", "xformers"), "flash": ("flash_attn", "flash-attn")}
+"""Kernel => the module it needs, and what pip calls that."""
+FLASH_CAPABILITY = (8, 0)
+"""flash-attn 2 is built for Ampere and newer."""
+
 MAX_BATCH_ENTRIES = 65_535
-"""CUDA's limit on a grid dimension. Several xformers kernels put N x heads there: above it they fail or return
-garbage, and temporal attention at 1024x576 with guidance has 9216 x 2 x heads of them."""
+"""CUDA's limit on a grid dimension. SDPA's fused kernels and flash-attn put N there, several xformers kernels
+N x heads: above it they fail or return garbage. Temporal attention at 1024x576 with guidance has N = 9216 x 2
+(92,160 with its 5 heads), and a wall of four tiles more than 65,535 without them.
+(github.com/pytorch/pytorch/issues/142228, github.com/facebookresearch/xformers/issues/845)"""
+
+
+def available(device: torch.device) -> tuple[list[str], dict[str, str]]:
+    """(kernels that ``device`` can run, sdpa first; why not for the others)."""
+    here, absent = ["sdpa"], {}
+    for kernel in KERNELS[1:]:
+        why = _obstacle(kernel, device)
+        if why:
+            absent[kernel] = why
+        else:
+            here.append(kernel)
+    return here, absent
 
 
 def choose(setting: str, device: torch.device) -> tuple[Attention, str]:
     """What ``SVD_UI_ATTENTION`` means on ``device``, and why. Raises BadInput for an unknown name."""
+    if setting not in ("auto", *KERNELS):
+        raise BadInput(f"There is no attention {setting!r}. SVD_UI_ATTENTION may be auto, {', '.join(KERNELS)}.")
+    here, absent = available(device)
     if setting == "auto":
-        return "sdpa", "attention sdpa: the default until xformers is measured to be faster"
-    if setting == "sdpa":
-        return "sdpa", "attention sdpa: chosen"
-    if setting != "xformers":
-        raise BadInput(f"There is no attention {setting!r}. SVD_UI_ATTENTION may be auto, sdpa or xformers.")
+        if len(here) > 1:
+            return "auto", f"attention auto: the fastest of {', '.join(here)} for each shape, measured once"
+        return "sdpa", f"attention sdpa: {'; '.join(dict.fromkeys(absent.values()))}"
+    if setting in absent:
+        return "sdpa", f"attention sdpa: {absent[setting]}"
+    chosen: Any = setting
+    return chosen, f"attention {setting}: chosen"
+
+
+def _obstacle(kernel: str, device: torch.device) -> str:
+    """What keeps ``kernel`` from running on ``device``; empty where nothing does."""
+    module, package = PACKAGES[kernel]
     if device.type != "cuda":
-        return "sdpa", f"attention sdpa: xformers needs a CUDA device, this is {device.type}"
-    if importlib.util.find_spec("xformers") is None:
-        return "sdpa", "attention sdpa: xformers is not installed"
-    return "xformers", "attention xformers: chosen"
+        return f"{package} needs a CUDA device, this is {device.type}"
+    if importlib.util.find_spec(module) is None:
+        return f"{package} is not installed"
+    if kernel == "flash" and torch.version.cuda and torch.cuda.get_device_capability(device) < FLASH_CAPABILITY:
+        return f"{package} needs an Ampere card or newer"
+    return ""
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -41,11 +76,14 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
-def split_batch(attend: Attend, limit: int = MAX_BATCH_ENTRIES) -> Attend:
-    """``attend`` called on at most ``limit`` batch entries (N x heads) at a time; the result is the same."""
+def split_batch(attend: Attend, limit: int = MAX_BATCH_ENTRIES, *, times_heads: bool = True) -> Attend:
+    """``attend`` called on at most ``limit`` batch entries at a time; the result is the same.
+
+    An entry is one of N, or with ``times_heads`` one of N x heads.
+    """
 
     def attend_in_parts(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        rows = max(1, limit // query.shape[2])
+        rows = max(1, limit // query.shape[2]) if times_heads else limit
         if len(query) <= rows:
             return attend(query, key, value)
         stretches = [slice(first, first + rows) for first in range(0, len(query), rows)]
@@ -54,13 +92,28 @@ def split_batch(attend: Attend, limit: int = MAX_BATCH_ENTRIES) -> Attend:
     return attend_in_parts
 
 
-def attend_with(attention: Attention) -> Attend:
-    """The kernel of that name, guarded."""
-    if attention == "sdpa":
-        return sdpa
-    from xformers.ops import memory_efficient_attention
+def attend_with(kernel: str) -> Attend:
+    """The kernel of that name, guarded. Raises BadInput where its package is installed but does not load."""
+    if kernel == "sdpa":
+        return split_batch(sdpa, times_heads=False)
+    _, package = PACKAGES[kernel]
+    try:
+        if kernel == "xformers":
+            return split_batch(importlib.import_module("xformers.ops").memory_efficient_attention)
+        return split_batch(importlib.import_module("flash_attn").flash_attn_func, times_heads=False)
+    except (ImportError, AttributeError, OSError) as error:
+        raise BadInput(f"{package} is installed but does not load: {str(error).splitlines()[0][:120]}.") from error
 
-    return split_batch(memory_efficient_attention)
+
+@dataclass
+class ByShape:
+    """An attention that picks its kernel by (tokens, channels of a head), SDPA where nothing was chosen."""
+
+    chosen: dict[tuple[int, int], Attend] = field(default_factory=dict)
+    default: Attend = field(default_factory=lambda: attend_with("sdpa"))
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.chosen.get((query.shape[1], query.shape[3]), self.default)(query, key, value)
 
 
 class AttentionProcessor:
@@ -99,5 +152,16 @@ class AttentionProcessor:
 
 
 def install(unet: Any, attention: Attention) -> None:
-    """Give every attention layer of ``unet`` the processor for ``attention``."""
-    unet.set_attn_processor(AttentionProcessor(attend_with(attention)))
+    """Give every attention layer of ``unet`` the processor for ``attention``.
+
+    With ``auto`` that is one ``ByShape`` for all of them, which ``fastest.settle`` fills before a clip.
+    """
+    unet.set_attn_processor(AttentionProcessor(ByShape() if attention == "auto" else attend_with(attention)))
+
+
+def by_shape(unet: Any) -> ByShape | None:
+    """The ``ByShape`` that ``install`` gave ``unet``, or None where the kernel is fixed."""
+    for processor in unet.attn_processors.values():
+        attend = getattr(processor, "attend", None)
+        return attend if isinstance(attend, ByShape) else None
+    return None

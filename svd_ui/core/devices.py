@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,10 @@ import torch
 from ..catalog import PROFILES, ProfileRow, profile_for
 from ..errors import BadInput
 from ..settings import Settings
+from . import trials
 from .attention import Attention, choose
+from .measured import Measured, key
+from .timing import Timer
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 
@@ -46,7 +49,8 @@ class Plan:
 
     ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
     they cost little (``module_dtype``). ``threads`` is how many a CPU computes with, None leaves torch's number;
-    ``exact`` runs the exact speed-ups, ``compile`` the U-Net's blocks through torch.compile.
+    ``exact`` runs the exact speed-ups, ``compile`` the U-Net's blocks through torch.compile, ``temporal_conv2d``
+    convolutions over time as Conv2d. ``measured`` remembers what else is chosen by its time.
     """
 
     device: torch.device
@@ -57,6 +61,8 @@ class Plan:
     threads: int | None = None
     exact: bool = True
     compile: bool = False
+    temporal_conv2d: bool = False
+    measured: Measured = field(default_factory=Measured, compare=False, repr=False)
 
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
@@ -106,15 +112,52 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind) -> tuple[torch.dtype, str]:
-    """The number format of the U-Net on a device, and why."""
+def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None = None) -> tuple[torch.dtype, str]:
+    """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
     if kind != "cpu":
         return torch.float16, "float16 on a GPU"
+    units = bfloat16_units()
+    if not units:
+        return torch.float32, "float32: this CPU has no bfloat16 units"
+    name = key(device_name, "number format")
+    seconds = trials.tried(measured or Measured(), name, trials.number_formats(), Timer.of(torch.device("cpu")))
+    times = ", ".join(f"{option} {1000 * each:.1f} ms" for option, each in seconds.items())
+    if trials.winner(seconds) == "bfloat16":
+        return torch.bfloat16, f"bfloat16: this CPU's {units} win ({times})"
+    return torch.float32, f"float32: this CPU's {units} do not win ({times})"
+
+
+def bfloat16_units() -> str:
+    """What this CPU computes bfloat16 with; empty where it has no units for it."""
     if torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16, "bfloat16: this CPU has AMX tiles"
-    if torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16, "bfloat16: this CPU has AVX-512 bfloat16 units"
-    return torch.float32, "float32: this CPU has no bfloat16 units"
+        return "AMX tiles"
+    return "AVX-512 bfloat16 units" if torch.cpu._is_avx512_bf16_supported() else ""
+
+
+def threads_for(device_name: str, measured: Measured) -> int | None:
+    """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
+    OMP_NUM_THREADS."""
+    counts = trials.thread_counts()
+    if not counts:
+        return None
+    seconds = trials.remembered(measured, key(device_name, "threads"), map(str, counts))
+    return int(trials.winner(seconds)) if seconds else counts[0]
+
+
+def use_threads(plan: Plan) -> None:
+    """Compute with the threads of ``plan`` from now on."""
+    if plan.threads is not None and plan.threads != torch.get_num_threads():
+        torch.set_num_threads(plan.threads)
+
+
+def rate_key(device_name: str, dtype: torch.dtype) -> str:
+    """Where the measured FLOP/s of matrix products are kept."""
+    return key(device_name, "matmul", str(dtype).removeprefix("torch."))
+
+
+def temporal_key(device_name: str, dtype: torch.dtype) -> str:
+    """Where the times of both forms of a convolution over time are kept."""
+    return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
 def plan_for(settings: Settings, profile_name: str = "auto", device: str | None = None) -> Plan:
@@ -132,7 +175,8 @@ def plan_for(settings: Settings, profile_name: str = "auto", device: str | None 
         why = f"profile {profile.id}: {reason}"
     else:
         profile, why = PROFILES[wanted], f"profile {wanted}: chosen"
-    dtype, dtype_why = dtype_for(info.kind)
+    measured = Measured(settings.measured_file)
+    dtype, dtype_why = dtype_for(info.kind, info.name, measured)
     attention, attention_why = choose(settings.attention, info.device)
     reasons = [why, dtype_why, attention_why]
     if profile.offload != "none" and info.device.type != "cuda":
@@ -140,7 +184,18 @@ def plan_for(settings: Settings, profile_name: str = "auto", device: str | None 
         reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
     if not info.measured:
         reasons.append(f"{info.kind} has not been measured with this release")
-    return Plan(info.device, profile, dtype, attention, tuple(reasons), exact=settings.exact)
+    forms = trials.remembered(measured, temporal_key(info.name, dtype), trials.TEMPORAL_FORMS)
+    return Plan(
+        device=info.device,
+        profile=profile,
+        dtype=dtype,
+        attention=attention,
+        reasons=tuple(reasons),
+        threads=threads_for(info.name, measured) if info.kind == "cpu" else None,
+        exact=settings.exact,
+        temporal_conv2d=forms is not None and trials.winner(forms) == "conv2d",
+        measured=measured,
+    )
 
 
 def replace_offload(profile: ProfileRow) -> ProfileRow:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..cancel import CancelToken as CancelToken
 from ..cancel import never as never
 from ..events import Event
+from ..events import Timed as Timed
 from ..request import Frozen, GenerationRequest
 
 
@@ -56,17 +57,6 @@ class Estimate(Frozen):
     fits: bool | None = None
     remedy: Remedy | None = None
     cost_ratio: float | None = None
-
-
-class Timed(Frozen):
-    """One line of a measurement on the device: ``choice`` for ``what``, such as sdpa for attention at one shape."""
-
-    what: str
-    shape: str = ""
-    choice: str
-    milliseconds: float | None = None
-    chosen: bool = False
-    note: str = ""
 
 
 @runtime_checkable

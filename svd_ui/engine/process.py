@@ -104,8 +104,12 @@ def main() -> None:
     inbox.start()
     engine = start.factory(start.settings, start.device)
     outbox.send(_look(engine))
-    engine.prepare(None)
+    ready = False
     while True:
+        if not ready and inbox.work.empty():  # never before a clip that waits: it imports what it needs itself
+            engine.prepare(None)
+            outbox.send(_look(engine))
+            ready = True
         work, cancel = inbox.work.get()
         _perform(engine, work, cancel, outbox)
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.core.attention import MAX_BATCH_ENTRIES, AttentionProcessor, choose, sdpa, split_batch
+from svd_ui.core.attention import (
+    MAX_BATCH_ENTRIES,
+    Attend,
+    AttentionProcessor,
+    ByShape,
+    attend_with,
+    available,
+    by_shape,
+    choose,
+    install,
+    sdpa,
+    split_batch,
+)
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
 
@@ -82,19 +96,94 @@ def test_attention_to_one_key_needs_no_kernel(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "device", "name", "reason"),
+    ("setting", "device", "installed", "name", "reason"),
     [
-        ("auto", CUDA, "sdpa", "until xformers is measured"),
-        ("sdpa", CUDA, "sdpa", "chosen"),
-        ("xformers", CPU, "sdpa", "needs a CUDA device"),
+        ("auto", CPU, {"xformers", "flash_attn"}, "sdpa", "needs a CUDA device"),
+        ("auto", CUDA, set(), "sdpa", "xformers is not installed; flash-attn is not installed"),
+        ("auto", CUDA, {"xformers"}, "auto", "the fastest of sdpa, xformers for each shape"),
+        ("auto", CUDA, {"xformers", "flash_attn"}, "auto", "sdpa, xformers, flash"),
+        ("sdpa", CUDA, {"xformers"}, "sdpa", "chosen"),
+        ("xformers", CPU, {"xformers"}, "sdpa", "needs a CUDA device"),
+        ("xformers", CUDA, {"xformers"}, "xformers", "chosen"),
+        ("flash", CUDA, {"xformers"}, "sdpa", "flash-attn is not installed"),
+        ("flash", CUDA, {"flash_attn"}, "flash", "chosen"),
     ],
 )
-def test_the_choice_comes_with_its_reason(setting: str, device: torch.device, name: str, reason: str) -> None:
+def test_the_choice_comes_with_its_reason(
+    setting: str,
+    device: torch.device,
+    installed: set[str],
+    name: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: module if module in installed else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
     chosen, why = choose(setting, device)
     assert chosen == name
     assert reason in why
 
 
+def test_flash_attention_wants_an_ampere_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: module)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert available(CUDA)[0] == ["sdpa", "xformers"]
+    assert "Ampere" in choose("flash", CUDA)[1]
+
+
 def test_an_unknown_attention_is_one_sentence() -> None:
-    with pytest.raises(BadInput, match="auto, sdpa or xformers"):
-        choose("flash", CPU)
+    with pytest.raises(BadInput, match="auto, sdpa, xformers, flash"):
+        choose("fast", CPU)
+
+
+@pytest.mark.parametrize(("kernel", "module"), [("xformers", "xformers.ops"), ("flash", "flash_attn")])
+def test_kernels_are_called_as_their_packages_want_and_guarded(
+    kernel: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeKernel(MAX_BATCH_ENTRIES)
+    package = types.SimpleNamespace(memory_efficient_attention=fake, flash_attn_func=fake)
+    monkeypatch.setitem(sys.modules, module.split(".")[0], package)
+    monkeypatch.setitem(sys.modules, module, package)
+    tensors = qkv(7, heads=5)
+    torch.testing.assert_close(attend_with(kernel)(*tensors), sdpa(*tensors))
+    assert fake.entries == [35]
+
+
+def test_a_package_that_does_not_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flash_attn", types.SimpleNamespace())
+    with pytest.raises(BadInput, match="flash-attn is installed but does not load"):
+        attend_with("flash")
+
+
+@pytest.mark.parametrize(("times_heads", "parts"), [(True, 4), (False, 2)])
+def test_the_limit_counts_what_the_kernel_puts_on_the_grid(times_heads: bool, parts: int) -> None:
+    tensors, sizes = qkv(100, heads=2), []
+
+    def kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        sizes.append(len(query))
+        return sdpa(query, key, value)
+
+    torch.testing.assert_close(split_batch(kernel, 50, times_heads=times_heads)(*tensors), sdpa(*tensors))
+    assert len(sizes) == parts
+
+
+def test_with_auto_all_layers_share_one_table(runtime: Runtime) -> None:
+    install(runtime.unet, "auto")
+    table = by_shape(runtime.unet)
+    assert table is not None
+    assert {id(processor.attend) for processor in runtime.unet.attn_processors.values()} == {id(table)}
+    install(runtime.unet, "sdpa")
+    assert by_shape(runtime.unet) is None
+
+
+def test_each_shape_has_its_kernel_and_others_sdpa() -> None:
+    called: list[str] = []
+
+    def named(name: str) -> Attend:
+        return lambda query, key, value: called.append(name) or sdpa(query, key, value)  # type: ignore[func-returns-value]
+
+    table = ByShape({(3, 2): named("spatial"), (4, 2): named("temporal")}, named("default"))
+    for tokens in (3, 4, 5):
+        table(*(torch.ones(1, tokens, 1, 2) for _ in range(3)))
+    assert called == ["spatial", "temporal", "default"]

@@ -14,6 +14,7 @@ import torch
 
 from ...cancel import CancelToken
 from ...request import GenerationRequest
+from ..fastest import settle
 from ..loop import Step
 from ..randomness import Generators
 from ..services import Services
@@ -39,6 +40,7 @@ def sample(
     method = importlib.import_module(f".{request.method.kind}", __name__)
     generators = [generator] if isinstance(generator, torch.Generator) else list(generator)
     before = [one.get_state() for one in generators]
+    settle(services.runtime.unet, services.runtime.plan, services.conditioning.image_latents.shape)
     try:
         with services.runtime.denoising(services.conditioning.image_latents.shape[1]):
             yield from method.sample(services, request, generator, cancel, resume)
