@@ -39,6 +39,7 @@ from .output import POSTER, ClipFiles, Frames
 from .post import apply
 from .sampling import Work, decode, denoise, effective, load
 from .stages import Stages
+from .wall import wall
 
 if TYPE_CHECKING:
     from ..core.devices import Plan
@@ -64,6 +65,10 @@ class LocalEngine:
             still = self._still(work)
             yield Loading(checkpoint=work.row.id, title=work.row.title)
             runtime = yield from load(self._stages, work, folder)
+            if work.request.wall:
+                names = yield from wall(self._stages, work, runtime, still, out)
+                yield Finished(result=self._result(work, **names))
+                return
             latents = yield from denoise(self._stages, work, runtime, still)
             yield from self._finish(work, runtime, latents, out)
 
@@ -94,6 +99,8 @@ class LocalEngine:
                 dtype=str(plan.dtype).removeprefix("torch."),
                 loaded_checkpoint=self._stages.loaded,
                 measured=info.measured,
+                flops_per_second=self._stages.flops_per_second(plan),
+                threads=plan.threads,
             )
 
     def prepare(self, checkpoint: str | None) -> None:

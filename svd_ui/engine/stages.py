@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ..core.devices import DeviceInfo, Plan
     from ..core.loop import Step
     from ..core.runtime import Models, Runtime
+    from ..core.wall import Batch
+
+log = logging.getLogger(__name__)
 
 
 class Stages:
@@ -51,11 +55,21 @@ class Stages:
         return self._models.loaded if self._models is not None else None
 
     def warm_up(self) -> None:
-        """Import everything a clip needs; seconds that the first one then does not wait."""
-        from ..core import conditioning, decode, loading, methods, preview, runtime
+        """Import everything a clip needs, seconds that the first one then does not wait; measure a new device."""
+        from ..core import conditioning, decode, loading, methods, preview, runtime, wall
 
-        assert all((conditioning, decode, methods, preview, runtime))
+        assert all((conditioning, decode, methods, preview, runtime, wall))
         loading.warm_up()
+        self._first_look()
+
+    def _first_look(self) -> None:
+        """Measure what nobody did yet. A device in trouble, or full, is told by the clips that want it."""
+        from ..core.measuring import first_look
+
+        try:
+            first_look(self.plan("auto"))
+        except Exception as error:
+            log.warning("the device was not measured: %s", error)
 
     def plan(self, profile: str) -> Plan:
         from ..core.devices import plan_for
@@ -67,7 +81,16 @@ class Stages:
 
         return describe(str(plan.device))
 
+    def flops_per_second(self, plan: Plan) -> float | None:
+        """The measured rate of the device's matrix products; None while nobody measured it."""
+        from ..core.measuring import flops_per_second
+
+        return flops_per_second(plan)
+
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
+        from ..core.devices import use_threads
+
+        use_threads(plan)
         return self.models.get(row, folder, plan)
 
     def step_down(self, plan: Plan, profile: ProfileRow) -> Plan:
@@ -105,6 +128,20 @@ class Stages:
 
         return sample(Services(runtime=runtime, conditioning=cond), request, generator, cancel, resume)
 
+    def whole_wall(self, runtime: Runtime, still: Image.Image, request: GenerationRequest) -> Batch:
+        """The start of every tile of a resolved wall."""
+        from ..core.wall import whole_wall
+
+        return whole_wall(runtime, still, request)
+
+    def sample_batch(
+        self, runtime: Runtime, batch: Batch, request: GenerationRequest, cancel: CancelToken
+    ) -> Iterator[Batch]:
+        """Tiles made together, after each step from where they are."""
+        from ..core.wall import sample_batch
+
+        return sample_batch(runtime, batch, request, cancel)
+
     def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
         from ..core.preview import preview_jpeg
 
@@ -132,7 +169,7 @@ class Stages:
         """Measure every choice of this device anew and remember the fastest."""
         from ..core.measuring import measure
 
-        return measure(self._settings, self.plan("auto"))
+        return measure(self.plan("auto"))
 
     def free(self) -> None:
         """Give back what the last clip held beside the weights."""

@@ -1,0 +1,149 @@
+"""The stages of a draft wall: all tiles are denoised, several at once where memory allows, then each is decoded."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from .. import stored
+from ..catalog import CheckpointRow
+from ..events import Decoding, Denoising, Encoding, Event, SteppedDown, Writing
+from ..media.sheet import Sheet
+from .failures import mapping
+from .output import Frames
+from .sampling import Work, decode, effective, next_rung, use_rung
+from .stages import Stages
+from .tiles import TileFiles, sheet_of
+from .together import tiles_at_once
+
+if TYPE_CHECKING:
+    from ..core.runtime import Runtime
+    from ..core.wall import Batch
+
+DRAFTS = "These tiles are drafts, approximate: render one in full to see it as it will be."
+LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in full."
+
+
+def wall(
+    stages: Stages, work: Work, runtime: Runtime, still: Image.Image, out: Path
+) -> Generator[Event, None, dict[str, Any]]:
+    """Return the fields of ``Result`` that name the files, all written into ``out``."""
+    request = work.request
+    if request.speed != "exact":
+        work.notes.append(DRAFTS)
+    if request.output_format != "mp4" or request.post:
+        work.notes.append(LATER)
+    latents = yield from _Denoising(stages, work, runtime).run(still)
+    with TileFiles(out, request, lambda tile: stored.tag(tile, effective(stages, work), stages.versions())) as files:
+        yield from _decode(stages, work, runtime, latents, files.add)
+        yield Writing()
+        work.cancel.check()
+        with work.watch("writing"), mapping("writing the wall"):
+            return files.finish()
+
+
+class _Denoising:
+    """The tiles on their way. ``limit`` is how many share a call of the U-Net; it only ever gets smaller."""
+
+    def __init__(self, stages: Stages, work: Work, runtime: Runtime) -> None:
+        self._stages, self._work, self._runtime = stages, work, runtime
+        info = stages.device(work.plan)
+        self._limit = tiles_at_once(work.row, runtime.profile, work.request, info.kind, info.memory()[0])
+        self._left: list[Batch] = []
+        self._steps_done = 0
+        self._glimpses = _Glimpses(sheet_of(work.request), stages, work.row)
+
+    def run(self, still: Image.Image) -> Generator[Event, None, list[Any]]:
+        """Yield each step; return the final latents ``[1 F C h w]`` of every tile, in order.
+
+        After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
+        """
+        stages, work = self._stages, self._work
+        yield Encoding()
+        with work.watch("conditioning"), mapping("reading the still"):
+            self._left = [stages.whole_wall(self._runtime, still, work.request)]
+        done: dict[int, Any] = {}
+        while self._left:
+            batch = self._next()
+            try:
+                with work.watch("denoising"):
+                    started = time.perf_counter()
+                    for later in stages.sample_batch(self._runtime, batch, work.request, work.cancel):
+                        batch = later
+                        yield self._step(batch, started)
+                        started = time.perf_counter()
+                done |= zip(batch.places, batch.latents(), strict=True)
+                continue
+            except Exception as error:
+                note = next_rung(error, self._smaller, "denoising")
+            self._left.insert(0, batch)
+            use_rung(stages, work, self._runtime)
+            yield SteppedDown(stage="denoising", note=note)
+        return [done[place] for place in sorted(done)]
+
+    def _next(self) -> Batch:
+        """The next tiles, no more than the limit."""
+        batch = self._left.pop(0)
+        if len(batch) > self._limit:
+            batch, rest = batch.split(self._limit)
+            self._left.insert(0, rest)
+        return batch
+
+    def _step(self, batch: Batch, started: float) -> Denoising:
+        self._steps_done += 1
+        total = self._steps_done + sum(self._steps_left(one) for one in (batch, *self._left))
+        preview = self._glimpses.after(batch)
+        seconds = round(time.perf_counter() - started, 4)
+        return Denoising(step=self._steps_done, total=total, preview=preview, seconds=seconds)
+
+    def _steps_left(self, batch: Batch) -> int:
+        """Calls that ``batch`` still needs when no more than the limit go together."""
+        return -(-len(batch) // self._limit) * ((self._work.request.num_inference_steps or 1) - batch.steps_done)
+
+    def _smaller(self) -> str | None:
+        """Half as many at once, then the next profile. None at the foot of the ladder."""
+        ladder = self._work.ladder
+        if self._limit == 1:
+            return ladder.down_from_denoising()
+        self._limit //= 2
+        many = f"{self._limit} tiles" if self._limit > 1 else "1 tile"
+        ladder.notes.append(f"Memory ran out while denoising: going on with {many} at a time.")
+        return ladder.notes[-1]
+
+
+class _Glimpses:
+    """The wall as it forms: every tile as its last step left it."""
+
+    def __init__(self, sheet: Sheet, stages: Stages, row: CheckpointRow) -> None:
+        self._sheet, self._stages, self._row = sheet, stages, row
+
+    def after(self, batch: Batch) -> bytes | None:
+        """A JPEG with the tiles of ``batch`` brought up to date; None for a checkpoint without previews."""
+        for place, denoised in zip(batch.places, batch.denoised(), strict=True):
+            data = self._stages.preview(self._row, denoised)
+            if data is None:
+                return None
+            with Image.open(io.BytesIO(data)) as picture:
+                self._sheet.put(place, picture)
+        return self._sheet.jpeg()
+
+
+def _decode(
+    stages: Stages, work: Work, runtime: Runtime, latents: list[Any], take: Callable[[list[Frames]], None]
+) -> Iterator[Event]:
+    """Each tile whole; frames are counted over the wall."""
+    frames = int(latents[0].shape[1])
+    for index, one in enumerate(latents):
+        chunks: list[Frames] = []
+        for event in decode(stages, work, runtime, one, chunks.append):
+            if isinstance(event, Decoding):
+                event = Decoding(done=index * frames + event.done, total=len(latents) * frames)
+            yield event
+        work.cancel.check()
+        with work.watch("writing"), mapping("writing the wall"):
+            take(chunks)
