@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..request import Frozen
+from ..request import Frozen, GenerationRequest
+from .costs import peak_bytes
+from .rows import STABILITY_ROWS, CheckpointRow
 
 
 class ProfileRow(Frozen):
-    """How a clip is fitted into memory. Figures are computed for SVD-XT at 1024x576, 25 frames (GiB)."""
+    """How a clip is fitted into memory.
+
+    ``unet_gib`` and ``decode_gib`` are the peaks of ``REFERENCE``'s own clip, in GiB, as ``costs`` gives them; other
+    clips ask ``costs.peak_bytes``. ``min_bytes`` is the card a rung is meant for, for models whose costs are not known.
+    """
 
     id: str
     title: str
@@ -23,6 +29,7 @@ class ProfileRow(Frozen):
 
 
 GB = 1_000_000_000
+REFERENCE: CheckpointRow = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 PROFILES: dict[str, ProfileRow] = {
     row.id: row
     for row in (
@@ -101,13 +108,56 @@ def smaller_profile(id: str) -> ProfileRow | None:
     return below[0] if below else None
 
 
-def profile_for(device_kind: str, total_bytes: int | None) -> tuple[ProfileRow, str]:
-    """The profile ``auto`` means on a device, and why."""
-    if device_kind == "cpu":
-        return PROFILES["cpu"], "no GPU in use"
+CONTEXT_BYTES = 820 * 2**20
+"""What the driver, its libraries and an allocator's gaps take beside what is counted (0.8 GiB)."""
+SHARED = frozenset({"cpu", "mps"})
+"""Devices whose memory is the host's: weights are never moved."""
+
+
+def room(kind: str, total_bytes: int | None, free_bytes: int | None = None) -> int | None:
+    """Bytes that a clip may use; None where not even the total is known.
+
+    ``free_bytes`` counts what this process holds as free; it only tells of others on a device of its own.
+    """
     if total_bytes is None:
-        return PROFILES["8gb"], f"memory of {device_kind} is not known; not measured"
-    for row in PROFILES.values():
-        if row.id != "cpu" and total_bytes >= row.min_bytes:
-            return row, f"{total_bytes / GB:.0f} GB on the device"
-    return PROFILES["4gb"], "small device"
+        return None
+    if kind in SHARED or free_bytes is None:
+        return total_bytes - CONTEXT_BYTES
+    return min(total_bytes - CONTEXT_BYTES, free_bytes)
+
+
+def placed(profile: ProfileRow, kind: str) -> ProfileRow:
+    """``profile`` as it works on a device: weights stay in place where it shares the host's memory."""
+    return profile.model_copy(update={"offload": "none"}) if kind in SHARED else profile
+
+
+def profile_for(
+    kind: str,
+    total_bytes: int | None,
+    free_bytes: int | None = None,
+    row: CheckpointRow | None = None,
+    request: GenerationRequest | None = None,
+) -> tuple[ProfileRow, str]:
+    """The profile ``auto`` means for the resolved ``request`` on a device, and why: the first whose peak fits.
+
+    Without a request the row's own clip is meant, without a row SVD-XT's. Where the checkpoint's cost is not known the
+    size of the card decides.
+    """
+    if kind == "cpu":
+        return PROFILES["cpu"], "no GPU in use"
+    space = room(kind, total_bytes, free_bytes)
+    if total_bytes is None or space is None:
+        return PROFILES["8gb"], f"memory of {kind} is not known; not measured"
+    row = row or REFERENCE
+    if request is None:
+        request = GenerationRequest().resolved(row.defaults())
+    on_device = f"{total_bytes / GB:.0f} GB on the device"
+    ladder = [profile for profile in PROFILES.values() if profile.id != "cpu"]
+    for profile in ladder:
+        peak = peak_bytes(row, placed(profile, kind), request)
+        if peak is None:
+            by_size = next((one for one in ladder if total_bytes >= one.min_bytes), ladder[-1])
+            return by_size, f"{on_device}; this model's needs are not known"
+        if peak <= space:
+            return profile, f"this clip needs about {peak / GB:.1f} GB, {on_device}"
+    return ladder[-1], f"the smallest: {on_device}"

@@ -16,10 +16,10 @@ from ..events import Event
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
 from . import Job
+from .kinds import TimingKey
 from .recording import Later, Recorder
 from .rows import to_job
 from .store import Store
-from .timing import TimingKey
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2

@@ -26,9 +26,10 @@ from ..events import (
     SteppedDown,
 )
 from ..request import GenerationRequest
+from .kinds import TimingKey, key_of_resolved
 from .stopwatch import Stopwatch
 from .store import Store
-from .timing import TimingKey, Timings, key_of_resolved
+from .timing import Timings
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -62,7 +63,7 @@ class Recorder:
         self.ended = False
         self._key, self._later, self._warm = key, later, warm
         self._notes: list[str] = []
-        self._watch = Stopwatch(time.time())
+        self._watch = Stopwatch(time.time(), even=key is None or key.pace.even)
         self._cold = True
         self._reported = 0.0
 
@@ -163,7 +164,8 @@ class Recorder:
         checkpoint = self._key.checkpoint if request.checkpoint == "auto" else request.checkpoint
         request = request.model_copy(update={"checkpoint": checkpoint})
         key = key_of_resolved(request, self._key.kind, from_prompt=self._key.from_prompt)
-        timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now)
+        together = request.num_inference_steps if key.pace.tiles > 1 else None
+        timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now, together)
         if timing is None:
             return
         if not self._cold:  # it was loaded already: nothing was learnt about loading it

@@ -25,6 +25,7 @@ from . import Job, JobKind
 from .database import Database
 from .driving import Runner
 from .housekeeping import Housekeeping
+from .kinds import CountedWork
 from .leases import LEASE_SECONDS, Lease, live
 from .outlook import CLIPS, DOWNLOADS, to_jobs
 from .recording import PREVIEW
@@ -62,7 +63,7 @@ class JobService(Watching):
         hub = hub or Hub(settings)
         self._database = Database(settings.database)
         self._store = Store(self._database)
-        self._timings = Timings(self._database)
+        self._timings = Timings(self._database, CountedWork(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
         self._desk = Desk(settings, self._store, hub, self.describe)
@@ -182,11 +183,11 @@ class JobService(Watching):
         return self._engines[0].describe() if self._engines else None
 
     def estimate(self, request: GenerationRequest) -> Estimate:
-        """Seconds as measured here for such clips, waiting left out; the engine adds memory."""
+        """The engine's, but seconds as measured here for such clips where there are any; waiting left out."""
         cost = self._engines[0].estimate(request) if self._engines else Estimate()
         key, steps = self._desk.timing_of(request, "clip")
         seconds = self._timings.known(self._warm()).whole(key, steps)
-        return cost if seconds is None else cost.model_copy(update={"seconds": seconds})
+        return cost if seconds is None else cost.model_copy(update={"seconds": seconds, "basis": "measured"})
 
     def _warm(self) -> str | None:
         device = self.describe()

@@ -7,13 +7,18 @@ import statistics
 from ..events import Denoising, Downloading, Event, Loading
 from .timing import AFTER, Timing
 
-RECENT = 9
+RECENT = 12
+"""Steps that the pace is taken from: whole rounds of any interval at which features are renewed, but 5."""
 
 
 class Stopwatch:
-    """Fed with every event of a run and the time it came (seconds, any zero)."""
+    """Fed with every event of a run and the time it came (seconds, any zero).
 
-    def __init__(self, now: float) -> None:
+    ``even`` says that all steps cost the same, as they do unless some skip layers or guidance.
+    """
+
+    def __init__(self, now: float, even: bool = True) -> None:
+        self._even = even
         self.loading = 0.0
         self._start = self._mark = now
         self._phase = "before"
@@ -57,14 +62,22 @@ class Stopwatch:
     @property
     def step_seconds(self) -> float | None:
         """Of one step, as the last ones went."""
-        return statistics.median(self._steps[-RECENT:]) if self._steps else None
+        return self._typical(self._steps[-RECENT:]) if self._steps else None
 
-    def timing(self, now: float) -> Timing | None:
-        """What the whole run took; None when it had no measured steps."""
+    def timing(self, now: float, steps: int | None = None) -> Timing | None:
+        """What the whole run took; None when it had no measured steps.
+
+        ``steps`` shares their time out over that many, where several clips took them together.
+        """
         if not self._steps:
             return None
         after = now - self._ended_steps if self._phase == "after" else 0.0
-        return Timing(statistics.median(self._steps), self._before, after, self.loading)
+        step = sum(self._steps) / steps if steps else self._typical(self._steps)
+        return Timing(step, self._before, after, self.loading)
+
+    def _typical(self, steps: list[float]) -> float:
+        """A step that stood out tells nothing where all should be alike, and much where they are not."""
+        return statistics.median(steps) if self._even else statistics.mean(steps)
 
     def still(self, now: float) -> Timing:
         """The same for a run that only makes a still."""

@@ -14,8 +14,8 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import JobKind
 from .checks import checked
+from .kinds import key_of
 from .store import Store
-from .timing import key_of
 
 
 class Desk:

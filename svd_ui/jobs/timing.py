@@ -8,10 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..catalog import CheckpointRow
-from ..request import GenerationRequest
-from . import JobKind
 from .database import Database
+from .kinds import TimingKey, Works, by_size
 
 NEW_WEIGHT = 0.4
 AFTER = frozenset({"decoding", "post_processing", "writing"})
@@ -31,50 +29,6 @@ LEARN = f"""
 
 
 @dataclass(frozen=True)
-class TimingKey:
-    """What the time of a clip depends on, besides its steps. ``work`` grows like the cost of one step."""
-
-    checkpoint: str
-    width: int
-    height: int
-    num_frames: int
-    guided: bool
-    from_prompt: bool
-    kind: JobKind = "clip"
-
-    @property
-    def work(self) -> float:
-        return self.width * self.height * self.num_frames * (2 if self.guided else 1)
-
-    def __str__(self) -> str:
-        parts = (self.kind, f"{self.width}x{self.height}", self.num_frames, int(self.guided), int(self.from_prompt))
-        return f"{self.checkpoint}|{'|'.join(map(str, parts))}"
-
-    @classmethod
-    def parse(cls, text: str) -> TimingKey | None:
-        """The inverse of ``str``; None for anything else."""
-        try:
-            checkpoint, kind, size, frames, guided, from_prompt = text.rsplit("|", 5)
-            width, height = map(int, size.split("x"))
-            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind)  # type: ignore[arg-type]
-        except ValueError:
-            return None
-
-
-def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
-    """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
-    full = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
-    steps = 0 if kind == "still" else full.num_inference_steps or 0
-    return key_of_resolved(full, kind, from_prompt=request.image is None), steps
-
-
-def key_of_resolved(full: GenerationRequest, kind: JobKind, *, from_prompt: bool) -> TimingKey:
-    guided = (full.max_guidance_scale or 1.0) > 1.0
-    size = (full.width or 0, full.height or 0, full.num_frames or 1)
-    return TimingKey(full.checkpoint, *size, guided, from_prompt, kind)
-
-
-@dataclass(frozen=True)
 class Timing:
     """Seconds: of one step; before the steps, loading left out; after them; of loading the checkpoint."""
 
@@ -85,8 +39,10 @@ class Timing:
 
 
 class Timings:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    """``works`` tells what kinds of clips cost, to scale from one that was measured to another."""
+
+    def __init__(self, database: Database, works: Works = by_size) -> None:
+        self._database, self._works = database, works
 
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
@@ -98,14 +54,14 @@ class Timings:
         rows = self._database.read(
             "SELECT key, step_seconds, before_seconds, after_seconds, loading_seconds FROM timings"
         )
-        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm)
+        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._works)
 
 
 class Known:
     """What was learnt at one moment."""
 
-    def __init__(self, timings: dict[str, Timing], warm: str | None = None) -> None:
-        self._timings, self._warm = timings, warm
+    def __init__(self, timings: dict[str, Timing], warm: str | None = None, works: Works = by_size) -> None:
+        self._timings, self._warm, self._works = timings, warm, works
 
     def whole(self, key: str, steps: int, warm: str | None = None) -> float | None:
         """Seconds of a job from its start; ``warm`` overrides which checkpoint is in memory then."""
@@ -126,17 +82,16 @@ class Known:
             return None
         others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
         near = [
-            (abs(math.log(wanted.work / other.work)), other, timing)
+            (abs(math.log(ratio)), self._works(wanted).around / self._works(other).around, ratio, timing)
             for other, timing in others
             if other is not None
             and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
-            and other.work > 0 < wanted.work
+            and (ratio := _ratio(self._works(wanted).step, self._works(other).step)) is not None
         ]
         if not near:
             return None
-        _, other, timing = min(near, key=lambda entry: entry[0])
-        ratio = wanted.work / other.work
-        return Timing(timing.step * ratio, timing.before, timing.after * ratio, timing.loading)
+        _, around, ratio, timing = min(near, key=lambda entry: entry[0])
+        return Timing(timing.step * ratio, timing.before, timing.after * around, timing.loading)
 
     def remaining(self, row: sqlite3.Row) -> float | None:
         """Seconds until the running job of ``row`` ends; None when nothing is known."""
@@ -154,6 +109,10 @@ class Known:
             return (here or 0.0) + timing.loading + timing.before + rest
         loading = 0.0 if state == "conditioning" else self._loading(key, timing)
         return max(0.0, loading + timing.before - in_phase) + rest
+
+
+def _ratio(wanted: float, other: float) -> float | None:
+    return wanted / other if wanted > 0 < other else None
 
 
 def checkpoint_of(key: str) -> str:

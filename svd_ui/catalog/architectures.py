@@ -1,0 +1,150 @@
+"""What a model's architecture costs, as coefficients counted once; no torch here.
+
+Counted by ``python -m benchmarks.counts --coefficients`` with our own layers in force: a multiply-add of a matrix
+product, a convolution or attention is two operations, memory is the most bytes of activations alive at once. A test
+counts them again on small clips.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..request import Frozen
+
+if TYPE_CHECKING:
+    from .rows import CheckpointRow
+
+
+Mode = Literal["one", "one chunked", "two", "two chunked"]
+"""How many conditionings share a call of the U-Net, and whether forward is chunked."""
+
+
+class Work(Frozen):
+    """Operations of one pass over F frames of P latent cells: F (linear P + spatial P^2 + temporal F P + frame).
+
+    Convolutions and feed-forward layers are linear, attention within a frame grows with the square of its cells,
+    attention over time with the square of the frames.
+    """
+
+    linear: float
+    spatial: float = 0.0
+    temporal: float = 0.0
+    frame: float = 0.0
+
+    def flops(self, cells: int, frames: int) -> float:
+        each = self.linear * cells + self.spatial * cells**2 + self.temporal * frames * cells + self.frame
+        return frames * each
+
+
+class Peak(Frozen):
+    """Bytes of activations for n latent cells (of all frames), values of two bytes: the lesser of two lines.
+
+    Small clips run every layer in one piece, at ``small`` for a cell. In larger ones feed-forward and attention run in
+    pieces of at most ``pieces`` bytes, beside ``large`` for a cell.
+    """
+
+    small: float
+    large: float
+    pieces: float = 0.0
+
+    def bytes(self, cells: int, value_bytes: int = 2) -> float:
+        wide = value_bytes / 2
+        return min(self.small * wide * cells, self.large * wide * cells + self.pieces)
+
+
+class Architecture(Frozen):
+    """One U-Net with its autoencoder and picture encoder.
+
+    ``unet`` and ``reusing`` are one call for one conditioning: a whole one, and one that reuses kept features
+    (``core/caching.py``). ``denoising`` are the U-Net's activations. ``kept`` and ``encoding`` are bytes per latent cell (and
+    frame): of one kept feature, and of encoding the still in float32. ``parameters`` by module; ``streamed`` are those
+    on the device at a time while the U-Net's weights are streamed. ``upcasts``: the still is encoded in float32.
+    """
+
+    id: str
+    unet_config: dict[str, Any]
+    unet: Work
+    reusing: Work
+    decode: Work
+    encode: Work
+    embed: float
+    denoising: dict[Mode, Peak]
+    kept: float
+    decoding: Peak
+    encoding: float
+    parameters: dict[str, int]
+    streamed: int
+    upcasts: bool
+
+
+PATCH = 8
+"""Pixels along a side of one latent cell, in every architecture here."""
+
+
+def cells(width: int, height: int) -> int:
+    """Latent cells of a frame of ``width`` x ``height`` pixels."""
+    return (width // PATCH) * (height // PATCH)
+
+
+def architecture_of(row: CheckpointRow) -> Architecture | None:
+    """By the configuration in the row's folder; a repository on the hub holds SVD's. None for any other model."""
+    if row.folder is None:
+        return ARCHITECTURES["svd"] if row.repo is not None else None
+    return _in_folder(row.folder)
+
+
+@lru_cache(maxsize=64)
+def _in_folder(folder: Path) -> Architecture | None:
+    try:
+        unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
+        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    for known in ARCHITECTURES.values():
+        same = all(_plain(unet.get(key)) == _plain(value) for key, value in known.unet_config.items())
+        if same and vae.get("_class_name") == _VAES[known.id]:
+            return known
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+_VAES = {"svd": "AutoencoderKLTemporalDecoder", "nano": "PatchAutoencoder"}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    known.id: known
+    for known in (
+        Architecture(
+            id="svd",
+            unet_config={
+                "block_out_channels": (320, 640, 1280, 1280),
+                "layers_per_block": 2,
+                "cross_attention_dim": 1024,
+                "num_attention_heads": (5, 10, 20, 20),
+                "in_channels": 8,
+            },
+            unet=Work(linear=2.4976e8, spatial=10190.0),
+            reusing=Work(linear=1.7e7, spatial=1552.08),
+            decode=Work(linear=734486000.0, spatial=2048.0),
+            encode=Work(linear=264234000.0, spatial=2048.0),
+            embed=334590279680.0,
+            denoising={
+                "one": Peak(small=16706, large=16706),
+                "one chunked": Peak(small=9640, large=9640),
+                "two": Peak(small=34855, large=34855),
+                "two chunked": Peak(small=20724, large=20724),
+            },
+            kept=640.0,
+            decoding=Peak(small=131080, large=131080),
+            encoding=164608.0,
+            parameters={"unet": 1524623082, "vae": 97742847, "image_encoder": 632077057},
+            streamed=130_000_000,
+            upcasts=True,
+        ),
+    )
+}
