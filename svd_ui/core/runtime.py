@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
 from . import attention, loading
+from .compiling import Compiled
 from .devices import Plan, plan_for, step_down
 from .memory import Placement, chunked_forward, trim
 from .schedule import karras
@@ -63,6 +65,8 @@ class Runtime:
         attention.install(self.unet, plan.attention)
         self._modules = modules
         self._placement = Placement(self._modules, plan.device, plan.profile)
+        self._compiled: Compiled | None = None
+        self._compile(plan.compile)
 
     @property
     def device(self) -> torch.device:
@@ -71,6 +75,17 @@ class Runtime:
     @property
     def profile(self) -> ProfileRow:
         return self.plan.profile
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the U-Net's blocks run compiled."""
+        return self._compiled is not None and self._compiled.trouble is None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What did not go as the plan has it, for people."""
+        trouble = self._compiled.trouble if self._compiled is not None else None
+        return (*self._placement.notes, *((f"not compiled: {trouble}",) if trouble else ()))
 
     @property
     def latent_channels(self) -> int:
@@ -112,23 +127,32 @@ class Runtime:
             yield unet
 
     def use_profile(self, profile: ProfileRow) -> None:
-        """Change the memory profile in place, between steps; results do not change. For stepping down."""
-        self._place(step_down(self.plan, profile))
+        """Change the memory profile in place, between steps; results do not change. For stepping down.
 
-    def _place(self, plan: Plan) -> None:
-        self._placement.remove()
-        trim()
-        self.plan = plan
-        self._placement = Placement(self._modules, plan.device, plan.profile)
+        Blocks are no longer compiled then: other shapes would be compiled anew, for the rest of a clip.
+        """
+        self.adopt(replace(step_down(self.plan, profile), compile=False))
 
     def adopt(self, plan: Plan) -> None:
-        """Take over another plan that differs in profile and reasons only."""
-        if plan.profile != self.profile:
-            self._place(plan)
+        """Take over another plan that differs in profile, compiling and reasons only."""
+        self._compile(plan.compile and plan.profile.offload != "group")
+        moves = plan.profile.offload != self.profile.offload
         self.plan = plan
+        if moves:
+            self._placement.remove()
+            trim()
+            self._placement = Placement(self._modules, plan.device, plan.profile)
+
+    def _compile(self, wanted: bool) -> None:
+        if self._compiled is not None and not wanted:
+            self._compiled.remove()
+            self._compiled = None
+        elif self._compiled is None and wanted:
+            self._compiled = Compiled(self.unet)
 
     def close(self) -> None:
         """Let go of every weight, whoever still holds this object."""
+        self._compile(False)
         self._modules.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
             delattr(self, name)
