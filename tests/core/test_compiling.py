@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,3 +141,19 @@ def test_memory_that_runs_out_is_not_the_compilers_fault() -> None:
 def test_the_limit_of_graphs_is_raised_for_a_large_model() -> None:
     Compiled(nn.Sequential(Ours()), backend="eager").remove()
     assert torch._dynamo.config.recompile_limit >= compiling.GRAPHS
+
+
+def test_a_runtime_compiles_as_its_plan_says_and_no_longer_after_stepping_down(runtime: Runtime) -> None:
+    def blocks() -> int:
+        return sum(module._compiled_call_impl is not None for module in runtime.unet.modules())
+
+    plan = runtime.plan
+    runtime.adopt(replace(plan, compile=True))
+    assert runtime.compiled
+    assert blocks() == len(repeated(runtime.unet))
+    runtime.use_profile(PROFILES["8gb"])
+    assert (runtime.compiled, blocks(), runtime.plan.compile) == (False, 0, False)
+    runtime.adopt(replace(plan, compile=True))
+    assert runtime.compiled
+    runtime.adopt(replace(plan, profile=PROFILES["4gb"], compile=True))
+    assert (runtime.compiled, blocks()) == (False, 0)

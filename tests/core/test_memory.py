@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_parts_that_never_run_stay_behind() -> None:
     placement = Placement({"unet": net}, CPU_PLAN.device, PROFILES["8gb"], {"unet": [net[1]]})
     with placement.use("unet", torch.float64):
         assert (net[0].weight.dtype, net[1].weight.dtype) == (torch.float64, torch.float32)
+
+
+def test_a_profile_with_the_same_offload_moves_nothing(tiny_folder: Path) -> None:
+    """``auto`` may mean another profile for the next clip; weights that may stay, stay."""
+    runtime = runtime_with(tiny_folder, PROFILES["24gb"])
+    placement = runtime._placement
+    runtime.adopt(replace(runtime.plan, profile=PROFILES["12gb"]))
+    assert runtime._placement is placement
+    assert runtime.profile.forward_chunking
+    runtime.adopt(replace(runtime.plan, profile=PROFILES["8gb"]))
+    assert runtime._placement is not placement
 
 
 def test_modules_of_an_offloading_placement_are_on_the_device_only_while_used() -> None:
