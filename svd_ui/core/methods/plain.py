@@ -34,7 +34,7 @@ def sample(
     sigmas = sigmas_of(services, request)
     noise = services.start(request.num_inference_steps, generator)
     x, first = (noise, 0) if resume is None else (resume.latents.to(noise.device), resume.index)
-    denoiser = approximated(services, request, cancel, first)
+    denoiser = approximated(services, request, cancel, sigmas, first)
     if services.runtime.row.sampler == "consistency":
         yield from loop.consistency(denoiser, x, sigmas, lambda: gaussian(x.shape, generator).to(x.device), first)
     else:
@@ -50,12 +50,13 @@ def sigmas_of(services: Services, request: GenerationRequest) -> Tensor:
     return schedule.ays(steps) if request.schedule == "ays" else services.sigmas(steps)
 
 
-def approximated(services: Services, request: GenerationRequest, cancel: CancelToken, first: int = 0) -> Denoiser:
-    """The guided model with the features of some steps reused, where the request asks for it."""
-    interval = request.cache_interval or 1
-    if interval == 1:
+def approximated(
+    services: Services, request: GenerationRequest, cancel: CancelToken, sigmas: Tensor, first: int = 0
+) -> Denoiser:
+    """The guided model, with the features of some steps reused where the request asks for it."""
+    if (request.cache_interval or 1) == 1:
         return guided_denoiser(services, request, cancel)
-    reuse = Reuse(interval, first)
+    reuse = Reuse.along(sigmas, request.cache_interval or 1, first)
     return reuse.paced(guided_denoiser(replace(services, reuse=reuse), request, cancel))
 
 
