@@ -6,7 +6,8 @@ CLIP see the same picture, CLIP squashed to its square.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 from ..errors import BadInput
 from ..request import GenerationRequest
 from .denoiser import Conditioning
+from .kept import digest
 from .randomness import Generators, gaussian
 from .runtime import Runtime
 
@@ -32,6 +34,9 @@ def condition(
 
     The noise augmentation takes the first numbers of ``generator``, at strength 0 too; the caller draws
     the latents from what follows. Raises BadInput when the size does not fit latent cells.
+
+    What the encoders made is kept by the very pixels they saw (the augmented ones for the autoencoder, so strength
+    and seed are part of that), one picture at a time: a clip comes out the same to the bit, kept or not.
     """
     images = [image] if isinstance(image, Image.Image) else list(image)
     if any(side % runtime.patch for one in images for side in one.size):
@@ -41,12 +46,21 @@ def condition(
     pixels = to_pixels(images)
     augmented = pixels + request.noise_aug_strength * gaussian(pixels.shape, generator)
     micro = [request.fps - 1, request.motion_bucket_id, request.noise_aug_strength]
-    latents = encode(runtime, augmented)
+    latents = _kept(runtime, encode, augmented)
     return Conditioning(
-        image_embeds=embed(runtime, pixels),
+        image_embeds=_kept(runtime, embed, pixels),
         image_latents=latents[:, None].expand(-1, request.num_frames, -1, -1, -1),
         added_time_ids=torch.tensor([micro] * len(images), dtype=torch.float32, device=runtime.device),
     )
+
+
+def _kept(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """``encoder`` of each picture of ``pixels`` [B 3 H W], from memory where it saw that before with these weights."""
+    found = [
+        runtime.kept.of((encoder.__name__, runtime.weights, digest(one)), partial(encoder, runtime, one))
+        for one in pixels.split(1)
+    ]
+    return torch.cat(found).to(runtime.device)
 
 
 def to_pixels(images: Sequence[Image.Image]) -> Tensor:

@@ -16,6 +16,7 @@ from ..catalog import CheckpointRow, ProfileRow
 from . import attention, loading
 from .compiling import Compiled
 from .devices import Plan, plan_for, step_down
+from .kept import Kept
 from .memory import Placement, chunked_forward, trim
 from .schedule import karras
 
@@ -60,6 +61,9 @@ class Runtime:
         scheduler: Any,
     ) -> None:
         self.row, self.plan = row, plan
+        self.weights: tuple[str, ...] = ()
+        """Digests of the LoRAs in force: part of the key of whatever is kept between clips."""
+        self.kept = Kept()
         self.unet, self.vae, self.image_encoder = (modules[name] for name in ("unet", "vae", "image_encoder"))
         self.feature_extractor, self.scheduler = feature_extractor, scheduler
         attention.install(self.unet, plan.attention)
@@ -154,6 +158,7 @@ class Runtime:
         """Let go of every weight, whoever still holds this object."""
         self._compile(False)
         self._modules.clear()
+        self.kept.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
             delattr(self, name)
 

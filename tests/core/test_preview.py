@@ -40,13 +40,13 @@ def test_without_a_matrix_there_is_none() -> None:
     assert preview_jpeg(row(), torch.zeros(1, 4, 16, 8, 8)) is None
 
 
-def test_it_costs_milliseconds_at_full_size(tiny_folder: Path) -> None:
-    """A step of the smallest checkpoint takes most of a second on two cores: 2 % of that is over 10 ms."""
+def test_it_costs_less_than_one_percent_of_the_shortest_step(tiny_folder: Path) -> None:
+    """A step of the embedded checkpoint takes 0.3 s on two cores; the preview of a full-size clip is no dearer."""
     tiny, latents, seconds = folder_row(tiny_folder), torch.zeros(1, 25, 4, 72, 128), []
-    for _ in range(5):
+    for _ in range(20):
         started = time.perf_counter()
         data = preview_jpeg(tiny, latents)
         seconds.append(time.perf_counter() - started)
     assert data is not None
     assert max(Image.open(io.BytesIO(data)).size) <= MAX_SIDE
-    assert min(seconds) < 0.01
+    assert min(seconds) < 0.003

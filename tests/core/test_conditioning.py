@@ -1,0 +1,137 @@
+"""The second clip of a still starts without the encoders, and comes out the same to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from svd_ui.cancel import never
+from svd_ui.core.conditioning import condition
+from svd_ui.core.denoiser import Conditioning
+from svd_ui.core.kept import Kept, digest
+from svd_ui.core.methods import Services, sample
+from svd_ui.core.randomness import seeded
+from svd_ui.core.runtime import Runtime
+from tests.core.conftest import picture, request
+
+
+class Calls:
+    """How often each encoder ran."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.clip = self.vae = 0
+        runtime.image_encoder.register_forward_hook(lambda *_: self._count("clip"))
+        encoder: nn.Module = runtime.vae.encoder
+        encoder.register_forward_hook(lambda *_: self._count("vae"))
+
+    def _count(self, name: str) -> None:
+        setattr(self, name, getattr(self, name) + 1)
+
+    def take(self) -> tuple[int, int]:
+        """(CLIP, VAE) calls since the last time."""
+        taken, self.clip, self.vae = (self.clip, self.vae), 0, 0
+        return taken
+
+
+@pytest.fixture
+def calls(runtime: Runtime) -> Iterator[Calls]:
+    return Calls(runtime)
+
+
+def cond(runtime: Runtime, picture_seed: int = 0, **values: Any) -> tuple[Conditioning, torch.Generator]:
+    asked = request(**values)
+    generator = seeded(asked.seed or 0)
+    image = picture(asked.width or 64, asked.height or 64, picture_seed)
+    return condition(runtime, image, asked, generator), generator
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, (0, 0)),
+        ({"motion_bucket_id": 30, "num_inference_steps": 7, "fps": 9, "num_frames": 6}, (0, 0)),
+        ({"seed": 2}, (0, 1)),
+        ({"noise_aug_strength": 0.3}, (0, 1)),
+        ({"width": 72}, (1, 1)),
+        ({"picture_seed": 5}, (1, 1)),
+    ],
+)
+def test_only_what_changed_is_encoded_again(
+    changed: dict[str, Any], expected: tuple[int, int], runtime: Runtime, calls: Calls
+) -> None:
+    cond(runtime)
+    assert calls.take() == (1, 1)
+    cond(runtime, **changed)
+    assert calls.take() == expected
+
+
+def test_without_noise_a_still_is_encoded_once_whatever_the_seed(runtime: Runtime, calls: Calls) -> None:
+    for seed in (1, 2, 3):
+        cond(runtime, noise_aug_strength=0.0, seed=seed)
+    assert calls.take() == (1, 1)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.02])
+def test_a_clip_from_memory_is_the_clip(strength: float, runtime: Runtime) -> None:
+    def clip() -> torch.Tensor:
+        made, generator = cond(runtime, noise_aug_strength=strength)
+        asked = request(noise_aug_strength=strength, num_inference_steps=2)
+        return list(sample(Services(runtime, made), asked, generator, never()))[-1].latents
+
+    first = clip()
+    assert len(runtime.kept) == 2
+    assert torch.equal(clip(), first)
+
+
+def test_several_stills_are_encoded_as_each_alone(runtime: Runtime) -> None:
+    images, asked = [picture(64, 64, seed) for seed in (0, 1, 0)], request()
+    together = condition(runtime, images, asked, [seeded(seed) for seed in (4, 5, 6)])
+    runtime.kept.clear()
+    for place, (image, seed) in enumerate(zip(images, (4, 5, 6), strict=True)):
+        alone = condition(runtime, image, asked, seeded(seed))
+        assert torch.equal(together.image_latents[place], alone.image_latents[0])
+        assert torch.equal(together.image_embeds[place], alone.image_embeds[0])
+
+
+def test_other_weights_are_another_model(runtime: Runtime, calls: Calls) -> None:
+    cond(runtime)
+    runtime.weights = ("a lora",)
+    cond(runtime)
+    assert calls.take() == (2, 2)
+
+
+def test_what_is_handed_out_can_be_changed_without_harm(runtime: Runtime) -> None:
+    first, _ = cond(runtime)
+    expected = first.image_embeds.clone()
+    first.image_embeds.zero_()
+    assert torch.equal(cond(runtime)[0].image_embeds, expected)
+
+
+def test_nothing_is_kept_of_a_model_that_was_closed(runtime: Runtime) -> None:
+    cond(runtime)
+    kept = runtime.kept
+    runtime.close()
+    assert len(kept) == 0
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    kept, made = Kept(at_most=2), []
+
+    def make(name: str) -> torch.Tensor:
+        return kept.of(name, lambda: made.append(name) or torch.zeros(1))  # type: ignore[func-returns-value]
+
+    for name in "abacab":
+        make(name)
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_a_digest_is_of_numbers_and_shape() -> None:
+    numbers = torch.arange(6.0)
+    assert digest(numbers.view(2, 3)) == digest(numbers.view(3, 2).clone().view(2, 3))
+    assert digest(numbers.view(2, 3)) != digest(numbers.view(3, 2))
+    assert digest(numbers.view(2, 3).t()) == digest(numbers.view(2, 3).t().contiguous())
+    assert digest(numbers) != digest(numbers + 1e-6)
