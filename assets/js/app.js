@@ -1,5 +1,5 @@
 // What the server cannot do for the page: clicks as events, shortcuts, the clipboard, the tab's title and address. Pictures
-// are in pictures.js. Every piece of HTML calls one of the functions below when it is first shown.
+// are in pictures.js, the draft wall in wall.js. Every piece of HTML calls one of the functions below when it is first shown.
 window.svdui = (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   let say = () => {};
@@ -40,7 +40,7 @@ window.svdui = (() => {
   // Stage, history, status, offer: clicks become events; the stage also speaks to the tab and to screen readers.
   function mount(kind, element, trigger, watch) {
     delegate(element, trigger);
-    if (kind === "stage") { watch("value", () => stage(element)); stage(element); }
+    if (kind === "stage") { watch("value", () => stage(element)); stage(element); svdui.calmTiles(element); }
     if (kind === "history") hover(element);
   }
 
@@ -59,6 +59,7 @@ window.svdui = (() => {
       spoken = job + section.dataset.say;
       say(section.dataset.say);
     }
+    svdui.tiles(section);
     const video = $("video.clip", section);
     if (video && video.dataset.seen !== video.src) {
       video.dataset.seen = video.src;
@@ -93,6 +94,8 @@ window.svdui = (() => {
       event.stopPropagation();
       document.activeElement?.blur?.();
       setTimeout(() => $("#animate")?.click(), 60);
+    } else if (event.key === "Escape" && svdui.closeWall()) {
+      event.preventDefault();
     } else if (event.key === "Escape" && !document.fullscreenElement && !$("dialog[open]")) {
       $("#stage [data-act=stop]")?.click();
     }
@@ -109,7 +112,13 @@ window.svdui = (() => {
   // After Animate: the first field with a message gets the focus, else the stage comes into view.
   function submitted() {
     const wrong = $(".dial.invalid input, .dial.invalid textarea");
-    if (wrong) { wrong.closest(".advanced:not([open])")?.setAttribute("open", ""); wrong.focus(); wrong.scrollIntoView({ block: "center" }); return; }
+    if (wrong) {
+      wrong.closest(".advanced:not([open])")?.setAttribute("open", "");
+      if (wrong.closest("#wall-choice")) svdui.openWall(true);
+      wrong.focus();
+      wrong.scrollIntoView({ block: "center" });
+      return;
+    }
     if ($("#stage .stage-running")) look();
   }
 
@@ -117,6 +126,12 @@ window.svdui = (() => {
   function look() {
     const box = $("#stage").getBoundingClientRect();
     if (box.top < 0 || box.top > innerHeight - 120) $("#stage").scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
+  // Where the focus goes when the button that had it is gone. For a second: its place may be drawn more than once.
+  function focus(selector, tries = 20) {
+    if (!document.activeElement || document.activeElement === document.body) $(selector)?.focus();
+    if (tries) setTimeout(focus, 50, selector, tries - 1);
   }
 
   // How much of the prompt is used.
@@ -134,5 +149,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, copy, submitted, look, count };
+  return { $, delegate, mount, copy, submitted, look, focus, count };
 })();

@@ -9,13 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from ..catalog import CheckpointRow
 from ..errors import BadInput, NotFound, SvdUiError
 from ..events import ENDED
 from ..jobs import Job
+from ..jobs.tiles import in_full
 from ..request import GenerationRequest
-from . import history, watch
+from . import history, wall, watch
 from .context import Context, uploaded
-from .form import PICTURE, Form, all_requests, request_of
+from .form import PICTURE, Form, all_requests, request_of, wall_request
 from .owner import reader, visitor
 from .still import PERHAPS_SETTINGS, SETTINGS_FILES, Still, Stills, add, current, of_ref, take
 
@@ -59,7 +61,8 @@ class Actions:
         shown, more = listed[:limit], len(listed) > limit
         open_jobs = [other for other in shown if other.state not in ENDED]
         waiting = sum(1 for other in open_jobs if other.id != watched)
-        stage = watch.render(job, jobs.file, self.context.device(), waiting)
+        around = watch.Around(self.context.device(), waiting, wall.origin(job, shown), self.context.remote)
+        stage = watch.render(job, jobs.file, around)
         grid = history.render(shown, jobs.file, watched, undo, more)
         active = bool(open_jobs) or (job is not None and job.state not in ENDED)
         return View(stage, grid, active, watch.state_of(job))
@@ -68,12 +71,27 @@ class Actions:
 
     def run(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Submit what the form says; returns the first job. Raises SvdUiError."""
+        row = self._row(values)
+        return self._submit(all_requests(values, row, stills), request)
+
+    def draft_wall(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
+        """Submit a draft wall of what the form says. Raises SvdUiError."""
+        row = self._row(values)
+        return self._submit([wall_request(values, row, stills)], request)
+
+    def full_tile(self, id: str, index: int, request: gr.Request) -> Job:
+        """Render one tile of a wall in full: its seed and motion, exactly. Raises NotFound."""
+        return self.context.jobs.submit(in_full(self._got(id), index), visitor(request))
+
+    def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
         row = self.context.row(values["checkpoint"])
         if not self.context.present(row):
             raise BadInput(
                 f"{row.title} is not on this machine: download it first, or choose another.", field="checkpoint"
             )
-        wanted = all_requests(values, row, stills)
+        return row
+
+    def _submit(self, wanted: list[GenerationRequest], request: gr.Request) -> Job:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
         owner = visitor(request)
@@ -178,6 +196,10 @@ class Actions:
     def restored(self, id: str) -> GenerationRequest:
         job = self._got(id)
         return job.result.request if job.result else job.request
+
+    def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
+        """What a tile of a wall would be rendered with. Raises NotFound."""
+        return in_full(self._got(id), index)
 
     def _got(self, id: str) -> Job:
         return self.context.jobs.get(id)

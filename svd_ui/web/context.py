@@ -78,6 +78,13 @@ class Context:
         folder = self.hub.text_to_image_path() if self.text_to_image_present() else None
         return ignored_fields(folder) if folder else {}
 
+    @property
+    def remote(self) -> bool:
+        """Whether visitors may be strangers, who are not told about the server's folders."""
+        from .owner import is_public
+
+        return is_public(self.settings)
+
     def device(self) -> Device | None:
         return self.jobs.describe()
 

@@ -11,8 +11,8 @@ import gradio as gr
 from ..catalog import CheckpointRow
 from ..errors import BadInput
 from ..presets import Preset, presets, validate
-from ..request import GenerationRequest
-from . import dials
+from ..request import GenerationRequest, Wall
+from . import dials, wall
 from .still import ASPECT_CHOICES, Still, aspect_of, current, size_of
 
 PICTURE, PROMPT = "Picture", "Prompt"
@@ -25,14 +25,16 @@ EXTRAS: dict[str, Any] = {
     "preset": OWN,
     "background": "#ffffff",
     "seeds": 1,
+    **wall.shown(Wall()),
 }
 """Controls that are not fields of a request, with their defaults."""
 SIZE = {"width", "height"}
 SHAPING = (
     "source aspect prompt checkpoint width height focus_x focus_y num_frames fps output_fps num_inference_steps seeds "
-    "profile output_format"
+    "profile output_format speed schedule cache_interval guidance_sigma_min guidance_sigma_max min_guidance_scale "
+    "max_guidance_scale decode_chunk_size wall_seeds wall_motions"
 ).split()
-"""Controls whose change shows elsewhere: in the crop, the summary, an offer or a hint."""
+"""Controls whose change shows elsewhere: in the crop, the summary, the prediction, an offer or a hint."""
 
 
 @dataclass
@@ -86,8 +88,7 @@ def default_of(name: str) -> Any:
     """What a control holds when nobody has touched it."""
     if name in EXTRAS:
         return EXTRAS[name]
-    default = dials.FIELDS[name].default
-    return "" if default is None and dials.value_type(name)[0] is str else default
+    return dials.blank(name)
 
 
 def _plausible(control: gr.components.Component, value: Any) -> bool:
@@ -145,6 +146,11 @@ def all_requests(values: Mapping[str, Any], row: CheckpointRow, stills: Any) -> 
     return [_seeded(request, i) for request in base for i in range(count)]
 
 
+def wall_request(values: Mapping[str, Any], row: CheckpointRow, stills: Any) -> GenerationRequest:
+    """The draft wall of the picture that is shown, or of the prompt. Raises BadInput."""
+    return wall.of(request_of(values, row, current(stills)), wall.wall_of(values))
+
+
 def _seeded(request: GenerationRequest, index: int) -> GenerationRequest:
     """Seeds count up from a given one; blank ones are drawn for each clip."""
     if request.seed is None or index == 0:
@@ -155,11 +161,9 @@ def _seeded(request: GenerationRequest, index: int) -> GenerationRequest:
 def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | None, names: list[str]) -> dict[str, Any]:
     """A request -> values of the form, the size as an aspect choice where it is one."""
     data = request.model_dump(mode="json")
-    values = {
-        name: ("" if data[name] is None and dials.value_type(name)[0] is str else data[name])
-        for name in names
-        if name in data
-    }
+    values = {name: dials.blank(name) if data[name] is None else data[name] for name in names if name in data}
+    if request.wall:
+        values |= wall.shown(request.wall)
     size = (request.width, request.height)
     fitting = [choice for choice in ASPECT_CHOICES if size_of(row, choice, still) == size]
     aspect = fitting[0] if fitting else aspect_of(*size) if not row.folder else None

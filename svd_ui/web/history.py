@@ -6,9 +6,8 @@ from html import escape
 
 from ..events import ENDED
 from ..jobs import Job
-from . import icons, words
-from .still import still_thumb
-from .watch import Files, clip_url
+from . import icons, wall, words
+from .addresses import Files, clip_url, still_thumb
 
 EVENTS_JS = "svdui.mount('history', element, trigger, watch, props)"
 EVENTS = ("view", "restore", "remove", "undo", "more")
@@ -46,6 +45,9 @@ def _card(job: Job, files: Files, shown: bool) -> str:
     badge = "" if job.state == "finished" else f'<span class="badge {job.state}">{state}</span>'
     if job.state == "finished" and job.kind == "still":
         badge = '<span class="badge">Still</span>'
+    elif job.state == "finished" and job.request.wall:
+        badge = wall.badge(job.request.wall)
+    sheet = " sheet" if job.request.wall else ""
     delete = (
         f'<button type="button" class="icon-btn" data-act="remove" data-id="{id}" aria-label="Delete {name}" '
         f'title="Delete">{icons.BIN}</button>'
@@ -53,7 +55,7 @@ def _card(job: Job, files: Files, shown: bool) -> str:
         else ""
     )
     return (
-        f'<div class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster" '
+        f'<div class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster{sheet}" '
         f'data-act="view" data-id="{id}" aria-label="View {name}, {state}, {words.ago(job.created)}"'
         f"{_hover(job, files)}>{_poster(job, files)}{badge}</button>"
         f'<div class="cap"><div><b title="{name}">{name}</b><span>{escape(_meta(job))}</span></div>'
@@ -77,6 +79,6 @@ def _poster(job: Job, files: Files) -> str:
 
 def _meta(job: Job) -> str:
     request = job.result.request if job.result else job.request
-    return " · ".join(
-        part for part in (words.ago(job.created), request.checkpoint, f"motion {request.motion_bucket_id}") if part
-    )
+    motions = request.wall.motion_bucket_ids if request.wall else (request.motion_bucket_id,)
+    motion = f"motion {', '.join(map(str, motions))}"
+    return " · ".join(part for part in (words.ago(job.created), request.checkpoint, motion) if part)

@@ -22,6 +22,15 @@ PICTURE = _icon(
 )
 RESTORE = _icon('<path d="M4 12a8 8 0 1 0 2.6-5.9M4 4.5V9h4.5"/>')
 BIN = _icon('<path d="M5 7h14M10 7V4.8h4V7m-7.5 0 .9 12.2h7.2L16.5 7M10.4 10.5v5.5m3.2-5.5v5.5"/>')
+WALL = _icon(
+    '<rect x="4" y="4" width="7" height="7" rx="1.5"/><rect x="13" y="4" width="7" height="7" rx="1.5"/>'
+    '<rect x="4" y="13" width="7" height="7" rx="1.5"/><rect x="13" y="13" width="7" height="7" rx="1.5"/>'
+)
+CHEVRON = _icon('<path d="m7 14 5-5 5 5"/>', 14)
+EXPAND = _icon('<path d="M9 4H4v5M15 20h5v-5M4 4l6 6m10 10-6-6"/>', 16)
+DIALS = _icon(
+    '<path d="M5 8h8m5 0h1M5 16h2m5 0h7"/><circle cx="15.500" cy="8" r="2.300"/><circle cx="9.500" cy="16" r="2.300"/>'
+)
 MARK = (
     '<svg class="mark" width="26" height="26" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9" '
     'fill="#5a48e0"/><path d="M8 21.5c4.2 0 4.2-11 8-11s3.800 11 8 11" fill="none" stroke="#fff" stroke-width="2.6" '

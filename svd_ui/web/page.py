@@ -10,7 +10,7 @@ import gradio as gr
 from ..jobs import Jobs
 from ..presets import presets
 from ..settings import Settings
-from . import footer, history, offer, still, watch
+from . import dials, footer, history, offer, outlook, still, wall, watch
 from .api import declare
 from .context import Context
 from .dials import dial
@@ -42,7 +42,10 @@ class Page:
     preset_help: gr.HTML
     shuffle: gr.Button
     offer: gr.HTML
+    obstacle: gr.HTML
     animate: gr.Button
+    draft_wall: gr.Button
+    wall_toggle: gr.HTML
     summary: gr.HTML
     notice: gr.HTML
     stage: gr.HTML
@@ -73,7 +76,7 @@ def _layout(root: gr.Blocks, context: Context) -> Page:
         status = gr.HTML(footer.status(None), elem_id="status", js_on_load=STATUS_JS)
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(elem_id="left", scale=5, min_width=320):
-            left: dict[str, Any] = {**_still_card(context, form), **_dials_card(context, form), **_run_bar()}
+            left: dict[str, Any] = {**_still_card(context, form), **_dials_card(context, form), **_run_bar(form)}
         with gr.Column(elem_id="right", scale=6, min_width=320):
             stage = gr.HTML(watch.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(watch))
             grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
@@ -137,7 +140,7 @@ def _dials_card(context: Context, form: Form) -> dict[str, Any]:
         form.add("motion_bucket_id", dial("motion_bucket_id"))
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
-                form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dial_title(name))))
+                form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, dials.label(name))))
         gr.HTML('<p class="quiet">Blank means the checkpoint’s own value, shown in grey.</p>', js_on_load=None)
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
@@ -156,12 +159,6 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
-def dial_title(name: str) -> str:
-    from .dials import FIELDS
-
-    return FIELDS[name].title or name
-
-
 def _advanced(form: Form) -> None:
     with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
         form.add("noise_aug_strength", dial("noise_aug_strength", step=0.005))
@@ -176,6 +173,12 @@ def _advanced(form: Form) -> None:
                 form.add(name, dial(name, min_width=140, info="Blank: from the aspect."))
         for name in ("focus_x", "focus_y"):
             form.add(name, dial(name))
+        form.add("schedule", dial("schedule", elem_classes=["chips", "dial"]))
+        with gr.Row(elem_classes=["dials-row"]):
+            form.add("cache_interval", dial("cache_interval", min_width=140))
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("guidance_sigma_min", "guidance_sigma_max"):
+                form.add(name, dial(name, min_width=140))
         form.add("negative_prompt", dial("negative_prompt", value="", lines=1))
         with gr.Row(elem_classes=["dials-row"]):
             form.add(
@@ -204,12 +207,28 @@ def _advanced(form: Form) -> None:
         form.add("profile", dial("profile", elem_classes=["chips", "dial"]))
 
 
-def _run_bar() -> dict[str, Any]:
+def _run_bar(form: Form) -> dict[str, Any]:
     with gr.Column(elem_id="run-bar"):
         notice = gr.HTML("", elem_id="notice", js_on_load=None)
-        animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")
+        obstacle = gr.HTML("", elem_id="obstacle", js_on_load=outlook.EVENTS_JS)
+        with gr.Column(elem_id="wall-choice"), gr.Row(elem_classes=["dials-row"]):
+            form.add("wall_seeds", _wall_dial(gr.Number, "seeds", precision=0, scale=1))
+            form.add("wall_motions", _wall_dial(gr.Textbox, "motion_bucket_ids", lines=1, max_length=60, scale=2))
+        form.add("speed", dial("speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"]))
+        with gr.Row(elem_id="run-row"):
+            animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")
+            draft_wall = gr.Button(wall.TITLE, elem_id="draft-wall", size="lg")
+            wall_toggle = gr.HTML(wall.toggle(EXTRAS), elem_id="wall-toggle", js_on_load=wall.TOGGLE_JS)
         summary = gr.HTML("", elem_id="summary", js_on_load=None)
-    return {"notice": notice, "animate": animate, "summary": summary}
+    run = {"animate": animate, "draft_wall": draft_wall, "wall_toggle": wall_toggle}
+    return {"notice": notice, "obstacle": obstacle, **run, "summary": summary}
+
+
+def _wall_dial(kind: type[gr.components.Component], field: str, **extra: Any) -> gr.components.Component:
+    """A control of the wall, from the field it sets."""
+    of, name = wall.FIELDS[field], wall.CONTROLS[field]
+    common: dict[str, Any] = {"label": of.title, "info": of.description, "elem_id": f"dial-{name}", "elem_classes": ["dial"]}
+    return kind(EXTRAS[name], min_width=96, **common, **extra)
 
 
 def describe_preset(id: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything on the left that follows from the form: the crop, what blank fields mean, the summary, offers."""
+"""Everything on the left that follows from the form: the crop, what blank fields mean, what it costs, offers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from html import escape
 from typing import Any
 
 from ..catalog import CheckpointRow
-from ..errors import SvdUiError
-from . import dials, offer, words
+from . import dials, offer, outlook, speeds, wall, words
 from .actions import shown_still
 from .context import Context
 from .footer import footer
-from .form import PICTURE, PROMPT, request_of
+from .form import PICTURE, PROMPT
 from .still import Stills, finder, size_of
 
 
@@ -30,28 +29,42 @@ class Left:
     footer: str
     can_make: bool
     negative: str | None
+    obstacle: str
+    wall_toggle: str
+    choices: dict[str, list[tuple[str, str]]]
     hints: dict[str, str] = field(default_factory=dict)
 
 
-def left_side(context: Context, values: Mapping[str, Any], stills: Stills) -> Left:
-    """Pure reading; called whenever something that shows changes."""
+def left_side(
+    context: Context, values: Mapping[str, Any], stills: Stills, change: outlook.Change | None = None
+) -> Left:
+    """Pure reading; called whenever something that shows changes. ``change`` is what a remedy has just set."""
     row = context.row(values["checkpoint"])
     still = shown_still(stills, values)
     size = _size(values, row, stills)
     prompting = values["source"] == PROMPT
     checkpoint_offer, still_offer, can_make = offers(context, values["checkpoint"], values["source"])
-    applied = {**dials.applied(row, values.get("fps")), "width": size[0], "height": size[1]}
+    applied = {**dials.applied(row, values["speed"], values.get("fps")), "width": size[0], "height": size[1]}
+    hints = {name: dials.hint(name, value) for name, value in applied.items()}
+    request = outlook.asked(values, row, still)
+    cost, device, count = outlook.estimated(context, request), context.device(), _count(values, stills)
     return Left(
         finder=finder(stills if still else None, *size, _unit(values.get("focus_x")), _unit(values.get("focus_y"))),
         door=not prompting and still is None,
         prompt_side=prompting,
-        summary=summary(context, values, row, size, stills),
+        summary=summary(values, row, size, count) + outlook.prediction(cost, device, count),
         offer=checkpoint_offer,
         still_offer=still_offer,
         footer=footer(context.rows().values(), row, context.settings.text_to_image),
         can_make=can_make,
         negative=_unused(context, values, prompting),
-        hints={name: dials.hint(name, value) for name, value in applied.items()},
+        obstacle=outlook.obstacle(cost, device) or outlook.changed(change, values, hints),
+        wall_toggle=wall.toggle(values),
+        choices={
+            "speed": speeds.labels(row, request),
+            "schedule": dials.choices("schedule", str(applied["schedule"])),
+        },
+        hints=hints,
     )
 
 
@@ -87,30 +100,17 @@ def _usable(name: str, value: Any) -> bool:
     return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
 
 
-def summary(
-    context: Context, values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], stills: Stills
-) -> str:
-    """``nano · 14 frames · 2.0 s · 256 × 144 · about 12 s``: what Animate will do."""
+def _count(values: Mapping[str, Any], stills: Stills) -> int:
+    """How many clips one press of Animate makes."""
+    pictures = max(1, len(stills["items"])) if values["source"] == PICTURE else 1
+    return max(1, int(values.get("seeds") or 1)) * pictures
+
+
+def summary(values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], count: int) -> str:
+    """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make."""
     frames = values.get("num_frames") or row.num_frames
     fps = values.get("output_fps") or values.get("fps") or row.fps
-    count = max(1, int(values.get("seeds") or 1)) * (max(1, len(stills["items"])) if values["source"] == PICTURE else 1)
-    parts = [
-        row.title.split(" (")[0],
-        f"{frames} frames, {frames / fps:.1f} s",
-        words.frame_size(*size),
-        _time(context, values, row, stills, count),
-    ]
+    parts = [row.title.split(" (")[0], f"{frames} frames, {frames / fps:.1f} s", words.frame_size(*size)]
     clips = f"<b>{count} clips</b>" if count > 1 else ""
     inner = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     return f'<p class="summary">{clips}{inner}</p>'
-
-
-def _time(context: Context, values: Mapping[str, Any], row: CheckpointRow, stills: Stills, count: int) -> str:
-    """How long it should take, from measured times; '' where nothing was measured or the form is not valid."""
-    try:
-        estimate = context.jobs.estimate(request_of(values, row, shown_still(stills, values)))
-    except SvdUiError:
-        return ""
-    if estimate.fits is False:
-        return "may not fit into memory"
-    return f"about {words.duration(max(1.0, estimate.seconds * count))}" if estimate.seconds else ""

@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,22 @@ from ..jobs import Job
 from ..request import SCHEMA_VERSION
 
 _SECRETS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|[Bb]earer\s+\S+)")
+HIDDEN = "a folder of this server"
 _PATHS = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[\w.\- ]+[\\/])+[\w.\-]*")
+
+
+_FOLDERS = re.compile(r"(?<![\w:/\\.])(?:~|[A-Za-z]:)?[\\/][\w.\-]+(?:[\\/][\w.\-]+)*[\\/]?(?<!\.)")
+
+
+def said(error: Mapping[str, Any], remote: bool) -> str:
+    """The sentence of an error (``SvdUiError.to_dict``) for a visitor; folders of the server only for its operator."""
+    message = str(error.get("message", ""))
+    if not remote:
+        return message
+    for value in (error.get("params") or {}).values():
+        if isinstance(value, str) and _FOLDERS.match(value):
+            message = message.replace(value, HIDDEN)  # whole, also where a name has spaces
+    return _FOLDERS.sub(HIDDEN, message)
 
 
 def settings_json(job: Job) -> str:

@@ -13,8 +13,8 @@ from ..media.image import crop_box
 from ..presets import ASPECTS
 from ..settings import REPOSITORY
 from . import icons
+from .addresses import still_thumb, still_url
 from .context import uploaded
-from .watch import still_url
 from .words import frame_size
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
@@ -175,7 +175,3 @@ def _strip(stills: Stills) -> str:
         for i, item in enumerate(stills["items"])
     )
     return f'<div class="strip"><span>{len(stills["items"])} pictures, one clip each</span>{cells}</div>'
-
-
-def still_thumb(ref: str) -> str:
-    return f"svd/still/{ref.removeprefix('sha256:')}"

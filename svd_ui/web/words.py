@@ -37,6 +37,11 @@ def memory(count: float | None) -> str:
     return "" if count is None else f"{count / 2**30:.0f} GB"
 
 
+def gigabytes(count: float) -> str:
+    """The figure alone, to a tenth: ``6.9``; at least 0.1."""
+    return f"{max(0.1, count / 2**30):.1f}"
+
+
 def duration(seconds: float) -> str:
     """``8 s``, ``2 min 5 s``, ``1 h 10 min``."""
     whole = max(0, round(seconds))
@@ -92,6 +97,8 @@ def headline(job: Job) -> str:
         return prompt if len(prompt) <= 60 else prompt[:59] + "…"
     if job.kind == "still":
         return "Still"
+    if job.request.wall:
+        return f"Wall from seed {job.request.seed}"
     return f"Seed {job.request.seed}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..context import Context
-from . import form, jobs
+from . import choosing, form, jobs
 from .shared import Wiring
 
 if TYPE_CHECKING:
@@ -20,5 +20,7 @@ def wire(page: Page, context: Context) -> None:
     form.opening(wiring)
     form.pictures(wiring)
     form.settings(wiring)
+    choosing.remedies(wiring)
+    choosing.tiles(wiring)
     jobs.running(wiring)
     jobs.looking_back(wiring)

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from ..form import SHAPING, switched
-from ..preview import left_side, offers
+from ..outlook import Change
+from ..preview import left_side
 from ..still import NO_STILLS, Stills, checked
 from .shared import QUIET, Wiring
 
@@ -37,13 +38,14 @@ def opening(wiring: Wiring) -> None:
     ]
     gr.on([page.root.load], first, [page.kept, page.stills, page.watched], outputs, **QUIET)
 
-    def now_and_then(checkpoint: str, source: str) -> tuple[Any, ...]:
-        """A download ends, a folder is dropped in, memory is freed: none of them is an event of the page."""
-        row_offer, still_offer, can_make = offers(wiring.context, checkpoint, source)
-        return wiring.device_line(), row_offer, still_offer, gr.update(interactive=can_make)
+    def now_and_then(stills: Stills, change: Change | None, *values: Any) -> tuple[Any, ...]:
+        """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
+        left = left_side(wiring.context, wiring.values(values), stills, change)
+        offers = (left.offer, left.still_offer, gr.update(interactive=left.can_make))
+        return wiring.device_line(), *offers, left.summary, left.obstacle
 
-    inputs = [wiring.form.controls["checkpoint"], wiring.form.controls["source"]]
-    page.slow.tick(now_and_then, inputs, [page.status, page.offer, page.still_offer, page.make], **QUIET)
+    outputs = [page.status, page.offer, page.still_offer, page.make, page.summary, page.obstacle]
+    page.slow.tick(now_and_then, [page.stills, wiring.change, *wiring.controls], outputs, **QUIET)
 
     def release() -> str:
         wiring.context.jobs.release()
@@ -87,14 +89,14 @@ def pictures(wiring: Wiring) -> None:
 def settings(wiring: Wiring) -> None:
     page, form = wiring.page, wiring.form
 
-    def refresh(stills: Stills, *values: Any) -> tuple[Any, ...]:
-        return wiring.left_updates(left_side(wiring.context, wiring.values(values), stills))
+    def refresh(stills: Stills, change: Change | None, *values: Any) -> tuple[Any, ...]:
+        return wiring.left_updates(left_side(wiring.context, wiring.values(values), stills, change))
 
     events = [control.change for name, control in form.controls.items() if name in SHAPING]
     gr.on(
         [*events, page.stills.change],
         refresh,
-        [page.stills, *wiring.controls],
+        [page.stills, wiring.change, *wiring.controls],
         wiring.left,
         trigger_mode="always_last",
         **QUIET,

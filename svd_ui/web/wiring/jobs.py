@@ -11,14 +11,14 @@ import gradio as gr
 from ...errors import SvdUiError
 from ...jobs import Job
 from .. import history, watch
-from ..messages import field_updates, notice
+from ..messages import field_updates
 from ..still import Stills
 from .shared import QUIET, Wiring
 
 
 def running(wiring: Wiring) -> None:
     page = wiring.page
-    done = [page.watched, page.notice, *wiring.view, *wiring.messages]
+    done = [page.watched, page.notice, wiring.change, *wiring.view, *wiring.messages]
 
     def start(submit: Callable[..., Job]) -> Callable[..., tuple[Any, ...]]:
         def handler(
@@ -28,13 +28,16 @@ def running(wiring: Wiring) -> None:
                 job = submit(stills, wiring.values(values), request)
             except SvdUiError as error:
                 view = (gr.skip() for _ in wiring.view)
-                return watched, notice(error.message), *view, *field_updates(error, wiring.form)
-            return job.id, "", *wiring.show(job.id, request, undo, limit), *field_updates(None, wiring.form)
+                return watched, wiring.said(error), gr.skip(), *view, *field_updates(error, wiring.form)
+            return job.id, "", None, *wiring.show(job.id, request, undo, limit), *field_updates(None, wiring.form)
 
         return handler
 
     inputs = [page.stills, *wiring.looking, *wiring.controls]
     page.animate.click(start(wiring.actions.run), inputs, done, **QUIET).then(
+        None, js="() => svdui.submitted()", **QUIET
+    )
+    page.draft_wall.click(start(wiring.actions.draft_wall), inputs, done, **QUIET).then(
         None, js="() => svdui.submitted()", **QUIET
     )
     make = start(lambda stills, values, request: wiring.actions.make_still(values, request))
@@ -77,7 +80,7 @@ def stage_buttons(wiring: Wiring) -> None:
             try:
                 job = action(str(event.id or watched), request)
             except SvdUiError as error:
-                return watched, notice(error.message), *(gr.skip() for _ in wiring.view)
+                return watched, wiring.said(error), *(gr.skip() for _ in wiring.view)
             return job.id, "", *wiring.show(job.id, request, undo, limit)
 
         return handler
@@ -92,7 +95,7 @@ def stage_buttons(wiring: Wiring) -> None:
         try:
             wiring.actions.stop(watched or "", request)
         except SvdUiError as error:
-            return *(gr.skip() for _ in wiring.view), notice(error.message)
+            return *(gr.skip() for _ in wiring.view), wiring.said(error)
         return *wiring.show(watched, request, undo, limit), ""
 
     page.stage.stop(stop, wiring.looking, [*wiring.view, page.notice], **QUIET)
@@ -118,7 +121,7 @@ def looking_back(wiring: Wiring) -> None:
             request = wiring.actions.restored(str(event.id or watched))
             return wiring.restore(request, stills, wiring.values(values))
         except SvdUiError as error:
-            return gr.skip(), notice(error.message), *(gr.skip() for _ in wiring.controls)
+            return gr.skip(), wiring.said(error), *(gr.skip() for _ in wiring.controls)
 
     for piece in (page.stage, page.history):
         piece.restore(restore, [page.watched, page.stills, *wiring.controls], restored, **QUIET).then(**wiring.keep())
@@ -126,9 +129,10 @@ def looking_back(wiring: Wiring) -> None:
     def view(event: gr.EventData, request: gr.Request, undo: str | None, limit: int) -> tuple[Any, ...]:
         return str(event.id), *wiring.show(str(event.id), request, undo, limit)
 
-    page.history.view(view, [wiring.undo, wiring.limit], [page.watched, *wiring.view], **QUIET).then(
-        None, js="() => svdui.look()", **QUIET
-    )
+    for piece in (page.stage, page.history):
+        piece.view(view, [wiring.undo, wiring.limit], [page.watched, *wiring.view], **QUIET).then(
+            None, js="() => svdui.look()", **QUIET
+        )
 
     def change(action: Callable[[str, gr.Request], None], deleting: bool) -> Callable[..., tuple[Any, ...]]:
         def handler(event: gr.EventData, request: gr.Request, watched: str | None, limit: int) -> tuple[Any, ...]:
@@ -136,7 +140,7 @@ def looking_back(wiring: Wiring) -> None:
             try:
                 action(id, request)
             except SvdUiError as error:
-                return watched, None, notice(error.message), *(gr.skip() for _ in wiring.view)
+                return watched, None, wiring.said(error), *(gr.skip() for _ in wiring.view)
             watched = (None if watched == id else watched) if deleting else watched or id
             undo = id if deleting else None
             return watched, undo, "", *wiring.show(watched, request, undo, limit)

@@ -16,6 +16,7 @@ from ..dials import info
 from ..form import OWN, values_of
 from ..messages import notice
 from ..preview import Left
+from ..report import said
 from ..still import NO_STILLS, Stills
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Wiring:
         self.limit = gr.State(history.PAGE)
         self.seen = gr.State("")
         self.preset_before = gr.State(OWN)
+        self.change: gr.State = gr.State(None)
         self.looking = [page.watched, self.undo, self.limit]
         self.messages = [page.form.controls[name] for name in page.form.checked]
         self.view = [page.stage, page.history, page.timer, self.seen]
         self.left = [
             page.finder, page.door, page.prompt_side, page.summary, page.offer, page.still_offer, page.footer, page.make,
-            page.form.controls["negative_prompt"],
+            page.obstacle, page.wall_toggle,
+            page.form.controls["negative_prompt"], page.form.controls["speed"], page.form.controls["schedule"],
             *(page.form.controls[name] for name in page.form.hinted),
         ]  # fmt: skip
 
@@ -77,10 +80,19 @@ class Wiring:
         try:
             return work()
         except SvdUiError as error:
-            return gr.skip(), notice(error.message), *unchanged
+            return gr.skip(), self.said(error), *unchanged
+
+    def said(self, error: SvdUiError) -> str:
+        """The notice of an error, as far as this visitor may read it."""
+        return notice(said(error.to_dict(), self.context.remote))
 
     def restore(
-        self, request: GenerationRequest, stills: Stills, values: dict[str, Any], said: list[str] | None = None
+        self,
+        request: GenerationRequest,
+        stills: Stills,
+        values: dict[str, Any],
+        said: list[str] | None = None,
+        text: str = "Settings restored.",
     ) -> tuple[Any, ...]:
         """A request -> (stills, notice, *controls)."""
         still = self.actions.still_of(request)
@@ -93,7 +105,7 @@ class Wiring:
         row = self.context.row(request.checkpoint)
         fresh = {**values, **values_of(request, row, still, self.form.fields)}
         pictures = {"items": [still], "at": 0} if still else NO_STILLS if request.image is None else stills
-        text = " ".join(["Settings restored.", *said])
+        text = " ".join([text, *said])
         return pictures, notice(text, good=not said), *(fresh[name] for name in self.names)
 
     def guarded(self, work: Callable[[], tuple[Any, ...]], count: int) -> tuple[Any, ...]:
@@ -101,7 +113,7 @@ class Wiring:
         try:
             return work()
         except SvdUiError as error:
-            return *(gr.skip() for _ in range(count - 1)), notice(error.message)
+            return *(gr.skip() for _ in range(count - 1)), self.said(error)
 
     def keep(self) -> dict[str, Any]:
         """Arguments of an event that keeps the form in the browser, without a call to the server."""
@@ -121,6 +133,10 @@ class Wiring:
             left.still_offer,
             left.footer,
             gr.update(interactive=left.can_make),
+            left.obstacle,
+            left.wall_toggle,
             gr.update(interactive=left.negative is None, info=left.negative or NEGATIVE_HELP),
+            gr.update(choices=left.choices["speed"]),
+            gr.update(choices=left.choices["schedule"]),
             *hints,
         )
