@@ -87,7 +87,7 @@ class FakeEngine:
         self.closed = False
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        request = request.resolved({**DEFAULTS, "num_inference_steps": self.steps})
+        asked, request = request, request.resolved({**DEFAULTS, "num_inference_steps": self.steps})
         self.calls.append(request)
         yield Loading(checkpoint=request.checkpoint, title="Fake")
         if request.image is None:
@@ -109,7 +109,7 @@ class FakeEngine:
         for done in range(2, frames + 1, 2):
             yield Decoding(done=done, total=frames)
         yield Writing()
-        yield Finished(result=self._write_wall(request, out) if request.wall else self._write(request, out))
+        yield Finished(result=self._write_wall(asked, request, out) if request.wall else self._write(request, out))
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         request = request.resolved(DEFAULTS)
@@ -186,14 +186,14 @@ class FakeEngine:
             versions=VERSIONS,
         )
 
-    def _write_wall(self, request: GenerationRequest, out: Path) -> Result:
+    def _write_wall(self, asked: GenerationRequest, request: GenerationRequest, out: Path) -> Result:
         """As ``_write``; the square of each tile starts elsewhere, so that tiles can be told apart."""
         out.mkdir(parents=True, exist_ok=True)
         pairs, count, tiles = _pairs(request), request.num_frames or 6, []
         for index, (seed, motion) in enumerate(pairs):
             phases = [(index / len(pairs) + i / count) % 1 for i in range(count)]
             tiles.append(Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4"))
-            tile = request.tile(seed, motion)
+            tile = asked.tile(seed, motion).model_copy(update={"image": request.image})
             _write_clip(out / tiles[-1].video, [picture(phase, request) for phase in phases], tile)
         (out / "poster.jpg").write_bytes(_sheet(request, 1.0))
         return Result(

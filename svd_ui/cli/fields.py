@@ -24,7 +24,7 @@ def flag(name: str) -> str:
 
 def parameters() -> list[inspect.Parameter]:
     """One option per field, all None unless given, so that presets and checkpoints can fill what was not."""
-    return [_parameter(name, info) for name, info in GenerationRequest.model_fields.items()]
+    return [one for name, info in GenerationRequest.model_fields.items() for one in _parameters(name, info)]
 
 
 def with_field_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,8 +38,17 @@ def with_field_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def values(given: dict[str, Any]) -> dict[str, Any]:
-    """What the flags say, as request values; structured fields are read from a kind or JSON."""
-    return {name: _value(name, value) for name, value in given.items() if value is not None and value != []}
+    """What the flags say, as request values; structured fields are read from a kind, JSON or flags of their own."""
+    given = {name: value for name, value in given.items() if value is not None and value != []}
+    found: dict[str, Any] = {}
+    for name, info in GenerationRequest.model_fields.items():
+        inner = _switched(info)
+        parts = {part: _part(name, part, given[key]) for part in inner if (key := f"{name}__{part}") in given}
+        if parts or (inner and given.get(name)):
+            found[name] = parts
+        elif name in given and not inner:
+            found[name] = _value(name, given[name])
+    return found
 
 
 def _value(name: str, value: Any) -> Any:
@@ -64,15 +73,52 @@ def _item(name: str, text: str, models: tuple[type[BaseModel], ...]) -> Any:
         raise BadInput(f"{flag(name)} is neither a kind nor JSON: {error}.", field=name) from error
 
 
-def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
-    kind = _plain_type(info.annotation)
-    # A switch would need --no-...; a union of models or a tuple of them is text.
-    option = typer.Option(
-        flag(name), help=_help(info), show_default=False, rich_help_panel=PANEL, metavar=_metavar(info)
+def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
+    """One option; of a switched model, the switch and an option for each of its fields, named by their titles."""
+    inner = _switched(info)
+    if not inner:
+        # A switch would need --no-...; a union of models or a tuple of them is text.
+        return [_parameter(name, flag(name), _plain_type(info.annotation), info)]
+    parts = [
+        _parameter(f"{name}__{part}", f"{flag(name)}-{(of.title or part).lower()}", _part_type(of), of)
+        for part, of in inner.items()
+    ]
+    return [_parameter(name, flag(name), bool, info), *parts]
+
+
+def _parameter(name: str, option: str, kind: Any, info: FieldInfo) -> inspect.Parameter:
+    declared = typer.Option(
+        option,
+        help=_help(info),
+        show_default=False,
+        rich_help_panel=PANEL,
+        metavar=None if kind is bool else _metavar(info),
     )
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declared]
     )
+
+
+def _switched(info: FieldInfo) -> dict[str, FieldInfo]:
+    """The fields of a model that is there or not, and has no kinds to choose from, such as a wall."""
+    inner = _without_none(info.annotation)
+    is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
+    return inner.model_fields if is_model and info.default is None and "kind" not in inner.model_fields else {}
+
+
+def _part_type(info: FieldInfo) -> Any:
+    """Several numbers are one text, such as ``40,127,200``."""
+    return str if get_origin(info.annotation) is tuple else info.annotation
+
+
+def _part(name: str, part: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return [int(number) for number in value.split(",")]
+    except ValueError as error:
+        info = _switched(GenerationRequest.model_fields[name])[part]
+        raise BadInput(f"{info.title} are whole numbers with commas between; {value!r} is not.", field=name) from error
 
 
 def _plain_type(annotation: Any) -> Any:
@@ -105,6 +151,8 @@ def _metavar(info: FieldInfo) -> str | None:
     models, inner = _models(info.annotation), _without_none(info.annotation)
     if models:
         return "KIND|JSON"
+    if get_origin(inner) is tuple:
+        return "N,N,..."
     if get_origin(inner) is Literal:
         return "|".join(str(choice) for choice in get_args(inner))
     return None
@@ -115,7 +163,9 @@ def _help(info: FieldInfo) -> str:
     limits = {type(item).__name__: item for item in info.metadata}
     low, high = getattr(limits.get("Ge"), "ge", None), getattr(limits.get("Le"), "le", None)
     notes = [f"{low} to {high}"] if low is not None and high is not None else []
-    if info.default is not None and not isinstance(info.default, BaseModel | tuple):
+    if isinstance(info.default, tuple) and info.default:
+        notes.append(f"default {','.join(map(str, info.default))}")
+    elif info.default is not None and not isinstance(info.default, BaseModel | tuple):
         notes.append(f"default {info.default}")
     tail = f" ({'; '.join(notes)})" if notes else ""
     return f"{info.title}: {info.description}{tail}"

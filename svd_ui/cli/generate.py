@@ -18,6 +18,8 @@ from .progress import JobBar, downloading
 if TYPE_CHECKING:
     from .runner import Runner
 
+IN_FULL = "To render one in full: generate --from its file --speed exact"
+
 
 @reporting
 @fields.with_field_flags
@@ -26,7 +28,12 @@ def generate(
     picture: Annotated[Path | None, typer.Argument(help="The still to animate.", show_default=False)] = None,
     target: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A file or a folder; default ./<name>-<seed>.mp4.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file or a folder; default ./<name>-<seed>.mp4, for a wall the folder ./<name>-<seed>-wall.",
+            show_default=False,
+        ),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A preset by name; flags win over it.", show_default=False)] = None,
     settings_of: Annotated[
@@ -43,7 +50,7 @@ def generate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     **request_fields: Any,
 ) -> None:
-    """Animate a still, or make one from --prompt and animate it.
+    """Animate a still, or make one from --prompt and animate it. --wall makes small tiles to choose from instead.
 
     The job enters the history of the data folder. Exit codes: 0 ok, 1 failed, 2 bad input, 3 weights missing,
     4 out of memory, 130 cancelled.
@@ -54,7 +61,9 @@ def generate(
 
     settings, quiet = settings_or_exit(), quiet or as_json
     with Runner(settings, context.obj) as runner:
-        want = Asked(picture, preset, settings_of, background, fields.values(request_fields), output.format_of(target))
+        given = fields.values(request_fields)
+        implied = None if given.get("wall") is not None else output.format_of(target)
+        want = Asked(picture, preset, settings_of, background, given, implied)
         request, notes = asked(runner, want)
         place = output.place(target, picture or settings_of, request)
         if not quiet:
@@ -73,6 +82,8 @@ def generate(
         else:
             for path in paths:
                 out().print(str(path), markup=False, soft_wrap=True)
+            if job.result is not None and job.result.tiles and not quiet:
+                err().print(IN_FULL, markup=False, soft_wrap=True)
         if not finished:
             raise _failure(job)
 

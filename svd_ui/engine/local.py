@@ -66,7 +66,7 @@ class LocalEngine:
             yield Loading(checkpoint=work.row.id, title=work.row.title)
             runtime = yield from load(self._stages, work, folder)
             if work.request.wall:
-                names = yield from wall(self._stages, work, runtime, still, out)
+                names = yield from wall(self._stages, work, request, runtime, still, out)
                 yield Finished(result=self._result(work, **names))
                 return
             latents = yield from denoise(self._stages, work, runtime, still)
@@ -90,6 +90,7 @@ class LocalEngine:
             return Device(
                 kind=info.kind,
                 name=info.name,
+                id=self._stages.device_id(plan),
                 total_bytes=total,
                 free_bytes=free,
                 profile=plan.profile.id,

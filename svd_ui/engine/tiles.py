@@ -20,8 +20,8 @@ from .output import POSTER, Frames
 class TileFiles:
     """Writes into ``folder``; whatever it wrote disappears again if the block fails."""
 
-    def __init__(self, folder: Path, request: GenerationRequest, tag: Callable[[GenerationRequest], str]) -> None:
-        """``request`` is a resolved wall; ``tag`` makes the settings that go into the clip of a tile's request."""
+    def __init__(self, folder: Path, request: GenerationRequest, tag: Callable[[int, int], str]) -> None:
+        """``request`` is a resolved wall; ``tag`` gives the settings that go into the file of a (seed, motion)."""
         self._folder, self._request, self._tag = folder, request, tag
         self._pairs = pairs_of(request)
         self._sheet = sheet_of(request)
@@ -46,8 +46,7 @@ class TileFiles:
         tile = Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4")
         fps = self._request.output_fps or self._request.fps or 7
         height, width = frames.shape[1:3]
-        comment = self._tag(alone(self._request, seed, motion))
-        with Mp4Writer(self._folder / tile.video, width, height, fps, comment=comment) as writer:
+        with Mp4Writer(self._folder / tile.video, width, height, fps, comment=self._tag(seed, motion)) as writer:
             writer.add(frames)
         self._tiles.append(tile)
         self._sheet.put(index, Image.fromarray(frames[len(frames) // 2]))
@@ -62,11 +61,6 @@ def pairs_of(request: GenerationRequest) -> tuple[tuple[int, int], ...]:
     """(seed, motion) of every tile of a resolved wall."""
     assert request.wall is not None
     return request.wall.pairs(request.seed or 0)
-
-
-def alone(request: GenerationRequest, seed: int, motion_bucket_id: int) -> GenerationRequest:
-    """What one tile shows, as a request of its own. Steps after it and other formats are for the clip in full."""
-    return request.tile(seed, motion_bucket_id).model_copy(update={"post": (), "output_format": "mp4"})
 
 
 def sheet_of(request: GenerationRequest) -> Sheet:

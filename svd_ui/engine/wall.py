@@ -14,6 +14,7 @@ from .. import stored
 from ..catalog import CheckpointRow
 from ..events import Decoding, Denoising, Encoding, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
+from ..request import GenerationRequest
 from .failures import mapping
 from .output import Frames
 from .sampling import Work, decode, effective, next_rung, use_rung
@@ -30,16 +31,26 @@ LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in fu
 
 
 def wall(
-    stages: Stages, work: Work, runtime: Runtime, still: Image.Image, out: Path
+    stages: Stages, work: Work, asked: GenerationRequest, runtime: Runtime, still: Image.Image, out: Path
 ) -> Generator[Event, None, dict[str, Any]]:
-    """Return the fields of ``Result`` that name the files, all written into ``out``."""
+    """Return the fields of ``Result`` that name the files, all written into ``out``.
+
+    A tile's file carries the settings as they were ``asked`` for, so that opening it and choosing another speed
+    gives the clip in full.
+    """
     request = work.request
     if request.speed != "exact":
         work.notes.append(DRAFTS)
     if request.output_format != "mp4" or request.post:
         work.notes.append(LATER)
     latents = yield from _Denoising(stages, work, runtime).run(still)
-    with TileFiles(out, request, lambda tile: stored.tag(tile, effective(stages, work), stages.versions())) as files:
+    same = {"image": request.image, "checkpoint": request.checkpoint}
+
+    def tag(seed: int, motion: int) -> str:
+        tile = asked.tile(seed, motion).model_copy(update=same)
+        return stored.tag(tile, effective(stages, work), stages.versions())
+
+    with TileFiles(out, request, tag) as files:
         yield from _decode(stages, work, runtime, latents, files.add)
         yield Writing()
         work.cancel.check()
