@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from svd_ui import catalog
+from svd_ui.catalog.noise import whole_steps
 from svd_ui.errors import BadInput
+from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
 
@@ -45,7 +48,7 @@ def test_any_aspect_gives_a_legal_size_of_about_the_native_area(settings: Settin
 
 def test_the_known_checkpoints_are_listed_with_what_a_person_must_know(settings: Settings) -> None:
     rows = catalog.checkpoints(settings)
-    assert ["nano", "svd", "svd-xt", "svd-xt-1-1"] == list(rows)
+    assert ["nano", "svd", "svd-xt", "svd-xt-1-1", "animatelcm-svd-xt"] == list(rows)
     for row in rows.values():
         assert row.licence and row.preview and row.num_frames and row.title
     assert rows["svd-xt-1-1"].gated and rows["svd-xt-1-1"].fps == 6
@@ -102,3 +105,60 @@ def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
 def test_auto_profile_fits_the_card_as_drivers_report_it(kind: str, total: int | None, expected: str) -> None:
     row, reason = catalog.profile_for(kind, total)
     assert row.id == expected and reason
+
+
+def asked(row: catalog.CheckpointRow, **values: Any) -> GenerationRequest:
+    request = GenerationRequest.model_validate(values)
+    return request.resolved(row.defaults(request.speed))
+
+
+def test_speeds_cost_less_and_less_and_exact_is_the_checkpoints_own(settings: Settings) -> None:
+    for row in catalog.checkpoints(settings).values():
+        exact, fast, draft = (asked(row, speed=speed) for speed in ("exact", "fast", "draft"))
+        assert exact.num_inference_steps == row.num_inference_steps
+        assert (exact.schedule, exact.cache_interval) == ("checkpoint", 1)
+        if row.sampler == "consistency":  # few steps already, at any speed
+            assert fast.explicit() | {"seed": 0} == draft.explicit() | {"speed": "fast", "seed": 0}
+            continue
+        assert whole(row, draft) < whole(row, fast) < whole(row, exact)
+        row.check(draft)
+
+
+def whole(row: catalog.CheckpointRow, request: GenerationRequest) -> int:
+    return sum(whole_steps(row, request))
+
+
+def test_a_given_value_beats_the_speed(settings: Settings) -> None:
+    row = catalog.checkpoint(settings, "svd-xt")
+    request = asked(row, speed="draft", num_inference_steps=17, cache_interval=1)
+    assert (request.schedule, request.num_inference_steps, request.cache_interval) == ("ays", 17, 1)
+
+
+def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(settings: Settings) -> None:
+    svd, nano = catalog.checkpoint(settings, "svd"), catalog.checkpoint(settings, "nano")
+    assert whole_steps(svd, asked(svd, num_inference_steps=8, cache_interval=3)) == [True, False, False] * 2 + [
+        True,
+        False,
+    ]
+    assert whole_steps(nano, asked(nano, cache_interval=3)) == [True, False, False] * 2 + [True, True]
+
+
+@pytest.mark.parametrize(
+    ("id", "values", "field"),
+    [
+        ("nano", {"schedule": "ays"}, "schedule"),
+        ("animatelcm-svd-xt", {"schedule": "ays"}, "schedule"),
+        ("animatelcm-svd-xt", {"cache_interval": 2}, "cache_interval"),
+        ("animatelcm-svd-xt", {"num_inference_steps": 41}, "num_inference_steps"),
+    ],
+)
+def test_what_a_checkpoint_cannot_do_is_refused_on_its_field(
+    settings: Settings, id: str, values: dict[str, Any], field: str
+) -> None:
+    row = catalog.checkpoint(settings, id)
+    row.check(asked(row))
+    for request in (GenerationRequest.model_validate(values), asked(row, **values)):
+        with pytest.raises(BadInput) as caught:
+            row.check(request)
+        assert caught.value.field == field
+    catalog.checkpoint(settings, "svd").check(asked(catalog.checkpoint(settings, "svd"), **values))

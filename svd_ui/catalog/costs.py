@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .architectures import Architecture, Mode, architecture_of, cells
-from .noise import guided_steps
+from .noise import guided_steps, whole_steps
 
 if TYPE_CHECKING:
     from ..request import GenerationRequest
@@ -39,11 +39,8 @@ def denoising_flops(row: CheckpointRow, request: GenerationRequest) -> float | N
         return None
     size, frames = _size(row, request)
     whole, reusing = known.unet.flops(size, frames), known.reusing.flops(size, frames)
-    interval = request.cache_interval or 1
-    return sum(
-        (2 if guided else 1) * (reusing if index % interval else whole)
-        for index, guided in enumerate(guided_steps(row, request))
-    )
+    steps = zip(guided_steps(row, request), whole_steps(row, request), strict=True)
+    return sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
 
 
 def around_flops(row: CheckpointRow, request: GenerationRequest) -> tuple[float, float] | None:

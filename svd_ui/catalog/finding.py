@@ -1,4 +1,4 @@
-"""Which checkpoints there are: the embedded one, the folders found, Stability's."""
+"""Which checkpoints there are: the embedded one, the folders found, those on the hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..settings import REPOSITORY, Settings
-from .rows import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .rows import ANIMATE_LCM, SD_PREVIEW, STABILITY_ROWS, CheckpointRow
 
 NANO = REPOSITORY / "assets" / "nano"
 
@@ -80,11 +80,11 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:
-    """All rows by id: nano, the folders found, Stability's. The first of two equal names wins."""
+    """All rows by id: nano, the folders found, those on the hub. The first of two equal names wins."""
     rows: dict[str, CheckpointRow] = {}
     if (NANO / "model_index.json").is_file():
         rows["nano"] = nano_row()
-    for row in (*_discovered(checkpoint_dirs(settings)), *STABILITY_ROWS):
+    for row in (*_discovered(checkpoint_dirs(settings)), *STABILITY_ROWS, ANIMATE_LCM):
         rows.setdefault(row.id, row)
     return rows
 

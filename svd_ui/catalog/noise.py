@@ -17,6 +17,11 @@ AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034,
 Diffusion, ten steps from its largest to its smallest sigma."""
 SVD_RANGE = (0.002, 700.0)
 RHO = 7.0
+CONSISTENCY_GRID = 40
+"""AnimateLCM-SVD-xt was distilled on this many Karras sigmas (github.com/G-U-N/AnimateLCM, its scheduler's
+``num_train_timesteps``); it knows no others."""
+LAST_SIGMA = 0.1
+"""A walk that ends in a jump from above this sigma computes its last step whole, whatever it reuses before."""
 
 
 def sigmas(row: CheckpointRow, request: GenerationRequest) -> list[float]:
@@ -24,7 +29,17 @@ def sigmas(row: CheckpointRow, request: GenerationRequest) -> list[float]:
     steps = request.num_inference_steps or row.num_inference_steps
     if request.schedule == "ays" and row.knows_ays:
         return [_between(AYS_SVD, index * (len(AYS_SVD) - 1) / steps) for index in range(steps)]
-    return _karras(steps, *_range(row.folder))
+    low, high = _range(row.folder)
+    if row.sampler == "consistency":
+        return _karras(CONSISTENCY_GRID, low, high)[:: max(1, CONSISTENCY_GRID // steps)][:steps]
+    return _karras(steps, low, high)
+
+
+def whole_steps(row: CheckpointRow, request: GenerationRequest) -> list[bool]:
+    """Whether each step of a resolved ``request`` runs all layers, as ``core/caching.py`` decides it."""
+    interval, levels = request.cache_interval or 1, sigmas(row, request)
+    last = len(levels) - 1 if levels[-1] > LAST_SIGMA else None
+    return [index % interval == 0 or index == last for index in range(len(levels))]
 
 
 def guided_steps(row: CheckpointRow, request: GenerationRequest) -> list[bool]:

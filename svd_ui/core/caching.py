@@ -16,10 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..catalog.noise import LAST_SIGMA
 from .denoiser import Denoiser
-
-LAST_SIGMA = 0.1
-"""A walk that ends in a jump from above this sigma computes its last step whole."""
 
 
 class Reuse:
@@ -61,19 +59,17 @@ class Reuse:
 class CachedUNet:
     """Called like the U-Net: runs whole where ``reuse`` keeps nothing for ``slot``, else its outermost layers.
 
-    ``unet`` is the module, ``call`` how it is called where that is not directly. Each conditioning has a ``slot``
-    of its own and keeps one tensor ``[B * F C h w]`` of the U-Net's first width: 0.14 GiB of a clip of 25 frames
+    Each conditioning has a ``slot`` of its own and keeps one tensor ``[B * F C h w]`` of the U-Net's first width: 0.14 GiB of a clip of 25 frames
     at 1024x576 in half precision.
     """
 
-    def __init__(self, unet: Any, reuse: Reuse, slot: int = 0, call: Callable[..., Any] | None = None) -> None:
+    def __init__(self, unet: Any, reuse: Reuse, slot: int = 0) -> None:
         self._unet, self._reuse, self._slot = unet, reuse, slot
-        self._call = call or unet
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kept = self._reuse.kept.get(self._slot)
         with self._keeping() if kept is None else outermost(self._unet, kept):
-            return self._call(*args, **kwargs)
+            return self._unet(*args, **kwargs)
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:

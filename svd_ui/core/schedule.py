@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
-"""Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), appendix B: the schedule optimised for Stable Video
-Diffusion, ten steps from its largest to its smallest sigma."""
-
-CONSISTENCY_GRID = 40
-"""AnimateLCM-SVD-xt was distilled on this many Karras sigmas (github.com/G-U-N/AnimateLCM, its scheduler's
-``num_train_timesteps``); it knows no others."""
+from ..catalog.noise import AYS_SVD, CONSISTENCY_GRID
 
 
 def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -28,7 +22,7 @@ def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: fl
 
 
 def ays(num_inference_steps: int) -> Tensor:
-    """The schedule of "Align Your Steps" for SVD: ``[num_inference_steps + 1]``, float32, last one 0.
+    """The schedule of "Align Your Steps" (arXiv 2404.14507) for SVD: ``[num_inference_steps + 1]``, float32, last one 0.
 
     The published ten steps, or any other number by log-linear interpolation between them, as its authors advise.
     Like them it puts 0 in the place of the smallest sigma.
