@@ -58,7 +58,7 @@ def _kept(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixels
     """``encoder`` of each picture of ``pixels`` [B 3 H W], from memory where it saw that before with these weights."""
     found = [
         runtime.kept.of((encoder.__name__, runtime.weights, digest(one)), partial(encoder, runtime, one))
-        for one in pixels.split(1)
+        for one in (pixels[place : place + 1] for place in range(len(pixels)))
     ]
     return torch.cat(found).to(runtime.device)
 
