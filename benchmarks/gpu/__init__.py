@@ -1,0 +1,1 @@
+"""What a CUDA card makes of it: ``python -m benchmarks.gpu``."""
