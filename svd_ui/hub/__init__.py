@@ -17,7 +17,7 @@ from ..catalog import CheckpointRow, checkpoint, checkpoints
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import Downloading
 from ..settings import Settings
-from . import layout
+from . import composed, layout
 
 if TYPE_CHECKING:
     from .transfer import Source
@@ -71,7 +71,23 @@ class Hub:
         """The diffusers folder of ``row``, or None when (part of) it is not on this machine."""
         if row.folder is not None:
             return row.folder if (row.folder / "model_index.json").is_file() else None
-        return self._snapshot(row.repo, row.variant)
+        return self._snapshot(row.repo, row.variant) if row.unet_file is None else self._composed(row)
+
+    def _composed(self, row: CheckpointRow) -> Path | None:
+        """The folder made of a U-Net from one repository and the rest from another, or None while either is missing."""
+        assert row.repo and row.base_repo and row.unet_file
+        own, base = layout.snapshot(self.cache, row.repo), self._base(row)
+        if own is None or base is None or not (own / row.unet_file).is_file():
+            return None
+        return composed.compose(self._composed_folder(row), base, own / row.unet_file, row.variant)
+
+    def _base(self, row: CheckpointRow) -> Path | None:
+        """What ``row`` takes from its base, or None when (part of) it is missing."""
+        base = layout.snapshot(self.cache, row.base_repo or "")
+        return base if base and layout.is_complete(base, row.variant, without=composed.UNET) else None
+
+    def _composed_folder(self, row: CheckpointRow) -> Path:
+        return self.settings.data_dir / "composed" / row.id
 
     def _snapshot(self, repo: str | None, variant: str | None) -> Path | None:
         folder = layout.snapshot(self.cache, repo) if repo else None
@@ -96,8 +112,21 @@ class Hub:
             return
         from .transfer import Source
 
-        url = row.link or f"https://huggingface.co/{row.repo}"
-        yield from self._fetch(Source(row.id, row.title, row.repo, url, row.variant), cancel)
+        url = row.link or _url(row.repo)
+        if row.base_repo is None:
+            yield from self._fetch(Source(row.id, row.title, row.repo, url, row.variant), cancel)
+            return
+        base_url, done, needs_base = _url(row.base_repo), 0, self._base(row) is None
+        # The larger one first: where the disk is too small, that shows before the first byte.
+        for event in self._fetch(Source(row.id, row.title, row.repo, url, None, file=row.unet_file), cancel):
+            done = event.done_bytes
+            total = max(row.download_bytes, done) if needs_base else event.total_bytes
+            yield event.model_copy(update={"total_bytes": total})
+        if needs_base:
+            rest = Source(row.id, row.title, row.base_repo, base_url, row.variant, without=composed.UNET)
+            for event in self._fetch(rest, cancel):
+                total = None if event.total_bytes is None else done + event.total_bytes
+                yield event.model_copy(update={"done_bytes": done + event.done_bytes, "total_bytes": total})
 
     def _fetch(self, source: Source, cancel: CancelToken) -> Iterator[Downloading]:
         from huggingface_hub import constants
@@ -150,7 +179,7 @@ class Hub:
                 raise WeightsMissing(title=str(folder.name), remedy=remedy)
             return
         repo = self.settings.text_to_image
-        yield from self._fetch(Source(TEXT_TO_IMAGE, repo, repo, f"https://huggingface.co/{repo}", "fp16"), cancel)
+        yield from self._fetch(Source(TEXT_TO_IMAGE, repo, repo, _url(repo), "fp16"), cancel)
 
     # Housekeeping.
 
@@ -173,6 +202,8 @@ class Hub:
         """Delete ``row`` from the shared cache, for every program that uses it; returns the bytes freed."""
         if row.repo is None:
             raise BadInput(f"{row.title} is a folder of yours: delete {row.folder} yourself.", field="checkpoint")
+        if row.unet_file is not None:  # the base stays: it may be in use as a checkpoint of its own
+            shutil.rmtree(self._composed_folder(row), ignore_errors=True)
         return self.remove_repo(row.repo)
 
     def remove_repo(self, repo: str) -> int:
@@ -180,6 +211,10 @@ class Hub:
         before = _bytes_in(folder) if folder.is_dir() else 0
         shutil.rmtree(folder, ignore_errors=True)
         return before - (_bytes_in(folder) if folder.is_dir() else 0)
+
+
+def _url(repo: str) -> str:
+    return f"https://huggingface.co/{repo}"
 
 
 def _downloading(done: int, total: int | None, id: str, speed: float | None) -> Downloading:

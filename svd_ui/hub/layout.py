@@ -64,10 +64,11 @@ def _is_weight(path: str, variant: str | None) -> bool:
     return variant in marks if variant else not marks
 
 
-def select(index: dict[str, Any], paths: Iterable[str], variant: str | None) -> list[str]:
+def select(index: dict[str, Any], paths: Iterable[str], variant: str | None, without: str | None = None) -> list[str]:
     """Of a repository's files, those that loading needs: configs, and safetensors of one precision.
 
-    That is ``variant`` where every component with weights has it, else the full one.
+    That is ``variant`` where every component with weights has it, else the full one. Of the component ``without``
+    its weights are left out.
     """
     known = sorted(paths)
     parts = {name: [p for p in known if p.startswith(f"{name}/") and p.count("/") == 1] for name in components(index)}
@@ -75,8 +76,8 @@ def select(index: dict[str, Any], paths: Iterable[str], variant: str | None) -> 
     if not all(any(_is_weight(path, variant) for path in own) for own in weighty):
         variant = None
     chosen = [path for path in known if path == "model_index.json"]
-    for own in parts.values():
-        weights = [path for path in own if _is_weight(path, variant)]
+    for name, own in parts.items():
+        weights = [path for path in own if name != without and _is_weight(path, variant)]
         sharded = any("-of-" in path for path in weights)
         texts = [path for path in own if path.endswith(_TEXT) and ".index" not in path]
         indexes = [path for path in own if sharded and _is_shard_index(path, variant)]
@@ -90,16 +91,16 @@ def _is_shard_index(path: str, variant: str | None) -> bool:
     return path.endswith(ending)
 
 
-def is_complete(folder: Path, variant: str | None) -> bool:
-    """Whether a diffusers folder holds every component, with weights where the component has any."""
+def is_complete(folder: Path, variant: str | None, without: str | None = None) -> bool:
+    """Whether a diffusers folder holds every component, with weights where it has any and is not ``without``."""
     index = read_index(folder)
-    return bool(index) and all(_has_component(folder / part, variant) for part in components(index))
+    return bool(index) and all(_has_component(folder / part, variant, part != without) for part in components(index))
 
 
-def _has_component(folder: Path, variant: str | None) -> bool:
+def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> bool:
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return False
-    if not (folder / "config.json").is_file():
+    if not weighty or not (folder / "config.json").is_file():
         return True  # a scheduler, tokenizer or feature extractor has no weights
     weights = {path.name for path in folder.glob("*.safetensors") if path.is_file() and _is_weight(path.name, variant)}
     if any("-of-" not in name for name in weights):

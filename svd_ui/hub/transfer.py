@@ -32,13 +32,18 @@ RESERVE = 256_000_000  # bytes left free beside a download
 
 @dataclass(frozen=True)
 class Source:
-    """What is fetched: a repository in one precision, ``fp16`` where it has it."""
+    """What is fetched: a repository in one precision, ``fp16`` where it has it.
+
+    Or only ``file`` of it, or all but the weights of the component ``without``.
+    """
 
     id: str
     title: str
     repo: str
     url: str
     variant: str | None
+    file: str | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,19 @@ class Transfer(threading.Thread):
             if blob and file.size is not None:
                 found[file.rfilename] = RemoteFile(file.rfilename, file.size, blob)
         commit = info.sha or "main"
+        if self.source.file is not None:
+            return commit, [self._the(found, self.source.file)]
         if "model_index.json" not in found:
             raise WeightsMissing(title=self.source.title, remedy=f"{self.source.url} is not a diffusers repository.")
         index = get_session().get(self._url("model_index.json", commit), headers=build_hf_headers(), timeout=_TIMEOUT)
         hf_raise_for_status(index)
-        return commit, [found[path] for path in layout.select(index.json(), found, self.source.variant)]
+        wanted = layout.select(index.json(), found, self.source.variant, self.source.without)
+        return commit, [found[path] for path in wanted]
+
+    def _the(self, found: dict[str, RemoteFile], name: str) -> RemoteFile:
+        if name not in found:
+            raise WeightsMissing(title=self.source.title, remedy=f"{self.source.url} does not hold {name} any more.")
+        return found[name]
 
     def _check_disk(self, missing: list[RemoteFile], home: Path) -> None:
         parts = [home / "blobs" / (file.blob + layout.PART) for file in missing]
