@@ -139,7 +139,7 @@ class SteppedDown(Frozen):
     """Memory ran out and the work goes on in a smaller way; ``note`` is shown and kept."""
 
     kind: Literal["stepped_down"] = "stepped_down"
-    stage: Literal["loading", "denoising", "decoding"]
+    stage: Literal["loading", "conditioning", "denoising", "decoding"]
     note: str
 
 

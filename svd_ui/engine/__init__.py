@@ -22,6 +22,7 @@ class Device(Frozen):
 
     kind: str
     name: str
+    id: str = ""  # of the physical device; empty where only its kind is known
     total_bytes: int | None = None
     free_bytes: int | None = None
     profile: str = "auto"

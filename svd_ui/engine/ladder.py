@@ -19,6 +19,10 @@ class Ladder:
         """The next profile. None at the foot of the ladder."""
         return self._smaller_profile("loading the model")
 
+    def down_from_conditioning(self) -> str | None:
+        """The next profile. None at the foot of the ladder."""
+        return self._smaller_profile("reading the still")
+
     def down_from_denoising(self) -> str | None:
         """The next profile. None at the foot of the ladder."""
         return self._smaller_profile("denoising")

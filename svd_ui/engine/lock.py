@@ -15,7 +15,7 @@ from . import CancelToken, never
 
 
 def lock_path(settings: Settings, device: str | None = None) -> Path:
-    """The lock file of ``device`` (None: what the settings name)."""
+    """The lock file of ``device``, an id as it reports it (None: what the settings name)."""
     name = re.sub(r"\W+", "-", device or settings.devices)
     return settings.data_dir / "locks" / f"{name}.lock"
 

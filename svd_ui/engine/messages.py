@@ -26,12 +26,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Work:
-    """One call of the engine. ``streams``: it takes a cancel token last and yields events."""
+    """One call of the engine. ``streams``: it takes a cancel token last and yields events.
+
+    ``waiting`` is how many clips are queued behind it.
+    """
 
     number: int
     method: str
     args: tuple[Any, ...]
     streams: bool
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Done:
-    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None."""
+    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None, ``answer`` what a call that yields nothing returned."""
 
     number: int
     error: Exception | None = None
+    answer: Any = None

@@ -13,13 +13,17 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import IO, Any
 
 from ..errors import Cancelled, SvdUiError
+from ..settings import Settings
 from . import Engine
 from .failures import mapped
 from .messages import Cancel, Described, Done, Said, Start, Work
+
+_MOMENT = 0.25
+"""Seconds that a clip has to arrive once its caller knows the device; the worker gets ready for later clips after it."""
 
 
 class Inbox(threading.Thread):
@@ -62,18 +66,25 @@ def _streams() -> tuple[IO[bytes], IO[bytes]]:
     return incoming, outgoing
 
 
-def _events(engine: Engine, work: Work, cancel: threading.Event) -> Iterator[Any]:
+def _events(engine: Engine, work: Work, cancel: threading.Event) -> Generator[Any, None, Any]:
     call = getattr(engine, work.method)
     if not work.streams:
-        call(*work.args)
-        return
+        return call(*work.args)
+    engine.expect(work.waiting)
     yield from call(*work.args, cancel)
+    return None
 
 
 def _perform(engine: Engine, work: Work, cancel: threading.Event, outbox: Outbox) -> None:
-    stage = ""
+    stage, answer = "", None
+    events = _events(engine, work, cancel)
     try:
-        for event in _events(engine, work, cancel):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                answer = end.value
+                break
             outbox.send(Said(work.number, event))
             if event.stage != stage:
                 stage = event.stage
@@ -84,7 +95,7 @@ def _perform(engine: Engine, work: Work, cancel: threading.Event, outbox: Outbox
     except Exception as failure:
         error = mapped(failure, work.method.replace("_", " "))
     outbox.send(_look(engine))
-    outbox.send(Done(work.number, error))
+    outbox.send(Done(work.number, error, answer))
 
 
 def _look(engine: Engine) -> Described:
@@ -95,23 +106,32 @@ def _look(engine: Engine) -> Described:
         return Described(None, error.message)
 
 
+def _keep_compiled(settings: Settings) -> None:
+    """What torch.compile makes stays in the data folder. PyTorch reads these variables when it is imported."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.compiled_dir))
+    os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the parent, which says how to stop
     incoming, outgoing = _streams()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     start: Start = pickle.load(incoming)
+    _keep_compiled(start.settings)
     inbox, outbox = Inbox(incoming), Outbox(outgoing)
     inbox.start()
     engine = start.factory(start.settings, start.device)
     outbox.send(_look(engine))
     ready = False
     while True:
-        if not ready and inbox.work.empty():  # never before a clip that waits: it imports what it needs itself
+        try:  # a clip that waits comes first: it imports what it needs itself
+            work, cancel = inbox.work.get(timeout=None if ready else _MOMENT)
+        except queue.Empty:
             engine.prepare(None)
             outbox.send(_look(engine))
             ready = True
-        work, cancel = inbox.work.get()
-        _perform(engine, work, cancel, outbox)
+        else:
+            _perform(engine, work, cancel, outbox)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
@@ -21,13 +21,21 @@ from .output import Frames
 from .stages import Stages
 
 if TYPE_CHECKING:
+    import torch
+
+    from ..core.denoiser import Conditioning
     from ..core.devices import Plan
     from ..core.runtime import Runtime
+
+Encoded = TypeVar("Encoded")
 
 
 @dataclass
 class Work:
-    """One clip, or still, on its way. ``request`` is resolved and gains its image once a still is made."""
+    """One clip, or still, on its way. ``request`` is resolved and gains its image once a still is made.
+
+    ``runtime`` is the model once it is loaded.
+    """
 
     request: GenerationRequest
     row: CheckpointRow
@@ -36,6 +44,7 @@ class Work:
     cancel: Deadline
     watch: Stopwatch
     notes: list[str]
+    runtime: Runtime | None = None
 
 
 def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Runtime]:
@@ -46,6 +55,7 @@ def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Run
             with work.watch("loading"), mapping("loading the model", work.row.title):
                 runtime = stages.load(work.row, folder, work.plan)
             work.cancel.check()
+            work.runtime = runtime
             return runtime
         except Exception as error:
             note = next_rung(error, work.ladder.down_from_loading, "loading the model")
@@ -54,12 +64,30 @@ def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Run
         yield SteppedDown(stage="loading", note=note)
 
 
+def condition(
+    stages: Stages, work: Work, runtime: Runtime, encode: Callable[[], Encoded]
+) -> Generator[Event, None, Encoded]:
+    """Return what ``encode`` makes of the still, under the first profile that it fits in. It may be called again."""
+    yield Encoding()
+    while True:
+        work.cancel.check()
+        try:
+            with work.watch("conditioning"):
+                return encode()
+        except Exception as error:
+            note = next_rung(error, work.ladder.down_from_conditioning, "reading the still")
+        use_rung(stages, work, runtime)
+        yield SteppedDown(stage="conditioning", note=note)
+
+
 def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) -> Generator[Event, None, Any]:
     """Yield each step; return the final latents ``[1 F C h w]``. After an OOM goes on from the last step."""
-    yield Encoding()
-    generator = stages.generator(work.request.seed or 0)
-    with work.watch("conditioning"), mapping("reading the still"):
-        cond = stages.condition(runtime, still, work.request, generator)
+
+    def encode() -> tuple[Conditioning, torch.Generator]:
+        generator = stages.generator(work.request.seed or 0)
+        return stages.condition(runtime, still, work.request, generator), generator
+
+    cond, generator = yield from condition(stages, work, runtime, encode)
     last: Any = None
     while True:
         try:
@@ -107,7 +135,9 @@ def effective(stages: Stages, work: Work) -> Effective:
         attention=plan.attention,
         dtype=str(plan.dtype).removeprefix("torch."),
         device=stages.device(plan).name,
-        reasons=(*plan.reasons, *work.ladder.notes),
+        exact=plan.exact,
+        compiled=work.runtime is not None and work.runtime.compiled,
+        reasons=(*plan.reasons, *(work.runtime.notes if work.runtime is not None else ()), *work.ladder.notes),
     )
 
 

@@ -38,6 +38,7 @@ class Stages:
     def __init__(self, settings: Settings, device: str | None = None) -> None:
         self._settings, self._device = settings, device
         self._models: Models | None = None
+        self._has_compiled = False
         self.waiting = 0
         """Clips that wait for this device, as far as the caller told."""
 
@@ -72,9 +73,22 @@ class Stages:
             log.warning("the device was not measured: %s", error)
 
     def plan(self, profile: str) -> Plan:
+        from dataclasses import replace
+
+        from ..core.compiling import decide
         from ..core.devices import plan_for
 
-        return plan_for(self._settings, profile, self._device)
+        plan = plan_for(self._settings, profile, self._device)
+        compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
+        return replace(plan, compile=compile, reasons=(*plan.reasons, why))
+
+    def device_id(self, plan: Plan) -> str:
+        """The same for every process that uses the same physical device, whatever its settings call it."""
+        import torch
+
+        if plan.device.type != "cuda":
+            return plan.device.type
+        return f"gpu-{torch.cuda.get_device_properties(plan.device).uuid}"
 
     def device(self, plan: Plan) -> DeviceInfo:
         from ..core.devices import describe
@@ -91,7 +105,9 @@ class Stages:
         from ..core.devices import use_threads
 
         use_threads(plan)
-        return self.models.get(row, folder, plan)
+        runtime = self.models.get(row, folder, plan)
+        self._has_compiled |= runtime.compiled
+        return runtime
 
     def step_down(self, plan: Plan, profile: ProfileRow) -> Plan:
         """``plan`` under a smaller profile, before anything is loaded."""

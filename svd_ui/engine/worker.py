@@ -10,7 +10,8 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,22 @@ class WorkerEngine:
         """Why the worker cannot use its device; its jobs fail with the same sentence."""
         self._numbers = itertools.count(1)
         self._closed = False
+        self._waiting = 0
+        self._told = threading.Event()
 
     def start(self) -> None:
         """Start the process now, so that it imports and looks at the device while the page is served."""
         self._ensure()
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        return self._stream("generate", (request, out), cancel)
+        return self._stream("generate", request, out, cancel=cancel)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        return self._stream("make_still", (request, out), cancel)
+        return self._stream("make_still", request, out, cancel=cancel)
 
     def prepare(self, checkpoint: str | None) -> None:
-        self._call("prepare", checkpoint)
+        with self._turn:
+            self._answer("prepare", self._ensure(), checkpoint)
 
     def describe(self) -> Device | None:
         return self._device
@@ -74,18 +78,20 @@ class WorkerEngine:
         self._waiting = clips  # sent along with the next job
 
     def benchmark(self) -> list[Timed]:
-        raise NotImplementedError
+        with self._turn, self._device_to_itself(never()) as child:
+            rows: list[Timed] = self._answer("benchmark", child)
+        return rows
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         return estimate(self._settings, self._hub, request, self._device)
 
     def release(self) -> None:
         """Free the device's memory; nothing to do while no process runs, and a running job keeps its own."""
-        if self._child is None or not self._child.alive or not self._turn.acquire(blocking=False):
+        child = self._child
+        if child is None or not child.alive or not self._turn.acquire(blocking=False):
             return
         try:
-            for _ in self._exchange(Work(next(self._numbers), "release", (), streams=False), never()):
-                pass
+            self._answer("release", child)
         finally:
             self._turn.release()
 
@@ -101,27 +107,47 @@ class WorkerEngine:
         """The process's id while one is alive."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
-    def _stream(self, method: str, args: tuple[Any, ...], cancel: CancelToken) -> Iterator[Event]:
+    def _stream(self, method: str, *args: Any, cancel: CancelToken) -> Iterator[Event]:
         """Wait for this worker, then for its device, then work."""
         while not self._turn.acquire(timeout=_TICK):
             if cancel.is_set():
                 raise Cancelled()
         try:
-            with device_lock(self._settings, self._device_name, cancel):
-                yield from self._exchange(Work(next(self._numbers), method, args, streams=True), cancel)
+            with self._device_to_itself(cancel) as child:
+                work = Work(next(self._numbers), method, args, streams=True, waiting=self._waiting)
+                yield from self._exchange(work, cancel, child)
         finally:
             self._turn.release()
 
-    def _call(self, method: str, *args: Any) -> None:
-        with self._turn:
-            for _ in self._exchange(Work(next(self._numbers), method, args, streams=False), never()):
-                pass
-
-    def _exchange(self, work: Work, cancel: CancelToken) -> Iterator[Event]:
-        """Send ``work`` and yield what it says. Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``."""
+    @contextmanager
+    def _device_to_itself(self, cancel: CancelToken) -> Iterator[Child]:
+        """The process, alone on its device: the lock bears the name that the process reports, whatever the setting says."""
         child = self._ensure()
+        while self._device is None and not self.trouble and child.alive:
+            if cancel.is_set():
+                raise Cancelled()
+            self._told.wait(_TICK)
+        id = self._device.id if self._device is not None else ""
+        with device_lock(self._settings, id or self._device_name, cancel):
+            yield child
+
+    def _answer(self, method: str, child: Child, *args: Any) -> Any:
+        """Make a call that yields nothing, and wait for what it returns."""
+        exchange = self._exchange(Work(next(self._numbers), method, args, streams=False), never(), child)
+        while True:
+            try:
+                next(exchange)
+            except StopIteration as end:
+                return end.value
+
+    def _exchange(self, work: Work, cancel: CancelToken, child: Child) -> Generator[Event, None, Any]:
+        """Send ``work`` and yield what it says; return its answer.
+
+        Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``.
+        """
         patience = Patience(cancel, self._settings.max_seconds)
         finished: Finished | None = None
+        answer: Any = None
         ended = False
         try:
             child.send(work)
@@ -140,7 +166,7 @@ class WorkerEngine:
                 if message.number != work.number:
                     continue
                 if isinstance(message, Done):
-                    ended = True
+                    ended, answer = True, message.answer
                     if isinstance(message.error, WorkerStopped):  # its device is of no use to that process any more
                         self._kill(child)
                     if message.error is not None:
@@ -155,6 +181,7 @@ class WorkerEngine:
                 self._settle(child, work)
         if finished is not None:
             yield finished
+        return answer
 
     def _settle(self, child: Child, work: Work) -> None:
         """Leave no unfinished job behind: ask it to stop, and end its process if it does not."""
@@ -199,6 +226,7 @@ class WorkerEngine:
 
     def _described(self, message: Described) -> None:
         self._device, self.trouble = message.device, message.trouble
+        self._told.set()
 
 
 class Patience:

@@ -138,6 +138,8 @@ class Runner:
         limit = None if job.kind == "download" else self._settings.max_seconds
         folder = self._settings.jobs_dir / job.id
         key = TimingKey.parse(row["timing_key"])
+        if engine is not None:
+            engine.expect(self._store.waiting(("clip",)))
         device = engine.describe() if engine is not None else None
         warm = device.loaded_checkpoint if device is not None else None
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, warm)

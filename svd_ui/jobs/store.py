@@ -91,6 +91,14 @@ class Store:
         sql = "SELECT 1 FROM jobs WHERE state = 'queued' AND kind IN (SELECT value FROM json_each(:kinds)) LIMIT 1"
         return bool(self._read(sql, kinds))
 
+    def waiting(self, kinds: Iterable[str]) -> int:
+        """How many rows of ``kinds`` wait, everybody's."""
+        sql = (
+            "SELECT COUNT(*) AS number FROM jobs"
+            " WHERE state = 'queued' AND kind IN (SELECT value FROM json_each(:kinds))"
+        )
+        return int(self._read(sql, kinds)[0]["number"])
+
     def _read(self, sql: str, kinds: Iterable[str]) -> list[sqlite3.Row]:
         return self.database.read(sql, {"kinds": json.dumps(list(kinds))})
 

@@ -30,6 +30,12 @@ class PromptEngine(FakeEngine):
             yield Denoising(step=1, total=1)
         yield from super().generate(request.model_copy(update={"prompt": "x"}), out, cancel)
 
+    def waits(self) -> None:
+        print("clips behind this one:", self.expected)
+
+    def compiles(self) -> None:
+        print("compiled code goes to", os.environ["TORCHINDUCTOR_CACHE_DIR"])
+
     def leaves(self) -> None:
         os._exit(3)
 
@@ -58,6 +64,11 @@ class PromptEngine(FakeEngine):
 
 def prompted(settings: Settings, device: str | None) -> PromptEngine:
     return PromptEngine(steps=3)
+
+
+def named(settings: Settings, device: str | None) -> FakeEngine:
+    """One that knows which physical device it uses, whatever the settings call it."""
+    return FakeEngine(steps=2, device=Device(kind="cuda", name="Fake", id="gpu-1234"))
 
 
 def slow(settings: Settings, device: str | None) -> FakeEngine:

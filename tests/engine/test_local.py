@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class Trouble(Stages):
     """The core, with a device that runs out of memory at chosen moments.
 
     ``too_large``: profiles that the model does not fit in. ``denoise_at``: steps that fail once. ``decode_over``: chunks
-    larger than this fail, always; ``decode_late``: the second chunk fails, once.
+    larger than this fail, always; ``decode_late``: the second chunk fails, once. ``condition_at``: profiles under which
+    the still cannot be encoded, found out when half of it is done.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Trouble(Stages):
         decode_over: int | None = None,
         too_large: str = "",
         decode_late: bool = False,
+        condition_at: str = "",
     ) -> None:
         super().__init__(settings, "cpu")
+        self.condition_at = condition_at
         self.denoise_at, self.decode_over, self.too_large = set(denoise_at or ()), decode_over, too_large
         self.decode_late = decode_late
         self.chunks: list[int] = []
@@ -69,6 +73,12 @@ class Trouble(Stages):
         if plan.profile.id in self.too_large:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().load(row, folder, plan)
+
+    def condition(self, runtime: Any, still: Any, request: Any, generator: Any) -> Any:
+        made = super().condition(runtime, still, request, generator)
+        if runtime.profile.id in self.condition_at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return made
 
     def sample(self, *args: Any) -> Iterator[Any]:
         for step in super().sample(*args):
@@ -165,6 +175,95 @@ def test_release_leaves_nothing_of_the_model(here: Settings, image: str, tmp_pat
     assert engine.describe().loaded_checkpoint is None
 
 
+# What is kept between clips.
+
+
+def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
+    here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another seed, motion, size, length, speed or an explicit profile: the weights that are there serve."""
+    from svd_ui.core import loading, memory
+
+    loads: list[str] = []
+    moves: list[str] = []
+    load_module, place, move = loading.load_module, memory.Placement.__init__, torch.nn.Module.to
+
+    def counted_load(folder: Path, component: str, *args: Any) -> Any:
+        loads.append(component)
+        return load_module(folder, component, *args)
+
+    def counted_place(self: Any, *args: Any) -> None:
+        moves.append("placement")
+        place(self, *args)
+
+    def counted_move(self: Any, *args: Any, **kwargs: Any) -> Any:
+        moves.append(type(self).__name__)
+        return move(self, *args, **kwargs)
+
+    monkeypatch.setattr(loading, "load_module", counted_load)
+    monkeypatch.setattr(memory.Placement, "__init__", counted_place)
+    engine = LocalEngine(here, "cpu")
+
+    def run(name: str, **values: Any) -> Result:
+        values = {"num_inference_steps": 1, **values}
+        return result_of(list(engine.generate(ask(image, **values), tmp_path / name, never())))
+
+    run("first")
+    assert sorted(loads) == ["image_encoder", "unet", "vae"]
+    assert moves == ["placement"]
+    loads.clear()
+    moves.clear()
+    monkeypatch.setattr(torch.nn.Module, "to", counted_move)
+    weights = {id(tensor): tensor.data_ptr() for tensor in _weights(engine)}
+    run("second", seed=8, motion_bucket_id=40, width=128)
+    run("third", speed="draft", num_frames=6, num_inference_steps=2)
+    assert run("fourth", profile="12gb").effective.profile == "12gb"  # type: ignore[union-attr]
+    assert (loads, moves) == ([], [])
+    assert weights == {id(tensor): tensor.data_ptr() for tensor in _weights(engine)}
+
+
+def _weights(engine: LocalEngine) -> Iterator[torch.Tensor]:
+    runtime = engine._stages.models._runtime
+    assert runtime is not None
+    for module in (runtime.unet, runtime.vae, runtime.image_encoder):
+        yield from module.parameters()
+
+
+def test_the_record_says_whether_it_was_exact_and_compiled(here: Settings, image: str, tmp_path: Path) -> None:
+    for exact in (True, False):
+        engine = LocalEngine(here.model_copy(update={"exact": exact}), "cpu")
+        result = result_of(list(engine.generate(ask(image, num_inference_steps=1), tmp_path / str(exact), never())))
+        assert result.effective is not None
+        assert (result.effective.exact, result.effective.compiled) == (exact, False)
+    assert any(reason.startswith("not compiled: ") for reason in result.effective.reasons)
+
+
+def test_the_autoencoder_comes_to_the_device_once_for_all_chunks(here: Settings, image: str, tmp_path: Path) -> None:
+    uses: list[str] = []
+
+    class Watched(Stages):
+        def load(self, *args: Any) -> Any:
+            runtime = super().load(*args)
+            use = runtime._placement.use
+
+            @contextmanager
+            def counted(name: str, dtype: Any = None) -> Iterator[Any]:
+                depth.append(name)
+                if depth.count(name) == 1:
+                    uses.append(name)
+                with use(name, dtype) as module:
+                    yield module
+                depth.remove(name)
+
+            runtime._placement.use = counted
+            return runtime
+
+    depth: list[str] = []
+    request = ask(image, decode_chunk_size=1, num_inference_steps=3)
+    list(LocalEngine(here, stages=Watched(here, "cpu")).generate(request, tmp_path / "out", never()))
+    assert sorted(uses) == ["image_encoder", "unet", "vae", "vae"]  # the autoencoder encodes, and decodes four chunks
+
+
 # Running out of memory.
 
 
@@ -201,6 +300,41 @@ def test_oom_while_loading_takes_the_next_profile(here: Settings, image: str, tm
     engine = LocalEngine(here, stages=Trouble(here, too_large="4gb"))
     with pytest.raises(OutOfMemory, match="while loading the model"):
         list(engine.generate(ask(image, profile="4gb"), tmp_path / "no", never()))
+
+
+def test_oom_while_reading_the_still_takes_the_next_profile_and_the_same_clip_comes_out(
+    here: Settings, image: str, tmp_path: Path
+) -> None:
+    """The noise on the still is drawn again from the beginning."""
+    request = ask(image, profile="24gb")
+    list(LocalEngine(here, "cpu").generate(request, tmp_path / "calm", never()))
+    engine = LocalEngine(here, stages=Trouble(here, condition_at="24gb 16gb"))
+    events = list(engine.generate(request, tmp_path / "out", never()))
+    result = result_of(events)
+    assert [event.stage for event in events if isinstance(event, SteppedDown)] == ["conditioning", "conditioning"]
+    assert result.effective is not None
+    assert result.effective.profile == "12gb"
+    assert "reading the still" in result.notes[0]
+    one, two = (load_file(tmp_path / name / "latents.safetensors")["latents"] for name in ("calm", "out"))
+    np.testing.assert_allclose(one, two, atol=1e-3 if result.effective.dtype == "float32" else 0.1)
+
+    engine = LocalEngine(here, stages=Trouble(here, condition_at="4gb"))
+    with pytest.raises(OutOfMemory, match="while reading the still"):
+        list(engine.generate(ask(image, profile="4gb"), tmp_path / "no", never()))
+
+
+def test_oom_in_every_stage_of_one_clip_goes_down_the_same_ladder(here: Settings, image: str, tmp_path: Path) -> None:
+    """Each rung is below the last one, and what was done is kept."""
+    stages = Trouble(here, too_large="24gb", condition_at="16gb", denoise_at={2}, decode_over=1)
+    request = ask(image, profile="24gb", num_frames=4)
+    events = list(LocalEngine(here, stages=stages).generate(request, tmp_path / "out", never()))
+    downs = [event.stage for event in events if isinstance(event, SteppedDown)]
+    assert downs == ["loading", "conditioning", "denoising", "decoding", "decoding"]
+    assert [event.step for event in events if isinstance(event, Denoising)] == [1, 2, 3, 4]
+    result = result_of(events)
+    assert result.effective is not None
+    assert (result.effective.profile, result.effective.decode_chunk_size) == ("8gb", 1)
+    assert [note for note in result.notes if "ran out" in note] == list(result.effective.reasons[-5:])
 
 
 def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp_path: Path) -> None:

@@ -201,6 +201,44 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
         assert run(make(), tmp_path)[-1].stage == "finished"
 
 
+def test_the_lock_is_that_of_the_device_whatever_the_settings_call_it(
+    make: Make, settings: Settings, tmp_path: Path
+) -> None:
+    from svd_ui.engine.lock import device_lock, lock_path
+
+    names = {"auto", "cuda", "cuda:0"}
+    engines_ = [make(engines.named, devices=name) for name in names]
+    for engine in engines_:
+        assert run(engine, tmp_path)[-1].stage == "finished"
+    locks = {path.name for path in (settings.data_dir / "locks").iterdir()}
+    assert locks == {lock_path(settings, "gpu-1234").name} == {"gpu-1234.lock"}
+    with device_lock(settings, "gpu-1234"):
+        assert run(engines_[0], tmp_path)[-1].stage == "finished"  # the same process may hold it twice
+
+
+def test_the_engine_in_the_worker_hears_how_many_clips_wait(make: Make, settings: Settings, tmp_path: Path) -> None:
+    engine = make()
+    engine.expect(3)
+    run(engine, tmp_path, "waits")
+    engine.close()
+    (log,) = (settings.data_dir / "logs").iterdir()
+    assert "clips behind this one: 3" in log.read_text("utf-8")
+
+
+def test_a_benchmark_is_asked_of_the_worker(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    assert [(row.what, row.choice, row.chosen) for row in engine.benchmark()] == [("attention", "sdpa", True)]
+    assert run(engine, tmp_path)[-1].stage == "finished"
+
+
+def test_what_is_compiled_is_kept_in_the_data_folder(make: Make, settings: Settings, tmp_path: Path) -> None:
+    engine = make()
+    run(engine, tmp_path, "compiles")
+    engine.close()
+    (log,) = (settings.data_dir / "logs").iterdir()
+    assert f"compiled code goes to {settings.compiled_dir}" in log.read_text("utf-8")
+
+
 def test_the_log_keeps_output_and_no_secrets(
     make: Make, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,3 +232,25 @@ def test_a_job_that_takes_too_long_is_stopped_and_says_so(
     failed = ended(service, service.submit(request_, "ann"))
     assert failed.error is not None
     assert (failed.state, failed.error["code"]) == ("failed", "took_too_long")
+
+
+def test_an_engine_hears_how_many_clips_wait_behind_each(serve: Serve, request_: GenerationRequest) -> None:
+    heard: list[int] = []
+
+    class Listening(FakeEngine):
+        def expect(self, clips: int) -> None:
+            heard.append(clips)
+
+    gate = threading.Event()
+    service = serve(Listening(steps=1, delay=0.0, gate=gate))
+    first = service.submit(request_, "ann")
+    until(lambda: service.get(first.id).state == "conditioning")
+    others = [service.submit(request_, owner) for owner in ("ann", "bob")]
+    service.submit(request_.model_copy(update={"image": None, "prompt": "a boat"}), "ann", kind="still")
+    gate.set()
+    for job in others:
+        assert ended(service, job).state == "finished"
+    until(lambda: len(heard) == 4)
+    assert heard[0] == 0
+    assert sorted(heard[1:], reverse=True) == heard[1:]  # the still is no clip, and every clip leaves one less
+    assert (heard[1], heard[-1]) == (1, 0)
