@@ -70,7 +70,7 @@ class Runtime:
         self._modules = modules
         self._placement = Placement(self._modules, plan.device, plan.profile)
         self._compiled: Compiled | None = None
-        self._compile(plan.compile)
+        self._compile(plan)
 
     @property
     def device(self) -> torch.device:
@@ -139,7 +139,7 @@ class Runtime:
 
     def adopt(self, plan: Plan) -> None:
         """Take over another plan that differs in profile, compiling and reasons only."""
-        self._compile(plan.compile and plan.profile.offload != "group")
+        self._compile(plan)
         moves = plan.profile.offload != self.profile.offload
         self.plan = plan
         if moves:
@@ -147,7 +147,8 @@ class Runtime:
             trim()
             self._placement = Placement(self._modules, plan.device, plan.profile)
 
-    def _compile(self, wanted: bool) -> None:
+    def _compile(self, plan: Plan) -> None:
+        wanted = plan.compile and plan.profile.offload != "group"  # hooks that move weights are no part of a graph
         if self._compiled is not None and not wanted:
             self._compiled.remove()
             self._compiled = None
@@ -156,7 +157,8 @@ class Runtime:
 
     def close(self) -> None:
         """Let go of every weight, whoever still holds this object."""
-        self._compile(False)
+        if self._compiled is not None:
+            self._compiled.remove()
         self._modules.clear()
         self.kept.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
