@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..media.atomic import atomic
+from ..media.background import Background
 from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
 from ..request import GenerationRequest
 
@@ -23,7 +25,8 @@ VIDEO, POSTER, LATENTS, FRAMES = "clip.mp4", "poster.jpg", "latents.safetensors"
 class ClipFiles:
     """Writes into ``folder``; whatever it wrote disappears again if the block fails.
 
-    The mp4 is encoded while later chunks decode. All frames are kept only where another format needs them.
+    The mp4 is encoded in a thread of its own while later chunks decode; no more than a few wait for it. All frames
+    are kept only where another format needs them.
     """
 
     def __init__(self, folder: Path, request: GenerationRequest, comment: Callable[[], str]) -> None:
@@ -31,10 +34,16 @@ class ClipFiles:
         self._folder, self._request, self._tag = folder, request, comment
         self._stack = ExitStack()
         self._writer: Mp4Writer | None = None
+        self._background = Background()
+        self._last: Frames | None = None
         self._kept: list[Frames] = []
         self._names: dict[str, str] = {}
         self._comment = ""
-        self.last: Image.Image | None = None
+
+    @property
+    def last(self) -> Image.Image | None:
+        """The last frame so far."""
+        return None if self._last is None else Image.fromarray(self._last)
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -51,14 +60,14 @@ class ClipFiles:
                     (self._folder / name).unlink(missing_ok=True)
 
     def add(self, frames: Frames) -> None:
-        """The next frames, uint8 ``[f H W 3]``."""
+        """The next frames, uint8 ``[f H W 3]``. Raises what befell earlier ones, such as DiskFull."""
         if self._writer is None:
             self._open(frames[0])
         assert self._writer is not None
-        self._writer.add(frames)
+        self._background.do(partial(self._writer.add, frames))
         if self._request.output_format != "mp4":
             self._kept.append(frames)
-        self.last = Image.fromarray(frames[-1])
+        self._last = frames[-1]
 
     def finish(self, latents: Any) -> dict[str, str]:
         """Close the mp4, write what else was asked for and the final ``latents``; {field of Result: file name}."""
@@ -73,10 +82,10 @@ class ClipFiles:
         fps = self._request.output_fps or self._request.fps or 7
         self._comment = self._tag()
         self._names |= {"video": VIDEO, "poster": POSTER}
-        write_poster(self._folder / POSTER, first)
-        self._writer = self._stack.enter_context(
-            Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
-        )
+        writer = Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
+        self._writer = self._stack.enter_context(writer)
+        self._stack.enter_context(self._background)
+        self._background.do(partial(write_poster, self._folder / POSTER, first))
 
     def _tag_again(self) -> None:
         comment = self._tag()

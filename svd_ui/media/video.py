@@ -71,7 +71,7 @@ class Mp4Writer:
             if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
                 raise ValueError(f"expected uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}")
             picture = self._reformatter.reformat(
-                av.VideoFrame.from_ndarray(np.ascontiguousarray(_even(frame)), format="rgb24"),
+                av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(_even(frame)), format="rgb24"),  # not copied
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
