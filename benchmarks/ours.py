@@ -83,8 +83,8 @@ class Around(Stages):
     def loads(self) -> int:
         return self._models.loads
 
-    def plan(self, profile: str) -> Plan:
-        plan = replace(super().plan(profile), dtype=self._weights.dtype)
+    def plan(self, profile: str, *clip: Any) -> Plan:
+        plan = replace(super().plan(profile, *clip), dtype=self._weights.dtype)
         return replace(plan, profile=replace_offload(plan.profile)) if self.resident else plan
 
 
