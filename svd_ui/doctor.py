@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from . import __version__
 from .catalog import checkpoints
-from .engine import Device
+from .engine import Device, Timed
 from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub, choose
 from .jobs import Jobs
@@ -46,6 +46,19 @@ def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[s
         "hub": _hub(hub),
         "settings": setting_facts(settings),
     }
+
+
+def measured(settings: Settings) -> tuple[str, list[Timed]]:
+    """Measure the device's choices in a worker; (its name, the rows). Raises what the worker says of its device."""
+    from .engine.worker import WorkerEngine
+
+    engine = WorkerEngine(settings)
+    try:
+        rows = engine.benchmark()
+        device = engine.describe()
+        return device.name if device else "Unknown device", rows
+    finally:
+        engine.close()
 
 
 def versions() -> dict[str, str]:

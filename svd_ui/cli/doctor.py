@@ -10,15 +10,33 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..engine import Timed
 from .console import err, out, reporting, settings_or_exit
 
 
 @reporting
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show versions, device, memory, checkpoints, disk and settings. Secrets are not shown."""
-    from ..doctor import report
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Measure attention, number formats and threads instead.")
+    ] = False,
+) -> None:
+    """Show versions, device, memory, checkpoints, disk and settings. Secrets are not shown.
+
+    With --benchmark the device's choices are measured anew, within a minute, and the fastest remembered.
+    """
+    from ..doctor import measured, report
 
     settings = settings_or_exit()
+    if benchmark:
+        with err().status("Measuring the device ..."):
+            device, rows = measured(settings)
+        if as_json:
+            measurements = [row.model_dump(mode="json") for row in rows]
+            typer.echo(json.dumps({"device": device, "measurements": measurements}, indent=2))
+        else:
+            show_benchmark(device, rows, out())
+        return
     with err().status("Asking the device ..."):
         facts = report(settings=settings)
     if as_json:
@@ -64,6 +82,20 @@ def show(facts: dict[str, Any], console: Console) -> None:
     console.print("\n[bold]Settings[/]", table, sep="\n")
 
 
+def show_benchmark(device: str, rows: list[Timed], console: Console) -> None:
+    """What was measured: one line for each choice, the ones in use marked."""
+    table = Table("what", "shape", "choice", "ms", "", "note", box=None, pad_edge=False)
+    table.columns[3].justify = "right"
+    what, shape = "", ""
+    for row in rows:
+        again = (row.what, row.shape) == (what, shape)
+        what, shape = row.what, row.shape
+        names = ("", "") if again else (what, shape)
+        spent = "" if row.milliseconds is None else f"{row.milliseconds:.3g}"
+        table.add_row(*map(escape, names), row.choice, spent, "in use" if row.chosen else "", escape(row.note))
+    console.print(f"[bold]{escape(device)}[/]", table, sep="\n")
+
+
 def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
     from ..hub.transfer import size
 
@@ -79,8 +111,16 @@ def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, s
         ("profile", f"{device['profile']} ({_because(device['profile_reason'])})"),
         ("attention", f"{device['attention']} ({_because(device['attention_reason'])})"),
         ("dtype", device["dtype"]),
+        *([("threads", str(device["threads"]))] if device["threads"] else []),
+        ("matrix products", _rate(device["flops_per_second"])),
         chosen,
     ]
+
+
+def _rate(flops_per_second: float | None) -> str:
+    if flops_per_second is None:
+        return "not measured yet (doctor --benchmark does it)"
+    return f"{flops_per_second / 1e12:.3g} TFLOP/s, measured"
 
 
 def _because(reason: str) -> str:

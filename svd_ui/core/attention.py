@@ -51,7 +51,8 @@ def choose(setting: str, device: torch.device) -> tuple[Attention, str]:
     if setting == "auto":
         if len(here) > 1:
             return "auto", f"attention auto: the fastest of {', '.join(here)} for each shape, measured once"
-        return "sdpa", f"attention sdpa: {'; '.join(dict.fromkeys(absent.values()))}"
+        why = "; ".join(absent.values()) if device.type == "cuda" else "the others need a CUDA device"
+        return "sdpa", f"attention sdpa: {why}"
     if setting in absent:
         return "sdpa", f"attention sdpa: {absent[setting]}"
     chosen: Any = setting

@@ -10,7 +10,7 @@ import torch
 
 from ..events import Timed
 from . import fastest, trials
-from .devices import Plan, bfloat16_units, describe, rate_key, temporal_key
+from .devices import Plan, bfloat16_units, describe, rate_key, temporal_key, threads_for
 from .measured import Measured, key
 from .timing import Timer
 
@@ -46,7 +46,8 @@ def first_look(plan: Plan) -> None:
     )
     if all(trials.remembered(plan.measured, what, options) for what, options in asked.items()) or not trials.quiet():
         return
-    with trials.computing_with(_threads(plan, name, timer, anew=False)):
+    _threads(plan, plan.measured, name, timer, anew=False)
+    with trials.computing_with(threads_for(name, plan.measured)):
         _temporal(plan, name, timer, anew=False)
 
 
@@ -69,8 +70,8 @@ def _all(plan: Plan) -> Iterator[Timed]:
     count = None
     if on_cpu:
         yield from _formats(plan, info.name, timer)
-        count = _threads(plan, info.name, timer, anew=True)
-        yield from _thread_rows(plan, info.name, count)
+        yield from _thread_rows(plan, info.name, timer)
+        count = threads_for(info.name, plan.measured)
     with trials.computing_with(count):
         for dtype in (torch.float32, torch.bfloat16) if on_cpu else (torch.float16, torch.bfloat16, torch.float32):
             yield _rate(plan.measured, info.name, plan.device, dtype, timer, chosen=dtype == plan.dtype)
@@ -88,22 +89,25 @@ def _formats(plan: Plan, name: str, timer: Timer) -> Iterator[Timed]:
     yield from _rows("number format", seconds, chosen, notes=notes)
 
 
-def _threads(plan: Plan, name: str, timer: Timer, *, anew: bool) -> int | None:
-    """The fastest number of threads, None where it is not ours to choose."""
+def _threads(plan: Plan, store: Measured, name: str, timer: Timer, *, anew: bool) -> dict[str, float]:
+    """Seconds with each number of threads; none where the number is not ours to choose."""
     counts = trials.thread_counts() if plan.device.type == "cpu" else []
-    if not counts:
-        return None
     trial = trials.threads(counts, plan.dtype)
-    return int(trials.winner(trials.tried(plan.measured, key(name, "threads"), trial, timer, anew=anew)))
+    return trials.tried(store, key(name, "threads"), trial, timer, anew=anew) if counts else {}
 
 
-def _thread_rows(plan: Plan, name: str, count: int | None) -> Iterator[Timed]:
-    if count is None:
+def _thread_rows(plan: Plan, name: str, timer: Timer) -> Iterator[Timed]:
+    """A busy processor makes fewer threads look better: then the figures are shown and not believed."""
+    quiet = trials.quiet()
+    seconds = _threads(plan, plan.measured if quiet else Measured(), name, timer, anew=True)
+    if not seconds:
         asked = os.environ.get("OMP_NUM_THREADS", "")
         yield Timed(what="threads", choice=asked, chosen=True, note="set by OMP_NUM_THREADS")
         return
-    seconds = plan.measured.get(key(name, "threads"))
-    yield from _rows("threads", dict(sorted(seconds.items(), key=lambda item: int(item[0]))), str(count))
+    note = "" if quiet else "not remembered: the processor is busy with other work"
+    ordered = dict(sorted(seconds.items(), key=lambda item: int(item[0])))
+    chosen = str(threads_for(name, plan.measured))
+    yield from _rows("threads", ordered, chosen, notes=dict.fromkeys(ordered, note))
 
 
 def _rate(

@@ -73,6 +73,29 @@ def test_paths_do_not_tell_the_users_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert tilde(tmp_path / "anna") == str(tmp_path / "anna")
 
 
+@pytest.fixture
+def measured_by_a_fake(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """The engine that stands where ``doctor --benchmark`` starts a worker."""
+    fake = FakeEngine()
+    monkeypatch.setattr("svd_ui.engine.worker.WorkerEngine", lambda settings: fake)
+    return fake
+
+
+def test_a_benchmark_is_a_table_with_what_is_in_use(run: Run, measured_by_a_fake: FakeEngine) -> None:
+    result = run("doctor", "--benchmark")
+    assert result.exit_code == 0, result.output
+    assert "Fake device" in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.startswith("attention"))
+    assert line.split() == ["attention", "fake", "sdpa", "1", "in", "use"]
+    assert measured_by_a_fake.closed
+
+
+def test_a_benchmark_for_machines(run: Run, measured_by_a_fake: FakeEngine) -> None:
+    facts = json.loads(run("doctor", "--benchmark", "--json").stdout)
+    assert facts["device"] == "Fake device"
+    assert facts["measurements"] == [row.model_dump(mode="json") for row in measured_by_a_fake.benchmark()]
+
+
 def test_doctor_prints_why(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 

@@ -98,7 +98,7 @@ def test_attention_to_one_key_needs_no_kernel(runtime: Runtime) -> None:
 @pytest.mark.parametrize(
     ("setting", "device", "installed", "name", "reason"),
     [
-        ("auto", CPU, {"xformers", "flash_attn"}, "sdpa", "needs a CUDA device"),
+        ("auto", CPU, {"xformers", "flash_attn"}, "sdpa", "the others need a CUDA device"),
         ("auto", CUDA, set(), "sdpa", "xformers is not installed; flash-attn is not installed"),
         ("auto", CUDA, {"xformers"}, "auto", "the fastest of sdpa, xformers for each shape"),
         ("auto", CUDA, {"xformers", "flash_attn"}, "auto", "sdpa, xformers, flash"),
