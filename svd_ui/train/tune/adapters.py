@@ -80,7 +80,9 @@ def _inject(unet: nn.Module, request: TrainRequest) -> None:
     names = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear) and pattern.search(name)]
     alpha = request.alpha if request.alpha is not None else float(request.rank)
     config = LoraConfig(r=request.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0, bias="none")
-    inject_adapter_in_model(config, unet)
+    with torch.random.fork_rng(devices=[]):  # peft draws the start from the global generator
+        torch.manual_seed(request.seed)
+        inject_adapter_in_model(config, unet)
 
 
 def _is_idle(name: str) -> bool:
