@@ -40,19 +40,22 @@ class Work(Frozen):
 
 
 class Peak(Frozen):
-    """Bytes of activations for n latent cells (of all frames), values of two bytes: the lesser of two lines.
+    """Bytes of activations by latent cells of all frames, values of two bytes: straight lines between ``points``.
 
-    Small clips run every layer in one piece, at ``small`` for a cell. In larger ones feed-forward and attention run in
-    pieces of at most ``pieces`` bytes, beside ``large`` for a cell.
+    The more there is to do, the less each cell needs: feed-forward and attention run in pieces of at most so many bytes,
+    while what has to lie whole grows with the clip. Below the first point memory is in proportion to it, beyond the
+    last the line goes on.
     """
 
-    small: float
-    large: float
-    pieces: float = 0.0
+    points: tuple[tuple[int, int], ...]
 
-    def bytes(self, cells: int, value_bytes: int = 2) -> float:
-        wide = value_bytes / 2
-        return min(self.small * wide * cells, self.large * wide * cells + self.pieces)
+    def bytes(self, cells: float, value_bytes: int = 2) -> float:
+        """Twice as wide values fill the pieces as twice as many cells do."""
+        wanted = cells * value_bytes / 2
+        known = ((0, 0), *self.points)
+        above = next((at for at in range(1, len(known)) if known[at][0] >= wanted), len(known) - 1)
+        (x, low), (x_above, high) = known[above - 1], known[above]
+        return low + (wanted - x) * (high - low) / (x_above - x)
 
 
 class Architecture(Frozen):
@@ -134,13 +137,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             encode=Work(linear=264234000.0, spatial=2048.0),
             embed=334590279680.0,
             denoising={
-                "one": Peak(small=16706, large=16706),
-                "one chunked": Peak(small=9640, large=9640),
-                "two": Peak(small=34855, large=34855),
-                "two chunked": Peak(small=20724, large=20724),
+                "one": Peak(points=((100000, 1670600000),)),
+                "one chunked": Peak(points=((100000, 964000000),)),
+                "two": Peak(points=((100000, 3485500000),)),
+                "two chunked": Peak(points=((100000, 2072400000),)),
             },
             kept=640.0,
-            decoding=Peak(small=131080, large=131080),
+            decoding=Peak(points=((100000, 13108000000),)),
             encoding=164608.0,
             parameters={"unet": 1524623082, "vae": 97742847, "image_encoder": 632077057},
             streamed=130_000_000,

@@ -10,8 +10,9 @@ from typing import Literal
 import psutil
 import torch
 
-from ..catalog import PROFILES, ProfileRow, profile_for
+from ..catalog import PROFILES, CheckpointRow, ProfileRow, profile_for
 from ..errors import BadInput
+from ..request import GenerationRequest
 from ..settings import Settings
 from . import trials
 from .attention import Attention, choose
@@ -39,6 +40,13 @@ class DeviceInfo:
             return int(torch.mps.recommended_max_memory()), None
         memory = psutil.virtual_memory()
         return memory.total, memory.available
+
+    def usable(self) -> tuple[int | None, int | None]:
+        """``memory`` as the next clip sees it: what this process holds on a card already is as good as free."""
+        total, free = self.memory()
+        if free is not None and self.device.type == "cuda":
+            free += torch.cuda.memory_reserved(self.device)
+        return total, free
 
 
 @dataclass(frozen=True)
@@ -160,18 +168,25 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
-def plan_for(settings: Settings, profile_name: str = "auto", device: str | None = None) -> Plan:
+def plan_for(
+    settings: Settings,
+    profile_name: str = "auto",
+    device: str | None = None,
+    row: CheckpointRow | None = None,
+    request: GenerationRequest | None = None,
+) -> Plan:
     """Decide device, profile, number format and attention.
 
-    An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over what the device suggests;
-    profile ``cpu`` means the CPU on every machine. Raises BadInput for an unknown name.
+    An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
+    the resolved ``request`` for ``row`` fits in (without them SVD-XT's own clip). Profile ``cpu`` means the CPU on every
+    machine. Raises BadInput for an unknown name.
     """
     wanted = profile_name if profile_name != "auto" else settings.profile
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
     info = describe("cpu" if wanted == "cpu" else device or selected(settings)[0])
     if wanted == "auto":
-        profile, reason = profile_for(info.kind, info.memory()[0])
+        profile, reason = profile_for(info.kind, *info.usable(), row, request)
         why = f"profile {profile.id}: {reason}"
     else:
         profile, why = PROFILES[wanted], f"profile {wanted}: chosen"

@@ -1,55 +1,92 @@
-"""How much memory a clip will need. How long it takes is learnt by the job service from what clips took."""
+"""What a clip will need before it is made: memory, seconds where none were measured, and what would fit instead."""
 
 from __future__ import annotations
 
-from ..catalog import PROFILES, CheckpointRow, ProfileRow, checkpoints
+from ..catalog import CheckpointRow, checkpoints
+from ..catalog.costs import clip_flops, cost_ratio, peak_bytes
+from ..catalog.profiles import PROFILES, ProfileRow, placed, profile_for, room
 from ..errors import SvdUiError
 from ..hub import Hub, choose
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import Device, Estimate
+from .remedies import remedy
 
-GIB = 1024**3
-_NATIVE = 1024 * 576
-_FRAMES = 25
-"""The clip for which the figures of the profile rows were computed."""
-_WEIGHTS_GIB = {"none": 4.2, "model": 2.84, "group": 0.3}
-"""The part of those figures that does not shrink with the clip, by kind of offload."""
+GPU_SHARE = 0.4
+"""Of the device's rate of plain matrix products, what a whole clip reaches. The published 39.9 s of diffusers with
+torch 2.2 on an A100 for SVD-XT's 4,174 TFLOP (25 steps) are 105 TFLOP/s, 0.4 of the 260 that large fp16 products
+reach there: much of a step is memory traffic."""
+CPU_SHARE = 0.35
+"""The same on a CPU: small models leave its cores less to do at a time."""
 
 
 def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: Device | None) -> Estimate:
-    """Peak bytes of ``request`` on ``device`` and whether they fit; what is not known stays None."""
+    """Cost of ``request`` on ``device``; what is not known stays None."""
     if device is None:
         return Estimate()
-    profile = PROFILES.get(request.profile if request.profile != "auto" else device.profile)
     try:
-        row = _row(settings, hub, request, device)
+        row = row_of(settings, hub, request, device)
     except SvdUiError:
         return Estimate()
-    peak = peak_bytes(row, profile, request.resolved(row.defaults(request.speed))) if profile is not None else None
-    fits = None if peak is None or device.total_bytes is None else peak <= device.total_bytes
-    return Estimate(peak_bytes=peak, fits=fits)
+    full = request.resolved(row.defaults(request.speed))
+    profile = profile_of(settings, device, row, full)
+    seconds = _seconds(row, full, device)
+    known = Estimate(
+        seconds=seconds,
+        basis=None if seconds is None else "computed",
+        profile=profile.id,
+        cost_ratio=cost_ratio(row, full),
+    )
+    needed = _peak(row, profile, full, device)
+    space = room(device.kind, device.total_bytes, _free(device))
+    if needed is None or space is None:
+        return known.model_copy(update={"peak_bytes": needed})
+    fits = needed <= space
+
+    def fitting(changed: GenerationRequest) -> bool:
+        again = changed.resolved(row.defaults(changed.speed))
+        peak = _peak(row, profile_of(settings, device, row, again), again, device)
+        return peak is not None and peak <= space
+
+    way_out = None if fits else remedy(request, full, row, profile, fitting, device.kind)
+    return known.model_copy(update={"peak_bytes": needed, "fits": fits, "remedy": way_out})
 
 
-def peak_bytes(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest) -> int | None:
-    """The larger of denoising and decoding, scaled from the profile's row; None where it has no figure."""
-    if not row.by_stability or profile.unet_gib is None or profile.decode_gib is None:
-        return None
-    pixels = (request.width or row.width) * (request.height or row.height) / _NATIVE
-    frames = request.num_frames or row.num_frames
-    chunk = min(request.decode_chunk_size or profile.decode_chunk_size, frames)
-    denoising = _scaled(profile, profile.unet_gib, pixels * frames / _FRAMES)
-    decoding = _scaled(profile, profile.decode_gib, pixels * chunk / profile.decode_chunk_size)
-    return int(max(denoising, decoding) * GIB)
-
-
-def _scaled(profile: ProfileRow, gib: float, share: float) -> float:
-    weights = min(_WEIGHTS_GIB[profile.offload], gib)
-    return weights + (gib - weights) * share
-
-
-def _row(settings: Settings, hub: Hub, request: GenerationRequest, device: Device) -> CheckpointRow:
+def row_of(settings: Settings, hub: Hub, request: GenerationRequest, device: Device) -> CheckpointRow:
+    """The checkpoint that ``request`` means on ``device``. Raises what ``choose`` raises."""
     rows = checkpoints(settings)
     if request.checkpoint in rows:
         return rows[request.checkpoint]
     return choose(settings, hub, device.kind, device.total_bytes)
+
+
+def profile_of(settings: Settings, device: Device, row: CheckpointRow, request: GenerationRequest) -> ProfileRow:
+    """The profile a resolved ``request`` will run under: its own, the installation's, else what fits."""
+    wanted = request.profile if request.profile != "auto" else settings.profile
+    if device.kind == "cpu":
+        return PROFILES["cpu"] if wanted not in PROFILES else placed(PROFILES[wanted], "cpu")
+    if wanted in PROFILES:
+        return PROFILES[wanted]
+    return profile_for(device.kind, device.total_bytes, _free(device), row, request)[0]
+
+
+def _free(device: Device) -> int | None:
+    """What others left; not known once our own weights are among what is taken."""
+    return device.free_bytes if device.loaded_checkpoint is None else None
+
+
+def _peak(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, device: Device) -> int | None:
+    """On a CPU in the formats it computes in, whatever the profile is called."""
+    if device.kind == "cpu" or profile.id == "cpu":
+        on_cpu = profile.model_copy(update={"id": "cpu"})
+        return peak_bytes(row, on_cpu, request, 2 if device.dtype == "bfloat16" else 4)
+    return peak_bytes(row, placed(profile, device.kind), request)
+
+
+def _seconds(row: CheckpointRow, request: GenerationRequest, device: Device) -> float | None:
+    """From counted operations and the device's measured rate; None where either is not known."""
+    operations = clip_flops(row, request)
+    if operations is None or not device.flops_per_second:
+        return None
+    share = CPU_SHARE if device.kind == "cpu" else GPU_SHARE
+    return operations / (device.flops_per_second * share)

@@ -145,9 +145,9 @@ class LocalEngine:
 
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Work:
         """Decide checkpoint, plan and every blank of ``request``."""
-        plan = self._stages.plan(request.profile)
-        row = self._choose(request.checkpoint, plan)
+        row = self._choose(request.checkpoint, self._stages.plan(request.profile))
         request = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
+        plan = self._stages.plan(request.profile, row, request)
         ladder = Ladder(plan.profile, request.decode_chunk_size, request.num_frames or row.num_frames)
         return Work(request, row, plan, ladder, cancel, Stopwatch(), notes=[])
 

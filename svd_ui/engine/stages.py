@@ -72,13 +72,16 @@ class Stages:
         except Exception as error:
             log.warning("the device was not measured: %s", error)
 
-    def plan(self, profile: str) -> Plan:
+    def plan(
+        self, profile: str, row: CheckpointRow | None = None, request: GenerationRequest | None = None
+    ) -> Plan:
+        """What ``profile`` means for a resolved ``request`` of ``row``; without them for SVD-XT's own clip."""
         from dataclasses import replace
 
         from ..core.compiling import decide
         from ..core.devices import plan_for
 
-        plan = plan_for(self._settings, profile, self._device)
+        plan = plan_for(self._settings, profile, self._device, row, request)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
         return replace(plan, compile=compile, reasons=(*plan.reasons, why))
 

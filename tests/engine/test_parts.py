@@ -1,23 +1,17 @@
-"""The small parts: the ladder, advice, memory figures, secrets, patience."""
+"""The small parts: the ladder, advice, secrets, patience."""
 
 from __future__ import annotations
 
 import threading
 
-import pytest
-
 from svd_ui.catalog import PROFILES, STABILITY_ROWS
-from svd_ui.engine import Device
 from svd_ui.engine.advice import advice
-from svd_ui.engine.estimates import GIB, estimate, peak_bytes
 from svd_ui.engine.ladder import Ladder
 from svd_ui.engine.logs import redact, secrets_of
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
-from svd_ui.hub import Hub
 from svd_ui.request import GenerationRequest
-from svd_ui.settings import Settings
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
@@ -42,27 +36,6 @@ def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
 
 def test_the_cpu_has_no_smaller_profile() -> None:
     assert Ladder(PROFILES["cpu"], 1, num_frames=14).down_from_denoising() is None
-
-
-@pytest.mark.parametrize("profile", [row for row in PROFILES.values() if row.unet_gib])
-def test_memory_of_the_native_clip_is_what_the_row_says(profile: object) -> None:
-    request = GenerationRequest().resolved(XT.defaults())
-    assert isinstance(profile, type(PROFILES["cpu"]))
-    peak = peak_bytes(XT, profile, request)
-    assert peak is not None
-    assert peak == pytest.approx(max(profile.unet_gib or 0, profile.decode_gib or 0) * GIB, rel=0.01)
-    half = peak_bytes(XT, profile, request.model_copy(update={"width": 512}))
-    assert half is not None
-    assert 0.5 * peak <= half < peak
-
-
-def test_an_estimate_says_whether_it_fits(settings: Settings) -> None:
-    device = Device(kind="cuda", name="small", total_bytes=4_000_000_000, profile="4gb")
-    request = GenerationRequest(checkpoint="svd-xt")
-    hub = Hub(settings)
-    assert estimate(settings, hub, request, device).fits is True
-    assert estimate(settings, hub, request.model_copy(update={"profile": "24gb"}), device).fits is False
-    assert estimate(settings, hub, request, None).peak_bytes is None
 
 
 def test_advice_only_where_it_is_due() -> None:
