@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..catalog import PROFILES, CheckpointRow, ProfileRow
+from ..catalog.costs import peak_bytes
+from ..catalog.profiles import room
 from ..request import GenerationRequest
-from .estimates import peak_bytes
 
 MOST = 8
-MARGIN = 0.9
-"""Share of the device's memory that a prediction may fill."""
 
 
 def tiles_at_once(
@@ -16,24 +15,19 @@ def tiles_at_once(
 ) -> int:
     """1 to ``MOST`` tiles of a resolved ``request`` on a device of ``kind`` with ``total_bytes``.
 
-    1 on a CPU, which is as busy with one, and where the need or the memory is not known. A profile chosen for a
-    device smaller than this one is held to that device's memory.
+    1 on a CPU, which one keeps as busy as several, and where the need or the memory is not known. A profile meant
+    for a smaller device than this one is held to that device's memory.
     """
-    if kind == "cpu" or total_bytes is None or request.wall is None:
+    nominal = min((one.min_bytes for one in PROFILES.values() if one.order < profile.order), default=total_bytes)
+    space = room(kind, None if total_bytes is None or nominal is None else min(total_bytes, nominal))
+    if kind == "cpu" or space is None or request.wall is None:
         return 1
-    room = MARGIN * min(total_bytes, _nominal(profile) or total_bytes)
     most = min(MOST, request.wall.seeds * len(request.wall.motion_bucket_ids))
-    return next((count for count in range(most, 1, -1) if _fits(row, profile, request, count, room)), 1)
+    return next((count for count in range(most, 1, -1) if _fits(row, profile, request, count, space)), 1)
 
 
-def _fits(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, count: int, room: float) -> bool:
+def _fits(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, count: int, space: int) -> bool:
     """Activations grow with the tiles as they do with the frames; the weights are there once."""
     longer = request.model_copy(update={"num_frames": (request.num_frames or row.num_frames) * count})
     needed = peak_bytes(row, profile, longer)
-    return needed is not None and needed <= room
-
-
-def _nominal(profile: ProfileRow) -> int | None:
-    """Where the next larger profile begins; None for the largest."""
-    larger = [row.min_bytes for row in PROFILES.values() if row.order < profile.order]
-    return min(larger, default=None)
+    return needed is not None and needed <= space

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,12 @@ from PIL import Image
 
 from .. import stored
 from ..catalog import CheckpointRow
-from ..events import Decoding, Denoising, Encoding, Event, SteppedDown, Writing
+from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
 from ..request import GenerationRequest
 from .failures import mapping
 from .output import Frames
-from .sampling import Work, decode, effective, next_rung, use_rung
+from .sampling import Work, condition, decode, effective, next_rung, use_rung
 from .stages import Stages
 from .tiles import TileFiles, sheet_of
 from .together import tiles_at_once
@@ -75,9 +76,8 @@ class _Denoising:
         After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
         """
         stages, work = self._stages, self._work
-        yield Encoding()
-        with work.watch("conditioning"), mapping("reading the still"):
-            self._left = [stages.whole_wall(self._runtime, still, work.request)]
+        whole = partial(stages.whole_wall, self._runtime, still, work.request)
+        self._left = [(yield from condition(stages, work, self._runtime, whole))]
         done: dict[int, Any] = {}
         while self._left:
             batch = self._next()
