@@ -68,9 +68,8 @@ def guided_denoiser(services: Services, request: GenerationRequest, cancel: Canc
     low, high = request.min_guidance_scale, request.max_guidance_scale
     if low is None or high is None:
         raise ValueError("the request must be resolved")
-    conditional = services.conditional(cancel)
     if high <= 1:
-        return conditional
+        return services.conditional(cancel)
     frames = services.conditioning.image_latents.shape[1]
     denoiser = guided(services.pair(cancel), torch.linspace(low, high, frames))
     bounds = request.guidance_sigma_min, request.guidance_sigma_max
@@ -80,7 +79,7 @@ def guided_denoiser(services: Services, request: GenerationRequest, cancel: Canc
     sigma_min, sigma_max = bounds
     return guided_within(
         denoiser,
-        conditional,
+        services.conditional(cancel),
         -math.inf if sigma_min is None else sigma_min * scale,
         math.inf if sigma_max is None else sigma_max * scale,
     )
