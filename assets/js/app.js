@@ -80,12 +80,14 @@ window.svdui = (() => {
     });
   }
 
-  // Radios of one group share a name: one stop for Tab, arrow keys within.
-  addEventListener("focusin", () => {
+  // Radios of one group share a name: one stop for Tab, arrow keys within. Whenever its choices change they lose it.
+  function group() {
     for (const group of document.querySelectorAll(".seg, .chips")) {
       for (const radio of group.querySelectorAll("input[type=radio]")) radio.name = group.id;
     }
-  });
+  }
+  addEventListener("focusin", group);
+  addEventListener("keydown", group, true);
 
   // Ctrl+Enter runs, Esc stops.
   addEventListener("keydown", (event) => {

@@ -16,6 +16,7 @@ from .form import PROMPT, request_of
 from .still import Still
 
 EVENTS_JS = "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */"
+NBSP = "\u00a0"
 BASIS = {"computed": "computed, not yet measured here", "measured": "from clips made here"}
 STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""
@@ -74,10 +75,14 @@ def obstacle(estimate: Estimate, device: Device | None) -> str:
     """That it will not fit, and the button to what does; '' where nothing is known to be in the way."""
     if estimate.fits is not False:
         return ""
-    need = f"This needs {words.gigabytes(estimate.peak_bytes)} GB" if estimate.peak_bytes else "This does not fit"
+    need = f"This needs {words.gigabytes(estimate.peak_bytes)}{NBSP}GB" if estimate.peak_bytes else "This does not fit"
     have = words.memory(device.total_bytes) if device else ""
     kind = "memory" if device is None or device.kind == "cpu" else "VRAM"
-    said = f"{need}, and this device has {have} of {kind}." if have else f"{need}, more than this device has."
+    said = (
+        f"{need}, and this device has {have.replace(' ', NBSP)} of {kind}."
+        if have
+        else f"{need}, more than this device has."
+    )
     if estimate.remedy is None:
         help_ = '<p class="quiet">A smaller size or fewer frames need less.</p>'
         return f'<div class="obstacle" role="status">{icons.WARNING}<div><b>{said}</b>{help_}</div></div>'

@@ -46,6 +46,7 @@ class Page:
     animate: gr.Button
     draft_wall: gr.Button
     wall_toggle: gr.HTML
+    wall_cost: gr.HTML
     summary: gr.HTML
     notice: gr.HTML
     stage: gr.HTML
@@ -211,24 +212,26 @@ def _run_bar(form: Form) -> dict[str, Any]:
     with gr.Column(elem_id="run-bar"):
         notice = gr.HTML("", elem_id="notice", js_on_load=None)
         obstacle = gr.HTML("", elem_id="obstacle", js_on_load=outlook.EVENTS_JS)
-        with gr.Column(elem_id="wall-choice"), gr.Row(elem_classes=["dials-row"]):
-            form.add("wall_seeds", _wall_dial(gr.Number, "seeds", precision=0, scale=1))
-            form.add("wall_motions", _wall_dial(gr.Textbox, "motion_bucket_ids", lines=1, max_length=60, scale=2))
+        with gr.Column(elem_id="wall-choice"):
+            with gr.Row(elem_classes=["dials-row"]):
+                form.add("wall_seeds", _wall_dial(gr.Number, "seeds", precision=0))
+                form.add("wall_motions", _wall_dial(gr.Textbox, "motion_bucket_ids", lines=1, max_length=60))
+            wall_cost = gr.HTML("", elem_id="wall-cost", js_on_load=None)
         form.add("speed", dial("speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"]))
         with gr.Row(elem_id="run-row"):
             animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")
             draft_wall = gr.Button(wall.TITLE, elem_id="draft-wall", size="lg")
             wall_toggle = gr.HTML(wall.toggle(EXTRAS), elem_id="wall-toggle", js_on_load=wall.TOGGLE_JS)
         summary = gr.HTML("", elem_id="summary", js_on_load=None)
-    run = {"animate": animate, "draft_wall": draft_wall, "wall_toggle": wall_toggle}
+    run = {"animate": animate, "draft_wall": draft_wall, "wall_toggle": wall_toggle, "wall_cost": wall_cost}
     return {"notice": notice, "obstacle": obstacle, **run, "summary": summary}
 
 
 def _wall_dial(kind: type[gr.components.Component], field: str, **extra: Any) -> gr.components.Component:
     """A control of the wall, from the field it sets."""
-    of, name = wall.FIELDS[field], wall.CONTROLS[field]
-    common: dict[str, Any] = {"label": of.title, "info": of.description, "elem_id": f"dial-{name}", "elem_classes": ["dial"]}
-    return kind(EXTRAS[name], min_width=96, **common, **extra)
+    shown, name = wall.FIELDS[field], wall.CONTROLS[field]
+    texts: dict[str, Any] = {"label": shown.title, "info": shown.description}
+    return kind(EXTRAS[name], **texts, elem_id=f"dial-{name}", elem_classes=["dial"], min_width=96, **extra)
 
 
 def describe_preset(id: str) -> str:

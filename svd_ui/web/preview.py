@@ -8,6 +8,9 @@ from html import escape
 from typing import Any
 
 from ..catalog import CheckpointRow
+from ..catalog.costs import tiles
+from ..errors import BadInput
+from ..request import GenerationRequest
 from . import dials, offer, outlook, speeds, wall, words
 from .actions import shown_still
 from .context import Context
@@ -31,6 +34,7 @@ class Left:
     negative: str | None
     obstacle: str
     wall_toggle: str
+    wall_cost: str
     choices: dict[str, list[tuple[str, str]]]
     hints: dict[str, str] = field(default_factory=dict)
 
@@ -60,6 +64,7 @@ def left_side(
         negative=_unused(context, values, prompting),
         obstacle=outlook.obstacle(cost, device) or outlook.changed(change, values, hints),
         wall_toggle=wall.toggle(values),
+        wall_cost=_wall_cost(context, values, request),
         choices={
             "speed": speeds.labels(row, request),
             "schedule": dials.choices("schedule", str(applied["schedule"])),
@@ -98,6 +103,19 @@ def _size(values: Mapping[str, Any], row: CheckpointRow, stills: Stills) -> tupl
 def _usable(name: str, value: Any) -> bool:
     low, high = dials.bounds(name)
     return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
+
+
+def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationRequest | None) -> str:
+    """``9 small clips at draft speed, about 40 s.``; '' while a dial is not valid."""
+    try:
+        asked = wall.of(request, wall.wall_of(values)) if request else None
+    except BadInput:
+        return ""
+    if asked is None or asked.wall is None:
+        return ""
+    seconds = outlook.estimated(context, asked).seconds
+    time = f", about {words.duration(max(1.0, seconds))}" if seconds else ""
+    return f'<p class="quiet">{tiles(asked)} small clips at {asked.speed} speed{time}.</p>'
 
 
 def _count(values: Mapping[str, Any], stills: Stills) -> int:

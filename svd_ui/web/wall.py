@@ -15,6 +15,7 @@ from ..jobs.tiles import file_of
 from ..request import GenerationRequest, Wall
 from . import icons
 from .addresses import Files, clip_url
+from .dials import range_text
 
 TOGGLE_JS = "svdui.wallToggle(element, watch)"
 FIELDS = Wall.model_fields
@@ -43,8 +44,10 @@ def _sentence(at: str, context: Mapping[str, Any]) -> str:
     if isinstance(context.get("error"), ValueError):
         return f"{context['error']}."
     if at == "seeds":
-        return "A whole number from 1 to 8."
-    return "One to eight whole numbers from 1 to 255, with commas between them."
+        low, high = (next(getattr(m, end) for m in FIELDS[at].metadata if hasattr(m, end)) for end in ("ge", "le"))
+        return f"A whole number from {low} to {high}."
+    count = next(m.max_length for m in FIELDS[at].metadata if hasattr(m, "max_length"))
+    return f"Up to {count} whole numbers, {range_text('motion_bucket_id')}, with commas between them."
 
 
 def of(request: GenerationRequest, wall: Wall) -> GenerationRequest:
@@ -72,7 +75,7 @@ def tiles(job: Job, files: Files) -> str:
     request = job.result.request
     columns = len(request.wall.motion_bucket_ids) if request.wall else 3
     cells = "".join(
-        _tile(job, index, f"seed {tile.seed}, motion {tile.motion_bucket_id}")
+        _tile(job, index, f"seed {tile.seed}, motion\u00a0{tile.motion_bucket_id}")
         for index, tile in enumerate(job.result.tiles)
         if files(job, file_of(index))
     )

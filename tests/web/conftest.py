@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -13,7 +14,11 @@ from PIL import Image
 from svd_ui.jobs.service import JobService
 from svd_ui.settings import Settings
 from svd_ui.web import serve
+from tests.browser import FLAGS, chromium
 from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -55,3 +60,14 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     red = Image.linear_gradient("L").resize((320, 240))
     Image.merge("RGB", (red, red.transpose(Image.Transpose.ROTATE_180), Image.new("L", (320, 240), 90))).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = [*FLAGS, "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
+        yield browser
+        browser.close()

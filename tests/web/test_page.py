@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -13,15 +12,15 @@ import pytest
 
 from svd_ui.errors import OutOfMemory
 from svd_ui.settings import Settings
-from tests.browser import FLAGS, chromium
 from tests.fakes import FakeEngine
 
 from .conftest import Served, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(chromium() is None, reason="no Chromium here")]
+from .visit import MARKS, WAIT, Visit  # noqa: E402  (only where there is Playwright)
+
+pytestmark = MARKS
 expect = sync_api.expect
-WAIT = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -30,64 +29,11 @@ def served(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield from serving(settings, FakeEngine(steps=4, delay=0.15, settings=settings))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        flags = [*FLAGS, "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One browser profile: a page, what it asked from elsewhere, and the steps people take."""
-
-    def __init__(self, browser: sync_api.Browser, served: Served, **context: object) -> None:
-        size = {"width": 1360, "height": 960}
-        self.context = browser.new_context(**{"viewport": size, "permissions": ["clipboard-read"], **context})
-        self.served, self.page = served, self.context.new_page()
-        self.foreign: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", self._seen)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.open()
-
-    def _seen(self, request: sync_api.Request) -> None:
-        if not request.url.startswith((self.served.url, "data:", "blob:")):
-            self.foreign.append(request.url)
-
-    def open(self, query: str = "") -> None:
-        self.page.goto(self.served.url + query)
-        expect(self.page.locator("#summary")).to_contain_text("frames", timeout=WAIT)
-
-    def choose(self, *pictures: Path) -> None:
-        self.page.set_input_files("#door input[type=file]", list(pictures))
-        expect(self.page.locator("#finder .exact")).to_be_visible(timeout=WAIT)
-
-    def animate(self) -> None:
-        self.page.click("#animate")
-
-    def finished(self) -> None:
-        expect(self.page.locator("video.clip")).to_be_visible(timeout=WAIT)
-
-    def dial(self, name: str) -> sync_api.Locator:
-        return self.page.locator(f"#dial-{name} input").first
-
-    def shot(self, name: str) -> None:
-        folder = os.environ.get("SVD_UI_SCREENSHOTS")
-        if folder:
-            self.page.wait_for_timeout(400)
-            self.page.screenshot(path=Path(folder) / f"{name}.png")
-
-
 @pytest.fixture
 def visit(browser: sync_api.Browser, served: Served) -> Iterator[Visit]:
     served.engine.gate, served.engine.fail = None, None
-    visit = Visit(browser, served)
-    yield visit
-    visit.context.close()
-    assert visit.foreign == [], "the page asked somebody else"
-    assert visit.errors == []
+    with Visit(browser, served) as visit:
+        yield visit
 
 
 def test_the_main_path(visit: Visit, photo: Path) -> None:

@@ -45,7 +45,7 @@ class Wiring:
         self.view = [page.stage, page.history, page.timer, self.seen]
         self.left = [
             page.finder, page.door, page.prompt_side, page.summary, page.offer, page.still_offer, page.footer, page.make,
-            page.obstacle, page.wall_toggle,
+            page.obstacle, page.wall_toggle, page.wall_cost,
             page.form.controls["negative_prompt"], page.form.controls["speed"], page.form.controls["schedule"],
             *(page.form.controls[name] for name in page.form.hinted),
         ]  # fmt: skip
@@ -135,6 +135,7 @@ class Wiring:
             gr.update(interactive=left.can_make),
             left.obstacle,
             left.wall_toggle,
+            left.wall_cost,
             gr.update(interactive=left.negative is None, info=left.negative or NEGATIVE_HELP),
             gr.update(choices=left.choices["speed"]),
             gr.update(choices=left.choices["schedule"]),
