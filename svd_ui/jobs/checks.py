@@ -18,6 +18,7 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
     if kind == "still":
         if request.prompt is None or request.image is not None:
             raise BadInput("Describe the still to make; a picture is not needed for it.", field="prompt")
+        request = request.model_copy(update={"wall": None})  # one still is the first frame of every tile
     elif not has_source(request):
         both = request.image is not None
         detail = (
@@ -27,7 +28,8 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
     if request.image is not None:
         _require_picture(settings, request.image)
     if request.checkpoint != "auto":
-        checkpoint(settings, request.checkpoint)  # a name nobody knows is refused now, not in the queue
+        # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
+        checkpoint(settings, request.checkpoint).check(request)
     return request.with_seed()
 
 

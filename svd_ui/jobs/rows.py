@@ -64,10 +64,11 @@ def read_result(text: str | None, schema: int) -> Result | None:
     if not isinstance(data, dict):
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
-    known = {name: value for name, value in data.items() if name in Result.model_fields}
-    for attempt in ({**known, "request": request}, {**known, "request": request, "effective": None, "seconds": {}}):
+    known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
+    less = {"effective": None, "seconds": {}}
+    for without in ({}, less, {**less, "tiles": ()}):
         try:
-            return Result.model_validate(attempt)
+            return Result.model_validate(known | without)
         except ValidationError as error:
             log.warning("a stored result could not be read in full: %s", error)
     return None

@@ -15,12 +15,15 @@ from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job
 from ..jobs.status import status
+from ..jobs.tiles import in_full
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
 from .dials import FIELDS, value_type
 from .owner import new_token, owner_of, reader
 
 MAX_HISTORY = 100
+TILE = "tile"
+"""A parameter beside the request's fields: ``<job id>/<index>``, the tile of a wall to render in full."""
 POLL_SECONDS = 0.25
 
 
@@ -41,8 +44,8 @@ class Api:
         self.context = context
 
     def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """``call(values, token)`` as a function whose parameters are the request's fields, each ``= None``."""
-        parameters = [*FIELDS, "token"]
+        """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
+        parameters = [*FIELDS, TILE, "token"]
 
         def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
             values = dict(zip(parameters, args, strict=False))
@@ -61,7 +64,7 @@ class Api:
                 result: dict[str, Any] = call(*bind(args))
                 return result
 
-        types = {**{name: annotation(name) for name in FIELDS}, "token": str | None}
+        types = {**{name: annotation(name) for name in FIELDS}, TILE: str | None, "token": str | None}
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
         endpoint.__signature__ = inspect.Signature(arguments, return_annotation=dict)  # type: ignore[attr-defined]
@@ -70,7 +73,9 @@ class Api:
         return endpoint
 
     def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
-        """Queue one clip, or with ``wall`` a draft wall of small ones. Returns its id, and the token that cancels it and lists its owner's history."""
+        """Queue one clip, with ``wall`` a draft wall of small ones, with ``tile`` ("<job id>/<index>") the clip of one in full.
+
+        Returns its id, and the token that cancels it and lists its owner's history."""
         token = token or new_token()
         with sentence():
             job = self.context.jobs.submit(self._request(values), owner_of(token))
@@ -115,10 +120,17 @@ class Api:
         given = dict(values)
         if "image" in given:
             given["image"] = self._picture(given["image"])
-        request = validate(given)
+        request = validate(self._of_tile(given.pop(TILE, None)) | given)
         if not has_source(request):
             raise BadInput("Give exactly one of image and prompt.", field="image")
         return request
+
+    def _of_tile(self, name: str | None) -> dict[str, Any]:
+        """What the full clip of a tile is made from; other parameters win over it. Raises NotFound."""
+        if name is None:
+            return {}
+        id, _, index = str(name).partition("/")
+        return in_full(self.context.jobs.get(id), int(index) if index.isdecimal() else -1).explicit()
 
     def _picture(self, value: Any) -> str:
         """An upload -> its ref. Plain strings are refused: gradio hands them over unchecked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from svd_ui.jobs.tiles import file_of, in_full
 from svd_ui.media.sheet import SHEET_SIDE
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, Wall
+from svd_ui.settings import Settings
 from svd_ui.stored import open_settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import Serve, ended
@@ -113,3 +116,42 @@ def test_retrying_a_wall_makes_the_same_wall(serve: Serve, wall: GenerationReque
     assert job.result is not None
     assert again.result.tiles == job.result.tiles
     assert [entry.id for entry in service.history("ann")] == [again.id, job.id]
+
+
+def test_a_still_for_a_wall_is_one_still(serve: Serve, wall: GenerationRequest) -> None:
+    service = serve(FakeEngine(delay=0.001))
+    asked = wall.model_copy(update={"image": None, "prompt": "a fox"})
+    still = ended(service, service.submit(asked, "ann", "still"))
+    assert (still.state, still.request.wall) == ("finished", None)
+
+
+def test_a_wall_of_another_release_is_read_without_what_is_not_known(
+    serve: Serve, settings: Settings, wall: GenerationRequest
+) -> None:
+    service = serve(FakeEngine(delay=0.001))
+    job = made(service, wall)
+    with sqlite3.connect(settings.database) as sql:
+        (text, request) = sql.execute("SELECT result, request FROM jobs").fetchone()
+        newer = json.loads(text)
+        for tile in newer["tiles"]:
+            tile["sound"] = "birds.mp3"
+        asked = json.loads(request)
+        asked["wall"] |= {"cameras": 2}
+        sql.execute("UPDATE jobs SET result = ?, request = ?", (json.dumps(newer), json.dumps(asked)))
+    read = service.get(job.id)
+    assert read.request.wall == wall.wall
+    assert any("wall.cameras" in note for note in read.notes)
+    assert read.result is not None
+    assert (read.result.tiles, read.result.poster) == ((), "poster.jpg")
+
+
+def test_a_wall_is_expected_to_take_longer_than_one_clip(
+    serve: Serve, request_: GenerationRequest, wall: GenerationRequest
+) -> None:
+    service = serve(FakeEngine(delay=0.02))
+    made(service, request_)
+    one = service.estimate(request_).seconds
+    four = service.estimate(wall.model_copy(update={"speed": "exact"})).seconds
+    assert one is not None
+    assert four is not None
+    assert 2 * one < four

@@ -47,7 +47,7 @@ def ended(client: Client, id: str) -> dict:
 def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client) -> None:
     for name in ("/submit", "/generate"):
         parameters = client.view_api(return_format="dict")["named_endpoints"][name]["parameters"]
-        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "token"]
+        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "tile", "token"]
         assert all(p["parameter_has_default"] and p["parameter_default"] is None for p in parameters)
 
 
@@ -81,6 +81,19 @@ def test_a_walls_tiles_arrive_as_files_with_their_seed_and_motion(client: Client
         (8, 200),
     ]
     assert len({Path(tile["video"]).read_bytes() for tile in made["tiles"]}) == 4
+
+
+def test_a_tile_is_rendered_in_full_by_its_name(client: Client) -> None:
+    wall = {"seeds": 2, "motion_bucket_ids": [40, 200]}
+    made = client.predict(prompt="a fox", seed=7, speed="draft", wall=wall, api_name="/generate")
+    full = client.predict(tile=f"{made['id']}/2", output_fps=12, api_name="/generate")
+    assert Path(full["video"]).is_file()
+    asked = full["request"]
+    assert (asked["wall"], asked["speed"], asked["seed"], asked["motion_bucket_id"]) == (None, "exact", 8, 40)
+    assert (asked["output_fps"], asked["prompt"], asked["image"]) == (12, None, made["request"]["image"])
+    for name in (f"{made['id']}/4", f"{made['id']}/x", "nothing/0", made["id"]):
+        with pytest.raises(AppError, match="no longer|not here|no tile|no job|is no"):
+            client.predict(tile=name, api_name="/submit")
 
 
 def test_the_page_gets_a_tile_by_its_index(client: Client, public: Served, photo: Path) -> None:
