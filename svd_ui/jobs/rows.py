@@ -65,7 +65,7 @@ def read_result(text: str | None, schema: int) -> Result | None:
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
     known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
-    less = {"effective": None, "seconds": {}}
+    less: dict[str, Any] = {"effective": None, "seconds": {}}
     for without in ({}, less, {**less, "tiles": ()}):
         try:
             return Result.model_validate(known | without)
