@@ -146,6 +146,7 @@ class LocalEngine:
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Work:
         """Decide checkpoint, plan and every blank of ``request``."""
         row = self._choose(request.checkpoint, self._stages.plan(request.profile))
+        row.check(request)
         request = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
         plan = self._stages.plan(request.profile, row, request)
         ladder = Ladder(plan.profile, request.decode_chunk_size, request.num_frames or row.num_frames)

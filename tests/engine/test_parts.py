@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
-from svd_ui.catalog import PROFILES, STABILITY_ROWS
+import pytest
+
+from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
+from svd_ui.catalog.rows import ANIMATE_LCM
 from svd_ui.engine.advice import advice
 from svd_ui.engine.ladder import Ladder
 from svd_ui.engine.logs import redact, secrets_of
@@ -44,6 +48,35 @@ def test_advice_only_where_it_is_due() -> None:
     assert len(advice(request.model_copy(update={"num_frames": 60}), XT, None)) == 1
     assert len(advice(request.model_copy(update={"width": 1000}), XT, None)) == 1
     assert "64x64" in advice(request.model_copy(update={"width": 64, "height": 64}), XT, None)[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "said"),
+    [
+        (XT, {}, None),
+        (XT, {"num_inference_steps": 12}, None),  # fewer steps by one's own choice
+        (XT, {"speed": "fast"}, "features reused, all layers computed at one step in 3. About 42%"),
+        (
+            XT,
+            {"speed": "draft"},
+            "the AYS schedule in 10 steps; features reused, all layers computed at one step in 2. ",
+        ),
+        (XT, {"guidance_sigma_max": 50}, "no guidance above sigma 50. About 8"),
+        (XT, {"guidance_sigma_min": 0.5, "max_guidance_scale": 1.0}, None),  # there is none to leave out
+        (ANIMATE_LCM, {}, "few-step weights. About 12% of the exact clip's work."),
+    ],
+)
+def test_what_is_approximate_is_said_with_its_cost(
+    row: CheckpointRow, values: dict[str, Any], said: str | None
+) -> None:
+    request = GenerationRequest.model_validate(values)
+    notes = advice(request.resolved(row.defaults(request.speed)), row, None)
+    assert (said is None and not notes) or notes[0].startswith(f"Approximate: {said}")
+
+
+def test_more_jumps_than_a_consistency_model_was_made_for_are_said() -> None:
+    request = GenerationRequest(num_inference_steps=9).resolved(ANIMATE_LCM.defaults())
+    assert "1 to 8 steps" in advice(request, ANIMATE_LCM, None)[1]
 
 
 def test_secrets_are_known_by_name_and_by_form() -> None:
