@@ -11,9 +11,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from svd_ui.cancel import never
+from svd_ui.core.conditioning import condition
+from svd_ui.core.exact import unused_in_steps
 from svd_ui.core.hosting import tensors_of
+from svd_ui.core.methods import Services, sample
 from svd_ui.core.moving import HostMover
+from svd_ui.core.randomness import seeded
+from svd_ui.core.runtime import Runtime
 from svd_ui.core.streaming import SMALL_BYTES, Streamed, units_of
+
+from .conftest import picture, request
 
 CPU = torch.device("cpu")
 WIDTH = 160  # a layer of it is larger than what is kept on the device
@@ -263,6 +271,32 @@ def test_uses_may_nest(net: Net, x: Tensor, make: Make) -> None:
         assert device.rooms
         assert torch.equal(net(x), expected)
     assert not device.rooms
+
+
+@pytest.mark.parametrize("cache_interval", [1, 2])  # 2: every other step skips all but the outermost layers
+def test_the_real_unet_computes_with_what_is_on_the_device_only(runtime: Runtime, cache_interval: int) -> None:
+    def clip() -> Tensor:
+        asked = request(num_inference_steps=3, cache_interval=cache_interval)
+        generator = seeded(3)
+        services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
+        *_, last = sample(services, asked, generator, never())
+        return last.latents
+
+    expected = clip()
+    device = Device()
+    unused = unused_in_steps(runtime.unet)
+    streamed = Streamed(runtime.unet, CPU, unused, mover=device)
+    masters = {
+        unit.piece.bytes.untyped_storage().data_ptr()
+        for unit in (*streamed.units, *streamed.kept)
+        if unit.piece.bytes is not None
+    }
+    with streamed.on_device(), OnlyOn(device, masters):
+        got = clip()
+    assert torch.equal(got, expected)
+    copied = sum(entry[2] for entry in device.log if entry[0] == "copied")
+    assert copied > 3 * sum(unit.piece.nbytes for unit in streamed.units) / cache_interval
+    assert streamed.room_bytes < sum(unit.piece.nbytes for unit in streamed.units)
 
 
 def test_every_weight_of_the_real_modules_is_in_exactly_one_unit(runtime: Any) -> None:
