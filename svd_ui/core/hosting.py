@@ -119,7 +119,8 @@ def packed(sizes: Sequence[int], block: int = BLOCK_BYTES) -> list[list[int]]:
 def _locked(nbytes: int, device: torch.device) -> Tensor | None:
     """Page-locked memory, or None where the system has none to give."""
     try:
-        return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+        with torch.cuda.device(device):  # else the first GPU would spend memory on a context, whichever is used
+            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
     except RuntimeError:
         with suppress(RuntimeError):
             torch.ones(1, device=device)  # a kernel, which takes the left-over error with it
