@@ -9,6 +9,7 @@ from .generate import generate
 from .history import history
 from .models import models
 from .serve import serve
+from .train import train
 
 app = typer.Typer(
     name="svd-ui",
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(generate)
 app.command()(history)
+app.command("train")(train)
 app.command()(doctor)
 app.add_typer(models, name="models")
 

@@ -77,13 +77,19 @@ def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
     """One option; of a switched model, the switch and an option for each of its fields, named by their titles."""
     inner = _switched(info)
     if not inner:
-        # A switch would need --no-...; a union of models or a tuple of them is text.
-        return [_parameter(name, flag(name), _plain_type(info.annotation), info)]
+        return [option_of(name, info)]
     parts = [
         _parameter(f"{name}__{part}", f"{flag(name)}-{(of.title or part).lower()}", _part_type(of), of)
         for part, of in inner.items()
     ]
     return [_parameter(name, flag(name), bool, info), *parts]
+
+
+def option_of(name: str, info: FieldInfo) -> inspect.Parameter:
+    """One option for one field; a union of models or a tuple of them is text, a yes or no a pair of switches."""
+    kind = _plain_type(info.annotation)
+    option = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
+    return _parameter(name, option, kind, info)
 
 
 def _parameter(name: str, option: str, kind: Any, info: FieldInfo) -> inspect.Parameter:
@@ -165,7 +171,7 @@ def _help(info: FieldInfo) -> str:
     notes = [f"{low} to {high}"] if low is not None and high is not None else []
     if isinstance(info.default, tuple) and info.default:
         notes.append(f"default {','.join(map(str, info.default))}")
-    elif info.default is not None and not isinstance(info.default, BaseModel | tuple):
+    elif not info.is_required() and info.default is not None and not isinstance(info.default, BaseModel | tuple):
         notes.append(f"default {info.default}")
     tail = f" ({'; '.join(notes)})" if notes else ""
     return f"{info.title}: {info.description}{tail}"

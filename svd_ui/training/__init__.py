@@ -5,6 +5,7 @@ The work is done by ``svd_ui.train`` in a process of its own; ``runs`` starts, s
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import BadInput
 from ..request import MAX_SEED, Frozen
 from ..validation import validated
 
-__all__ = ["Method", "Precision", "Targets", "TrainRequest", "read_config"]
+__all__ = ["NAME", "Method", "Precision", "Targets", "TrainRequest", "read_config"]
 
 Method = Literal["lora", "temporal", "full"]
 Targets = Literal["temporal", "spatial", "both"]
@@ -119,11 +120,12 @@ class TrainRequest(Frozen):
 
 
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainRequest:
-    """A TOML file with the fields of ``TrainRequest``, overruled by ``flags`` that are given. Raises BadInput."""
+    """A TOML (or JSON) file with the fields of ``TrainRequest``, overruled by ``flags`` that are given. Raises BadInput."""
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
+            values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path.name} is not a TOML file that can be read: {error}") from error
     return validated(TrainRequest, {**values, **{name: value for name, value in flags.items() if value is not None}})

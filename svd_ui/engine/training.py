@@ -1,0 +1,42 @@
+"""Fine-tuning on this machine's device: one run at a time, never beside a clip."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+
+from ..catalog import CheckpointRow, checkpoint
+from ..errors import BadInput
+from ..hub import Hub
+from ..settings import Settings
+from ..training import TrainRequest
+from ..training.folder import RunFolder, Status
+from . import CancelToken
+from .failures import mapping
+from .lock import device_lock
+
+
+def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Status:
+    """Run ``request`` in this process until it ends; its folder tells how far it is. Raises an SvdUiError."""
+    row = row_of(request, settings)
+    base = Hub(settings).require(row)
+    if row.sampler == "consistency":
+        raise BadInput(
+            f"{row.title} is a few-step model and cannot be trained further: choose SVD.", field="checkpoint"
+        )
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that accelerate launched, one holds the device
+    if leads:
+        folder = RunFolder(settings.training_dir / request.name)
+        folder.begin()
+        folder.set_status(Status(state="preparing", message="Waiting for the device.", steps=request.steps))
+    with device_lock(settings, None, cancel) if leads else nullcontext(), mapping("training", row.title):
+        from ..train.tune import run
+
+        return run(request.resolved(row), row, base, settings, cancel)
+
+
+def row_of(request: TrainRequest, settings: Settings) -> CheckpointRow:
+    """The checkpoint that is trained further. Raises BadInput for ``auto``: a result is tied to its base."""
+    if request.checkpoint == "auto":
+        raise BadInput("Name the checkpoint to train: the result works with that one only.", field="checkpoint")
+    return checkpoint(settings, request.checkpoint)
