@@ -75,6 +75,6 @@ def status(device: Device | None, profile_title: str = "") -> str:
     lamp = "on" if loaded else ""
     free = '<button type="button" class="btn small ghost" data-act="release">Free memory</button>' if loaded else ""
     return (
-        f'<div class="status"><span class="lamp {lamp}"></span><div class="status-line" tabindex="0" title="{escape(reasons)}" '
+        f'<div class="status"><span class="lamp {lamp}"></span><div class="status-line" role="group" tabindex="0" title="{escape(reasons)}" '
         f'aria-label="Device: {escape(", ".join(p for p in parts if p))}. {escape(reasons)}">{line}</div>{free}</div>'
     )

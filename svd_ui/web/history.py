@@ -42,11 +42,10 @@ def _card(job: Job, files: Files, shown: bool) -> str:
     id = escape(job.id)
     name = escape(words.headline(job))
     state = words.STATES[job.state]
-    badge = "" if job.state == "finished" else f'<span class="badge {job.state}">{state}</span>'
-    if job.state == "finished" and job.kind == "still":
-        badge = '<span class="badge">Still</span>'
-    elif job.state == "finished" and job.request.wall:
-        badge = wall.badge(job.request.wall)
+    finished = job.state == "finished"
+    what = "Still" if job.kind == "still" else wall.badge(job.request.wall) if job.request.wall else ""
+    text = what if finished else state
+    badge = f'<span class="badge{"" if finished else f" {job.state}"}">{text}</span>' if text else ""
     sheet = " sheet" if job.request.wall else ""
     delete = (
         f'<button type="button" class="icon-btn" data-act="remove" data-id="{id}" aria-label="Delete {name}" '
@@ -56,7 +55,7 @@ def _card(job: Job, files: Files, shown: bool) -> str:
     )
     return (
         f'<div class="job{" on" if shown else ""}" role="listitem" data-id="{id}"><button type="button" class="poster{sheet}" '
-        f'data-act="view" data-id="{id}" aria-label="View {name}, {state}, {words.ago(job.created)}"'
+        f'data-act="view" data-id="{id}" aria-label="View {name}, {f"{what}, " if what else ""}{state}, {words.ago(job.created)}"'
         f"{_hover(job, files)}>{_poster(job, files)}{badge}</button>"
         f'<div class="cap"><div><b title="{name}">{name}</b><span>{escape(_meta(job))}</span></div>'
         f'<button type="button" class="icon-btn" data-act="restore" data-id="{id}" aria-label="Restore the settings of '

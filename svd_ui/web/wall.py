@@ -96,7 +96,8 @@ def _tile(job: Job, index: int, name: str) -> str:
 
 
 def badge(wall: Wall) -> str:
-    return f'<span class="badge">Wall {wall.seeds} × {len(wall.motion_bucket_ids)}</span>'
+    """What a wall is called where there is little room."""
+    return f"Wall {wall.seeds} × {len(wall.motion_bucket_ids)}"
 
 
 def origin(job: Job | None, others: Iterable[Job]) -> str | None:

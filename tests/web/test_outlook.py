@@ -106,13 +106,14 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
         compiled=True,
         reasons=("<why>",),
     )
-    note = "approximate: layers are reused for 3 steps"
+    note = "Approximate: layers are reused for 3 steps"
     request = GenerationRequest(image=REF, seed=1, speed="fast")
     html = watch.render(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
     for said in ("profile 6gb", "exact speed-ups", "compiled", "fast", "layers are reused for 3 steps", "&lt;why&gt;"):
         assert said in html
     assert html.count("layers are reused") == 1
     assert "<li>Another.</li>" in html
+    assert "Approximate" not in watch.render(finished(GenerationRequest(image=REF, seed=1)), lambda *_: None)
 
 
 def test_a_full_clip_knows_the_wall_it_was_chosen_from() -> None:
