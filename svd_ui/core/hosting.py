@@ -7,7 +7,7 @@ And a failed request leaves its error behind in the CUDA runtime, where the next
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import torch
@@ -18,6 +18,10 @@ BLOCK_BYTES = 256 * 1024**2
 ALIGNMENT = 256
 """Of every tensor in its block, as the device's own allocator does it at least."""
 UNPINNED = "weights travel from ordinary memory: the system did not lock enough pages, so offloading is slower"
+
+
+Lock = Callable[[int, torch.device], Tensor | None]
+"""(bytes, device) => memory, or None where none can be locked."""
 
 
 class Piece:
@@ -73,16 +77,18 @@ def tensors_of(module: nn.Module, left_out: Sequence[nn.Module] = ()) -> list[Te
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if id(tensor) not in skipped]
 
 
-def settle(pieces: Sequence[Piece], device: torch.device) -> str | None:
+def settle(pieces: Sequence[Piece], device: torch.device, lock: Lock | None = None) -> str | None:
     """Pack ``pieces`` into host memory, page-locked where ``device`` is a CUDA device.
 
-    Returns a note for people where pages could not be locked; the pieces are packed all the same.
+    Returns a note for people where pages could not be locked; the pieces are packed all the same. ``lock`` gives
+    page-locked memory, by default that of CUDA.
     """
     note: str | None = None
+    lock = lock or page_locked
     blocks = packed([piece.nbytes for piece in pieces])
     for block in blocks:
         total = sum(pieces[index].nbytes for index in block)
-        memory = _locked(total, device) if device.type == "cuda" and note is None else None
+        memory = lock(total, device) if device.type == "cuda" and note is None else None
         if memory is None:
             note = UNPINNED if device.type == "cuda" else None
             memory = torch.empty(total, dtype=torch.uint8)
@@ -116,7 +122,7 @@ def packed(sizes: Sequence[int], block: int = BLOCK_BYTES) -> list[list[int]]:
     return blocks
 
 
-def _locked(nbytes: int, device: torch.device) -> Tensor | None:
+def page_locked(nbytes: int, device: torch.device) -> Tensor | None:
     """Page-locked memory, or None where the system has none to give."""
     try:
         with torch.cuda.device(device):  # else the first GPU would spend memory on a context, whichever is used

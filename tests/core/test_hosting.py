@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from svd_ui.core.hosting import ALIGNMENT, Piece, lock_pages, packed, settle, tensors_of
+from svd_ui.core.hosting import ALIGNMENT, BLOCK_BYTES, UNPINNED, Piece, lock_pages, packed, settle, tensors_of
 
 CPU = torch.device("cpu")
 
@@ -71,3 +71,18 @@ def test_pages_are_locked_for_cuda_only() -> None:
     before = module.weight.data_ptr()
     assert lock_pages(module, CPU) is None
     assert module.weight.data_ptr() == before
+
+
+def test_where_pages_cannot_be_locked_the_weights_are_packed_all_the_same_and_it_is_said_once() -> None:
+    asked: list[int] = []
+
+    def short(nbytes: int, device: torch.device) -> torch.Tensor | None:
+        asked.append(nbytes)
+        return torch.empty(nbytes, dtype=torch.uint8) if len(asked) == 1 else None
+
+    sizes = (BLOCK_BYTES // 4 + 1, BLOCK_BYTES // 8, BLOCK_BYTES // 4)  # float32, two to a block at most
+    tensors = [torch.full((size,), float(index)) for index, size in enumerate(sizes)]
+    note = settle([Piece([tensor]) for tensor in tensors], torch.device("cuda:0"), short)
+    assert note == UNPINNED
+    assert len(asked) == 2  # after a refusal nothing is asked for any more
+    assert [float(tensor[-1]) for tensor in tensors] == [0.0, 1.0, 2.0]
