@@ -110,7 +110,8 @@ class Ours:
         gc.collect()
 
     def runtime(self, profile: str = "auto") -> Runtime:
-        return self.stages.load(self.row, Path(self._folder.name), self.stages.plan(profile))
+        assert self.row.folder is not None
+        return self.stages.load(self.row, self.row.folder, self.stages.plan(profile))
 
     def request(self, still: Image.Image, steps: int, **values: Any) -> GenerationRequest:
         image = Assets.of(self.settings).keep(still)

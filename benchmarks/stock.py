@@ -91,7 +91,7 @@ def _narrow(channels: tuple[int, ...], layers: int, embed: int, frames: int) -> 
 CONFIGS = {
     config.name: config
     for config in (
-        Config("tiny", 64, 64, 4, 3, None, _narrow((32, 64), 1, 32, 4)),
+        Config("tiny", 64, 64, 2, 2, None, _narrow((32, 64), 1, 32, 2)),
         Config("mid", 192, 128, 6, 4, None, _narrow((64, 128, 256, 256), 1, 256, 6)),
         Config("full", 1024, 576, 25, 25, 4174, _full),
     )
