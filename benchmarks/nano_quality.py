@@ -17,7 +17,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -26,9 +26,11 @@ from diffusers import StableVideoDiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor
 
+from svd_ui.catalog import folder_row
 from svd_ui.core.denoiser import Conditioning, Denoiser, residual, svd_denoiser
 from svd_ui.core.loop import euler
 from svd_ui.core.schedule import karras
+from svd_ui.request import Speed
 from svd_ui.train.batches import embed
 from svd_ui.train.cache import to_tensor
 from svd_ui.train.motion import FULL_FLOW, KINDS, Motion, at_flow, bucket_of, mean_flow
@@ -44,15 +46,17 @@ SEED = 1234
 
 @dataclass(frozen=True)
 class Nano:
-    """The loaded checkpoint in fp32 with its svd_ui.json."""
+    """The loaded checkpoint in fp32 with its svd_ui.json, and the steps that a speed takes."""
 
     pipeline: Any
     settings: dict[str, Any]
+    steps: int
 
     @classmethod
-    def load(cls, folder: Path) -> Nano:
+    def load(cls, folder: Path, speed: Speed) -> Nano:
         pipeline = StableVideoDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
-        return cls(pipeline, json.loads((folder / "svd_ui.json").read_text()))
+        steps = folder_row(folder).defaults(speed)["num_inference_steps"]
+        return cls(pipeline, json.loads((folder / "svd_ui.json").read_text()), steps)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,7 +90,7 @@ class Nano:
     def animate(self, still: Frames, motion: float, seed: int) -> Frames:
         """[1 H W 3] => [F H W 3]"""
         scheduler = self.pipeline.scheduler.config
-        sigmas = karras(self.settings["num_inference_steps"], scheduler.sigma_min, scheduler.sigma_max)
+        sigmas = karras(self.steps, scheduler.sigma_min, scheduler.sigma_max)
         shape = (1, FRAMES, *self.encode(still).shape[1:])
         x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * sigmas[0]
         for step in euler(self.denoiser(still, motion), x, sigmas):
@@ -224,10 +228,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "assets/nano")
     parser.add_argument("--photos", type=Path, default=ROOT / "benchmarks/data")
     parser.add_argument("--sheet", type=Path, default=Path("nano_quality.png"))
+    parser.add_argument("--speed", choices=get_args(Speed), default="exact", help="how many steps a clip takes")
     parser.add_argument("--limit", type=int, help="only the first N photographs")
     parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
     given = parser.parse_args()
-    nano = Nano.load(given.checkpoint)
+    nano = Nano.load(given.checkpoint, given.speed)
     paths = find_photos([given.photos])[: given.limit]
     measured = [measure_photo(nano, path, SEED + index) for index, path in enumerate(paths)]
     rows = [row for row, _ in measured]

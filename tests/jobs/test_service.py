@@ -159,6 +159,7 @@ def test_the_still_of_a_prompt_and_its_clip_are_one_job(serve: Serve, settings: 
         ({"prompt": "   "}, "image"),
         ({"image": "sha256:" + "0" * 64}, "image"),
         ({"prompt": "kite", "checkpoint": "no-such"}, "checkpoint"),
+        ({"prompt": "kite", "checkpoint": "nano", "schedule": "ays"}, "schedule"),
     ],
 )
 def test_a_bad_request_names_its_field(serve: Serve, values: dict[str, object], field: str) -> None:
