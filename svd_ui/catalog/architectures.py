@@ -23,20 +23,20 @@ Mode = Literal["one", "one chunked", "two", "two chunked"]
 
 
 class Work(Frozen):
-    """Operations of one pass over F frames of P latent cells: F (linear P + spatial P^2 + temporal F P + frame).
+    """Operations of one pass over F frames of P latent cells: F (linear P + spatial P^2 + temporal F P) + once.
 
     Convolutions and feed-forward layers are linear, attention within a frame grows with the square of its cells,
-    attention over time with the square of the frames.
+    attention over time with the square of the frames; embeddings are computed once.
     """
 
     linear: float
     spatial: float = 0.0
     temporal: float = 0.0
-    frame: float = 0.0
+    once: float = 0.0
 
     def flops(self, cells: int, frames: int) -> float:
-        each = self.linear * cells + self.spatial * cells**2 + self.temporal * frames * cells + self.frame
-        return frames * each
+        each = self.linear * cells + self.spatial * cells**2 + self.temporal * frames * cells
+        return frames * each + self.once
 
 
 class Peak(Frozen):
@@ -96,16 +96,16 @@ def architecture_of(row: CheckpointRow) -> Architecture | None:
     """By the configuration in the row's folder; a repository on the hub holds SVD's. None for any other model."""
     if row.folder is None:
         return ARCHITECTURES["svd"] if row.repo is not None else None
-    return _in_folder(row.folder)
+    files = (row.folder / "unet" / "config.json", row.folder / "vae" / "config.json")
+    try:
+        return _configured(*files, sum(file.stat().st_mtime_ns for file in files))
+    except (OSError, ValueError, AttributeError):  # not there, not JSON, not an object
+        return None
 
 
 @lru_cache(maxsize=64)
-def _in_folder(folder: Path) -> Architecture | None:
-    try:
-        unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+def _configured(unet_file: Path, vae_file: Path, _changed: int) -> Architecture | None:
+    unet, vae = (json.loads(file.read_text("utf-8")) for file in (unet_file, vae_file))
     for known in ARCHITECTURES.values():
         same = all(_plain(unet.get(key)) == _plain(value) for key, value in known.unet_config.items())
         if same and vae.get("_class_name") == _VAES[known.id]:

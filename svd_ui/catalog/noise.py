@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,6 @@ def _between(known: tuple[float, ...], at: float) -> float:
     return math.exp(a + (at - below) * (b - a))
 
 
-@lru_cache(maxsize=64)
 def _range(folder: Path | None) -> tuple[float, float]:
     """(smallest, largest) sigma of a checkpoint's scheduler; SVD's where it does not say."""
     try:

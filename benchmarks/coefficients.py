@@ -1,0 +1,97 @@
+"""Counts the coefficients of ``svd_ui/catalog/architectures.py`` from our own layers on the meta device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
+from svd_ui.catalog.architectures import Mode, Peak, Work
+from svd_ui.core.caching import Reuse
+
+Size = tuple[int, int, int]
+"""(frames, height, width) in latent cells."""
+
+SIZES: tuple[Size, ...] = ((2, 8, 16), (3, 16, 16), (4, 16, 24), (6, 24, 32))
+"""One clip for each coefficient of ``Work``, whole at every level of the U-Net."""
+NATIVE: dict[str, Size] = {"svd": (25, 72, 128), "nano": (14, 18, 32)}
+LADDER = (0.1, 0.4, 1.0, 2.0)
+"""Clips at which memory is counted, as shares of the native one."""
+DECODED = (1, 2, 4, 8, 14, 25)
+MODES: dict[Mode, Any] = {"one": IN_TURN, "one chunked": IN_TURN_CHUNKED, "two": RESIDENT, "two chunked": CHUNKED}
+
+
+def counted(ours: Ours) -> dict[str, Any]:
+    """Every coefficient by its name in ``Architecture``."""
+    return {
+        "unet": work({size: ours.step(*size, guided=False).flops for size in SIZES}),
+        "reusing": work({size: ours.step(*size, guided=False, reuse=Reuse(1000)).flops for size in SIZES}),
+        "decode": decoding_work(ours),
+        "encode": work({(1, *size[1:]): ours.encode(*size[1:]).flops for size in SIZES}),
+        "embed": float(ours.embed().flops),
+        "denoising": {mode: denoising(ours, mode) for mode in MODES},
+        "kept": kept(ours),
+        "decoding": decoding(ours),
+        "encoding": float(ours.encode(24, 32).peak // (24 * 32)),
+        "parameters": {name: _parameters(module) for name, module in ours.modules.items()},
+        "streamed": ours.streamed(),
+    }
+
+
+def work(flops: Mapping[Size, int]) -> Work:
+    """The coefficients that give these counts."""
+    terms = {
+        "linear": [frames * height * width for frames, height, width in flops],
+        "spatial": [frames * (height * width) ** 2 for frames, height, width in flops],
+        "temporal": [frames**2 * height * width for frames, height, width in flops],
+        "once": [1 for _ in flops],
+    }
+    if all(frames == 1 for frames, _, _ in flops):
+        del terms["temporal"]  # of one frame it is the same as linear
+    matrix, counts = np.array(list(terms.values()), dtype=float).T, np.array(list(flops.values()), dtype=float)
+    unit = matrix.max(axis=0)  # each column in its own, or the squares drown the rest
+    found = np.linalg.lstsq(matrix / unit, counts, rcond=None)[0] / unit
+    return Work(**{name: _rounded(value) for name, value in zip(terms, found, strict=True)})
+
+
+def decoding_work(ours: Ours) -> Work:
+    """nano's autoencoder has no attention, and borders that count: one figure, from its native clip."""
+    if ours.architecture == "nano":
+        size = NATIVE["nano"]
+        return Work(linear=_rounded(ours.decode(*size).flops / math.prod(size)))
+    return work({size: ours.decode(*size).flops for size in SIZES})
+
+
+def denoising(ours: Ours, mode: Mode) -> Peak:
+    """Over clips of the native shape, larger and smaller."""
+    frames, height, width = NATIVE[ours.architecture]
+    points = []
+    for share in LADDER:
+        side = math.sqrt(share)
+        size = (frames, max(8, round(height * side / 8) * 8), max(8, round(width * side / 8) * 8))
+        guided = mode.startswith("two")
+        points.append((math.prod(size), ours.step(*size, guided=guided, profile=MODES[mode]).peak))
+    return Peak(points=tuple(points))
+
+
+def decoding(ours: Ours) -> Peak:
+    frames, height, width = NATIVE[ours.architecture]
+    chunks = [chunk for chunk in DECODED if chunk <= frames]
+    return Peak(points=tuple((chunk * height * width, ours.decode(chunk, height, width).peak) for chunk in chunks))
+
+
+def kept(ours: Ours) -> float:
+    """Bytes of a kept feature for each latent cell: the U-Net's first width, two bytes each."""
+    return 2.0 * ours.modules["unet"].config.block_out_channels[0]
+
+
+def _rounded(value: float) -> float:
+    """Six digits, and nothing where the fit left a trace."""
+    return float(f"{value:.6g}") if abs(value) > 0.5 else 0.0
+
+
+def _parameters(module: Any) -> int:
+    return sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
