@@ -85,10 +85,10 @@ class PostStep(Frozen):
 
 
 class LoraRef(Frozen):
-    """A LoRA by file name, with its weight. Loading them is not built yet, so ``loras`` takes none."""
+    """A LoRA by its file's name, without folder or ending, and how much of it is added."""
 
-    name: str = Field(max_length=120, pattern=r"^[\w.\- ]+$")
-    weight: float = Field(1.0, ge=-2, le=2)
+    name: str = Field(max_length=120, pattern=r"^[\w.\- ]+$", title="LoRA", description="A file of models/loras.")
+    weight: float = Field(1.0, ge=-2, le=2, title="Weight", description="1 is what was trained, 0 nothing.")
 
 
 class GenerationRequest(Frozen):
@@ -196,7 +196,9 @@ class GenerationRequest(Frozen):
     post: tuple[PostStep, ...] = Field(
         (), max_length=0, title="After", description="Steps applied to the finished clip."
     )
-    loras: tuple[LoraRef, ...] = Field((), max_length=0, title="LoRAs", description="Small add-ons to the weights.")
+    loras: tuple[LoraRef, ...] = Field(
+        (), max_length=8, title="LoRAs", description="Small add-ons to the weights, by name, each with its weight."
+    )
     profile: ProfileName = Field(
         "auto", title="Memory", description="How much device memory to use; auto looks at the device."
     )
@@ -211,6 +213,12 @@ class GenerationRequest(Frozen):
             raise ValueError(
                 "Guidance of the first frame must not exceed that of the last: lower it or raise the other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_lora_once(self) -> Self:
+        if len({lora.name for lora in self.loras}) < len(self.loras):
+            raise ValueError("Each LoRA may be named once")
         return self
 
     @model_validator(mode="after")

@@ -43,7 +43,8 @@ def test_json_and_pickle_round_trips_keep_the_request() -> None:
         ("image", "/etc/passwd"),
         ("image", "sha256:../../etc/passwd"),
         ("post", [{"kind": "unknown"}]),
-        ("loras", [{"name": "style"}]),
+        ("loras", [{"name": "../style"}]),
+        ("loras", [{"name": "style", "weight": 3}]),
         ("output_format", "avi"),
     ],
 )

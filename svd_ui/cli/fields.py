@@ -63,10 +63,11 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _item(name: str, text: str, models: tuple[type[BaseModel], ...]) -> Any:
-    """``plain`` -> {"kind": "plain"}; JSON as it is."""
+    """``plain`` -> {"kind": "plain"}; ``name:0.8`` -> the first two fields of what has no kind; JSON as it is."""
     if not text.lstrip().startswith(("{", "[")):
-        key = "kind" if any("kind" in model.model_fields for model in models) else next(iter(models[0].model_fields))
-        return {key: text}
+        if any("kind" in model.model_fields for model in models):
+            return {"kind": text}
+        return dict(zip(models[0].model_fields, text.split(":", 1), strict=False))
     try:
         return json.loads(text)
     except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..loras import find
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Timed
@@ -72,9 +74,7 @@ class Stages:
         except Exception as error:
             log.warning("the device was not measured: %s", error)
 
-    def plan(
-        self, profile: str, row: CheckpointRow | None = None, request: GenerationRequest | None = None
-    ) -> Plan:
+    def plan(self, profile: str, row: CheckpointRow | None = None, request: GenerationRequest | None = None) -> Plan:
         """What ``profile`` means for a resolved ``request`` of ``row``; without them for SVD-XT's own clip."""
         from dataclasses import replace
 
@@ -145,7 +145,8 @@ class Stages:
     ) -> Iterator[Step]:
         from ..core.methods import Services, sample
 
-        return sample(Services(runtime=runtime, conditioning=cond), request, generator, cancel, resume)
+        with self._loras(runtime, request):
+            yield from sample(Services(runtime=runtime, conditioning=cond), request, generator, cancel, resume)
 
     def whole_wall(self, runtime: Runtime, still: Image.Image, request: GenerationRequest) -> Batch:
         """The start of every tile of a resolved wall."""
@@ -159,7 +160,14 @@ class Stages:
         """Tiles made together, after each step from where they are."""
         from ..core.wall import sample_batch
 
-        return sample_batch(runtime, batch, request, cancel)
+        with self._loras(runtime, request):
+            yield from sample_batch(runtime, batch, request, cancel)
+
+    def _loras(self, runtime: Runtime, request: GenerationRequest) -> AbstractContextManager[None]:
+        """The request's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""
+        from ..core.lora import Lora, in_force
+
+        return in_force(runtime, [Lora(find(self._settings, one), one.weight) for one in request.loras])
 
     def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
         from ..core.preview import preview_jpeg

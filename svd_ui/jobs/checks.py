@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..assets import Assets
 from ..catalog import checkpoint
 from ..errors import BadInput, NotFound
+from ..loras import find
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
 from . import JobKind
@@ -30,6 +31,8 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
     if request.checkpoint != "auto":
         # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
         checkpoint(settings, request.checkpoint).check(request)
+    for lora in request.loras:
+        find(settings, lora)
     return request.with_seed()
 
 
