@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..catalog import CheckpointRow, ProfileRow
 from . import attention, loading
 from .compiling import Compiled
 from .devices import Plan, plan_for, step_down
+from .exact import exact, unused_in_steps
 from .kept import Kept
 from .memory import Placement, chunked_forward, trim
 from .schedule import karras
@@ -68,7 +69,10 @@ class Runtime:
         self.feature_extractor, self.scheduler = feature_extractor, scheduler
         attention.install(self.unet, plan.attention)
         self._modules = modules
-        self._placement = Placement(self._modules, plan.device, plan.profile)
+        self._exact = ExitStack()
+        if plan.exact:
+            self._exact.enter_context(exact(self.unet, self.vae, conv2d=plan.temporal_conv2d))
+        self._placement = self._placed()
         self._compiled: Compiled | None = None
         self._compile(plan)
 
@@ -145,7 +149,11 @@ class Runtime:
         if moves:
             self._placement.remove()
             trim()
-            self._placement = Placement(self._modules, plan.device, plan.profile)
+            self._placement = self._placed()
+
+    def _placed(self) -> Placement:
+        unused = {"unet": unused_in_steps(self.unet)} if self.plan.exact else {}
+        return Placement(self._modules, self.plan.device, self.plan.profile, unused)
 
     def _compile(self, plan: Plan) -> None:
         wanted = plan.compile and plan.profile.offload != "group"  # hooks that move weights are no part of a graph
@@ -159,6 +167,7 @@ class Runtime:
         """Let go of every weight, whoever still holds this object."""
         if self._compiled is not None:
             self._compiled.remove()
+        self._exact.close()
         self._modules.clear()
         self.kept.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
@@ -181,7 +190,7 @@ class Models:
 
     def get(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
         """The runtime of ``row``; another one that is loaded is freed first. Raises what ``Runtime`` raises."""
-        key = (row, folder, plan.device, plan.dtype, plan.attention)
+        key = (row, folder, plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
         with self._lock:
             if self._runtime is None or self._key != key:
                 self.release()

@@ -16,6 +16,7 @@ from .caching import CachedUNet, Reuse
 from .conditioning import encode
 from .decode import decode_pixels
 from .denoiser import Conditioning, Denoiser, Pair, concatenated, in_turn, residual, svd_denoiser, together
+from .exact import CrossConstants
 from .randomness import Generators, gaussian
 from .runtime import Runtime
 
@@ -85,9 +86,22 @@ class Services:
         unet = self.runtime.unet
         if self.reuse is not None:
             unet = CachedUNet(unet, self.reuse, slot=id(cond))
+        if self.runtime.plan.exact:
+            unet = self._with_constants(unet, cond)
         unet = partial(_call_unless_cancelled, unet, cancel)
         inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
         return self._outward(inner, cond) if self._is_residual else inner
+
+    def _with_constants(self, unet: Callable[..., Any], cond: Conditioning) -> Callable[..., Any]:
+        """``unet`` given what is the same in all steps of this clip."""
+        embeds = cond.image_embeds.to(self.runtime.device, self.runtime.plan.dtype)
+        constants = CrossConstants(self.runtime.unet, embeds, num_frames=cond.image_latents.shape[1])
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with constants.given():
+                return unet(*args, **kwargs)
+
+        return call
 
     def _outward(self, inner: Denoiser, cond: Conditioning) -> Denoiser:
         return residual(inner, cond.image_latents * self.runtime.scaling_factor, self.runtime.row.residual_scale)

@@ -7,17 +7,23 @@ import json
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES, folder_row
+from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
+from svd_ui.core.methods import Services, sample
+from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Models, Runtime
 from svd_ui.errors import BadInput, WeightsMissing
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN
+from .conftest import CPU_PLAN, picture, request
 
 
 def references(runtime: Runtime) -> list[weakref.ref[object]]:
@@ -101,3 +107,45 @@ def test_memory_is_flat_over_twenty_switches() -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["model_mb"] >= 200
     assert report["growth_mb"] < 0.05 * report["model_mb"]
+
+
+def test_exact_mode_lasts_as_long_as_the_runtime_and_can_be_left_out(tiny_folder: Path) -> None:
+    models, row = Models(), folder_row(tiny_folder)
+    plain = models.get(row, tiny_folder, replace(CPU_PLAN, exact=False))
+    unet, stock = plain.unet, type(plain.unet)
+    assert stock.__module__.startswith("diffusers")
+    runtime = models.get(row, tiny_folder, CPU_PLAN)
+    assert runtime is not plain
+    unet, vae = runtime.unet, runtime.vae
+    assert type(unet) is not stock
+    models.release()
+    assert type(unet) is stock
+    assert all(
+        type(module).__module__.startswith(("diffusers", "torch")) for module in (*unet.modules(), *vae.modules())
+    )
+
+
+@pytest.mark.parametrize("profile", ["24gb", "4gb"])
+def test_cross_attention_is_left_out_of_every_step(tiny_folder: Path, profile: str) -> None:
+    """Its outputs are computed once per conditioning, and then its weights may as well be gone."""
+    asked = request(num_inference_steps=2)
+
+    def clip(runtime: Runtime, *, spoil: bool) -> torch.Tensor:
+        generator = seeded(3)
+        services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
+        steps = sample(services, asked, generator, never())
+        next(steps)
+        for block in runtime.unet.modules() if spoil else ():
+            if hasattr(block, "attn2"):
+                block.attn2.register_forward_pre_hook(unexpected)
+                block.attn2.to_v.register_forward_pre_hook(unexpected)
+                for parameter in block.attn2.parameters():
+                    parameter.data = torch.full_like(parameter, torch.nan)
+        return next(steps).latents
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("cross-attention ran in a step")
+
+    plans = (replace(CPU_PLAN, exact=False), replace(CPU_PLAN, profile=PROFILES[profile]))
+    expected, got = (clip(Runtime(folder_row(tiny_folder), tiny_folder, plan), spoil=plan.exact) for plan in plans)
+    torch.testing.assert_close(got, expected, atol=1e-5 * expected.abs().max().item(), rtol=0)
