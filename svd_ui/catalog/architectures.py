@@ -49,6 +49,11 @@ class Peak(Frozen):
 
     points: tuple[tuple[int, int], ...]
 
+    @classmethod
+    def through(cls, *points: tuple[int, int]) -> Peak:
+        """(cells, bytes), rising."""
+        return cls(points=points)
+
     def bytes(self, cells: float, value_bytes: int = 2) -> float:
         """Twice as wide values fill the pieces as twice as many cells do."""
         wanted = cells * value_bytes / 2
@@ -131,23 +136,65 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "num_attention_heads": (5, 10, 20, 20),
                 "in_channels": 8,
             },
-            unet=Work(linear=2.4976e8, spatial=10190.0),
-            reusing=Work(linear=1.7e7, spatial=1552.08),
-            decode=Work(linear=734486000.0, spatial=2048.0),
-            encode=Work(linear=264234000.0, spatial=2048.0),
-            embed=334590279680.0,
+            unet=Work(linear=266_412_000, spatial=7301.25, temporal=11280, once=112_558_000),
+            reusing=Work(linear=16_657_900, spatial=1280, temporal=1280, once=10_977_300),
+            decode=Work(linear=734_486_000, spatial=2048),
+            encode=Work(linear=264_233_000, spatial=2048),
+            embed=334_590_279_680,
             denoising={
-                "one": Peak(points=((100000, 1670600000),)),
-                "one chunked": Peak(points=((100000, 964000000),)),
-                "two": Peak(points=((100000, 3485500000),)),
-                "two chunked": Peak(points=((100000, 2072400000),)),
+                "one": Peak.through(
+                    (24000, 216_068_040), (96000, 862_340_040), (230400, 1_260_638_920), (478400, 2_353_589_320)
+                ),
+                "one chunked": Peak.through(
+                    (24000, 150_701_640), (96000, 430_910_280), (230400, 930_337_480), (478400, 1_931_067_080)
+                ),
+                "two": Peak.through(
+                    (24000, 432_434_944), (96000, 1_204_950_144), (230400, 2_239_182_464), (478400, 4_134_176_384)
+                ),
+                "two chunked": Peak.through(
+                    (24000, 263_456_384), (96000, 795_835_904), (230400, 1_826_306_304), (478400, 3_791_259_904)
+                ),
             },
-            kept=640.0,
-            decoding=Peak(points=((100000, 13108000000),)),
-            encoding=164608.0,
-            parameters={"unet": 1524623082, "vae": 97742847, "image_encoder": 632077057},
-            streamed=130_000_000,
+            kept=640,
+            decoding=Peak.through(
+                (9216, 754_974_722),
+                (18432, 1_660_944_388),
+                (36864, 2_415_919_112),
+                (73728, 4_076_863_504),
+                (129024, 6_794_772_508),
+                (230400, 11_777_605_682),
+            ),
+            encoding=131_072,
+            parameters={"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_077_057},
+            streamed=121_345_622,
             upcasts=True,
+        ),
+        Architecture(
+            id="nano",
+            unet_config={
+                "block_out_channels": (64, 96, 128),
+                "layers_per_block": 1,
+                "cross_attention_dim": 64,
+                "num_attention_heads": (2, 3, 4),
+                "in_channels": 32,
+            },
+            unet=Work(linear=2_852_480, spatial=80, temporal=416, once=1_540_100),
+            reusing=Work(linear=342_016, once=458_752),
+            decode=Work(linear=562_608),
+            encode=Work(linear=5376),
+            embed=27_109_376,
+            denoising={
+                "one": Peak.through((896, 1_230_646), (16128, 21_702_454)),
+                "one chunked": Peak.through((896, 1_230_646), (16128, 21_702_454)),
+                "two": Peak.through((896, 2_570_200), (16128, 45_463_512)),
+                "two chunked": Peak.through((896, 2_570_200), (16128, 45_463_512)),
+            },
+            kept=128,
+            decoding=Peak.through((576, 1_993_920), (1152, 3_455_232), (8064, 23_654_400)),
+            encoding=896,
+            parameters={"unet": 10_331_010, "vae": 277_731, "image_encoder": 271_218},
+            streamed=1_499_737,
+            upcasts=False,
         ),
     )
 }

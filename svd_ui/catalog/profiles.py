@@ -37,29 +37,29 @@ PROFILES: dict[str, ProfileRow] = {
             id="24gb",
             title="24 GB: everything resident",
             order=0,
-            decode_chunk_size=14,
+            decode_chunk_size=25,
             min_bytes=22 * GB,
-            unet_gib=11.9,
-            decode_gib=20.0,
+            unet_gib=6.3,
+            decode_gib=15.2,
         ),
         ProfileRow(
             id="16gb",
-            title="16 GB: resident, decode 8 at a time",
+            title="16 GB: resident, decode 14 at a time",
             order=1,
-            decode_chunk_size=8,
+            decode_chunk_size=14,
             min_bytes=15 * GB,
-            unet_gib=11.9,
-            decode_gib=13.2,
+            unet_gib=6.3,
+            decode_gib=10.5,
         ),
         ProfileRow(
             id="12gb",
             title="12 GB: resident, chunked forward",
             order=2,
             forward_chunking=True,
-            decode_chunk_size=5,
+            decode_chunk_size=12,
             min_bytes=11 * GB,
-            unet_gib=8.6,
-            decode_gib=9.8,
+            unet_gib=5.9,
+            decode_gib=9.7,
         ),
         ProfileRow(
             id="8gb",
@@ -67,10 +67,10 @@ PROFILES: dict[str, ProfileRow] = {
             order=3,
             offload="model",
             guidance_in_turn=True,
-            decode_chunk_size=4,
+            decode_chunk_size=12,
             min_bytes=7 * GB,
-            unet_gib=6.7,
-            decode_gib=4.7,
+            unet_gib=4.0,
+            decode_gib=5.7,
         ),
         ProfileRow(
             id="6gb",
@@ -79,10 +79,10 @@ PROFILES: dict[str, ProfileRow] = {
             offload="model",
             guidance_in_turn=True,
             forward_chunking=True,
-            decode_chunk_size=2,
+            decode_chunk_size=8,
             min_bytes=5_500_000_000,
-            unet_gib=5.1,
-            decode_gib=2.4,
+            unet_gib=3.7,
+            decode_gib=4.0,
         ),
         ProfileRow(
             id="4gb",
@@ -91,10 +91,10 @@ PROFILES: dict[str, ProfileRow] = {
             offload="group",
             guidance_in_turn=True,
             forward_chunking=True,
-            decode_chunk_size=1,
+            decode_chunk_size=4,
             min_bytes=0,
-            unet_gib=2.4,
-            decode_gib=1.3,
+            unet_gib=1.1,
+            decode_gib=2.4,
         ),
         ProfileRow(id="cpu", title="CPU", order=6, guidance_in_turn=True, decode_chunk_size=8),
     )
@@ -110,6 +110,8 @@ def smaller_profile(id: str) -> ProfileRow | None:
 
 CONTEXT_BYTES = 820 * 2**20
 """What the driver, its libraries and an allocator's gaps take beside what is counted (0.8 GiB)."""
+SPARE = 1.1
+"""What ``auto`` leaves beyond a counted peak: kernels' scratch memory is not counted."""
 SHARED = frozenset({"cpu", "mps"})
 """Devices whose memory is the host's: weights are never moved."""
 
@@ -158,6 +160,6 @@ def profile_for(
         if peak is None:
             by_size = next((one for one in ladder if total_bytes >= one.min_bytes), ladder[-1])
             return by_size, f"{on_device}; this model's needs are not known"
-        if peak <= space:
+        if peak * SPARE <= space:
             return profile, f"this clip needs about {peak / GB:.1f} GB, {on_device}"
     return ladder[-1], f"the smallest: {on_device}"
