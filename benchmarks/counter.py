@@ -60,7 +60,9 @@ class Counter(TorchDispatchMode):
         # What works in place changes no shape: there is nothing to find out by running it, and much time to save.
         out = args[0] if func._overloadpacket in IN_PLACE else func(*args, **(kwargs or {}))
         inputs, outputs = _tensors((args, kwargs)), _tensors(out)
-        fresh = [tensor for tensor in outputs if self._track(tensor)]
+        for tensor in inputs:  # what came from outside the block is nothing it made
+            self._is_new(tensor, counts=False)
+        fresh = [tensor for tensor in outputs if self._is_new(tensor)]
         if self._paused:
             return out
         packet = func._overloadpacket
@@ -89,10 +91,10 @@ class Counter(TorchDispatchMode):
         finally:
             self._paused = before
 
-    def _track(self, tensor: Tensor) -> bool:
-        """Note a storage that is new; whether it is."""
+    def _is_new(self, tensor: Tensor, counts: bool = True) -> bool:
+        """Whether its storage was never seen; from now on it was, with its bytes if it ``counts``."""
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage._cdata, storage.nbytes() if counts else 0
         if key in self._seen:
             return False
         self._seen[key] = size
@@ -108,8 +110,7 @@ class Counter(TorchDispatchMode):
         """Weights of ``modules`` are not activations."""
         for module in modules:
             for tensor in (*module.parameters(), *module.buffers()):
-                storage = tensor.untyped_storage()
-                self._seen[storage._cdata] = 0
+                self._is_new(tensor, counts=False)
         return self
 
 

@@ -40,7 +40,8 @@ class Stock:
     """diffusers' models as its pipeline calls them."""
 
     def __init__(self) -> None:
-        self.unet, self.vae = models.unet(), models.vae()
+        # Loaded weights ask for gradients, and torch.matmul looks at that when it chooses how to multiply.
+        self.unet, self.vae = models.unet().requires_grad_(True), models.vae().requires_grad_(True)
 
     def step(self) -> Counter:
         """One turn of the pipeline's loop over its timesteps."""
