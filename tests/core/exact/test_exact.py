@@ -225,7 +225,7 @@ def test_what_has_been_read_is_let_go(unet: Any, vae: Any) -> None:
 
 def test_blocks_compile(vae: Any) -> None:
     """dynamo traces every block into one graph; a fallback to uncompiled blocks would be a ``trouble``."""
-    unet = make_unet()
+    unet = make_unet((32, 64), (2, 4))
     told = inputs(2, 3, 8, 8)
     expected = say(unet, told)
     with exact(unet, vae), CrossConstants(unet, told[2], 3).given():
