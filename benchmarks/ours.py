@@ -6,6 +6,8 @@ import gc
 import json
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from .stock import SEED, Config, Stock, Weights
 
 CLIP_NORMALISATION = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 CPU = torch.device("cpu")
+Estimate = Callable[[], Tensor]
 
 
 class Held(Models):
@@ -178,21 +181,31 @@ def still(config: Config, number: int = 0) -> Image.Image:
     return picture.rotate(90 * (number // len(photos)), resample=Image.Resampling.NEAREST)
 
 
-def estimates(ours: Ours, stock: Stock, picture: Image.Image, sigma: float = 1.0) -> tuple[Tensor, Tensor]:
-    """One guided estimate of x0 at ``sigma`` from the same noise: through our runtime, and through diffusers' U-Net."""
+@contextmanager
+def steps(ours: Ours, stock: Stock, picture: Image.Image, sigma: float = 1.0) -> Iterator[dict[str, Estimate]]:
+    """``stock`` and ``ours``: one guided estimate of x0 at ``sigma`` from the same noise, which is all but a step.
+
+    Stock is diffusers' U-Net with both conditionings in one batch, as its pipeline calls it; ours goes through our
+    runtime, as the profile has it.
+    """
     runtime, request = ours.runtime(), ours.request(picture, 2).resolved(ours.row.defaults())
-    generator = torch.Generator().manual_seed(SEED)
-    device = ours.accelerator.device
+    generator, device = torch.Generator().manual_seed(SEED), ours.accelerator.device
     with torch.no_grad(), runtime.denoising(ours.config.num_frames):
         cond = condition(runtime, picture, request, generator)
         x = torch.randn(cond.image_latents.shape, generator=generator).to(device) * sigma
         at = torch.tensor(sigma, device=device)
-        mine = guided_denoiser(Services(runtime, cond), request, never())(x, at)
+        mine = guided_denoiser(Services(runtime, cond), request, never())
         batch = svd_denoiser(stock.pipeline.unet, concatenated(cond, cond.unconditional()), runtime.plan.dtype)
-        scale = torch.linspace(1.0, 3.0, ours.config.num_frames)
-        return mine.float().cpu(), guided(together(batch), scale)(x, at).float().cpu()
+        theirs = guided(together(batch), torch.linspace(1.0, 3.0, ours.config.num_frames))
+        yield {"stock": lambda: theirs(x, at), "ours": lambda: mine(x, at)}
+
+
+def difference(ours: Ours, stock: Stock, picture: Image.Image) -> float:
+    """Of one guided estimate from stock's: the largest difference over the largest value."""
+    with steps(ours, stock, picture) as ways:
+        return relative_difference(ways["ours"](), ways["stock"]())
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:
     """Largest difference over the largest value."""
-    return float((a - b).abs().max() / b.abs().max())
+    return float((a - b).float().abs().max() / b.float().abs().max())

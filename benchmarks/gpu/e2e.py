@@ -11,7 +11,7 @@ from typing import Any
 
 from ..accelerator import GIB, matmul_rate
 from ..clips import median_ratio
-from ..ours import Ours, estimates, relative_difference
+from ..ours import Ours, difference
 from ..report import Row
 from .bench import FEW, Bench, clip_of
 from .kept import failed, why
@@ -25,7 +25,7 @@ def measure(bench: Bench) -> None:
     kept = bench.kept
     kept.once("e2e/matmul_rate", lambda: matmul_rate(bench.accelerator))
     with bench.ours() as ours:
-        kept.once("e2e/difference", lambda: relative_difference(*estimates(ours, bench.stock, bench.picture())))
+        kept.once("e2e/difference", lambda: difference(ours, bench.stock, bench.picture()))
         warm = kept.once("e2e/warm/stock", lambda: _warm(lambda: bench.stock_clip(FEW)))
         kept.once("e2e/warm/eager", lambda: _warm(lambda: bench.our_clip(ours, FEW)))
         steps, seconds = _length(bench, warm)
