@@ -108,13 +108,18 @@ class Weights:
             module = config.build(name, dtype).to_empty(device=device)
             fill(module, torch.Generator(device).manual_seed(seed))
             self.modules[name] = module
+        self._untouched = _twin(self.modules)  # a runtime changes the classes and processors of those above
 
     def twin(self) -> dict[str, Any]:
-        """Other module objects around the same parameters."""
-        return {name: copy.deepcopy(module, _kept(module)) for name, module in self.modules.items()}
+        """Other module objects around the same parameters, diffusers' own whatever became of ``modules``."""
+        return _twin(self._untouched)
 
     def bytes(self) -> int:
         return sum(p.numel() * p.element_size() for m in self.modules.values() for p in m.parameters())
+
+
+def _twin(modules: dict[str, Any]) -> dict[str, Any]:
+    return {name: copy.deepcopy(module, _kept(module)) for name, module in modules.items()}
 
 
 def _kept(module: nn.Module) -> dict[int, Any]:
