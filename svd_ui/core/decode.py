@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..cancel import CancelToken
 from ..errors import Cancelled
+from .hosting import page_locked
 from .runtime import Runtime
 
 
@@ -76,10 +77,11 @@ def to_frames(pixels: Tensor) -> np.ndarray:
 
 
 def _fetched(frames: Tensor) -> Tensor:
-    """``frames`` in host memory, through page-locked memory on CUDA, where the copy runs at the bus's full rate."""
-    if frames.device.type != "cuda":
+    """uint8 ``frames`` in host memory, on CUDA page-locked memory if there is any: the bus's full rate."""
+    host = page_locked(frames.numel(), frames.device) if frames.device.type == "cuda" else None
+    if host is None:
         return frames.cpu()
-    host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+    host = host.view(frames.shape)
     host.copy_(frames, non_blocking=True)
     torch.cuda.current_stream(frames.device).synchronize()
     return host

@@ -13,7 +13,7 @@ import torch
 
 from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
-from svd_ui.core.decode import decode, decode_pixels, to_frames
+from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
@@ -103,3 +103,23 @@ def test_levels_are_rounded_and_clamped_and_the_pixels_untouched() -> None:
     assert frames.flags.c_contiguous
     assert frames[0, 0, :, 0].tolist() == [0, 0, 0, 128, 191, 255, 255]
     assert torch.equal(pixels, before)
+
+
+class OnCard:
+    """Frames on a card, of which only what a fetch without page-locked memory needs is there."""
+
+    device = torch.device("cuda")
+
+    def numel(self) -> int:
+        return 6
+
+    def cpu(self) -> torch.Tensor:
+        return torch.arange(6)
+
+
+def test_where_no_pages_can_be_locked_frames_come_through_ordinary_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed request for page-locked memory says "out of memory" and is no reason to step down."""
+    asked: list[int] = []
+    monkeypatch.setattr("svd_ui.core.decode.page_locked", lambda nbytes, device: asked.append(nbytes))
+    assert _fetched(OnCard()).tolist() == list(range(6))  # type: ignore[arg-type]
+    assert asked == [6]

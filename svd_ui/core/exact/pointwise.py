@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+log = logging.getLogger(__name__)
 
 _library: Any = torch.library.Library("svd_ui", "FRAGMENT")  # type: ignore[no-untyped-call]
 _library.define("geglu_(Tensor(a!) value, Tensor gate) -> Tensor(a!)")
@@ -41,10 +44,31 @@ def _geglu_one_kernel(value: Tensor, gate: Tensor) -> None:
 
 @cache
 def _compiled_geglu() -> Callable[[Tensor, Tensor], object]:
-    """Compiled at its first call; the eager one where there is no triton."""
+    """Compiled at its first call; the eager one where there is no triton, or from its first failure on."""
     if importlib.util.find_spec("triton") is None:
         return _geglu_eager
-    return torch.compile(_geglu_one_kernel, dynamic=True)
+    compiled: Callable[[Tensor, Tensor], object] | None = torch.compile(_geglu_one_kernel, dynamic=True)
+
+    def run(value: Tensor, gate: Tensor) -> object:
+        nonlocal compiled
+        if compiled is not None:
+            try:
+                return compiled(value, gate)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # no C compiler, no folder to write to, ...: before anything is written
+                log.warning("triton does not work here, going on without", exc_info=error)
+                compiled = None
+        return _geglu_eager(value, gate)
+
+    return run
+
+
+def get_ready(device: torch.device) -> None:
+    """Compile for ``device`` now what the first step of the first clip would wait for: some seconds, once a process."""
+    if device.type == "cuda":
+        # Numbers that have nothing to do with each other, or the kernel would only be for sizes related like these.
+        geglu_(*torch.zeros(96, 2 * 160, dtype=torch.float16, device=device).chunk(2, dim=-1))
 
 
 _library.impl("geglu_", _geglu_eager, "CompositeExplicitAutograd")

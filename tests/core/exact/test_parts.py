@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from svd_ui.core.exact import pointwise
 from svd_ui.core.exact.parts import Handed, parts, taken
-from svd_ui.core.exact.pointwise import _compiled_geglu, geglu_
+from svd_ui.core.exact.pointwise import _compiled_geglu, geglu_, get_ready
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,47 @@ def test_geglu_is_the_product_in_place() -> None:
     expected = value * torch.nn.functional.gelu(gate)
     geglu_(value, gate)
     torch.testing.assert_close(both[:, :4], expected)
+
+
+def test_a_compiler_that_fails_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with triton but without a C compiler makes clips all the same; memory that ran out is another matter."""
+    calls: list[Exception] = []
+
+    def failing(error: Exception) -> Any:
+        def compiled(value: torch.Tensor, gate: torch.Tensor) -> None:
+            calls.append(error)
+            raise error
+
+        return lambda *_, **__: compiled
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    for error in (RuntimeError("Failed to find C compiler"), torch.OutOfMemoryError("full")):
+        _compiled_geglu.cache_clear()
+        monkeypatch.setattr(torch, "compile", failing(error))
+        run = _compiled_geglu()
+        for _ in range(2):
+            value, gate = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).chunk(2, dim=-1)
+            expected = value * torch.nn.functional.gelu(gate)
+            if isinstance(error, torch.OutOfMemoryError):
+                with pytest.raises(torch.OutOfMemoryError):
+                    run(value, gate)
+            else:
+                run(value, gate)
+                torch.testing.assert_close(value, expected)
+    _compiled_geglu.cache_clear()
+    assert [type(error) for error in calls] == [RuntimeError, torch.OutOfMemoryError, torch.OutOfMemoryError]
+
+
+def test_only_cuda_gets_its_kernel_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[torch.Size, torch.Size]] = []
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *size, dtype, device: zeros(*size, dtype=dtype))
+    monkeypatch.setattr(pointwise, "geglu_", lambda value, gate: seen.append((value.shape, gate.shape)))
+    for name in ("cpu", "mps", "cuda:1"):
+        get_ready(torch.device(name))
+    ((value, gate),) = seen
+    assert value == gate
+    assert len({*value, 2 * value[1]}) == 3, "equal numbers would be compiled in"
 
 
 @pytest.mark.slow
