@@ -37,8 +37,8 @@ def decide(
     """Whether the blocks are compiled, and why, for people. ``waiting`` clips are queued behind this one."""
     if setting == "off":
         return False, "not compiled: chosen"
-    if profile.offload == "group":
-        return False, "not compiled: the profile streams the weights"
+    if unfit := obstacle(profile):
+        return False, f"not compiled: {unfit}"
     if setting == "on":
         return True, "compiled: chosen"
     if device.type != "cuda":
@@ -48,6 +48,15 @@ def decide(
     if waiting >= WORTH_CLIPS:
         return True, f"compiled: {waiting} more clips wait"
     return False, "not compiled: it pays over several clips"
+
+
+def obstacle(profile: ProfileRow) -> str:
+    """Why blocks cannot be compiled under ``profile``; empty where they can."""
+    if profile.offload == "group":  # hooks that move weights are no part of a graph
+        return "the profile streams the weights"
+    if profile.forward_chunking:  # a graph would hold every part by itself: dozens per layer, minutes of compiling
+        return "the profile works in small parts"
+    return ""
 
 
 class Compiled:

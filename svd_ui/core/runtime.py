@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
 from . import attention, loading
-from .compiling import Compiled
+from .compiling import Compiled, obstacle
 from .devices import Plan, plan_for, step_down
 from .exact import exact, unused_in_steps
 from .kept import Kept
@@ -156,7 +156,7 @@ class Runtime:
         return Placement(self._modules, self.plan.device, self.plan.profile, unused)
 
     def _compile(self, plan: Plan) -> None:
-        wanted = plan.compile and plan.profile.offload != "group"  # hooks that move weights are no part of a graph
+        wanted = plan.compile and not obstacle(plan.profile)
         if self._compiled is not None and not wanted:
             self._compiled.remove()
             self._compiled = None
