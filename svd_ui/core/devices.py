@@ -20,6 +20,8 @@ from .measured import Measured, key
 from .timing import Timer
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
+WITHOUT_CONV3D = range(90800, 91500)
+"""Versions of cuDNN that torch does not trust with it."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,19 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
+def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured) -> tuple[bool, str]:
+    """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
+
+    From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
+    size of the clip's features (pytorch issues 163539, 166643).
+    """
+    version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
+    if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
+        return True, "convolutions over time as Conv2d: this cuDNN has no Conv3d in half precision"
+    forms = trials.remembered(measured, temporal_key(info.name, dtype), trials.TEMPORAL_FORMS)
+    return forms is not None and trials.winner(forms) == "conv2d", ""
+
+
 def plan_for(
     settings: Settings,
     profile_name: str = "auto",
@@ -199,16 +214,16 @@ def plan_for(
         reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
     if not info.measured:
         reasons.append(f"{info.kind} has not been measured with this release")
-    forms = trials.remembered(measured, temporal_key(info.name, dtype), trials.TEMPORAL_FORMS)
+    conv2d, conv2d_why = temporal_conv2d_for(info, dtype, measured)
     return Plan(
         device=info.device,
         profile=profile,
         dtype=dtype,
         attention=attention,
-        reasons=tuple(reasons),
+        reasons=(*reasons, *((conv2d_why,) if conv2d_why else ())),
         threads=threads_for(info.name, measured) if info.kind == "cpu" else None,
         exact=settings.exact,
-        temporal_conv2d=forms is not None and trials.winner(forms) == "conv2d",
+        temporal_conv2d=conv2d,
         measured=measured,
     )
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from svd_ui.catalog import PROFILES
-from svd_ui.core.devices import Plan, available, describe, dtype_for, plan_for, selected, step_down
+from svd_ui.core.devices import (
+    DeviceInfo,
+    Plan,
+    available,
+    describe,
+    dtype_for,
+    plan_for,
+    selected,
+    step_down,
+    temporal_conv2d_for,
+    temporal_key,
+)
+from svd_ui.core.measured import Measured
 from svd_ui.errors import BadInput
 from svd_ui.settings import Settings
 
@@ -68,3 +82,28 @@ def test_stepping_down_says_so() -> None:
     down = step_down(plan, PROFILES["8gb"])
     assert down.profile.offload == "model"
     assert down.reasons == ("profile 8gb: memory ran out", "float16")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cudnn", "dtype", "conv2d"),
+    [
+        ("cuda", 91002, torch.float16, True),
+        ("cuda", 91002, torch.float32, False),
+        ("cuda", 91500, torch.float16, False),
+        ("cuda", None, torch.float16, False),
+        ("rocm", 91002, torch.float16, False),
+    ],
+)
+def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
+    kind: Any, cudnn: int | None, dtype: torch.dtype, conv2d: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was measured: a clip's features three times over are what a card has no memory for."""
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
+    info, measured = DeviceInfo(torch.device("cuda:0"), kind, "a card", measured=False), Measured()
+    measured.put(temporal_key("a card", dtype), {"conv3d": 1.0, "conv2d": 2.0})
+    chosen, why = temporal_conv2d_for(info, dtype, measured)
+    assert chosen == conv2d
+    assert bool(why) == conv2d
+    if not conv2d:
+        measured.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
+        assert temporal_conv2d_for(info, dtype, measured) == (True, "")
