@@ -95,10 +95,10 @@ window.svdui = (() => {
       event.preventDefault();
       event.stopPropagation();
       document.activeElement?.blur?.();
-      setTimeout(() => $("#animate")?.click(), 60);
+      setTimeout(() => $(svdui.training() ? "#train-start" : "#animate")?.click(), 60);
     } else if (event.key === "Escape" && svdui.closeWall()) {
       event.preventDefault();
-    } else if (event.key === "Escape" && !document.fullscreenElement && !$("dialog[open]")) {
+    } else if (event.key === "Escape" && !svdui.training() && !document.fullscreenElement && !$("dialog[open]")) {
       $("#stage [data-act=stop]")?.click();
     }
   }, true);

@@ -61,11 +61,11 @@
     event.preventDefault();
     depth = 0;
     document.body.classList.remove("dropping");
-    takeFiles?.(event.dataTransfer.files);
+    (svdui.takesClips() || takeFiles)?.(event.dataTransfer.files);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files || [])];
-    if (files.length && takeFiles) { event.preventDefault(); takeFiles(files); }
+    if (files.length && takeFiles && !svdui.training()) { event.preventDefault(); takeFiles(files); }
   });
 
   // The finder: click, drag or arrow keys move the focus; the server answers with the exact crop.

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..hub import Hub
 from ..settings import Settings
 from ..training import TrainRequest
-from ..training.folder import RunFolder, Status
+from ..training.folder import WAITING, RunFolder, Status
 from . import CancelToken
 from .failures import mapping
 from .lock import device_lock
@@ -28,11 +28,22 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     if leads:
         folder = RunFolder(settings.training_dir / request.name)
         folder.begin()
-        folder.set_status(Status(state="preparing", message="Waiting for the device.", steps=request.steps))
-    with device_lock(settings, None, cancel) if leads else nullcontext(), mapping("training", row.title):
+        folder.set_status(Status(state="preparing", message=WAITING, steps=request.steps))
+    with (
+        device_lock(settings, _device_id(settings), cancel) if leads else nullcontext(),
+        mapping("training", row.title),
+    ):
         from ..train.tune import run
 
         return run(request.resolved(row), row, base, settings, cancel)
+
+
+def _device_id(settings: Settings) -> str:
+    """The device as workers call it, whatever the settings do: only then does one wait for the other."""
+    from ..core.devices import plan_for
+    from .stages import Stages
+
+    return Stages(settings).device_id(plan_for(settings))
 
 
 def row_of(request: TrainRequest, settings: Settings) -> CheckpointRow:

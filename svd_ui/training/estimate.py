@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..catalog import CheckpointRow
 from ..catalog.architectures import architecture_of, cells
 from ..engine import Device
+from ..engine.estimates import CPU_SHARE, GPU_SHARE
 from ..request import Frozen
 from . import Method, TrainRequest
 from .parameters import Block, UNetLayers, layers_of
@@ -56,7 +57,8 @@ def _seconds(request: TrainRequest, row: CheckpointRow, share: float, device: De
         return None
     clip = known.unet.flops(cells(request.width or row.width, request.height or row.height), _frames(request, row))
     clips = request.steps * request.batch_size * request.gradient_accumulation
-    return clips * clip * pass_factor(request, share) / device.flops_per_second
+    reached = device.flops_per_second * (CPU_SHARE if device.kind == "cpu" else GPU_SHARE)
+    return clips * clip * pass_factor(request, share) / reached
 
 
 def _peak(
@@ -81,10 +83,10 @@ def activations(request: TrainRequest, row: CheckpointRow, layers: UNetLayers, v
     With checkpointing what every block reads, and all of the one that is being computed again.
     """
     size = cells(request.width or row.width, request.height or row.height) * _frames(request, row) * request.batch_size
-    inner = [_kept(block, request.method) * size / 4**block.level for block in layers.blocks]
+    inner = [_kept(block, request.method) * size / (1 << 2 * block.level) for block in layers.blocks]
     if not request.gradient_checkpointing:
         return value_bytes * sum(inner)
-    read = sum(block.inputs * size / 4**block.level for block in layers.blocks)
+    read = sum(block.inputs * size / (1 << 2 * block.level) for block in layers.blocks)
     return value_bytes * (read + max(inner))
 
 

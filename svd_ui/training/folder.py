@@ -22,6 +22,8 @@ from typing import Any, Literal
 from ..media.atomic import write_bytes
 from ..request import Frozen
 
+WAITING = "Waiting for the device."
+STARTING = "Starting."
 State = Literal["preparing", "training", "finished", "stopped", "failed"]
 
 
@@ -37,6 +39,11 @@ class Status(Frozen):
     pid: int | None = None
     result: str = ""
     updated: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        """Whether a run that is alive has the device by now."""
+        return self.state in {"preparing", "training"} and self.message not in {WAITING, STARTING}
 
     @property
     def seconds_left(self) -> float | None:

@@ -17,7 +17,7 @@ from ..errors import BadInput, NotFound
 from ..request import Frozen
 from ..settings import Settings
 from . import NAME, TrainRequest
-from .folder import RunFolder, Status
+from .folder import STARTING, RunFolder, Status
 
 CLIPS = "clips"
 _OWN = {"encoded", CLIPS}
@@ -75,7 +75,7 @@ class Runs:
                 env={**os.environ, **_environment(self._settings)},
                 start_new_session=True,
             )
-        status = Status(state="preparing", message="Starting.", steps=request.steps)
+        status = Status(state="preparing", message=STARTING, steps=request.steps)
         told = status.model_copy(update={"pid": process.pid, "updated": time.time()})
         folder.write("status", told.model_dump(mode="json"))
         return self.get(request.name)

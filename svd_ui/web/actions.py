@@ -61,7 +61,9 @@ class Actions:
         shown, more = listed[:limit], len(listed) > limit
         open_jobs = [other for other in shown if other.state not in ENDED]
         waiting = sum(1 for other in open_jobs if other.id != watched)
-        around = watch.Around(self.context.device(), waiting, wall.origin(job, shown), self.context.remote)
+        around = watch.Around(
+            self.context.device(), waiting, wall.origin(job, shown), self.context.training(), self.context.remote
+        )
         stage = watch.render(job, jobs.file, around)
         grid = history.render(shown, jobs.file, watched, undo, more)
         active = bool(open_jobs) or (job is not None and job.state not in ENDED)

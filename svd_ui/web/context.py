@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..catalog import CheckpointRow, checkpoints
 from ..engine import Device
 from ..jobs import Jobs
+from ..loras import LoraFile, loras
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..hub import Hub
 
 ROWS_SECONDS = 5.0
+TRAINING_SECONDS = 1.0
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Context:
     jobs: Jobs
     settings: Settings
     _rows: tuple[float, dict[str, CheckpointRow]] = field(default=(-1e9, {}), repr=False)
+    _loras: tuple[float, dict[str, LoraFile]] = field(default=(-1e9, {}), repr=False)
+    _training: tuple[float, str] = field(default=(-1e9, ""), repr=False)
     _present: dict[str, tuple[float, bool]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -61,6 +65,19 @@ class Context:
         kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
         return choose(self.settings, self.hub, kind, total)
 
+    def loras(self) -> dict[str, LoraFile]:
+        """The files of models/loras, looked for again now and then like the catalogue."""
+        when, found = self._loras
+        if time.monotonic() - when > ROWS_SECONDS:
+            found = loras(self.settings)
+            self._loras = (time.monotonic(), found)
+        return found
+
+    def look_again(self) -> None:
+        """Forget what was found on disk: something was just written there."""
+        self._rows, self._loras = (-1e9, {}), (-1e9, {})
+        self._present.clear()
+
     def present(self, row: CheckpointRow) -> bool:
         """Whether the weights are on this machine."""
         if row.folder is not None:
@@ -77,6 +94,16 @@ class Context:
 
         folder = self.hub.text_to_image_path() if self.text_to_image_present() else None
         return ignored_fields(folder) if folder else {}
+
+    def training(self) -> str:
+        """The name of a fine-tuning run that works now, and holds the device that clips wait for; '' when none does."""
+        from ..training.runs import Runs
+
+        when, name = self._training
+        if time.monotonic() - when > TRAINING_SECONDS:
+            name = next((run.name for run in Runs(self.settings).all() if run.alive and run.status.works), "")
+            self._training = (time.monotonic(), name)
+        return name
 
     @property
     def remote(self) -> bool:

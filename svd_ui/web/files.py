@@ -20,6 +20,8 @@ from ..jobs import Job
 from ..jobs.tiles import tile_of
 from ..media.image import fit
 from .still import EXAMPLES, examples
+from .training import allowed as training_allowed
+from .training import files as training_files
 
 if TYPE_CHECKING:
     from ..assets import Assets
@@ -71,7 +73,13 @@ def routes(context: Context) -> list[Route]:
             return _gone()
         return Response(await run_in_threadpool(_example_bytes, path), media_type="image/jpeg", headers=FOREVER)
 
-    paths = {"/svd/job/{id}/{name}": job_file, "/svd/still/{digest}": still, "/svd/example/{name}": example}
+    paths: dict[str, Endpoint] = {
+        "/svd/job/{id}/{name}": job_file,
+        "/svd/still/{digest}": still,
+        "/svd/example/{name}": example,
+    }
+    if training_allowed(context.settings):
+        paths[training_files.PATH] = training_files.endpoint(context.settings)
     return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
 
 

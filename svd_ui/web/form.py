@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..catalog import CheckpointRow
 from ..errors import BadInput
 from ..presets import Preset, presets, validate
 from ..request import GenerationRequest, Wall
-from . import dials, wall
+from . import dials, loras, wall
 from .still import ASPECT_CHOICES, Still, aspect_of, current, size_of
 
 PICTURE, PROMPT = "Picture", "Prompt"
@@ -25,14 +25,15 @@ EXTRAS: dict[str, Any] = {
     "preset": OWN,
     "background": "#ffffff",
     "seeds": 1,
+    "loras": "",
     **wall.shown(Wall()),
 }
-"""Controls that are not fields of a request, with their defaults."""
+"""Controls that are not fields of a request, or hold them in another form, with their defaults."""
 SIZE = {"width", "height"}
 SHAPING = (
     "source aspect prompt checkpoint width height focus_x focus_y num_frames fps output_fps num_inference_steps seeds "
     "profile output_format speed schedule cache_interval guidance_sigma_min guidance_sigma_max min_guidance_scale "
-    "max_guidance_scale decode_chunk_size wall_seeds wall_motions"
+    "max_guidance_scale decode_chunk_size loras wall_seeds wall_motions"
 ).split()
 """Controls whose change shows elsewhere: in the crop, the summary, the prediction, an offer or a hint."""
 
@@ -53,7 +54,7 @@ class Form:
         return [
             name
             for name, control in self.controls.items()
-            if name != "negative_prompt" and isinstance(control, gr.Number | gr.Slider | gr.Textbox)
+            if name not in {"negative_prompt", "loras"} and isinstance(control, gr.Number | gr.Slider | gr.Textbox)
         ]
 
     @property
@@ -74,13 +75,17 @@ class Form:
     def defaults(self) -> dict[str, Any]:
         return {name: default_of(name) for name in self.controls}
 
-    def kept(self, value: Any) -> dict[str, Any]:
-        """What the browser kept -> values by name; anything unknown or of the wrong kind is left at its default."""
+    def kept(self, value: Any, checkpoints: Collection[str] = ()) -> dict[str, Any]:
+        """What the browser kept -> values by name; anything unknown or of the wrong kind is left at its default.
+
+        ``checkpoints`` are those there are now, which may be more than when the page was built.
+        """
         values = self.defaults()
         stored = value if isinstance(value, dict) else {}
         for name, control in self.controls.items():
-            if name in stored and _plausible(control, stored[name]):
-                values[name] = stored[name]
+            held = stored.get(name)
+            if name in stored and (plausible(control, held) or (name == "checkpoint" and held in checkpoints)):
+                values[name] = held
         return values
 
 
@@ -91,7 +96,10 @@ def default_of(name: str) -> Any:
     return dials.blank(name)
 
 
-def _plausible(control: gr.components.Component, value: Any) -> bool:
+def plausible(control: gr.components.Component, value: Any) -> bool:
+    """Whether ``value``, from a browser, is one that ``control`` may hold."""
+    if isinstance(control, gr.Checkbox):
+        return isinstance(value, bool)
     if isinstance(control, gr.Radio):
         return value in [choice[1] for choice in control.choices]
     if isinstance(control, gr.Number | gr.Slider):
@@ -102,7 +110,8 @@ def _plausible(control: gr.components.Component, value: Any) -> bool:
 def explicit(values: Mapping[str, Any]) -> dict[str, Any]:
     """The form's values as fields of a request; blank ones are left to the checkpoint."""
     found = {name: value for name, value in values.items() if name in dials.FIELDS and value is not None}
-    return {name: value for name, value in found.items() if not (isinstance(value, str) and not value.strip())}
+    given = {name: value for name, value in found.items() if not (isinstance(value, str) and not value.strip())}
+    return {**given, "loras": loras.read(given["loras"])} if "loras" in given else given
 
 
 def request_of(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) -> GenerationRequest:
@@ -162,6 +171,8 @@ def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | Non
     """A request -> values of the form, the size as an aspect choice where it is one."""
     data = request.model_dump(mode="json")
     values = {name: dials.blank(name) if data[name] is None else data[name] for name in names if name in data}
+    if "loras" in values:
+        values["loras"] = loras.shown(request.loras)
     if request.wall:
         values |= wall.shown(request.wall)
     size = (request.width, request.height)
@@ -195,7 +206,8 @@ def _values(preset: Preset | None) -> dict[str, Any]:
     """A preset's values as the form holds them."""
     if preset is None:
         return {}
-    return {**preset.values, **({"aspect": preset.aspect} if preset.aspect else {})}
+    loras_ = {"loras": loras.shown(preset.values["loras"])} if "loras" in preset.values else {}
+    return {**preset.values, **loras_, **({"aspect": preset.aspect} if preset.aspect else {})}
 
 
 def preset_choices() -> list[tuple[str, str]]:

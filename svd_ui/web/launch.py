@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..jobs import Jobs
 
 ASSETS = REPOSITORY / "assets"
-STYLES = ("app", "form", "run", "result", "wall", "screens")
-SCRIPTS = ("app", "pictures", "wall")
+STYLES = ("app", "form", "run", "result", "wall", "loras", "training", "screens")
+SCRIPTS = ("app", "pictures", "wall", "loras", "training")
 PORTS_TRIED = 100
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "

@@ -10,11 +10,15 @@ import gradio as gr
 from ..jobs import Jobs
 from ..presets import presets
 from ..settings import Settings
-from . import dials, footer, history, offer, outlook, still, wall, watch
+from . import dials, footer, history, loras, offer, outlook, still, wall, watch
 from .api import declare
 from .context import Context
 from .dials import dial
 from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, Form, preset_choices
+from .preview import checkpoint_choices
+from .training import allowed as training_allowed
+from .training import page as training_page
+from .training.actions import Actions as TrainingActions
 from .wiring import wire
 
 HIDDEN = "hidden"
@@ -42,6 +46,7 @@ class Page:
     preset_help: gr.HTML
     shuffle: gr.Button
     offer: gr.HTML
+    loras: gr.HTML
     obstacle: gr.HTML
     animate: gr.Button
     draft_wall: gr.Button
@@ -52,6 +57,7 @@ class Page:
     stage: gr.HTML
     history: gr.HTML
     footer: gr.HTML
+    train: training_page.Tab | None
 
 
 def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
@@ -72,8 +78,10 @@ def _layout(root: gr.Blocks, context: Context) -> Page:
         "watched": gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET),
     }
     timers: dict[str, Any] = {"timer": gr.Timer(0.5, active=False), "slow": gr.Timer(8.0)}
+    trains = training_allowed(context.settings)
     with gr.Row(elem_id="top"):
         gr.HTML(footer.header(), js_on_load=None)
+        switch = training_page.tabs() if trains else None
         status = gr.HTML(footer.status(None), elem_id="status", js_on_load=STATUS_JS)
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(elem_id="left", scale=5, min_width=320):
@@ -81,11 +89,23 @@ def _layout(root: gr.Blocks, context: Context) -> Page:
         with gr.Column(elem_id="right", scale=6, min_width=320):
             stage = gr.HTML(watch.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(watch))
             grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
+    train = training_page.layout(switch, TrainingActions(context), SECRET) if switch is not None else None
     row = context.row("auto")
     foot = gr.HTML(
         footer.footer(context.rows().values(), row, context.settings.text_to_image), elem_id="foot", js_on_load=None
     )
-    return Page(root=root, form=form, **states, **timers, status=status, **left, stage=stage, history=grid, footer=foot)
+    return Page(
+        root=root,
+        form=form,
+        **states,
+        **timers,
+        status=status,
+        **left,
+        stage=stage,
+        history=grid,
+        footer=foot,
+        train=train,
+    )
 
 
 def _js(module: object) -> str:
@@ -146,14 +166,15 @@ def _dials_card(context: Context, form: Form) -> dict[str, Any]:
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
             shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)
-        choices = [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
         form.add(
             "checkpoint",
-            dial("checkpoint", choices=choices, kind=gr.Radio, elem_classes=["chips", "dial"]),
+            dial("checkpoint", choices=checkpoint_choices(context), kind=gr.Radio, elem_classes=["chips", "dial"]),
         )
         where = gr.HTML("", elem_id="offer", js_on_load=offer.EVENTS_JS)
+        form.add("loras", gr.Textbox("", visible="hidden"))
+        lora_list = gr.HTML("", elem_id="loras", js_on_load=loras.EVENTS_JS)
         _advanced(form)
-    return {"preset_help": preset_help, "shuffle": shuffle, "offer": where}
+    return {"preset_help": preset_help, "shuffle": shuffle, "offer": where, "loras": lora_list}
 
 
 SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}

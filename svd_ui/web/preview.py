@@ -11,7 +11,7 @@ from ..catalog import CheckpointRow
 from ..catalog.costs import tiles
 from ..errors import BadInput
 from ..request import GenerationRequest
-from . import dials, offer, outlook, speeds, wall, words
+from . import dials, loras, offer, outlook, speeds, wall, words
 from .actions import shown_still
 from .context import Context
 from .footer import footer
@@ -35,6 +35,7 @@ class Left:
     obstacle: str
     wall_toggle: str
     wall_cost: str
+    loras: str
     choices: dict[str, list[tuple[str, str]]]
     hints: dict[str, str] = field(default_factory=dict)
 
@@ -65,12 +66,19 @@ def left_side(
         obstacle=outlook.obstacle(cost, device) or outlook.changed(change, values, hints),
         wall_toggle=wall.toggle(values),
         wall_cost=_wall_cost(context, values, request),
+        loras=loras.render(context.loras(), values.get("loras"), row, context.rows()),
         choices={
+            "checkpoint": checkpoint_choices(context),
             "speed": speeds.labels(row, request),
             "schedule": dials.choices("schedule", str(applied["schedule"])),
         },
         hints=hints,
     )
+
+
+def checkpoint_choices(context: Context) -> list[tuple[str, str]]:
+    """The catalogue as it is now: what training writes shows up here."""
+    return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
 
 
 def offers(context: Context, checkpoint: str, source: str) -> tuple[str, str, bool]:

@@ -21,12 +21,14 @@ EVENTS = ("stop", "retry", "reuse", "reseed", "restore", "fetch", "full", "dials
 @dataclass(frozen=True)
 class Around:
     """What the stage must know besides its job. ``waiting`` counts the visitor's other unfinished jobs, ``wall`` is
-    the id of the wall that the job renders a tile of, ``remote`` whether the visitor may not see the server's folders.
+    the id of the wall that the job renders a tile of, ``training`` the fine-tuning run that has the device, ``remote``
+    whether the visitor may not see the server's folders.
     """
 
     device: Device | None = None
     waiting: int = 0
     wall: str | None = None
+    training: str = ""
     remote: bool = False
 
 
@@ -38,7 +40,7 @@ def render(job: Job | None, files: Files, around: Around = ALONE) -> str:
     if job is None:
         return _wrap(None, _empty(), "empty")
     if job.state not in ENDED:
-        return _wrap(job, _running(job, files, around.waiting), "running")
+        return _wrap(job, _running(job, files, around), "running")
     if job.state == "finished" and job.result is not None:
         return _wrap(job, result.finished(job, files, around.wall), "finished")
     if job.state == "finished" and job.kind == "download":
@@ -69,7 +71,7 @@ def _empty() -> str:
     )
 
 
-def _running(job: Job, files: Files, waiting: int) -> str:
+def _running(job: Job, files: Files, around: Around) -> str:
     done = words.fraction(job) if job.state != "queued" else None
     stage = words.STATES[job.state]
     count = f"step {job.step} of {job.total}" if job.state in {"denoising", "making_still"} and job.total else ""
@@ -79,11 +81,13 @@ def _running(job: Job, files: Files, waiting: int) -> str:
         count = job.message
     if job.state == "queued":
         count = words.queue_place(job.position)
+    if around.training and job.state in {"queued", "loading"}:
+        stage, count = "Waiting for the device", f"the training run {around.training} uses it"
     line = " · ".join(escape(part) for part in (count, words.left(job.eta_seconds)) if part)
     bar = f'aria-valuenow="{done * 100:.0f}"' if done is not None else ""
     width = f"{done * 100:.1f}%" if done is not None else "100%"
     kind = "" if done is not None else " vague"
-    more = f'<p class="more">{waiting} more waiting</p>' if waiting else ""
+    more = f'<p class="more">{around.waiting} more waiting</p>' if around.waiting else ""
     return (
         f'<div class="frame" style="{result.aspect(job)}">{_picture(job, files)}</div>'
         f'<div class="bar{kind}" role="progressbar" aria-label="{stage}" aria-valuemin="0" aria-valuemax="100" {bar}>'

@@ -20,7 +20,7 @@ ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 SMALL = CheckpointRow(id="nano", title="nano", num_frames=14, width=256, height=144, size_multiple=8)
 REF = "sha256:" + "a" * 64
 STILL: Still = {"ref": REF, "width": 400, "height": 300, "notes": []}
-NAMES = [name for name in GenerationRequest.model_fields if name not in {"image", "method", "post", "loras"}]
+NAMES = [name for name in GenerationRequest.model_fields if name not in {"image", "method", "post"}]
 
 
 def values(**changes: object) -> dict:

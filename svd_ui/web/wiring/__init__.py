@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..context import Context
+from ..training import wiring as training
 from . import choosing, form, jobs
 from .shared import Wiring
 
@@ -22,5 +23,8 @@ def wire(page: Page, context: Context) -> None:
     form.settings(wiring)
     choosing.remedies(wiring)
     choosing.tiles(wiring)
+    choosing.loras(wiring)
     jobs.running(wiring)
     jobs.looking_back(wiring)
+    if page.train is not None:
+        training.wire(training.Training(page.train, context), wiring)

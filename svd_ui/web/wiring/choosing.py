@@ -1,4 +1,4 @@
-"""Handlers of the two short cuts: the remedy of what does not fit, and the tiles of a draft wall."""
+"""Handlers of the short cuts: the remedy of what does not fit, the tiles of a draft wall, the list of LoRAs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gradio as gr
 
 from ...errors import SvdUiError
 from ..actions import shown_still
+from ..loras import toggled, weighed
 from ..outlook import Change, asked, change_of, estimated
 from ..preview import left_side
 from ..still import Stills
@@ -78,3 +79,16 @@ def tiles(wiring: Wiring) -> None:
             return gr.skip(), wiring.said(error), *(gr.skip() for _ in wiring.controls)
 
     page.stage.dials(use, [page.stills, *wiring.controls], dials, **QUIET).then(**wiring.keep())
+
+
+def loras(wiring: Wiring) -> None:
+    page, held = wiring.page, wiring.form.controls["loras"]
+
+    def choose(event: gr.EventData, text: str) -> str:
+        return toggled(text, str(event.name))
+
+    def weigh(event: gr.EventData, text: str) -> str:
+        return weighed(text, str(event.name), float(event.weight))
+
+    page.loras.choose(choose, held, held, **QUIET).then(**wiring.keep())
+    page.loras.weigh(weigh, held, held, trigger_mode="always_last", **QUIET).then(**wiring.keep())

@@ -17,7 +17,7 @@ def opening(wiring: Wiring) -> None:
     page = wiring.page
 
     def first(request: gr.Request, kept: Any, stills: Any, watched: str | None) -> tuple[Any, ...]:
-        values = wiring.form.kept(kept)
+        values = wiring.form.kept(kept, wiring.context.rows())
         stills = checked(wiring.context.assets, stills)
         watched = request.query_params.get("job") or watched
         watched = watched if wiring.actions.job(watched) else None
@@ -36,15 +36,17 @@ def opening(wiring: Wiring) -> None:
         page.status,
         *wiring.left,
     ]
-    gr.on([page.root.load], first, [page.kept, page.stills, page.watched], outputs, **QUIET)
+    gr.on([page.root.load], first, [page.kept, page.stills, page.watched], outputs, **QUIET).then(
+        None, js="() => svdui.opened()", **QUIET
+    )
 
     def now_and_then(stills: Stills, change: Change | None, *values: Any) -> tuple[Any, ...]:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
         left = left_side(wiring.context, wiring.values(values), stills, change)
         offers = (left.offer, left.still_offer, gr.update(interactive=left.can_make))
-        return wiring.device_line(), *offers, left.summary, left.obstacle
+        return wiring.device_line(), *offers, left.summary, left.obstacle, left.loras
 
-    outputs = [page.status, page.offer, page.still_offer, page.make, page.summary, page.obstacle]
+    outputs = [page.status, page.offer, page.still_offer, page.make, page.summary, page.obstacle, page.loras]
     page.slow.tick(now_and_then, [page.stills, wiring.change, *wiring.controls], outputs, **QUIET)
 
     def release() -> str:

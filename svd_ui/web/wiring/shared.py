@@ -26,6 +26,13 @@ NEGATIVE_HELP = info("negative_prompt")
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
+def keeping(names: list[str], controls: list[Any], kept: gr.BrowserState) -> dict[str, Any]:
+    """Arguments of an event that keeps ``controls`` in the browser by ``names``, without a call to the server."""
+    quoted = "[" + ",".join(f"'{name}'" for name in names) + "]"
+    js = f"(...values) => Object.fromEntries({quoted}.map((name, i) => [name, values[i]]))"
+    return {"fn": None, "inputs": controls, "outputs": [kept], "js": js, **QUIET}
+
+
 class Wiring:
     """Holds the pieces and the lists of components that several handlers share."""
 
@@ -45,7 +52,7 @@ class Wiring:
         self.view = [page.stage, page.history, page.timer, self.seen]
         self.left = [
             page.finder, page.door, page.prompt_side, page.summary, page.offer, page.still_offer, page.footer, page.make,
-            page.obstacle, page.wall_toggle, page.wall_cost,
+            page.obstacle, page.wall_toggle, page.wall_cost, page.loras, page.form.controls["checkpoint"],
             page.form.controls["negative_prompt"], page.form.controls["speed"], page.form.controls["schedule"],
             *(page.form.controls[name] for name in page.form.hinted),
         ]  # fmt: skip
@@ -117,9 +124,7 @@ class Wiring:
 
     def keep(self) -> dict[str, Any]:
         """Arguments of an event that keeps the form in the browser, without a call to the server."""
-        names = "[" + ",".join(f"'{name}'" for name in self.names) + "]"
-        js = f"(...values) => Object.fromEntries({names}.map((name, i) => [name, values[i]]))"
-        return {"fn": None, "inputs": self.controls, "outputs": [self.page.kept], "js": js, **QUIET}
+        return keeping(self.names, self.controls, self.page.kept)
 
     def left_updates(self, left: Left) -> tuple[Any, ...]:
         """Outputs ``self.left``."""
@@ -136,6 +141,8 @@ class Wiring:
             left.obstacle,
             left.wall_toggle,
             left.wall_cost,
+            left.loras,
+            gr.update(choices=left.choices["checkpoint"]),
             gr.update(interactive=left.negative is None, info=left.negative or NEGATIVE_HELP),
             gr.update(choices=left.choices["speed"]),
             gr.update(choices=left.choices["schedule"]),
