@@ -95,9 +95,9 @@ def test_values_no_longer_accepted_are_dropped_and_named() -> None:
 
 
 def test_unknown_methods_and_steps_are_dropped_and_named() -> None:
-    stored = tagged(2, method={"kind": "loop", "closing_frames": 4}, post=[{"kind": "upscale"}], loras=[{"name": "a"}])
+    stored = tagged(2, method={"kind": "loop", "closing_frames": 4}, post=[{"kind": "upscale"}])
     assert stored.request == GenerationRequest()
-    assert stored.dropped == ("method", "post", "loras")
+    assert stored.dropped == ("method", "post")
 
 
 def test_an_unknown_detail_of_a_known_method_costs_only_itself() -> None:

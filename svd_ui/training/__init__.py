@@ -40,6 +40,11 @@ class TrainRequest(Frozen):
     targets: Targets = Field(
         "temporal", title="LoRA layers", description="Attention over time (motion), within a frame (look), or both."
     )
+    feed_forward: bool = Field(
+        False,
+        title="Feed-forward too",
+        description="The LoRA also covers the blocks' feed-forward layers: it holds more.",
+    )
     rank: int = Field(16, ge=1, le=256, title="LoRA rank", description="Size of the add-on: more holds more.")
     alpha: float | None = Field(
         None, gt=0, le=1024, title="LoRA alpha", description="Strength of the add-on; blank = its rank."

@@ -20,12 +20,14 @@ from ...catalog import CheckpointRow
 from ...media.atomic import atomic
 from ...training import TrainRequest
 
-_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)$"
-LAYERS = {
-    "temporal": re.compile(rf"\.temporal_transformer_blocks\.\d+\.{_ATTENTION}"),
-    "spatial": re.compile(rf"\.transformer_blocks\.\d+\.{_ATTENTION}"),
-    "both": re.compile(rf"transformer_blocks\.\d+\.{_ATTENTION}"),
+BLOCKS = {
+    "temporal": r"\.temporal_transformer_blocks\.\d+\.",
+    "spatial": r"\.transformer_blocks\.\d+\.",
+    "both": r"transformer_blocks\.\d+\.",
 }
+"""Which blocks a LoRA covers, by ``TrainRequest.targets``."""
+_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
+_FEED_FORWARD = r"ff(_in)?\.net\.(0\.proj|2)"
 _TEMPORAL = re.compile(r"temporal_|time_mixer|time_pos_embed")
 _IDLE = re.compile(r"\.(attn2\.(to_q|to_k)|norm2)\.(weight|bias)$")
 """Cross-attention has one key, whose softmax is 1 whatever the query: these weights never matter."""
@@ -76,7 +78,8 @@ def save(
 def _inject(unet: nn.Module, request: TrainRequest) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    pattern = LAYERS[request.targets]
+    layers = f"({_ATTENTION}|{_FEED_FORWARD})" if request.feed_forward else _ATTENTION
+    pattern = re.compile(f"{BLOCKS[request.targets]}{layers}$")
     names = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear) and pattern.search(name)]
     alpha = request.alpha if request.alpha is not None else float(request.rank)
     config = LoraConfig(r=request.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0, bias="none")
