@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ FEW = 2
 
 @dataclass
 class Bench:
-    """One configuration on one device. ``number`` gives every clip a still of its own."""
+    """One configuration on one device. ``number`` gives every clip a still of its own, ``warm`` sides made one."""
 
     config: Config
     accelerator: Accelerator
     kept: Kept
     number: int = 0
+    warm: list[Any] = field(default_factory=list)
 
     @cached_property
     def weights(self) -> Weights:
@@ -46,11 +48,21 @@ class Bench:
         return Ours(self.weights, self.accelerator, **settings)
 
     def stock_clip(self, steps: int) -> dict[str, Any]:
+        """A warm one, like ``our_clip``."""
         with tempfile.TemporaryDirectory() as folder:
+            self._warm(self.stock, lambda: self.stock.clip(self.picture(), FEW, Path(folder)))
             return _made(self.stock.clip(self.picture(), steps, Path(folder)), steps)
 
-    def our_clip(self, ours: Ours, steps: int, **values: Any) -> dict[str, Any]:
+    def our_clip(self, ours: Ours, steps: int, *, cold: bool = False, **values: Any) -> dict[str, Any]:
+        """What loads, compiles or is chosen at first use came before it in this process, unless it may be ``cold``."""
+        self._warm(ours, None if cold else lambda: ours.clip(self.picture(), FEW, **values))
         return _made(ours.clip(self.picture(), steps, **values), steps)
+
+    def _warm(self, side: Any, clip: Callable[[], Any] | None) -> None:
+        if side not in self.warm:
+            if clip is not None:
+                clip()
+            self.warm.append(side)
 
     def picture(self) -> Any:
         self.number += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmarks.accelerator import GIB, Host
 from benchmarks.clips import Clip
 from benchmarks.gpu import decode, e2e, ladder
 from benchmarks.gpu.__main__ import main
-from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.bench import FEW, Bench
 from benchmarks.gpu.kept import Kept, read
 from benchmarks.report import Row
 from benchmarks.stock import CONFIGS
@@ -128,6 +128,42 @@ def test_a_slow_card_makes_fewer_steps() -> None:
     slow.kept.seconds = 1e6
     slow.kept.measured.clear()
     assert e2e._length(slow, Clip(24, [11.0]).to_dict() | {"made": 2})[0] == 25
+
+
+def test_what_only_warms_up_is_no_figure_in_any_process() -> None:
+    """A rerun knows the figures of the run before; its own first clip is as cold as any."""
+
+    class Side:
+        def clip(self, picture: Any, steps: int, **values: Any) -> Clip:
+            made.append(steps)
+            return Clip(1.0, [0.5])
+
+    made: list[int] = []
+    here, one, other = bench({}, "tiny"), Side(), Side()
+    here.our_clip(one, 5)  # type: ignore[arg-type]
+    here.our_clip(one, 5)  # type: ignore[arg-type]
+    here.our_clip(other, 5, cold=True)  # type: ignore[arg-type]
+    here.our_clip(other, 5)  # type: ignore[arg-type]
+    assert made == [FEW, 5, 5, 5, 5]
+
+
+def test_where_stock_does_not_fit_ours_tells_how_many_steps_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(Bench):
+        def ours(self, **settings: Any) -> Any:
+            return nullcontext()
+
+        def stock_clip(self, steps: int) -> dict[str, Any]:
+            raise torch.OutOfMemoryError("the card is small")
+
+        def our_clip(self, ours: Any, steps: int, **values: Any) -> dict[str, Any]:
+            return Clip(2 + 11 * steps, [11.0]).to_dict() | {"made": steps}
+
+    monkeypatch.setattr(e2e, "difference", lambda *_: 0.0)
+    monkeypatch.setattr(e2e, "matmul_rate", lambda _: 1e12)
+    monkeypatch.setattr(Bench, "stock", None)
+    small = Small(CONFIGS["full"], Host(), Kept(lambda _: None, 60))
+    e2e.measure(small)
+    assert small.kept.measured["e2e/steps"] == 3
 
 
 def test_a_rung_has_to_finish_as_itself_under_its_cap_and_near_its_prediction() -> None:
