@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ..catalog import CheckpointRow
 from ..catalog.architectures import architecture_of, cells
-from ..engine import Device
-from ..engine.estimates import CPU_SHARE, GPU_SHARE
 from ..request import Frozen
 from . import Method, TrainRequest
 from .parameters import Block, UNetLayers, layers_of
@@ -17,6 +15,14 @@ KEPT: dict[str, dict[Method, int]] = {
 """Values per cell, frame and channel that a block keeps for its backward pass; counted on the real layers by a test."""
 
 
+class Machine(Frozen):
+    """What a run has: a device of ``kind``, its memory, and the operations a second that a model reaches on it."""
+
+    kind: str = "cpu"
+    total_bytes: int | None = None
+    flops_per_second: float | None = None
+
+
 class Cost(Frozen):
     """``parameters`` are those trained; ``seconds`` is for the steps alone; ``fits`` compares with the device's memory."""
 
@@ -26,18 +32,17 @@ class Cost(Frozen):
     fits: bool | None = None
 
 
-def estimate(request: TrainRequest, row: CheckpointRow, device: Device | None) -> Cost:
+def estimate(request: TrainRequest, row: CheckpointRow, machine: Machine) -> Cost:
     """``request`` is resolved."""
     layers = layers_of(row)
     if layers is None:
         return Cost()
     trained = layers.trained(request.method, request.targets, request.rank)
-    peak = _peak(request, row, layers, trained, device)
-    total = device.total_bytes if device else None
+    peak, total = _peak(request, row, layers, trained, machine), machine.total_bytes
     return Cost(
         parameters=trained,
         peak_bytes=peak,
-        seconds=_seconds(request, row, trained / layers.total, device),
+        seconds=_seconds(request, row, trained / layers.total, machine),
         fits=None if peak is None or total is None else peak <= total,
     )
 
@@ -51,25 +56,22 @@ def pass_factor(request: TrainRequest, share: float) -> float:
     return 2 + (0.0 if request.method == "lora" else share) + (1 if request.gradient_checkpointing else 0)
 
 
-def _seconds(request: TrainRequest, row: CheckpointRow, share: float, device: Device | None) -> float | None:
+def _seconds(request: TrainRequest, row: CheckpointRow, share: float, machine: Machine) -> float | None:
     known = architecture_of(row)
-    if known is None or device is None or not device.flops_per_second:
+    if known is None or not machine.flops_per_second:
         return None
     clip = known.unet.flops(cells(request.width or row.width, request.height or row.height), _frames(request, row))
     clips = request.steps * request.batch_size * request.gradient_accumulation
-    reached = device.flops_per_second * (CPU_SHARE if device.kind == "cpu" else GPU_SHARE)
-    return clips * clip * pass_factor(request, share) / reached
+    return clips * clip * pass_factor(request, share) / machine.flops_per_second
 
 
-def _peak(
-    request: TrainRequest, row: CheckpointRow, layers: UNetLayers, trained: int, device: Device | None
-) -> int | None:
+def _peak(request: TrainRequest, row: CheckpointRow, layers: UNetLayers, trained: int, machine: Machine) -> int | None:
     """Frozen weights, trained ones with gradients and AdamW's two averages, activations of one pass."""
     known = architecture_of(row)
-    if known is None or device is None:
+    if known is None:
         return None
-    half = device.kind != "cpu" and request.precision != "no"
-    base = 2 if request.method == "lora" and device.kind == "cuda" else 4
+    half = machine.kind != "cpu" and request.precision != "no"
+    base = 2 if request.method == "lora" and machine.kind == "cuda" else 4
     others = (sum(known.parameters.values()) - known.parameters["unet"]) * base
     unet = layers.total * base + (trained * 4 if request.method == "lora" else 0)
     optimizer = trained * (4 + (2 if request.eight_bit else 8) + (4 if request.ema else 0))

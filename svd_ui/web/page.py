@@ -94,18 +94,8 @@ def _layout(root: gr.Blocks, context: Context) -> Page:
     foot = gr.HTML(
         footer.footer(context.rows().values(), row, context.settings.text_to_image), elem_id="foot", js_on_load=None
     )
-    return Page(
-        root=root,
-        form=form,
-        **states,
-        **timers,
-        status=status,
-        **left,
-        stage=stage,
-        history=grid,
-        footer=foot,
-        train=train,
-    )
+    rest: dict[str, Any] = {"status": status, "stage": stage, "history": grid, "footer": foot, "train": train}
+    return Page(root=root, form=form, **states, **timers, **left, **rest)
 
 
 def _js(module: object) -> str:

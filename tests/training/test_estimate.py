@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
-from svd_ui.engine import Device
 from svd_ui.train.tune.adapters import count, prepare
 from svd_ui.training import TrainRequest
-from svd_ui.training.estimate import KEPT, activations, estimate, pass_factor
+from svd_ui.training.estimate import KEPT, Machine, activations, estimate, pass_factor
 from svd_ui.training.parameters import UNetLayers, layers_of
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
-CPU = Device(id="cpu", kind="cpu", name="CPU", total_bytes=8 * 2**30, flops_per_second=1e10)
+CPU = Machine(kind="cpu", total_bytes=8 * 2**30, flops_per_second=1e10)
 CONFIGS: dict[str, dict[str, Any]] = {
     "svd": {},
     "nano": json.loads((NANO / "unet" / "config.json").read_text("utf-8")),
@@ -124,4 +123,4 @@ def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
     cost = estimate(asked().resolved(row), row, CPU)
     assert cost.parameters
     assert (cost.seconds, cost.peak_bytes, cost.fits) == (None, None, None)
-    assert estimate(asked().resolved(nano_row()), nano_row(), None).seconds is None
+    assert estimate(asked().resolved(nano_row()), nano_row(), Machine()).seconds is None

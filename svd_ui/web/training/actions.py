@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ...catalog import CheckpointRow
+from ...engine import Device
+from ...engine.estimates import CPU_SHARE, GPU_SHARE
 from ...errors import BadInput, NotFound
 from ...training import TrainRequest
-from ...training.estimate import Cost, estimate
+from ...training.estimate import Cost, Machine, estimate
 from ...training.runs import CLIPS, Run, Runs
 from ...validation import validated
 from ..context import Context, uploaded
@@ -100,7 +102,7 @@ class Actions:
             request = self.request({**values, "name": "cost"}, collection or COLLECTION)
         except BadInput:
             return None
-        return estimate(request, self.base(request.checkpoint), self.context.device())
+        return estimate(request, self.base(request.checkpoint), machine_of(self.context.device()))
 
     # Runs
 
@@ -152,3 +154,12 @@ class Actions:
         """All runs, those that work now before the others."""
         runs = sorted(self.runs.all(), key=lambda run: not run.alive)
         return view.render(runs, self.runs.folder, self.result)
+
+
+def machine_of(device: Device | None) -> Machine:
+    """What training has of the device; models reach a share of its measured rate, as they do when they animate."""
+    if device is None:
+        return Machine()
+    share = CPU_SHARE if device.kind == "cpu" else GPU_SHARE
+    reached = device.flops_per_second * share if device.flops_per_second else None
+    return Machine(kind=device.kind, total_bytes=device.total_bytes, flops_per_second=reached)
