@@ -12,6 +12,7 @@ from .rows import STABILITY_ROWS, CheckpointRow
 class ProfileRow(Frozen):
     """How a clip is fitted into memory.
 
+    Decode chunks leave a third of a card free, because convolutions may want as much scratch memory as their input.
     ``unet_gib`` and ``decode_gib`` are the peaks of ``REFERENCE``'s own clip, in GiB, as ``costs`` gives them; other
     clips ask ``costs.peak_bytes``. ``min_bytes`` is the card a rung is meant for, for models whose costs are not known.
     """
@@ -37,29 +38,29 @@ PROFILES: dict[str, ProfileRow] = {
             id="24gb",
             title="24 GB: everything resident",
             order=0,
-            decode_chunk_size=25,
+            decode_chunk_size=18,
             min_bytes=22 * GB,
             unet_gib=6.3,
-            decode_gib=15.2,
+            decode_gib=12.2,
         ),
         ProfileRow(
             id="16gb",
-            title="16 GB: resident, decode 14 at a time",
+            title="16 GB: resident, decode 12 at a time",
             order=1,
-            decode_chunk_size=14,
+            decode_chunk_size=12,
             min_bytes=15 * GB,
             unet_gib=6.3,
-            decode_gib=10.5,
+            decode_gib=9.7,
         ),
         ProfileRow(
             id="12gb",
             title="12 GB: resident, chunked forward",
             order=2,
             forward_chunking=True,
-            decode_chunk_size=12,
+            decode_chunk_size=8,
             min_bytes=11 * GB,
             unet_gib=5.9,
-            decode_gib=9.7,
+            decode_gib=8.0,
         ),
         ProfileRow(
             id="8gb",
@@ -67,10 +68,10 @@ PROFILES: dict[str, ProfileRow] = {
             order=3,
             offload="model",
             guidance_in_turn=True,
-            decode_chunk_size=12,
+            decode_chunk_size=6,
             min_bytes=7 * GB,
             unet_gib=4.0,
-            decode_gib=5.7,
+            decode_gib=3.2,
         ),
         ProfileRow(
             id="6gb",
@@ -79,10 +80,10 @@ PROFILES: dict[str, ProfileRow] = {
             offload="model",
             guidance_in_turn=True,
             forward_chunking=True,
-            decode_chunk_size=8,
+            decode_chunk_size=4,
             min_bytes=5_500_000_000,
             unet_gib=3.7,
-            decode_gib=4.0,
+            decode_gib=2.4,
         ),
         ProfileRow(
             id="4gb",
@@ -91,10 +92,10 @@ PROFILES: dict[str, ProfileRow] = {
             offload="group",
             guidance_in_turn=True,
             forward_chunking=True,
-            decode_chunk_size=4,
+            decode_chunk_size=2,
             min_bytes=0,
             unet_gib=1.1,
-            decode_gib=2.4,
+            decode_gib=1.7,
         ),
         ProfileRow(id="cpu", title="CPU", order=6, guidance_in_turn=True, decode_chunk_size=8),
     )
@@ -110,7 +111,7 @@ def smaller_profile(id: str) -> ProfileRow | None:
 
 CONTEXT_BYTES = 820 * 2**20
 """What the driver, its libraries and an allocator's gaps take beside what is counted (0.8 GiB)."""
-SPARE = 1.1
+SPARE = 1.3
 """What ``auto`` leaves beyond a counted peak: kernels' scratch memory is not counted."""
 SHARED = frozenset({"cpu", "mps"})
 """Devices whose memory is the host's: weights are never moved."""

@@ -23,7 +23,7 @@ REPEATED = frozenset({"BasicTransformerBlock", "TemporalBasicTransformerBlock", 
 """Classes (or subclasses of those) that are compiled."""
 GRAPHS = 128
 """Of one class: every resolution, width and number of channels has its own, and so has every size of clip."""
-WORTH_CLIPS = 2
+WORTH_CLIPS = 4
 """Clips that have to wait for ``auto`` to compile: it takes about a minute, and gains some seconds on each."""
 
 
