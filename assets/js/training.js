@@ -34,6 +34,7 @@
   // The page has read what the browser kept: a tab opened before would hold that up.
   function opened() {
     open = true;
+    document.body.dataset.opened = "yes";
     if (wanted) show(wanted);
   }
 

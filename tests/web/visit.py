@@ -46,6 +46,7 @@ class Visit:
 
     def open(self, query: str = "") -> None:
         self.page.goto(self.served.url + query)
+        expect(self.page.locator("body[data-opened]")).to_be_attached(timeout=WAIT)
         expect(self.page.locator("#summary")).to_contain_text("frames", timeout=WAIT)
 
     def choose(self, *pictures: Path) -> None:
