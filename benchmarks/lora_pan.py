@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--targets", choices=("temporal", "spatial", "both"), default="temporal")
-    parser.add_argument("--feed-forward", action="store_true")
+    parser.add_argument("--layers", choices=("attention", "transformer", "all"), default="attention")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--clips", type=int, default=48)
@@ -92,7 +92,7 @@ def main() -> None:
         data.mkdir()
         write_clips(data, given.clips)
         request = TrainRequest(
-            name=NAME, data=data, checkpoint="nano", targets=given.targets, rank=given.rank, feed_forward=given.feed_forward, steps=given.steps,
+            name=NAME, data=data, checkpoint="nano", targets=given.targets, rank=given.rank, layers=given.layers, steps=given.steps,
             learning_rate=given.learning_rate, batch_size=2, gradient_checkpointing=False, sample_every=0,
             static_below=0.0,
         ).resolved(nano_row())  # fmt: skip

@@ -18,10 +18,11 @@ from ..errors import BadInput
 from ..request import MAX_SEED, Frozen
 from ..validation import validated
 
-__all__ = ["NAME", "Method", "Precision", "Targets", "TrainRequest", "read_config"]
+__all__ = ["NAME", "Layers", "Method", "Precision", "Targets", "TrainRequest", "read_config"]
 
 Method = Literal["lora", "temporal", "full"]
 Targets = Literal["temporal", "spatial", "both"]
+Layers = Literal["attention", "transformer", "all"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 NAME = r"^[A-Za-z0-9][\w.\- ]{0,79}$"
 
@@ -40,10 +41,10 @@ class TrainRequest(Frozen):
     targets: Targets = Field(
         "temporal", title="LoRA layers", description="Attention over time (motion), within a frame (look), or both."
     )
-    feed_forward: bool = Field(
-        False,
-        title="Feed-forward too",
-        description="The LoRA also covers the blocks' feed-forward layers: it holds more.",
+    layers: Layers = Field(
+        "attention",
+        title="LoRA depth",
+        description="attention alone; transformer: and feed-forward layers; all: and convolutions, which hold most.",
     )
     rank: int = Field(16, ge=1, le=256, title="LoRA rank", description="Size of the add-on: more holds more.")
     alpha: float | None = Field(

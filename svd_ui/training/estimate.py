@@ -37,7 +37,7 @@ def estimate(request: TrainRequest, row: CheckpointRow, machine: Machine) -> Cos
     layers = layers_of(row)
     if layers is None:
         return Cost()
-    trained = layers.trained(request.method, request.targets, request.rank)
+    trained = layers.trained(request.method, request.targets, request.rank, request.layers)
     peak, total = _peak(request, row, layers, trained, machine), machine.total_bytes
     return Cost(
         parameters=trained,

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..catalog import CheckpointRow
-from . import Method, Targets
+from . import Layers, Method, Targets
 
 DEFAULTS: dict[str, Any] = {
     "in_channels": 8,
@@ -58,12 +58,12 @@ class UNetLayers:
         """In the order in which a pass meets them."""
         return [*self._down(), *self._middle(), *self._up()]
 
-    def trained(self, method: Method, targets: Targets = "temporal", rank: int = 1) -> int:
+    def trained(
+        self, method: Method, targets: Targets = "temporal", rank: int = 1, layers: Layers = "attention"
+    ) -> int:
         """How many numbers a run trains."""
         if method == "lora":
-            attentions = {"temporal": 1, "spatial": 1, "both": 2}[targets]
-            # to_q, to_k, to_v and to_out: each from c to rank and from rank to c.
-            return sum(8 * rank * b.channels * b.depth * attentions for b in self.blocks if b.kind == "transformer")
+            return rank * sum(_lora(block, targets, layers) for block in self.blocks)
         temporal = sum(self._temporal(block) for block in self.blocks)
         return temporal if method == "temporal" else temporal + self._spatial_parts()
 
@@ -158,6 +158,18 @@ def _conv(inputs: int, outputs: int, taps: int) -> int:
 
 def _mlp(inputs: int, inner: int, outputs: int) -> int:
     return _conv(inputs, inner, 1) + _conv(inner, outputs, 1)
+
+
+def _lora(block: Block, targets: Targets, layers: Layers) -> int:
+    """What one rank adds to a block: for each layer its inputs (times the kernel's places) and its outputs."""
+    c, over_time, within = block.channels, targets != "spatial", targets != "temporal"
+    if block.kind == "transformer":
+        attention = 8 * c * (over_time + within)
+        feed_forward = 14 * c * (2 * over_time + within) if layers != "attention" else 0
+        return block.depth * (attention + feed_forward)
+    if layers != "all":
+        return 0
+    return over_time * 8 * c + within * (9 * block.inputs + c + 10 * c)
 
 
 def _feed_forward(c: int) -> int:

@@ -40,6 +40,9 @@ def on_meta(config: dict[str, Any]) -> torch.nn.Module:
     [
         {"method": "lora", "targets": "temporal", "rank": 4},
         {"method": "lora", "targets": "both", "rank": 3},
+        {"method": "lora", "targets": "spatial", "rank": 2, "layers": "transformer"},
+        {"method": "lora", "targets": "temporal", "rank": 2, "layers": "all"},
+        {"method": "lora", "targets": "both", "rank": 2, "layers": "all"},
         {"method": "temporal"},
         {"method": "full"},
     ],
@@ -50,7 +53,7 @@ def test_trained_numbers_are_those_of_the_modules(name: str, values: dict[str, A
     assert layers.total == sum(p.numel() for p in unet.parameters())
     with torch.device("meta"):
         trained = count(list(prepare(unet, request).values()))
-    assert layers.trained(request.method, request.targets, request.rank) == trained
+    assert layers.trained(request.method, request.targets, request.rank, request.layers) == trained
 
 
 @pytest.mark.parametrize("method", ["lora", "temporal", "full"])

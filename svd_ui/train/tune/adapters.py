@@ -21,13 +21,14 @@ from ...media.atomic import atomic
 from ...training import TrainRequest
 
 BLOCKS = {
-    "temporal": r"\.temporal_transformer_blocks\.\d+\.",
-    "spatial": r"\.transformer_blocks\.\d+\.",
-    "both": r"transformer_blocks\.\d+\.",
+    "temporal": (r"\.temporal_transformer_blocks\.\d+\.", r"\.temporal_res_block\."),
+    "spatial": (r"\.transformer_blocks\.\d+\.", r"\.spatial_res_block\."),
+    "both": (r"transformer_blocks\.\d+\.", r"_res_block\."),
 }
-"""Which blocks a LoRA covers, by ``TrainRequest.targets``."""
+"""Which transformer and which residual blocks a LoRA covers, by ``TrainRequest.targets``."""
 _ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
 _FEED_FORWARD = r"ff(_in)?\.net\.(0\.proj|2)"
+_CONVOLUTION = r"conv[12]"
 _TEMPORAL = re.compile(r"temporal_|time_mixer|time_pos_embed")
 _IDLE = re.compile(r"\.(attn2\.(to_q|to_k)|norm2)\.(weight|bias)$")
 """Cross-attention has one key, whose softmax is 1 whatever the query: these weights never matter."""
@@ -78,14 +79,22 @@ def save(
 def _inject(unet: nn.Module, request: TrainRequest) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    layers = f"({_ATTENTION}|{_FEED_FORWARD})" if request.feed_forward else _ATTENTION
-    pattern = re.compile(f"{BLOCKS[request.targets]}{layers}$")
-    names = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear) and pattern.search(name)]
+    pattern = re.compile(_covered(request))
+    kinds = (nn.Linear, nn.Conv2d, nn.Conv3d)
+    names = [name for name, module in unet.named_modules() if isinstance(module, kinds) and pattern.search(name)]
     alpha = request.alpha if request.alpha is not None else float(request.rank)
     config = LoraConfig(r=request.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0, bias="none")
     with torch.random.fork_rng(devices=[]):  # peft draws the start from the global generator
         torch.manual_seed(request.seed)
         inject_adapter_in_model(config, unet)
+
+
+def _covered(request: TrainRequest) -> str:
+    """A pattern for the names of the layers a LoRA covers."""
+    transformer, residual = BLOCKS[request.targets]
+    inside = {"attention": _ATTENTION, "transformer": f"({_ATTENTION}|{_FEED_FORWARD})"}
+    pattern = f"{transformer}{inside.get(request.layers, inside['transformer'])}$"
+    return f"{pattern}|{residual}{_CONVOLUTION}$" if request.layers == "all" else pattern
 
 
 def _is_idle(name: str) -> bool:

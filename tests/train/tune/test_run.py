@@ -65,8 +65,11 @@ def losses(settings: Settings, name: str = "mine") -> list[float]:
     return [line["loss"] for line in RunFolder(settings.training_dir / name).lines()]
 
 
-def test_a_lora_appears_among_the_loras_and_does_what_was_trained(base: Path, data: Path, settings: Settings) -> None:
-    asked = request(data, base, licence="CC0-1.0", sample_every=4)
+@pytest.mark.parametrize(("targets", "layers"), [("temporal", "attention"), ("both", "all")])
+def test_a_lora_appears_among_the_loras_and_does_what_was_trained(
+    base: Path, data: Path, settings: Settings, targets: str, layers: str
+) -> None:
+    asked = request(data, base, licence="CC0-1.0", sample_every=4, targets=targets, layers=layers)
     status = run(asked, row_of(base), base, settings, never())
     assert (status.state, status.step, status.result) == ("finished", 4, "mine.safetensors")
     file = loras.find(settings, LoraRef(name="mine"))
