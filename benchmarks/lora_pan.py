@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.nano_quality import SEED, grey, still_of
+from benchmarks.report import Row, finish
 from svd_ui import loras
 from svd_ui.cancel import never
 from svd_ui.catalog import NANO, PROFILES, nano_row
