@@ -74,7 +74,8 @@ def _discovered(dirs: Iterable[Path]) -> Iterator[CheckpointRow]:
 
 def _folders(parent: Path) -> list[Path]:
     try:
-        return [parent, *sorted(parent.iterdir())] if parent.is_dir() else []
+        # A name with a leading dot is a folder that is still being written.
+        return [parent, *sorted(p for p in parent.iterdir() if not p.name.startswith("."))] if parent.is_dir() else []
     except OSError:  # not ours to read
         return []
 
