@@ -12,7 +12,7 @@ from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
 from svd_ui import catalog
 from svd_ui.catalog import noise
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of, cells
-from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, unet_flops
+from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
 from svd_ui.core import schedule
 from svd_ui.core.caching import Reuse
 from svd_ui.request import GenerationRequest, Wall
@@ -79,12 +79,12 @@ def test_a_folder_is_known_by_its_configuration_and_never_guessed(tmp_path: Path
     assert architecture_of(other) is None
     request = asked(other)
     assert clip_flops(other, request) is None and cost_ratio(other, request) is None
-    assert unet_flops(other, 512, 320, 14) is None
+    assert step_flops(other, request) is None
     assert peak_bytes(other, catalog.PROFILES["8gb"], request) is None
 
 
 def test_the_native_clip_costs_what_performance_says() -> None:
-    assert 2 * (unet_flops(XT, 1024, 576, 25) or 0) == pytest.approx(153.9e12, rel=0.01)
+    assert step_flops(XT, asked()) == pytest.approx(153.9e12, rel=0.01)
     assert clip_flops(XT, asked(num_inference_steps=25)) == pytest.approx(4_024e12, rel=0.01)
 
 

@@ -19,12 +19,6 @@ REFERENCE_STEPS = 25
 """What few-step weights are compared with: this many guided steps of the model they were distilled from."""
 
 
-def unet_flops(row: CheckpointRow, width: int, height: int, frames: int) -> float | None:
-    """Operations of one call of the U-Net for one conditioning; a step with guidance takes two."""
-    known = architecture_of(row)
-    return None if known is None else known.unet.flops(cells(width, height), frames)
-
-
 def step_flops(row: CheckpointRow, request: GenerationRequest) -> float | None:
     """Operations of the average step: skipped layers and unguided steps counted for what they are."""
     steps = request.num_inference_steps or row.num_inference_steps

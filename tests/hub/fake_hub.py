@@ -18,6 +18,20 @@ def git_blob(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
+AROUND_THE_UNET = (
+    "model_index.json",
+    "feature_extractor/preprocessor_config.json",
+    "scheduler/scheduler_config.json",
+    "scheduler/empty.txt",
+    "image_encoder/config.json",
+    "image_encoder/model.fp16.safetensors",
+    "unet/config.json",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+)
+"""What a download of a checkpoint brings beside the U-Net's weights."""
+
+
 class FakeHub:
     """``refuse`` is a status for files, ``drop_after`` cuts the first big answer, ``pause`` slows each 64 KB."""
 

@@ -16,7 +16,7 @@ from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.hub import Hub, composed, layout
 from svd_ui.settings import Settings
-from tests.hub.fake_hub import FakeHub, repository
+from tests.hub.fake_hub import AROUND_THE_UNET, FakeHub, repository
 from tests.tiny import save_tiny_svd
 
 NEVER = threading.Event()
@@ -56,18 +56,7 @@ def test_a_download_brings_one_unet_and_the_rest_of_the_base(hub: Hub, row: Chec
     events = list(hub.fetch(row, NEVER))
     folder = hub.present(row)
     assert folder is not None
-    assert files_of(folder) == {
-        "model_index.json",
-        "feature_extractor/preprocessor_config.json",
-        "scheduler/scheduler_config.json",
-        "scheduler/empty.txt",
-        "image_encoder/config.json",
-        "image_encoder/model.fp16.safetensors",
-        "unet/config.json",
-        UNET,
-        "vae/config.json",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
-    }
+    assert files_of(folder) == {*AROUND_THE_UNET, UNET}
     assert (folder / UNET).read_bytes() == LCM
     fetched = {path.split("/resolve/")[-1].split("/", 1)[-1] for path, _ in server.requests if "/resolve/" in path}
     assert not any(name.startswith("unet/diffusion") or name == "AnimateLCM-SVD-xt.safetensors" for name in fetched)
