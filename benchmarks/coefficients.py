@@ -58,7 +58,7 @@ def work(flops: Mapping[Size, int]) -> Work:
 
 
 def decoding_work(ours: Ours) -> Work:
-    """nano's autoencoder has no attention, and borders that count: one figure, from its native clip."""
+    """nano's autoencoder looks at the still once in each chunk: one figure, from its native clip in one."""
     if ours.architecture == "nano":
         size = NATIVE["nano"]
         return Work(linear=_rounded(ours.decode(*size).flops / math.prod(size)))

@@ -79,18 +79,25 @@ class Ours:
 
     def decode(self, frames: int, height: int, width: int) -> Counter:
         """One chunk of ``frames`` decoded together."""
-        latents = torch.empty(frames, self.runtime.latent_channels, height, width, dtype=self.dtype, device=models.META)
-        with self._counting() as counter, self.runtime.use("vae") as vae:
-            vae.decode(latents, num_frames=frames)
+        looks = {"still": self._picture(height, width)} if self.runtime.wants_still else {}
+        shape = (frames, self.runtime.latent_channels, height, width)
+        with self.runtime.use("vae") as vae:
+            latents = torch.empty(shape, dtype=vae.dtype, device=models.META)
+            with self._counting() as counter:
+                vae.decode(latents, num_frames=frames, **looks)
         return counter
 
     def encode(self, height: int, width: int) -> Counter:
         """The still => latents, in float32 as it is done where half precision would overflow."""
-        patch = self.runtime.patch
-        picture = torch.empty(1, 3, height * patch, width * patch, device=models.META)
+        picture = self._picture(height, width)
         with torch.no_grad(), self.runtime.use("vae", torch.float32) as vae, self._counting() as counter:
             vae.encode(picture).latent_dist.mode()
         return counter
+
+    def _picture(self, height: int, width: int) -> torch.Tensor:
+        """One of ``height`` x ``width`` latent cells."""
+        patch = self.runtime.patch
+        return torch.empty(1, 3, height * patch, width * patch, device=models.META)
 
     def streamed(self) -> int:
         """Parameters of the U-Net that are on the device at a time while its weights are streamed."""

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from svd_ui.catalog import NANO
-from svd_ui.core.patch_autoencoder import PatchAutoencoder
+from svd_ui.core.warp_autoencoder import WarpAutoencoder
 
 VAE = {"block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4}
 VIT_H = CLIPVisionConfig(
@@ -39,12 +39,11 @@ def unet(architecture: str = "svd", dtype: torch.dtype = torch.float16, device: 
 
 
 def vae(architecture: str = "svd", dtype: torch.dtype = torch.float16, device: torch.device = META) -> Any:
+    """nano's is in float32 whatever ``dtype``, as ``loading.load_module`` has it."""
     with device:
         if architecture == "nano":
-            made: Any = PatchAutoencoder.from_config(_nano("vae"))
-        else:
-            made = AutoencoderKLTemporalDecoder(**VAE, layers_per_block=2)
-        return _ready(made, dtype, device)
+            return _ready(WarpAutoencoder.from_config(_nano("vae")), torch.float32, device)
+        return _ready(AutoencoderKLTemporalDecoder(**VAE, layers_per_block=2), dtype, device)
 
 
 def image_encoder(architecture: str = "svd", dtype: torch.dtype = torch.float16, device: torch.device = META) -> Any:

@@ -11,7 +11,7 @@ from benchmarks import coefficients
 from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
 from svd_ui import catalog
 from svd_ui.catalog import noise
-from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of, cells
+from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
 from svd_ui.core import schedule
 from svd_ui.core.caching import Reuse
@@ -135,14 +135,14 @@ def test_memory_falls_down_the_ladder_and_the_rows_say_so() -> None:
 def test_streamed_weights_count_with_what_is_there_of_them() -> None:
     known = ARCHITECTURES["svd"]
     streamed = peak_bytes(XT, catalog.PROFILES["4gb"], asked(num_frames=64, width=2048, height=1152)) or 0
-    assert streamed > known.denoising["one chunked"].bytes(64 * cells(2048, 1152)) + 2 * known.streamed - 1
+    assert streamed > known.denoising["one chunked"].bytes(64 * known.cells(2048, 1152)) + 2 * known.streamed - 1
 
 
 def test_features_kept_are_paid_for() -> None:
     row = catalog.PROFILES["6gb"]
     large = {"num_frames": 64, "width": 1536, "height": 1024, "decode_chunk_size": 1}
     extra = (peak_bytes(XT, row, asked(cache_interval=3, **large)) or 0) - (peak_bytes(XT, row, asked(**large)) or 0)
-    assert extra == pytest.approx(2 * 640 * 64 * cells(1536, 1024), rel=0.01)
+    assert extra == pytest.approx(2 * 640 * 64 * ARCHITECTURES["svd"].cells(1536, 1024), rel=0.01)
 
 
 def test_lines_between_counted_points() -> None:

@@ -97,7 +97,8 @@ def _second_request(process: Warm) -> list[float]:
 def _preview(step: float, rounds: int = 50) -> list[Row]:
     """A preview of nano beside nano's step, which is the shortest step there is."""
     row = nano_row()
-    latents = torch.randn(1, row.num_frames, len(row.preview), row.height // 8, row.width // 8)
+    patch = row.size_multiple
+    latents = torch.randn(1, row.num_frames, len(row.preview), row.height // patch, row.width // patch)
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()

@@ -40,6 +40,7 @@ def _chunks(bench: Bench) -> list[int]:
 
 @torch.no_grad()
 def _both(bench: Bench, chunk: int) -> dict[str, Any]:
+    still = bench.picture()
     with bench.ours() as ours:
         runtime, pipeline, frames = ours.runtime(), bench.stock.pipeline, bench.config.num_frames
         shape = (1, frames, 4, bench.config.height // 8, bench.config.width // 8)
@@ -56,7 +57,7 @@ def _both(bench: Bench, chunk: int) -> dict[str, Any]:
             "stock": stock,
             "ours": lambda: _pixels(runtime, latents, chunk),
             "stock to pictures": to_pictures,
-            "ours to frames": lambda: list(decode(runtime, latents, chunk, never())),
+            "ours to frames": lambda: list(decode(runtime, latents, still, chunk, never())),
         }
         timed = {name: _timed(bench, way) for name, way in ways.items()}
         in_turn(timed, 1)  # warms up
@@ -71,7 +72,7 @@ def _both(bench: Bench, chunk: int) -> dict[str, Any]:
 
 def _pixels(runtime: Runtime, latents: Tensor, chunk: int) -> Tensor:
     """``[F 3 H W]`` in float32 on the device, as stock leaves them."""
-    return torch.cat([decode_pixels(runtime, part) for part in latents[0].split(chunk)])
+    return torch.cat([decode_pixels(runtime, part, None) for part in latents[0].split(chunk)])
 
 
 def ours_as_stock(pixels: Tensor) -> Tensor:

@@ -66,13 +66,14 @@ class Peak(Frozen):
 class Architecture(Frozen):
     """One U-Net with its autoencoder and picture encoder.
 
-    ``unet`` and ``reusing`` are one call for one conditioning: a whole one, and one that reuses kept features
+    ``patch`` is the length in pixels of a side of one latent cell. ``unet`` and ``reusing`` are one call for one conditioning: a whole one, and one that reuses kept features
     (``core/caching.py``). ``denoising`` are the U-Net's activations. ``kept`` and ``encoding`` are bytes per latent cell (and
     frame): of one kept feature, and of encoding the still in float32. ``parameters`` by module; ``streamed`` are those
     on the device at a time while the U-Net's weights are streamed. ``upcasts``: the still is encoded in float32.
     """
 
     id: str
+    patch: int
     unet_config: dict[str, Any]
     unet: Work
     reusing: Work
@@ -87,14 +88,9 @@ class Architecture(Frozen):
     streamed: int
     upcasts: bool
 
-
-PATCH = 8
-"""Pixels along a side of one latent cell, in every architecture here."""
-
-
-def cells(width: int, height: int) -> int:
-    """Latent cells of a frame of ``width`` x ``height`` pixels."""
-    return (width // PATCH) * (height // PATCH)
+    def cells(self, width: int, height: int) -> int:
+        """Latent cells of a frame of ``width`` x ``height`` pixels."""
+        return (width // self.patch) * (height // self.patch)
 
 
 def architecture_of(row: CheckpointRow) -> Architecture | None:
@@ -122,13 +118,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-_VAES = {"svd": "AutoencoderKLTemporalDecoder", "nano": "PatchAutoencoder"}
+_VAES = {"svd": "AutoencoderKLTemporalDecoder", "nano": "WarpAutoencoder"}
 
 ARCHITECTURES: dict[str, Architecture] = {
     known.id: known
     for known in (
         Architecture(
             id="svd",
+            patch=8,
             unet_config={
                 "block_out_channels": (320, 640, 1280, 1280),
                 "layers_per_block": 2,
@@ -171,29 +168,30 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             id="nano",
+            patch=16,
             unet_config={
                 "block_out_channels": (64, 96, 128),
                 "layers_per_block": 1,
                 "cross_attention_dim": 64,
                 "num_attention_heads": (2, 3, 4),
-                "in_channels": 32,
+                "in_channels": 64,
             },
-            unet=Work(linear=2_852_480, spatial=80, temporal=416, once=1_540_100),
-            reusing=Work(linear=342_016, once=458_752),
-            decode=Work(linear=562_608),
-            encode=Work(linear=5376),
+            unet=Work(linear=2_907_780, spatial=80, temporal=416, once=1_540_100),
+            reusing=Work(linear=397_312, once=458_752),
+            decode=Work(linear=49_371.4),
+            encode=Work(linear=46_080),
             embed=27_109_376,
             denoising={
-                "one": Peak.through((896, 1_230_646), (16128, 21_702_454)),
-                "one chunked": Peak.through((896, 1_230_646), (16128, 21_702_454)),
-                "two": Peak.through((896, 2_570_200), (16128, 45_463_512)),
-                "two chunked": Peak.through((896, 2_570_200), (16128, 45_463_512)),
+                "one": Peak.through((896, 1_319_734), (16128, 23_741_238)),
+                "one chunked": Peak.through((896, 1_319_734), (16128, 23_741_238)),
+                "two": Peak.through((896, 2_885_464), (16128, 51_627_864)),
+                "two chunked": Peak.through((896, 2_885_464), (16128, 51_627_864)),
             },
             kept=128,
-            decoding=Peak.through((576, 1_993_920), (1152, 3_455_232), (8064, 23_654_400)),
-            encoding=896,
-            parameters={"unet": 10_331_010, "vae": 277_731, "image_encoder": 271_218},
-            streamed=1_499_737,
+            decoding=Peak.through((576, 5_595_136), (1152, 11_121_152), (8064, 77_433_344)),
+            encoding=3192,
+            parameters={"unet": 10_358_674, "vae": 46_083, "image_encoder": 271_218},
+            streamed=1_490_473,
             upcasts=False,
         ),
     )

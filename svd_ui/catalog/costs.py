@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .architectures import Architecture, Mode, architecture_of, cells
+from .architectures import Architecture, Mode, architecture_of
 from .noise import guided_steps, whole_steps
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def denoising_flops(row: CheckpointRow, request: GenerationRequest) -> float | N
     known = architecture_of(row)
     if known is None:
         return None
-    size, frames = _size(row, request)
+    size, frames = _size(row, known, request)
     whole, reusing = known.unet.flops(size, frames), known.reusing.flops(size, frames)
     steps = zip(guided_steps(row, request), whole_steps(row, request), strict=True)
     return sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
@@ -42,7 +42,7 @@ def around_flops(row: CheckpointRow, request: GenerationRequest) -> tuple[float,
     known = architecture_of(row)
     if known is None:
         return None
-    size, frames = _size(row, request)
+    size, frames = _size(row, known, request)
     return known.embed + known.encode.flops(size, 1), known.decode.flops(size, frames)
 
 
@@ -88,7 +88,7 @@ def _moments(
     row: CheckpointRow, known: Architecture, profile: ProfileRow, request: GenerationRequest, unet: int, other: int
 ) -> list[float]:
     """Bytes while encoding the still, embedding it, denoising, decoding."""
-    size, frames = _size(row, request)
+    size, frames = _size(row, known, request)
     chunk = min(request.decode_chunk_size or profile.decode_chunk_size, frames)
     weights = {name: count * (unet if name == "unet" else other) for name, count in known.parameters.items()}
     there = _present(known, profile, weights, unet)
@@ -118,7 +118,7 @@ def _present(known: Architecture, profile: ProfileRow, weights: dict[str, int], 
 def _activations(
     row: CheckpointRow, known: Architecture, profile: ProfileRow, request: GenerationRequest, value_bytes: int
 ) -> float:
-    size, frames = _size(row, request)
+    size, frames = _size(row, known, request)
     guided = any(guided_steps(row, request))
     together = guided and not profile.guidance_in_turn
     peak = known.denoising[_mode(together, profile.forward_chunking)].bytes(size * frames, value_bytes)
@@ -138,7 +138,7 @@ def tiles(request: GenerationRequest) -> int:
     return 1 if request.wall is None else request.wall.seeds * len(request.wall.motion_bucket_ids)
 
 
-def _size(row: CheckpointRow, request: GenerationRequest) -> tuple[int, int]:
+def _size(row: CheckpointRow, known: Architecture, request: GenerationRequest) -> tuple[int, int]:
     """(latent cells of a frame, frames)."""
     width, height = request.width or row.width, request.height or row.height
-    return cells(width, height), request.num_frames or row.num_frames
+    return known.cells(width, height), request.num_frames or row.num_frames

@@ -4,7 +4,7 @@ jobs or output files.
 Shapes are written once, here, and used in every docstring below this package:
 
     B  clips in the batch          F  frames of a clip          C  latent channels
-    H W  pixels                    h w  latent cells (H / 8, W / 8 for every known checkpoint)
+    H W  pixels                    h w  latent cells (H / 8, W / 8 for SVD, H / 16, W / 16 for nano)
 
 ``x`` and ``latents`` are scaled latents ``[B F C h w]``; ``sigma`` is a scalar tensor ``[]`` in the
 units of the EDM paper (Karras et al. 2022, arXiv 2206.00364); a *denoiser* maps ``(x, sigma)`` to the

@@ -6,51 +6,61 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..cancel import CancelToken
 from ..errors import Cancelled
+from .conditioning import to_pixels
 from .hosting import page_locked
 from .runtime import Runtime
 
 
 @torch.no_grad()
 def decode(
-    runtime: Runtime, latents: Tensor, decode_chunk_size: int, cancel: CancelToken, start: int = 0
+    runtime: Runtime,
+    latents: Tensor,
+    still: Image.Image,
+    decode_chunk_size: int,
+    cancel: CancelToken,
+    start: int = 0,
 ) -> Iterator[np.ndarray]:
     """Scaled latents ``[1 F C h w]`` => uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
 
+    ``still`` is the picture that conditioned the clip, RGB at the clip's size, for autoencoders that look at it.
     ``start`` skips frames already decoded: after ``torch.OutOfMemoryError`` go on there with a smaller chunk.
     Raises Cancelled between chunks. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
     The autoencoder stays on the device for the whole clip.
     """
+    pixels = to_pixels([still]).to(runtime.device) if runtime.wants_still else None
     with runtime.use("vae"):
         for first in range(start, latents.shape[1], decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            yield _chunk(runtime, latents[0, first : first + decode_chunk_size])
+            yield _chunk(runtime, latents[0, first : first + decode_chunk_size], pixels)
 
 
-def decode_pixels(runtime: Runtime, latents: Tensor) -> Tensor:
+def decode_pixels(runtime: Runtime, latents: Tensor, still: Tensor | None) -> Tensor:
     """Scaled latents of consecutive frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
 
+    ``still`` ``[1 3 H W]`` in [-1, 1] conditioned the clip; None will do unless ``runtime.wants_still``.
     Half precision that overflowed would give black frames; then the same frames are decoded in float32.
     """
-    pixels = _decode(runtime, latents, None)
+    pixels = _decode(runtime, latents, still, None)
     if _can_overflow(runtime) and not bool(_sound(pixels)):
-        pixels = _decode(runtime, latents, torch.float32)
+        pixels = _decode(runtime, latents, still, torch.float32)
     return pixels
 
 
-def _chunk(runtime: Runtime, latents: Tensor) -> np.ndarray:
+def _chunk(runtime: Runtime, latents: Tensor, still: Tensor | None) -> np.ndarray:
     """``decode_pixels`` and ``to_frames`` with one wait for the device: the verdict arrives along with the frames."""
-    pixels = _decode(runtime, latents, None)
+    pixels = _decode(runtime, latents, still, None)
     sound = _sound(pixels) if _can_overflow(runtime) else None
     frames = to_frames(pixels)
     if sound is None or bool(sound):
         return frames
     del pixels
-    return to_frames(_decode(runtime, latents, torch.float32))
+    return to_frames(_decode(runtime, latents, still, torch.float32))
 
 
 def _can_overflow(runtime: Runtime) -> bool:
@@ -62,10 +72,11 @@ def _sound(pixels: Tensor) -> Tensor:
     return pixels.sum().isfinite()
 
 
-def _decode(runtime: Runtime, latents: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _decode(runtime: Runtime, latents: Tensor, still: Tensor | None, dtype: torch.dtype | None) -> Tensor:
     raw = latents.float() / runtime.scaling_factor
+    looks = {"still": still} if runtime.wants_still else {}
     with runtime.use("vae", dtype) as vae:
-        pixels: Tensor = vae.decode(raw.to(runtime.device, vae.dtype), num_frames=len(raw)).sample
+        pixels: Tensor = vae.decode(raw.to(runtime.device, vae.dtype), num_frames=len(raw), **looks).sample
     return pixels.float()
 
 

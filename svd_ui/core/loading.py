@@ -19,7 +19,7 @@ MODULES = {
     "unet": {"UNetSpatioTemporalConditionModel": "diffusers.models.unets.unet_spatio_temporal_condition"},
     "vae": {
         "AutoencoderKLTemporalDecoder": "diffusers.models.autoencoders.autoencoder_kl_temporal_decoder",
-        "PatchAutoencoder": "svd_ui.core.patch_autoencoder",
+        "WarpAutoencoder": "svd_ui.core.warp_autoencoder",
     },
     "image_encoder": {"CLIPVisionModelWithProjection": "transformers.models.clip.modeling_clip"},
 }
@@ -79,8 +79,13 @@ def hide_progress_bars() -> None:
 
 
 def load_module(folder: Path, component: str, dtype: torch.dtype, variant: str | None, title: str) -> Any:
-    """One component in ``dtype``, on the CPU, ready for inference."""
+    """One component in ``dtype``, on the CPU, ready for inference.
+
+    An autoencoder that looks things up in the still stays in float32: half precision would round their places.
+    """
     cls = class_named(component, read_index(folder))
+    if getattr(cls, "wants_still", False):
+        dtype = torch.float32
     hide_progress_bars()
     part = folder / component
     module = cls.from_pretrained(

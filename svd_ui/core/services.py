@@ -74,9 +74,12 @@ class Services:
         """Frames ``[N 3 H W]`` in [-1, 1] => scaled latents ``[N C h w]``."""
         return encode(self.runtime, pixels) * self.runtime.scaling_factor
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents of one stretch of frames ``[N C h w]`` => pixels ``[N 3 H W]`` in [-1, 1], float32."""
-        return decode_pixels(self.runtime, latents)
+    def decode(self, latents: Tensor, still: Tensor) -> Tensor:
+        """Scaled latents of one stretch of frames ``[N C h w]`` => pixels ``[N 3 H W]`` in [-1, 1], float32.
+
+        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some autoencoders look at it.
+        """
+        return decode_pixels(self.runtime, latents, still)
 
     @property
     def _is_residual(self) -> bool:

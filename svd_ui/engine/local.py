@@ -70,7 +70,7 @@ class LocalEngine:
                 yield Finished(result=self._result(work, **names))
                 return
             latents = yield from denoise(self._stages, work, runtime, still)
-            yield from self._finish(work, runtime, latents, out)
+            yield from self._finish(work, runtime, latents, still, out)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
@@ -192,12 +192,13 @@ class LocalEngine:
         work.notes += advice(request, work.row, picture.size)
         return fit(picture, request.width, request.height, request.focus_x, request.focus_y)
 
-    def _finish(self, work: Work, runtime: Runtime, latents: Any, out: Path) -> Iterator[Event]:
+    def _finish(self, work: Work, runtime: Runtime, latents: Any, still: Image.Image, out: Path) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``."""
         request = work.request
         with ClipFiles(out, request, comment=lambda: self._tag(work)) as files:
             waiting: list[Frames] = []
-            yield from decode(self._stages, work, runtime, latents, waiting.append if request.post else files.add)
+            take = waiting.append if request.post else files.add
+            yield from decode(self._stages, work, runtime, latents, still, take)
             if request.post:
                 clip = np.concatenate(waiting)
                 for done, step in enumerate(request.post):

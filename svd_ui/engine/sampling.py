@@ -107,7 +107,7 @@ def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) ->
 
 
 def decode(
-    stages: Stages, work: Work, runtime: Runtime, latents: Any, take: Callable[[Frames], None]
+    stages: Stages, work: Work, runtime: Runtime, latents: Any, still: Image.Image, take: Callable[[Frames], None]
 ) -> Iterator[Event]:
     """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
     total, done = int(latents.shape[1]), 0
@@ -115,7 +115,7 @@ def decode(
     while done < total:
         try:
             with work.watch("decoding"):
-                for frames in stages.decode(runtime, latents, work.ladder.chunk, work.cancel, done):
+                for frames in stages.decode(runtime, latents, still, work.ladder.chunk, work.cancel, done):
                     take(frames)
                     done += len(frames)
                     yield Decoding(done=done, total=total)

@@ -183,11 +183,11 @@ class Stages:
         return preview_jpeg(row, denoised)
 
     def decode(
-        self, runtime: Runtime, latents: Any, chunk: int, cancel: CancelToken, start: int
+        self, runtime: Runtime, latents: Any, still: Image.Image, chunk: int, cancel: CancelToken, start: int
     ) -> Iterator[NDArray[np.uint8]]:
         from ..core.decode import decode
 
-        return decode(runtime, latents, chunk, cancel, start)
+        return decode(runtime, latents, still, chunk, cancel, start)
 
     def still(
         self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken

@@ -52,7 +52,7 @@ def wall(
         return stored.tag(tile, effective(stages, work), stages.versions())
 
     with TileFiles(out, request, tag) as files:
-        yield from _decode(stages, work, runtime, latents, files.add)
+        yield from _decode(stages, work, runtime, latents, still, files.add)
         yield Writing()
         work.cancel.check()
         with work.watch("writing"), mapping("writing the wall"):
@@ -145,13 +145,18 @@ class _Glimpses:
 
 
 def _decode(
-    stages: Stages, work: Work, runtime: Runtime, latents: list[Any], take: Callable[[list[Frames]], None]
+    stages: Stages,
+    work: Work,
+    runtime: Runtime,
+    latents: list[Any],
+    still: Image.Image,
+    take: Callable[[list[Frames]], None],
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
     frames = int(latents[0].shape[1])
     for index, one in enumerate(latents):
         chunks: list[Frames] = []
-        for event in decode(stages, work, runtime, one, chunks.append):
+        for event in decode(stages, work, runtime, one, still, chunks.append):
             if isinstance(event, Decoding):
                 event = Decoding(done=index * frames + event.done, total=len(latents) * frames)
             yield event

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..catalog import CheckpointRow
-from ..catalog.architectures import architecture_of, cells
+from ..catalog.architectures import Architecture, architecture_of
 from ..request import Frozen
 from . import Method, TrainRequest
 from .parameters import Block, UNetLayers, layers_of
@@ -60,7 +60,7 @@ def _seconds(request: TrainRequest, row: CheckpointRow, share: float, machine: M
     known = architecture_of(row)
     if known is None or not machine.flops_per_second:
         return None
-    clip = known.unet.flops(cells(request.width or row.width, request.height or row.height), _frames(request, row))
+    clip = known.unet.flops(_cells(request, row, known), _frames(request, row))
     clips = request.steps * request.batch_size * request.gradient_accumulation
     return clips * clip * pass_factor(request, share) / machine.flops_per_second
 
@@ -76,15 +76,17 @@ def _peak(request: TrainRequest, row: CheckpointRow, layers: UNetLayers, trained
     unet = layers.total * base + (trained * 4 if request.method == "lora" else 0)
     optimizer = trained * (4 + (2 if request.eight_bit else 8) + (4 if request.ema else 0))
     copies = trained * 2 if half else 0  # autocast's, of weights in float32
-    return int(unet + others + optimizer + copies + activations(request, row, layers, 2 if half else 4))
+    return int(unet + others + optimizer + copies + activations(request, row, known, layers, 2 if half else 4))
 
 
-def activations(request: TrainRequest, row: CheckpointRow, layers: UNetLayers, value_bytes: int) -> float:
+def activations(
+    request: TrainRequest, row: CheckpointRow, known: Architecture, layers: UNetLayers, value_bytes: int
+) -> float:
     """Bytes that a pass keeps for its backward pass.
 
     With checkpointing what every block reads, and all of the one that is being computed again.
     """
-    size = cells(request.width or row.width, request.height or row.height) * _frames(request, row) * request.batch_size
+    size = _cells(request, row, known) * _frames(request, row) * request.batch_size
     inner = [_kept(block, request.method) * size / (1 << 2 * block.level) for block in layers.blocks]
     if not request.gradient_checkpointing:
         return value_bytes * sum(inner)
@@ -94,6 +96,10 @@ def activations(request: TrainRequest, row: CheckpointRow, layers: UNetLayers, v
 
 def _kept(block: Block, method: Method) -> int:
     return KEPT[block.kind][method] * block.channels * block.depth
+
+
+def _cells(request: TrainRequest, row: CheckpointRow, known: Architecture) -> int:
+    return known.cells(request.width or row.width, request.height or row.height)
 
 
 def _frames(request: TrainRequest, row: CheckpointRow) -> int:

@@ -17,8 +17,10 @@ from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
-from tests.core.conftest import CPU_PLAN
+from tests.core.conftest import CPU_PLAN, picture
 from tests.tiny import save_tiny_svd
+
+STILL = picture(64, 64)
 
 
 def latents(frames: int = 5) -> torch.Tensor:
@@ -40,7 +42,7 @@ def test_the_autoencoder_is_placed_once_for_all_chunks(runtime: Runtime, monkeyp
             depth[0] -= 1
 
     monkeypatch.setattr(runtime, "use", watched)
-    chunks = list(decode(runtime, latents(), 2, never()))
+    chunks = list(decode(runtime, latents(), STILL, 2, never()))
     assert [len(chunk) for chunk in chunks] == [2, 2, 1]
     assert arrivals == ["vae"]
     assert depth == [0]
@@ -54,7 +56,7 @@ def test_a_decode_that_stops_gives_the_autoencoder_back(runtime: Runtime) -> Non
         def is_set(self) -> bool:
             return bool(cancelled)
 
-    frames = decode(runtime, latents(), 2, Cancel())
+    frames = decode(runtime, latents(), STILL, 2, Cancel())
     next(frames)
     cancelled.append(True)
     with pytest.raises(Cancelled):
@@ -63,8 +65,8 @@ def test_a_decode_that_stops_gives_the_autoencoder_back(runtime: Runtime) -> Non
 
 
 def test_going_on_after_a_smaller_chunk_skips_what_is_there(runtime: Runtime) -> None:
-    expected = np.concatenate(list(decode(runtime, latents(), 1, never())))
-    rest = np.concatenate(list(decode(runtime, latents(), 1, never(), start=3)))
+    expected = np.concatenate(list(decode(runtime, latents(), STILL, 1, never())))
+    rest = np.concatenate(list(decode(runtime, latents(), STILL, 1, never(), start=3)))
     assert np.array_equal(rest, expected[3:])
 
 
@@ -86,10 +88,10 @@ def test_half_precision_that_overflows_is_decoded_again_in_float32(tmp_path: Pat
             out[0, 0, 0, 0] = float("inf")
 
     runtime.vae.decoder.register_forward_hook(overflowing)
-    chunks = list(decode(runtime, latents(4), 2, never()))
+    chunks = list(decode(runtime, latents(4), STILL, 2, never()))
     assert seen == [torch.float16, torch.float32, torch.float16]
     with torch.no_grad():
-        again = to_frames(decode_pixels(runtime, latents(4)[0, 2:]))
+        again = to_frames(decode_pixels(runtime, latents(4)[0, 2:], None))
     assert np.array_equal(chunks[1], again)
     assert runtime.vae.dtype == torch.float16
 

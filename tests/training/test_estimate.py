@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
+from svd_ui.catalog.architectures import ARCHITECTURES
 from svd_ui.train.tune.adapters import count, prepare
 from svd_ui.training import TrainRequest
 from svd_ui.training.estimate import KEPT, Machine, activations, estimate, pass_factor
@@ -92,12 +93,12 @@ def test_a_whole_pass_of_nano_keeps_what_is_estimated() -> None:
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 
     unet = UNetSpatioTemporalConditionModel.from_config(CONFIGS["nano"])
-    request = asked(method="full", width=64, height=64, num_frames=4, gradient_checkpointing=False)
+    request = asked(method="full", width=128, height=128, num_frames=4, gradient_checkpointing=False)
     noisy = torch.randn(1, 4, CONFIGS["nano"]["in_channels"], 8, 8)
     still = torch.randn(1, 1, CONFIGS["nano"]["cross_attention_dim"])
     measured = kept_bytes(lambda: unet(noisy, torch.ones(1), still, torch.zeros(1, 3)), unet)
-    row = nano_row()
-    assert activations(request, row, UNetLayers(CONFIGS["nano"]), 4) == pytest.approx(measured, rel=0.25)
+    layers, known = UNetLayers(CONFIGS["nano"]), ARCHITECTURES["nano"]
+    assert activations(request, nano_row(), known, layers, 4) == pytest.approx(measured, rel=0.25)
 
 
 def test_checkpointing_takes_time_and_saves_memory() -> None:

@@ -53,7 +53,7 @@ class Sampler:
             latents = step.latents
         assert latents is not None, "at least one step was asked for"
         chunk = self.request.decode_chunk_size or 8
-        return np.concatenate(list(decode(self.runtime, latents, chunk, cancel)))
+        return np.concatenate(list(decode(self.runtime, latents, self.still, chunk, cancel)))
 
     def write(self, path: Path, cancel: CancelToken) -> None:
         """One mp4 at ``path``."""
