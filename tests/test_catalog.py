@@ -147,6 +147,8 @@ def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(s
     ("id", "values", "field"),
     [
         ("nano", {"schedule": "ays"}, "schedule"),
+        ("nano", {"width": 264}, "width"),
+        ("nano", {"height": 264}, "height"),
         ("animatelcm-svd-xt", {"schedule": "ays"}, "schedule"),
         ("animatelcm-svd-xt", {"cache_interval": 2}, "cache_interval"),
         ("animatelcm-svd-xt", {"num_inference_steps": 41}, "num_inference_steps"),

@@ -7,6 +7,7 @@ takes about two seconds, so share it through a session-scoped fixture where you 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,38 @@ def save_tiny_svd(
         "variant": variant,
     }
     _write_json(folder / "svd_ui.json", own | (svd_ui or {}))
+    return folder
+
+
+def save_tiny_warp(folder: Path) -> Path:
+    """The same with our own autoencoder, which looks at the still, in cells of 16 pixels; its clips show the still.
+
+    As nano has it: the U-Net diffuses what differs from the still, here next to nothing.
+    """
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+
+    from svd_ui.core.warp_autoencoder import fit, preview_matrix
+
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    vae = fit(pictures.cumsum(-1).sin(), components=6)
+    matrix, bias = preview_matrix(vae)
+    own = {
+        "form": "residual",
+        "residual_scale": 1e-4,
+        "size_multiple": 16,
+        "position_gain": vae.position_gain,
+        "preview": matrix.tolist(),
+        "preview_bias": bias.tolist(),
+    }
+    save_tiny_svd(folder, latent_channels=8, size=(128, 64), svd_ui=own)
+    shutil.rmtree(folder / "vae")
+    vae.save_pretrained(folder / "vae")
+    unet = UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet")
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias)
+    unet.save_pretrained(folder / "unet")
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    _write_json(folder / "model_index.json", index | {"vae": ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]})
     return folder
 
 

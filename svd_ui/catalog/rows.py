@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..errors import BadInput
 from ..request import Frozen, GenerationRequest, Speed
+from .architectures import architecture_of
 from .noise import CONSISTENCY_GRID
 
 COMMUNITY = "Stability AI Community License"
@@ -88,6 +89,7 @@ class CheckpointRow(Frozen):
 
     def check(self, request: GenerationRequest) -> None:
         """Raise BadInput where ``request``, resolved or not, asks for what this checkpoint cannot do."""
+        self.check_size(request.width, request.height)
         if request.schedule == "ays" and not self.knows_ays:
             raise BadInput(
                 f"The AYS schedule was made for Stable Video Diffusion's noise; {self.title} takes only its own. "
@@ -105,6 +107,14 @@ class CheckpointRow(Frozen):
                     f"{self.title} takes at most {CONSISTENCY_GRID} steps, and is made for 1 to 8.",
                     field="num_inference_steps",
                 )
+
+    def check_size(self, width: int | None, height: int | None) -> None:
+        """Raise BadInput for a side that is no whole number of latent cells, as far as the architecture is known."""
+        known = architecture_of(self)
+        for field, side in (("width", width), ("height", height)):
+            if known is not None and side is not None and side % known.patch:
+                detail = f"{field.title()} must be a multiple of {known.patch} for {self.title}; {side} is not."
+                raise BadInput(detail, field=field)
 
     def size_for(self, aspect: float) -> tuple[int, int]:
         """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.

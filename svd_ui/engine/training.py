@@ -24,6 +24,7 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
         raise BadInput(
             f"{row.title} is a few-step model and cannot be trained further: choose SVD.", field="checkpoint"
         )
+    row.check_size(request.width, request.height)
     leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that accelerate launched, one holds the device
     if leads:
         folder = RunFolder(settings.training_dir / request.name)

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
+from svd_ui.core.conditioning import encode, to_pixels
 from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
 from tests.core.conftest import CPU_PLAN, picture
-from tests.tiny import save_tiny_svd
+from tests.tiny import save_tiny_svd, save_tiny_warp
 
 STILL = picture(64, 64)
 
@@ -94,6 +96,22 @@ def test_half_precision_that_overflows_is_decoded_again_in_float32(tmp_path: Pat
         again = to_frames(decode_pixels(runtime, latents(4)[0, 2:], None))
     assert np.array_equal(chunks[1], again)
     assert runtime.vae.dtype == torch.float16
+
+
+def test_half_precision_leaves_an_autoencoder_that_looks_at_the_still_exact(tmp_path: Path) -> None:
+    """Half precision has too few digits for the place that a cell looks at."""
+    folder = save_tiny_warp(tmp_path / "warp")
+    plan = GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa")
+    runtime, detailed = Runtime(folder_row(folder), folder, plan), noisy(128, 64)
+    with torch.no_grad():
+        scaled = encode(runtime, to_pixels([detailed])) * runtime.scaling_factor
+    frames = np.concatenate(list(decode(runtime, scaled[None].expand(1, 3, -1, -1, -1), detailed, 2, never())))
+    assert runtime.unet.dtype == torch.float16
+    assert np.abs(frames.astype(int) - np.asarray(detailed)).max() <= 1
+
+
+def noisy(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 
 def test_levels_are_rounded_and_clamped_and_the_pixels_untouched() -> None:
