@@ -102,7 +102,7 @@ def test_half_precision_leaves_an_autoencoder_that_looks_at_the_still_exact(tmp_
     """Half precision has too few digits for the place that a cell looks at."""
     folder = save_tiny_warp(tmp_path / "warp")
     plan = GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa")
-    runtime, detailed = Runtime(folder_row(folder), folder, plan), noisy(128, 64)
+    runtime, detailed = Runtime(folder_row(folder), folder, plan), noisy(208, 64)
     with torch.no_grad():
         scaled = encode(runtime, to_pixels([detailed])) * runtime.scaling_factor
     frames = np.concatenate(list(decode(runtime, scaled[None].expand(1, 3, -1, -1, -1), detailed, 2, never())))
