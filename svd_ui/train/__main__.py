@@ -16,12 +16,11 @@ def parse(arguments: Sequence[str] | None = None) -> Job:
     commands = parser.add_subparsers(dest="command", required=True)
     nano = commands.add_parser("nano", help="the embedded checkpoint; run again to resume")
     nano.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
-    nano.add_argument("--minutes", type=float, help="training time, without rendering")
+    nano.add_argument("--minutes", type=float, help="training time")
     nano.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of pictures")
-    nano.add_argument("--work", type=Path, required=True, help="clips, state and log are kept here")
+    nano.add_argument("--work", type=Path, required=True, help="state and log are kept here")
     nano.add_argument("--out", type=Path, default=Path("assets/nano"), help="checkpoint folder to write")
     nano.add_argument("--held-out", type=Path, default=Path("benchmarks/data"), help="pictures never trained on")
-    nano.add_argument("--clips", type=int, default=4000)
     nano.add_argument("--processes", type=int, help="default: 2 on a CPU, 1 on a GPU")
     nano.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -35,7 +34,6 @@ def parse(arguments: Sequence[str] | None = None) -> Job:
         photos=tuple(given.photos),
         out=given.out,
         held_out=tuple(sorted(p.stem for p in given.held_out.glob("*.*"))),
-        clips=given.clips,
         processes=given.processes or (1 if gpu else 2),
         device="cuda" if gpu else "cpu",
         seed=given.seed,

@@ -1,18 +1,50 @@
-"""Batches from cached clips: crops that keep their place in the picture."""
+"""Training clips, drawn afresh for every step: a still, where its cells go, and crops that keep their place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from ..core.patch_autoencoder import PatchAutoencoder
-from .cache import ClipSet
+from ..core.warp_autoencoder import WarpAutoencoder, fit
+from .motion import bucket_of, mean_flow, point_grid, sources
+from .moves import draw, draw_fps
 from .objective import Batch
+from .photos import augment, load_photo
+from .render import choose_view, still
+from .scenes import Window, scene_of, stirs
+
+STIRRING = 2.5
+"""How much oftener than others a picture is drawn in which something stirs by itself."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``frame`` (height, width) in latent cells of the whole picture, and the ``crop`` of it that is trained on."""
+
+    frame: tuple[int, int]
+    crop: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """still [3 H W] in [-1, 1]; moved [F 2 h w] in pixels; label (fps, motion bucket)."""
+
+    still: Tensor
+    moved: Tensor
+    label: tuple[float, float]
+
+
+def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
+    """[F H W 3] 0..255 => [F 3 H W] in [-1, 1]"""
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def embed(frames: Tensor, clip: CLIPVisionModelWithProjection) -> Tensor:
@@ -25,34 +57,66 @@ def embed(frames: Tensor, clip: CLIPVisionModelWithProjection) -> Tensor:
     return embeds[:, None]
 
 
+def fit_autoencoder(paths: Sequence[Path], rng: Generator, crops: int = 8) -> WarpAutoencoder:
+    """Principal components of random views of every photograph."""
+    size = (288, 512)
+    photos = (load_photo(path) for path in paths for _ in range(crops))
+    views = [still(choose_view(photo, size, rng), size) for photo in photos]
+    return fit(to_tensor(np.stack([augment(view, rng) for view in views])))
+
+
 class Batches:
     """Draws batches without end; the same ``rng`` state gives the same batches."""
 
-    def __init__(self, sets: Sequence[ClipSet], vae: PatchAutoencoder, clip: CLIPVisionModelWithProjection) -> None:
-        self._sets = [s for s in sets if len(s.usable)]
-        self._vae = vae
-        self._clip = clip
-
-    def draw(self, size: int, crop: tuple[int, int] | None, rng: Generator) -> Batch:
-        """``crop`` (h, w) in latent cells; None = whole frames, all of one set."""
-        shares = np.array([len(s.usable) for s in self._sets], dtype=float)
-        order = rng.choice(len(self._sets), size, p=shares / shares.sum())
-        chosen = [self._sets[order[0] if crop is None else index] for index in order]
-        picks = [int(rng.choice(s.usable)) for s in chosen]
-        whole = [torch.from_numpy(np.asarray(s.latents[i], np.float32)) for s, i in zip(chosen, picks, strict=True)]
-        stills = torch.cat([self._embed(z) for z in whole])
-        cut = [z if crop is None else _cut(z, crop, rng) for z in whole]
-        labels = torch.from_numpy(np.stack([s.labels[i] for s, i in zip(chosen, picks, strict=True)]))
-        scale = self._vae.config.scaling_factor
-        return Batch(torch.stack(cut) * scale, stills, labels)
+    def __init__(
+        self, paths: Sequence[Path], vae: WarpAutoencoder, clip: CLIPVisionModelWithProjection, frames: int
+    ) -> None:
+        self._photos = [(path.stem, load_photo(path)) for path in paths]
+        shares = np.array([STIRRING if stirs(path.stem) else 1.0 for path in paths])
+        self._shares = shares / shares.sum()
+        self._vae, self._clip, self._frames = vae, clip, frames
 
     @torch.no_grad()
-    def _embed(self, z: Tensor) -> Tensor:
-        return embed(self._vae.decode(z[:1]).sample, self._clip)  # type: ignore[union-attr]
+    def draw(self, size: int, shape: Shape, rng: Generator) -> Batch:
+        """``size`` clips of ``shape``."""
+        examples = [self._example(shape.frame, rng) for _ in range(size)]
+        stills = torch.stack([example.still for example in examples])
+        latents = torch.stack([self._latents(example, shape, rng) for example in examples])
+        labels = torch.tensor([example.label for example in examples])
+        return Batch(latents * self._vae.config.scaling_factor, embed(stills, self._clip), labels)
 
+    def _example(self, cells: tuple[int, int], rng: Generator) -> Example:
+        """A clip whose motion lies within the dial's range."""
+        height, width = cells
+        patch = self._vae.patch_size
+        size = (height * patch, width * patch)
+        points = point_grid(height, width)
+        while True:
+            stem, photo = self._photos[int(rng.choice(len(self._photos), p=self._shares))]
+            view = choose_view(photo, size, rng)
+            window = view.window(size)
+            mirrored = bool(rng.random() < 0.5)
+            window = Window(window.left, window.top, window.right, window.bottom, mirrored)
+            scene = scene_of(stem, window, width / height)
+            fps = draw_fps(rng)
+            seen = sources(draw(rng, points, self._frames, scene), points, self._frames, fps, scene)
+            bucket = bucket_of(mean_flow(seen), fps)
+            if bucket < 255:
+                break
+        picture = augment(still(view, size), rng)
+        pixels = to_tensor(np.ascontiguousarray(picture[None, :, ::-1] if mirrored else picture[None]))[0]
+        moved = (seen - points) * (max(size) / 2)
+        return Example(pixels, torch.from_numpy(moved).float().permute(0, 3, 1, 2), (fps, bucket))
 
-def _cut(z: Tensor, crop: tuple[int, int], rng: Generator) -> Tensor:
-    """A window of z [F C h w]; its position channels keep saying where it lies in the picture."""
-    (h, w), (height, width) = crop, z.shape[-2:]
-    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-    return z[..., top : top + h, left : left + w]
+    def _latents(self, example: Example, shape: Shape, rng: Generator) -> Tensor:
+        """[F C h w] of a random crop; its position channels keep saying where it lies in the picture.
+
+        What moves is the still itself, mirrored beyond its edges as the decoder does it, so nothing is new.
+        """
+        z = self._vae.encode(example.still[None]).latent_dist.mode()  # type: ignore[union-attr]
+        whole = z.repeat(self._frames, 1, 1, 1)
+        whole[:, -2:] += self._vae.from_pixels(example.moved)
+        (h, w), (height, width) = shape.crop, shape.frame
+        top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+        crop: Tensor = whole[..., top : top + h, left : left + w]
+        return crop

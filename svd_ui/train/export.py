@@ -11,30 +11,34 @@ import torch
 from diffusers import StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
 from torch import Tensor
 
-from ..core.patch_autoencoder import PatchAutoencoder, preview_matrix
+from ..core.warp_autoencoder import WarpAutoencoder, preview_matrix
 from .model import build_clip, build_processor, build_scheduler
 from .motion import BASE_FPS
+from .objective import Objective
 
-SIGMA_MIN, SIGMA_MAX = 5.0, 30.0
+SIGMA_MIN, SIGMA_MAX = 0.3, 90.0
 """The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale).
 
-It stops early on purpose: the last step returns the mean estimate at ``SIGMA_MIN``, and a small network's
-mean is smooth and steady where its fine detail at low noise would differ from frame to frame.
+It begins where even a pan of the whole frame is drowned, and stops early: the last step returns the mean estimate at
+``SIGMA_MIN``, which is smooth and steady where a small network's fine detail would differ from frame to frame.
 """
 
 
-def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
+def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
     """What ``svd_ui.json`` tells the app's catalogue about this checkpoint."""
     matrix, bias = preview_matrix(vae)
+    objective = Objective(residual_scale)
     return {
         "form": "residual",
         "residual_scale": residual_scale,
+        "train_sigma": [objective.sigma_mean, objective.sigma_std],
         "sigma_reference": SIGMA_MAX,
         "num_frames": 14,
-        "width": 256,
-        "height": 144,
-        "size_multiple": 8,
-        "decode_chunk_size": 14,  # the decoder looks one frame back and ahead, and costs milliseconds
+        "width": 512,
+        "height": 288,
+        "size_multiple": vae.patch_size,
+        "position_gain": vae.position_gain,
+        "decode_chunk_size": 14,  # milliseconds
         "num_inference_steps": 8,
         "fps": int(BASE_FPS),
         "min_guidance_scale": 1.0,
@@ -44,7 +48,7 @@ def settings(vae: PatchAutoencoder, residual_scale: float) -> dict[str, Any]:
     }
 
 
-def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: PatchAutoencoder, residual_scale: float) -> None:
+def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoencoder, residual_scale: float) -> None:
     """Every module in half precision, safetensors under 15 MB each, and ``svd_ui.json``."""
     pipeline = StableVideoDiffusionPipeline(
         vae=copy.deepcopy(vae),
@@ -60,10 +64,10 @@ def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: PatchAutoe
 
 
 def _name_our_class(index: Path) -> None:
-    """model_index.json names the patch autoencoder's module, and the processor's class as SVD does."""
+    """model_index.json names our autoencoder's module, and the processor's class as SVD does."""
     content = json.loads(index.read_text())
     content["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
-    content["vae"] = ["svd_ui.core.patch_autoencoder", "PatchAutoencoder"]
+    content["vae"] = ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]
     index.write_text(json.dumps(content, indent=2) + "\n")
 
 

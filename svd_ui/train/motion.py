@@ -1,190 +1,154 @@
-"""Synthetic camera motion: where every pixel of a frame looks in the still.
+"""Synthetic motion: where every point of a frame looks in the still.
 
-A motion maps output pixels, measured from the middle of the frame, to places in the still. At time 0
-it is the identity. Time runs in frames at 7 fps, so the same motion at 14 fps takes half steps.
+Places and lengths are in halves of the frame's longer side, measured from its middle, so that a motion is the same
+at every size. At time 0 every motion is the identity. Time runs in frames at 7 fps: the same motion at 14 fps takes
+half steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
+
+from .scenes import NOTHING, Scene
 
 Grid = NDArray[np.floating[Any]]
 BASE_FPS = 7.0
-FULL_FLOW = 1.0
-"""Mean flow, pixels per frame at 7 fps, that a motion bucket of 255 stands for."""
+FULL_FLOW = 1 / 96
+"""Mean flow per frame at 7 fps that a motion bucket of 255 stands for: 2.7 pixels at 512x288."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A travelling wave: points swing by ``amount`` (x, y), by ``rate`` radians a frame; ``vector`` is its wave vector."""
+
+    vector: tuple[float, float]
+    amount: tuple[float, float]
+    rate: float
+    phase: float
+
+    def shift(self, points: Grid, time: float) -> Grid:
+        along = points @ np.array(self.vector, points.dtype) + self.phase
+        swing = np.sin(along + self.rate * time) - np.sin(along)
+        return np.asarray(swing[..., None] * np.array(self.amount, points.dtype))
+
+
+@dataclass(frozen=True)
+class Wind:
+    """What stirs the parts of a scene of one ``kind``: waves, and a steady drift (x, y) a frame."""
+
+    kind: str
+    waves: tuple[Wave, ...] = ()
+    drift: tuple[float, float] = (0.0, 0.0)
+
+    def scaled(self, factor: float) -> Wind:
+        waves = (replace(w, amount=(w.amount[0] * factor, w.amount[1] * factor)) for w in self.waves)
+        return Wind(self.kind, tuple(waves), (self.drift[0] * factor, self.drift[1] * factor))
+
+    def shift(self, points: Grid, time: float) -> Grid:
+        shift = -time * np.array(self.drift, points.dtype)
+        for wave in self.waves:
+            shift = shift + wave.shift(points, time)
+        return np.asarray(shift)
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Rates per frame at 7 fps; lengths in pixels, ``roll`` in radians, ``zoom`` in log scale."""
+    """A camera and what stirs in front of it. Rates per frame at 7 fps; ``roll`` in radians, ``zoom`` in log scale.
+
+    ``parallax``: how much faster than the farthest the nearest part of the scene moves, as a share.
+    """
 
     zoom: float = 0.0
     pan: tuple[float, float] = (0.0, 0.0)
     roll: float = 0.0
     focus: tuple[float, float] = (0.0, 0.0)
-    parallax: float = 0.0  # how much faster the near layer moves, as a share
-    near: tuple[float, float, float] = (0.0, 0.0, 1.0)  # the near layer: centre x, y and radius
-    sway: float = 0.0  # amplitude of the ambient warp
-    wave: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # its wave vector, phase, rate
+    parallax: float = 0.0
+    winds: tuple[Wind, ...] = ()
 
     def scaled(self, factor: float) -> Motion:
-        """The same path, ``factor`` times as fast."""
-        return replace(
-            self,
-            zoom=self.zoom * factor,
-            pan=(self.pan[0] * factor, self.pan[1] * factor),
-            roll=self.roll * factor,
-            sway=self.sway * factor,
-        )
+        """The camera's same path, ``factor`` times as fast; the winds as they are."""
+        pan = (self.pan[0] * factor, self.pan[1] * factor)
+        return replace(self, zoom=self.zoom * factor, pan=pan, roll=self.roll * factor)
+
+    def stirred(self, factor: float) -> Motion:
+        """``factor`` times as much wind under the same camera."""
+        return replace(self, winds=tuple(wind.scaled(factor) for wind in self.winds))
 
     @property
-    def affine(self) -> bool:
-        """Whether the whole frame moves as one: no layers, no warp."""
-        return not (self.parallax or self.sway)
+    def camera(self) -> Motion:
+        return replace(self, winds=())
 
-    def matrix(self, time: float) -> Grid:
-        """[2 3]: what ``source`` does to a point when the motion is affine."""
-        cos, sin = math.cos(self.roll * time), math.sin(self.roll * time)
-        turn = np.array([[cos, -sin], [sin, cos]]) * math.exp(-self.zoom * time)
-        centre = np.array(self.focus)
-        return np.column_stack([turn, centre - turn @ centre - np.array(self.pan) * time])
+    def source(self, points: Grid, time: float, scene: Scene = NOTHING) -> Grid:
+        """Points [... 2] of the frame at ``time`` => where they look in the still, [... 2]."""
+        shift = self._camera_shift(points, time)
+        if self.parallax:
+            shift = shift * (1 + self.parallax * scene.nearness(points + shift))[..., None]
+        seen = points + shift
+        for wind in self.winds:
+            seen = seen + scene.share(wind.kind, points + shift)[..., None] * wind.shift(points + shift, time)
+        return np.asarray(seen)
 
-    def source(self, points: Grid, time: float) -> Grid:
-        """Points [H W 2] of the frame at ``time`` => where they look in the still, [H W 2]."""
-        centre = np.array(self.focus, points.dtype)
-        arm = points - centre
+    def _camera_shift(self, points: Grid, time: float) -> Grid:
+        arm = points - np.array(self.focus, points.dtype)
         cos, sin = math.cos(self.roll * time), math.sin(self.roll * time)
         turned = np.stack([cos * arm[..., 0] - sin * arm[..., 1], sin * arm[..., 0] + cos * arm[..., 1]], axis=-1)
-        shift = turned * math.exp(-self.zoom * time) - arm - np.array(self.pan, points.dtype) * time
-        if self.parallax:
-            shift = shift * (1 + self.parallax * self._nearness(points))[..., None]
-        if self.sway:
-            shift = shift + self._swaying(points, time)
-        return np.asarray(points + shift)
-
-    def _nearness(self, points: Grid) -> Grid:
-        """1 inside the near layer, 0 outside, with a soft edge; mean near 0 over a frame."""
-        x, y, radius = self.near
-        distance = np.hypot(points[..., 0] - x, 1.3 * (points[..., 1] - y)) / radius
-        return np.asarray(1 / (1 + np.exp(8 * (distance - 1))) - 0.4)
-
-    def _swaying(self, points: Grid, time: float) -> Grid:
-        kx, ky, phase, rate = self.wave
-        along = np.sin(points[..., 0] * kx + points[..., 1] * ky + phase + rate * time)
-        start = np.sin(points[..., 0] * kx + points[..., 1] * ky + phase)
-        across = np.array([-ky, kx], points.dtype) / max(float(np.hypot(kx, ky)), 1e-9)
-        return np.asarray(self.sway * (along - start)[..., None] * across)
+        return np.asarray(turned * math.exp(-self.zoom * time) - arm - np.array(self.pan, points.dtype) * time)
 
 
-def pixel_grid(height: int, width: int, step: int = 1) -> Grid:
-    """Pixel centres [H/step W/step 2], x then y, measured from the middle of the frame."""
-    x = (np.arange(0, width, step) + step / 2) - width / 2
-    y = (np.arange(0, height, step) + step / 2) - height / 2
-    return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float64)
+def point_grid(height: int, width: int) -> Grid:
+    """Centres [height width 2] of as many equal parts of the frame, x then y, in halves of the longer side."""
+    half = max(height, width) / 2
+    x = (np.arange(width) + 0.5 - width / 2) / half
+    y = (np.arange(height) + 0.5 - height / 2) / half
+    return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def mean_flow(motion: Motion, size: tuple[int, int], frames: int, fps: float) -> float:
-    """Measured mean flow between consecutive frames, in pixels, over all pixels and pairs.
+def sources(motion: Motion, points: Grid, frames: int, fps: float, scene: Scene = NOTHING) -> Grid:
+    """[F ... 2]: where each frame's ``points`` look in the still."""
+    return np.stack([motion.source(points, frame * BASE_FPS / fps, scene) for frame in range(frames)])
 
-    From a to b the content under p moves by J^-1 (source_b(p) - source_a(p)), J the Jacobian of
-    source_a: exact to first order in the step between frames.
+
+def mean_flow(seen: Grid) -> float:
+    """Mean flow per frame of ``sources`` [F h w 2] over an even grid, in halves of the longer side.
+
+    From a to b the content under p moves by J^-1 (source_a(p) - source_b(p)), J the Jacobian of source_a: exact to
+    first order in the step between frames.
     """
-    step = 8
-    points = pixel_grid(*size, step=step)
-    lengths = []
-    before = motion.source(points, 0.0)
-    for frame in range(1, frames):
-        after = motion.source(points, frame * BASE_FPS / fps)
-        across, down = np.gradient(before, step, axis=1), np.gradient(before, step, axis=0)
-        jacobian = np.stack([across, down], axis=-1)
-        delta = (after - before)[..., None]
-        lengths.append(np.linalg.norm(np.linalg.solve(jacobian, delta)[..., 0], axis=-1).mean())
-        before = after
-    return float(np.mean(lengths))
+    step = 2 / max(seen.shape[1:3])
+    before = seen[:-1]
+    xx, yx = np.moveaxis(np.gradient(before, step, axis=2), -1, 0)
+    xy, yy = np.moveaxis(np.gradient(before, step, axis=1), -1, 0)
+    dx, dy = np.moveaxis(seen[1:] - before, -1, 0)
+    area = np.maximum(np.abs(xx * yy - xy * yx), 0.2)  # 0 where the picture folds
+    return float(np.mean(np.hypot(yy * dx - xy * dy, xx * dy - yx * dx) / area))
 
 
 def bucket_of(flow: float, fps: float) -> float:
-    """Mean flow in pixels per frame => motion bucket 0..255, the speed it would have at 7 fps."""
+    """Mean flow per frame in halves of the longer side => motion bucket 0..255, the speed it would have at 7 fps."""
     return float(np.clip(255 * flow * fps / BASE_FPS / FULL_FLOW, 0, 255))
 
 
-def drift(rng: Generator) -> Motion:
-    """The camera slides to the right, so the picture slides to the left."""
-    return Motion(pan=(-60.0, 0.0))
+def at_flow(motion: Motion, flow: float, points: Grid, frames: int, scene: Scene = NOTHING) -> Motion:
+    """``motion`` with its camera sped up or slowed down until the measured mean flow at 7 fps is ``flow``, within 2 %.
 
+    Winds that make more than 0.8 of it by themselves are weakened first.
+    """
 
-def push_in(rng: Generator) -> Motion:
-    return Motion(zoom=1.0, focus=(rng.normal() * 6, rng.normal() * 4))
+    def measured(motion: Motion) -> float:
+        return mean_flow(sources(motion, points, frames, BASE_FPS, scene))
 
-
-def pull_out(rng: Generator) -> Motion:
-    return Motion(zoom=-1.0)
-
-
-def pan(rng: Generator) -> Motion:
-    """Any direction."""
-    angle = rng.uniform(0, 2 * np.pi)
-    return Motion(pan=(60 * np.cos(angle), 60 * np.sin(angle)))
-
-
-def roll(rng: Generator) -> Motion:
-    return Motion(pan=(-60.0, 0.0), roll=rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.6))
-
-
-def layers(rng: Generator) -> Motion:
-    """A drift past a near layer that moves faster than what lies behind it."""
-    near = (rng.normal() * 15, 10 + rng.normal() * 8, rng.uniform(45, 65))
-    return Motion(pan=(-60.0, 0.0), parallax=rng.uniform(0.2, 0.5), near=near)
-
-
-def ambient(rng: Generator) -> Motion:
-    """A gentle warp, as of water or leaves, over a drift."""
-    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(60, 120)
-    wave = (2 * np.pi / length * np.cos(angle), 2 * np.pi / length * np.sin(angle))
-    return Motion(
-        pan=(-50.0, 0.0),
-        sway=rng.uniform(20, 60),
-        wave=(*wave, rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.5)),
-    )
-
-
-Kind = Callable[[Generator], Motion]
-LEADING = "drift"
-KINDS: dict[str, tuple[float, Kind]] = {
-    LEADING: (0.80, drift),
-    "push_in": (0.04, push_in),
-    "pull_out": (0.01, pull_out),
-    "pan": (0.02, pan),
-    "roll": (0.03, roll),
-    "layers": (0.06, layers),
-    "ambient": (0.04, ambient),
-}
-"""Shares of a training set. One motion leads: with several equally likely the network predicts their blur."""
-
-
-def draw_kind(rng: Generator) -> str:
-    names, shares = list(KINDS), np.array([share for share, _ in KINDS.values()])
-    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
-
-
-def draw(rng: Generator, size: tuple[int, int], frames: int, fps: float, kind: str) -> Motion:
-    """A motion whose mean flow is spread evenly over the buckets."""
-    return at_flow(KINDS[kind][1](rng), rng.uniform(0.02, 1.0) * FULL_FLOW * BASE_FPS / fps, size, frames, fps)
-
-
-def at_flow(motion: Motion, flow: float, size: tuple[int, int], frames: int, fps: float) -> Motion:
-    """``motion`` sped up or slowed down until its measured mean flow is ``flow`` (within 2 %)."""
+    if motion.winds:
+        alone = measured(Motion(winds=motion.winds))
+        motion = motion.stirred(min(1.0, 0.8 * flow / max(alone, 1e-9)))
     motion = motion.scaled(1e-4)
-    for _ in range(6):
-        measured = mean_flow(motion, size, frames, fps)
-        if abs(measured / flow - 1) < 0.02:
+    for _ in range(8):
+        now = measured(motion)
+        if abs(now / flow - 1) < 0.02:
             break
-        motion = motion.scaled(flow / measured)
+        motion = motion.scaled(min(max(flow / max(now, 1e-9), 0.2), 1e4))
     return motion

@@ -14,20 +14,17 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from ..core.patch_autoencoder import PatchAutoencoder
-from .batches import Batches
-from .cache import LANDSCAPE, PORTRAIT, SQUARE, fit_autoencoder, read_cache, write_cache
+from ..core.warp_autoencoder import WarpAutoencoder
+from .batches import Batches, fit_autoencoder
 from .export import export, with_weights
 from .model import build_clip, build_unet
-from .painting import refine, sampled_drifts
 from .photos import find_photos
 from .trainer import Progress, Recipe, Trainer
 
 FRAMES = 14
-SHAPES = {"landscape": (LANDSCAPE, 0.7), "portrait": (PORTRAIT, 0.15), "square": (SQUARE, 0.15)}
 
 CPU = Recipe()
-GPU = Recipe(minutes=20, batch=64, crop=None, native_batch=64, learning_rate=1e-3, ema=0.9995, autocast=True)
+GPU = Recipe(minutes=20, batch=64, native_batch=16, learning_rate=1e-3, ema=0.9995, autocast=True)
 """Written for one large GPU; not run yet."""
 RECIPES = {"cpu": CPU, "gpu": GPU}
 
@@ -41,22 +38,19 @@ class Job:
     photos: tuple[Path, ...]
     out: Path
     held_out: tuple[str, ...] = ()
-    clips: int = 4000
     processes: int = 2
     device: str = "cpu"
     seed: int = 0
 
 
-def prepare(job: Job) -> None:
-    """Fit the autoencoder and render the clips, unless they are in the work folder."""
+def prepare(job: Job) -> list[Path]:
+    """The photographs; fits the autoencoder unless it is in the work folder."""
     paths = find_photos(job.photos, job.held_out)
     if not paths:
         raise ValueError("no photographs found: give folders of pictures with --photos")
     if not (job.work / "vae").exists():
         fit_autoencoder(paths, np.random.default_rng(job.seed)).save_pretrained(job.work / "vae")
-    vae = PatchAutoencoder.from_pretrained(job.work / "vae")
-    for index, (name, (size, share)) in enumerate(SHAPES.items()):
-        write_cache(job.work / "clips" / name, paths, vae, size, round(job.clips * share), FRAMES, job.seed + index)
+    return paths
 
 
 def train(job: Job) -> None:
@@ -66,21 +60,6 @@ def train(job: Job) -> None:
         _worker(0, job)
     else:
         spawn(_worker, args=(job,), nprocs=job.processes)  # type: ignore[no-untyped-call]
-    finish(job)
-
-
-def finish(job: Job) -> None:
-    """Train the decoder on the trained U-Net's clips and write the checkpoint."""
-    vae = PatchAutoencoder.from_pretrained(job.work / "vae")
-    state = torch.load(job.work / "state.pt", map_location="cpu", weights_only=True)
-    unet = with_weights(build_unet(vae.config.latent_channels), state["ema"])
-    paths = find_photos(job.photos, job.held_out)
-    drifts = sampled_drifts(vae, unet, shuffle(paths, job.seed), job.recipe.residual_scale)
-    export(job.out, unet, refine(vae, drifts), job.recipe.residual_scale)
-
-
-def shuffle(paths: list[Path], seed: int) -> list[Path]:
-    return [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))]
 
 
 @contextmanager
@@ -102,11 +81,10 @@ def _worker(rank: int, job: Job) -> None:
     if job.device == "cpu":
         torch.set_num_threads(1)
     device = torch.device(job.device, rank) if job.device == "cuda" else torch.device(job.device)
-    vae = PatchAutoencoder.from_pretrained(job.work / "vae")
-    sets = [read_cache(folder.parent) for folder in sorted(job.work.glob("clips/*/labels.npy"))]
+    vae = WarpAutoencoder.from_pretrained(job.work / "vae")
     torch.manual_seed(job.seed)  # the same start in every process
     unet = build_unet(vae.config.latent_channels)
-    batches = Batches(sets, vae, build_clip())
+    batches = Batches(find_photos(job.photos, job.held_out), vae, build_clip(), FRAMES)
     trainer = Trainer(unet, vae, batches, job.recipe, device, job.seed, rank, job.processes)
     state = job.work / "state.pt"
     if state.exists():

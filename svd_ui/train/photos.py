@@ -34,9 +34,7 @@ def load_photo(path: Path) -> Picture:
 
 
 def augment(picture: Picture, rng: Generator) -> Picture:
-    """Random mirror image and mild changes of exposure, contrast and colour balance."""
-    if rng.random() < 0.5:
-        picture = picture[:, ::-1]
+    """Mild random changes of exposure, contrast and colour balance."""
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, size=3)
     table = np.clip((np.arange(256)[:, None] / 255) ** rng.uniform(0.8, 1.25) * gain * 255, 0, 255)
     channels = [cv2.LUT(np.ascontiguousarray(picture[..., c]), table[:, c].astype(np.uint8)) for c in range(3)]

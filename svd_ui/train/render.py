@@ -1,4 +1,4 @@
-"""Photograph + motion => a clip of frames, without aliasing."""
+"""Photograph + motion => the clip a camera would have taken, without aliasing."""
 
 from __future__ import annotations
 
@@ -9,68 +9,70 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .motion import BASE_FPS, Grid, Motion, pixel_grid
+from .motion import BASE_FPS, Motion, point_grid
 from .photos import Picture
+from .scenes import NOTHING, Scene, Window
 
 OVERSAMPLING = 2
 
 
 @dataclass(frozen=True)
 class View:
-    """A frame laid on a photograph: ``picture`` is scaled so that the frame spans 2x its pixels."""
+    """A frame laid on a photograph: ``span`` of its pixels per frame pixel, ``centre`` (x, y) in its pixels."""
 
-    picture: Picture
+    photo: Picture
+    span: float
     centre: tuple[float, float]
 
+    def window(self, size: tuple[int, int]) -> Window:
+        """What a frame of ``size`` (height, width) shows."""
+        height, width = self.photo.shape[:2]
+        (x, y), (h, w) = self.centre, (side * self.span / 2 for side in size)
+        return Window((x - w) / width, (y - h) / height, (x + w) / width, (y + h) / height)
 
-def choose_view(photo: Picture, size: tuple[int, int], rng: Generator, low: float = 0.35) -> View:
+
+def choose_view(photo: Picture, size: tuple[int, int], rng: Generator, low: float = 0.4) -> View:
     """A random place and scale; the frame covers ``low`` .. 1 of what the photograph can hold."""
     height, width = size
     largest = min(photo.shape[0] / height, photo.shape[1] / width)
-    span = largest * rng.uniform(low, 1.0)
-    return view_at(photo, size, span, (rng.random(), rng.random()))
+    return view_at(photo, size, largest * rng.uniform(low, 1.0), (rng.random(), rng.random()))
 
 
 def view_at(photo: Picture, size: tuple[int, int], span: float, place: tuple[float, float]) -> View:
-    """``span``: photo pixels per frame pixel. ``place`` 0..1: left/top to right/bottom of the leeway."""
-    scale = OVERSAMPLING / span
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=method).astype(np.uint8)
-    room = [side - OVERSAMPLING * length for side, length in zip(picture.shape[:2], size, strict=True)]
-    y, x = (OVERSAMPLING * n / 2 + max(r, 0) * p for n, r, p in zip(size, room, reversed(place), strict=True))
-    return View(picture, (x, y))
+    """``place`` 0..1: left/top to right/bottom of the leeway."""
+    room = [side - span * length for side, length in zip(photo.shape[:2], size, strict=True)]
+    y, x = (span * n / 2 + max(r, 0) * p for n, r, p in zip(size, room, reversed(place), strict=True))
+    return View(photo, span, (x, y))
 
 
-def render(view: View, motion: Motion, size: tuple[int, int], frames: int, fps: float) -> NDArray[np.uint8]:
-    """[F H W 3]. Frames are warped at twice their size and averaged down, so detail cannot flicker."""
+def still(view: View, size: tuple[int, int]) -> Picture:
+    """The frame [H W 3] before anything moves."""
     height, width = size
-    points = (pixel_grid(OVERSAMPLING * height, OVERSAMPLING * width) / OVERSAMPLING).astype(np.float32)
-    offset = np.array(view.centre, np.float32) - 0.5
-    clip = np.empty((frames, height, width, 3), np.uint8)
+    left, top = (round(c - side * view.span / 2) for c, side in zip(view.centre, (width, height), strict=True))
+    right, bottom = left + round(width * view.span), top + round(height * view.span)
+    cut = view.photo[max(top, 0) : bottom, max(left, 0) : right]
+    method = cv2.INTER_AREA if view.span > 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(cut, (width, height), interpolation=method), np.uint8)
+
+
+def render(
+    view: View, motion: Motion, size: tuple[int, int], frames: int, fps: float, scene: Scene = NOTHING
+) -> NDArray[np.uint8]:
+    """[F H W 3]. Frames are warped at twice their size and averaged down, so detail cannot flicker.
+
+    What comes into view is the photograph's own, mirrored where it ends.
+    """
+    height, width = (side * OVERSAMPLING for side in size)
+    scale = OVERSAMPLING / view.span
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    picture = cv2.resize(view.photo, None, fx=scale, fy=scale, interpolation=method)
+    points = point_grid(height, width).astype(np.float32)
+    half = np.float32(max(height, width) / 2)
+    offset = np.array(view.centre, np.float32) * scale - 0.5
+    clip = np.empty((frames, *size, 3), np.uint8)
     for frame in range(frames):
-        time = frame * BASE_FPS / fps
-        if motion.affine:
-            warped = _slide(view, motion.matrix(time), size)
-        else:
-            source = motion.source(points, time) * OVERSAMPLING + offset
-            warped = _look_up(view.picture, source.astype(np.float32, copy=False))
-        clip[frame] = cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA)
+        seen = motion.source(points, frame * BASE_FPS / fps, scene).astype(np.float32) * half + offset
+        nothing = np.empty(0, np.float32)
+        warped = cv2.remap(picture, seen, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        clip[frame] = cv2.resize(warped, size[::-1], interpolation=cv2.INTER_AREA)
     return clip
-
-
-def _slide(view: View, matrix: Grid, size: tuple[int, int]) -> Picture:
-    """The oversampled frame under an affine ``matrix`` [2 3] about the middle of the frame."""
-    height, width = size[0] * OVERSAMPLING, size[1] * OVERSAMPLING
-    turn, shift = matrix[:, :2], matrix[:, 2] * OVERSAMPLING
-    middle = np.array([width - 1, height - 1]) / 2
-    whole = np.column_stack([turn, shift + np.array(view.centre) - 0.5 - turn @ middle])
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    slid = cv2.warpAffine(view.picture, whole, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(slid, np.uint8)
-
-
-def _look_up(picture: Picture, source: NDArray[np.float32]) -> Picture:
-    """``picture`` at ``source`` [H W 2] (x, y in its pixels), mirrored beyond its edges."""
-    nothing = np.empty(0, np.float32)
-    looked_up = cv2.remap(picture, source, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(looked_up, np.uint8)

@@ -15,25 +15,35 @@ import torch.distributed as dist
 from diffusers import UNetSpatioTemporalConditionModel
 from torch import Tensor
 
-from ..core.patch_autoencoder import PatchAutoencoder
-from .batches import Batches
+from ..core.warp_autoencoder import WarpAutoencoder
+from .batches import Batches, Shape
 from .objective import Batch, Objective
+
+LANDSCAPE, PORTRAIT, SQUARE = (18, 32), (32, 18), (24, 24)
+WHOLE = ((LANDSCAPE, 0.7), (PORTRAIT, 0.15), (SQUARE, 0.15))
+"""Frames of the native area in latent cells (h, w), with their shares."""
+SMALL = (
+    (Shape(LANDSCAPE, (9, 16)), 0.4),
+    (Shape((9, 16), (9, 16)), 0.3),
+    (Shape(PORTRAIT, (16, 9)), 0.15),
+    (Shape(SQUARE, (12, 12)), 0.15),
+)
+"""What most steps train on: a quarter of the cells, cut out of a native frame, or a small frame whole."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how hard to train. Sizes are per process; crops in latent cells (h, w)."""
+    """How long and how hard to train. Batches are per process, of one shape each."""
 
-    minutes: float = 100.0
+    minutes: float = 75.0
     batch: int = 3
-    crop: tuple[int, int] | None = (8, 16)
-    native_from: float = 0.87  # share of the time after which whole frames are used
+    native_from: float = 0.8  # share of the time after which whole native frames are used
     native_batch: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 100
-    ema: float = 0.997
+    ema: float = 0.998
     clip_norm: float = 1.0
-    residual_scale: float = 0.6
+    residual_scale: float = 0.3
     snapshot_minutes: float = 5.0
     autocast: bool = False  # bf16 arithmetic, for devices that have it
 
@@ -64,7 +74,7 @@ class Trainer:
     def __init__(
         self,
         unet: UNetSpatioTemporalConditionModel,
-        vae: PatchAutoencoder,
+        vae: WarpAutoencoder,
         batches: Batches,
         recipe: Recipe,
         device: torch.device,
@@ -102,8 +112,8 @@ class Trainer:
         """One update on one batch per process."""
         recipe = self.recipe
         whole = self.progress.seconds >= 60 * recipe.minutes * recipe.native_from
-        size, crop = (recipe.native_batch, None) if whole else (recipe.batch, recipe.crop)
-        batch = self._batches.draw(size, crop, self._rng)
+        size = recipe.native_batch if whole else recipe.batch
+        batch = self._batches.draw(size, self._shape(whole), self._rng)
         losses, sigma, still = self._losses(batch)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         norm = self._reduce()
@@ -113,31 +123,34 @@ class Trainer:
         self._optimizer.zero_grad()
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.unet.parameters()), 1 - ema_decay(recipe, self.progress.step))
-        high = sigma > 2.5
         return {
             "loss": losses.mean().item(),
             "norm": norm,
-            "high": losses[high].mean().item(),
-            "low": losses[~high].mean().item(),
-            "still": still[high].mean().item(),
+            "sigma": sigma[0].item(),
+            "first": losses[0].item(),
+            "still": still[0].item(),
         }
 
+    def _shape(self, whole: bool) -> Shape:
+        shapes = [(Shape(frame, frame), share) for frame, share in WHOLE] if whole else list(SMALL)
+        return shapes[int(self._rng.choice(len(shapes), p=[share for _, share in shapes]))][0]
+
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses [B], their sigmas [B] and the x0 error of a copied still [B], for one batch with fresh noise."""
+        """Losses [B], their sigmas [B] and the error of a copied still [B], for one batch with fresh noise."""
         count, generator = len(batch.latents), self._generator
         noise = torch.randn(batch.latents.shape, generator=generator)
         sigma = self.objective.draw_sigma(count, generator)
-        strength = (-4.0 + 0.6 * torch.randn(count, generator=generator)).exp()
-        strength = strength * (torch.rand(count, generator=generator) < 0.7)
-        h, w = batch.latents.shape[-2:]
-        pixels = torch.randn((count, 3, 8 * h, 8 * w), generator=generator)
+        strength = (-3.5 + 0.6 * torch.randn(count, generator=generator)).exp()
+        strength = strength * (torch.rand(count, generator=generator) < 0.8)
+        h, w = (side * self._vae.patch_size for side in batch.latents.shape[-2:])
+        pixels = torch.randn((count, 3, h, w), generator=generator)
         still_noise = self._vae.encode_noise(pixels) * self._vae.config.scaling_factor
         cond = self.objective.conditioning(batch, still_noise, strength, generator)
         on = [t.to(self.device) for t in (batch.latents, batch.embeds, batch.labels)]
         cond = type(cond)(*(getattr(cond, name).to(self.device) for name in cond.__dataclass_fields__))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.autocast):
             losses = self.objective.loss(self.unet, Batch(*on), cond, sigma.to(self.device), noise.to(self.device))
-        still = ((batch.latents - batch.latents[:, :1]) / self.recipe.residual_scale).square().mean((1, 2, 3, 4))
+        still = self.objective.weighted(((batch.latents - batch.latents[:, :1]) / self.recipe.residual_scale).square())
         return losses, sigma.to(self.device), still.to(self.device)
 
     def _reduce(self) -> float:

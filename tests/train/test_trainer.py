@@ -1,4 +1,4 @@
-"""The loss, the dial's labels in a cache, resuming, and the exported folder."""
+"""The loss, what is drawn to train on, resuming, and the exported folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from svd_ui.core.denoiser import Preconditioning, residual, svd_denoiser
-from svd_ui.core.patch_autoencoder import PatchAutoencoder, fit, latents_of
+from svd_ui.core.warp_autoencoder import WarpAutoencoder, warp
 from svd_ui.train.__main__ import parse
-from svd_ui.train.batches import Batches
-from svd_ui.train.cache import ClipSet, fit_autoencoder, read_cache, write_cache
+from svd_ui.train.batches import Batches, Shape, fit_autoencoder
 from svd_ui.train.export import export
 from svd_ui.train.model import build_clip, build_unet
+from svd_ui.train.motion import FULL_FLOW
 from svd_ui.train.objective import Batch, Objective
-from svd_ui.train.painting import Drift, refine, unsteadiness, with_hidden
 from svd_ui.train.photos import find_photos
 from svd_ui.train.trainer import Progress, Recipe, Trainer, learning_rate
 
@@ -72,23 +71,78 @@ def test_the_untrained_unet_returns_the_still() -> None:
     assert (out - cond.image_latents).abs().max() < 0.1
 
 
+def test_an_error_that_trembles_costs_more_than_one_that_stays() -> None:
+    batch, generator = batch_of(1), torch.Generator().manual_seed(1)
+    objective = Objective(0.6, dropout=0)
+    cond = objective.conditioning(batch, torch.zeros(1, 16, 4, 6), torch.zeros(1), generator)
+    sigma, noise = torch.tensor([3.0]), torch.randn(batch.latents.shape, generator=generator)
+    target = (batch.latents - cond.image_latents) / 0.6
+
+    def loss(wrong: Tensor) -> float:
+        off = torch.zeros_like(target)
+        off[:, :, -2:] = wrong
+        return float(objective.loss(Perfect(target + off, sigma), batch, cond, sigma, noise))
+
+    sign = torch.tensor([1.0, -1.0, 1.0])[None, :, None, None, None]
+    assert loss(0.1 * sign) > 1.5 * loss(torch.tensor(0.1)) > 0
+
+
 def test_sigmas_are_stratified() -> None:
-    sigma = Objective(0.6).draw_sigma(64, torch.Generator().manual_seed(0)).log()
-    assert sigma.mean() == pytest.approx(2.6, abs=0.1)
-    assert sigma.std() == pytest.approx(1.0, abs=0.2)
+    objective = Objective(0.6)
+    sigma = objective.draw_sigma(64, torch.Generator().manual_seed(0)).log()
+    assert sigma.mean() == pytest.approx(objective.sigma_mean, abs=0.1)
+    assert sigma.std() == pytest.approx(objective.sigma_std, abs=0.2)
 
 
-def clip_set() -> ClipSet:
-    rng = np.random.default_rng(0)
-    return ClipSet(rng.normal(size=(3, 3, 16, 4, 6)).astype(np.float16), np.full((3, 2), 7, np.float32))
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(1)
+    for name in ("a", "b", "kept"):
+        small = rng.uniform(0, 255, (9, 16, 3)).astype(np.uint8)
+        Image.fromarray(small).resize((320, 180), Image.Resampling.BICUBIC).save(folder / f"{name}.jpg")
+    return folder
 
 
-def trainer_of() -> Trainer:
-    vae = PatchAutoencoder()
+@pytest.fixture(scope="module")
+def vae(photos: Path) -> WarpAutoencoder:
+    return fit_autoencoder(find_photos([photos], ["kept"]), np.random.default_rng(0), crops=1)
+
+
+@pytest.fixture
+def batches(photos: Path, vae: WarpAutoencoder) -> Batches:
+    return Batches(find_photos([photos], ["kept"]), vae, build_clip(), frames=3)
+
+
+def test_a_drawn_clip_moves_as_its_label_says(batches: Batches, vae: WarpAutoencoder) -> None:
+    batch = batches.draw(6, Shape((6, 8), (6, 8)), np.random.default_rng(0))
+    assert batch.latents.shape == (6, 3, 32, 6, 8)
+    torch.testing.assert_close(batch.latents[:, 0, -2:], vae.rest(batch.latents[:, 0]))
+    for latents, (fps, bucket) in zip(batch.latents, batch.labels, strict=True):
+        moved = vae.displacement(latents)
+        flow = (moved[2] - moved[1]).norm(dim=0).mean() * fps / 7
+        assert 0 < bucket < 255
+        assert float(flow) == pytest.approx(float(bucket) / 255 * FULL_FLOW * 64, rel=0.3, abs=0.03)
+    still = vae.decode(batch.latents[0, :1]).sample.detach()  # type: ignore[union-attr]
+    assert warp(still, vae.displacement(batch.latents[0])).shape == (3, 3, 96, 128)
+
+
+def test_a_crop_keeps_its_place(batches: Batches, vae: WarpAutoencoder) -> None:
+    batch = batches.draw(4, Shape((6, 8), (3, 4)), np.random.default_rng(0))
+    whole = vae.rest(torch.zeros(1, 32, 6, 8))[0]
+    for latents in batch.latents:
+        found = [
+            torch.allclose(latents[0, -2:], whole[:, top : top + 3, left : left + 4], atol=1e-5)
+            for top in range(4)
+            for left in range(5)
+        ]
+        assert sum(found) == 1
+
+
+def trainer_of(batches: Batches, vae: WarpAutoencoder) -> Trainer:
     torch.manual_seed(0)
-    unet = build_unet(16, CHANNELS)
-    recipe = Recipe(batch=2, crop=(4, 4), warmup_steps=2, native_from=1.0)
-    return Trainer(unet, vae, Batches([clip_set()], vae, build_clip()), recipe, torch.device("cpu"), seed=5)
+    recipe = Recipe(batch=2, warmup_steps=2, native_from=2.0)
+    return Trainer(build_unet(32, CHANNELS), vae, batches, recipe, torch.device("cpu"), seed=5)
 
 
 def steps(trainer: Trainer, count: int) -> list[float]:
@@ -99,13 +153,13 @@ def steps(trainer: Trainer, count: int) -> list[float]:
     return losses
 
 
-def test_resume_continues_the_same_losses(tmp_path: Path) -> None:
+def test_resume_continues_the_same_losses(tmp_path: Path, batches: Batches, vae: WarpAutoencoder) -> None:
     torch.set_num_threads(1)
-    whole = trainer_of()
+    whole = trainer_of(batches, vae)
     steps(whole, 2)
     torch.save(whole.state(), tmp_path / "state.pt")
     expected = steps(whole, 2)
-    resumed = trainer_of()
+    resumed = trainer_of(batches, vae)
     resumed.load(tmp_path / "state.pt")
     assert steps(resumed, 2) == pytest.approx(expected, rel=1e-4)
     for a, b in zip(resumed.ema, whole.ema, strict=True):
@@ -120,53 +174,19 @@ def test_learning_rate_warms_up_and_ends_low() -> None:
     assert learning_rate(replace(recipe, minutes=0.001), Progress(500, 600.0)) == pytest.approx(0.02)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(1)
-    for name in ("a", "b", "kept"):
-        small = rng.uniform(0, 255, (9, 16, 3)).astype(np.uint8)
-        Image.fromarray(small).resize((320, 180), Image.Resampling.BICUBIC).save(folder / f"{name}.jpg")
-    return folder
-
-
 def test_held_out_photographs_are_left_out(photos: Path) -> None:
     assert [p.stem for p in find_photos([photos], ["kept"])] == ["a", "b"]
     job = parse(["nano", "--photos", str(photos), "--work", "w"])
     assert {"chelsea", "coffee"} <= set(job.held_out)
 
 
-def test_cache_and_export(photos: Path, tmp_path: Path) -> None:
-    paths = find_photos([photos], ["kept"])
-    vae = fit_autoencoder(paths, np.random.default_rng(0), crops=1)
-    write_cache(tmp_path / "clips", paths, vae, (48, 64), 2, 3, seed=0)
-    clips = read_cache(tmp_path / "clips")
-    assert clips.latents.shape == (2, 3, 16, 6, 8)
-    assert (clips.labels[:, 1] > 0).all()
-    assert (clips.labels[:, 1] <= 255).all()
+def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    export(folder, build_unet(16, CHANNELS), vae, 0.6)
-    assert UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet").config.out_channels == 16
+    export(folder, build_unet(32, CHANNELS), vae, 0.3)
+    assert UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet").config.out_channels == 32
     settings = json.loads((folder / "svd_ui.json").read_text())
-    assert len(settings["preview"]) == 16
-    assert settings["form"] == "residual"
+    assert len(settings["preview"]) == 32
+    assert (settings["form"], settings["position_gain"], settings["size_multiple"]) == ("residual", 8.0, 16)
     index = json.loads((folder / "model_index.json").read_text())
-    assert index["vae"] == ["svd_ui.core.patch_autoencoder", "PatchAutoencoder"]
+    assert index["vae"] == ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]
     assert not list(folder.rglob("*.bin"))
-
-
-def test_the_decoder_learns_to_be_steady_along_a_drift() -> None:
-    vae = fit(torch.rand(4, 3, 48, 64, generator=torch.Generator().manual_seed(0)), components=14)
-    smooth = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(1)), 5, 1)
-    frames = torch.stack([0.5 * (smooth[0, :, :48, t : t + 64] + smooth[0, :, :48, t + 1 : t + 65]) for t in range(8)])
-    drift = Drift(frames, latents_of(vae, frames), latents_of(vae, frames), 0.999)
-
-    def cost(model: PatchAutoencoder) -> float:
-        painted = model.paint(drift.clean, num_frames=8)
-        return float((painted - frames).abs().mean() + unsteadiness(painted, drift.flow))
-
-    refined = refine(vae, [drift], steps=30)
-    assert cost(refined) < cost(vae)
-    assert not any(p.requires_grad for p in refined.parameters())
-    with torch.no_grad():
-        torch.testing.assert_close(with_hidden(vae, 0).paint(drift.clean, 8), vae.paint(drift.clean, 8))

@@ -1,0 +1,223 @@
+"""An autoencoder for moving stills, with the interface of ``AutoencoderKLTemporalDecoder``.
+
+A video codec's idea in latent space: a frame is the still, moved, plus what is new. Every cell of a frame's latents
+holds where it looks in the still (x and y) and the principal components of what moving the still does not explain.
+The decoder moves the still's own pixels, so a small model that knows where things go gives sharp frames. Decoders
+that look at the still they animate: DynamiCrafter (arXiv 2310.12190), ToonCrafter (arXiv 2405.17933), and diffusers'
+``AsymmetricAutoencoderKL``; animating by displacement fields: Generative Image Dynamics (arXiv 2309.07906).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as functional
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
+
+from .registration import displacements
+
+
+class LatentMode:
+    """Stands in for diffusers' Gaussian posterior: a linear transform has one value, its mode."""
+
+    def __init__(self, value: Tensor) -> None:
+        self._value = value
+
+    def mode(self) -> Tensor:
+        """[N C h w]"""
+        return self._value
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """[N C h w], the same as the mode."""
+        return self._value
+
+
+class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Cells of [3 p p] pixels <-> ``components`` principal components + x and y of where the cell looks.
+
+    ``analysis`` [components 3 p p] and ``synthesis``, its pseudo-inverse of the same shape, are the linear part; ``mean``
+    [3] is the mean colour in [-1, 1]. Components are half-whitened: divided by the fourth root of their variance, so that
+    detail is neither drowned nor blown up. Positions are in halves of the longer side, times ``position_gain``, which
+    brings displacements to the size of the other channels. Arithmetic is float32 whatever the dtype.
+    """
+
+    wants_still = True
+    """``decode`` gives a clip only with the still at hand."""
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        patch_size: int = 16,
+        components: int = 30,
+        latent_channels: int = 32,
+        position_gain: float = 8.0,
+        scaling_factor: float = 1.0,
+        force_upcast: bool = False,
+        block_out_channels: tuple[int, ...] = (16, 16, 16, 16, 16),
+    ) -> None:
+        super().__init__()
+        if latent_channels != components + 2:
+            raise ValueError("latent_channels must be components + 2: the last two hold the position")
+        if patch_size != 2 ** (len(block_out_channels) - 1):
+            raise ValueError("the pipeline reads the patch size from len(block_out_channels)")
+        self.register_buffer("analysis", torch.zeros(components, 3, patch_size, patch_size))
+        self.register_buffer("synthesis", torch.zeros(components, 3, patch_size, patch_size))
+        self.register_buffer("mean", torch.zeros(3))
+        self.patch_size, self.components, self.position_gain = patch_size, components, position_gain
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Buffers only, so diffusers' search over parameters would find none."""
+        return self.analysis.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        return self.analysis.device  # type: ignore[no-any-return]
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> SimpleNamespace | tuple[LatentMode]:
+        """Stills [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/p W/p]: nothing has moved."""
+        parts = self._components(x.float() - self.mean.float()[:, None, None])
+        posterior = LatentMode(torch.cat([parts, self.rest(parts)], dim=1).to(x.dtype))
+        return SimpleNamespace(latent_dist=posterior) if return_dict else (posterior,)
+
+    def encode_clip(self, frames: Tensor) -> Tensor:
+        """Consecutive frames [F 3 H W] in [-1, 1], the first being the still => latents [F C H/p W/p].
+
+        How far each cell has moved is measured (``registration.py``).
+        """
+        return self.encode_moved(frames, displacements(frames, self.patch_size))
+
+    def encode_moved(self, frames: Tensor, moved: Tensor) -> Tensor:
+        """Frames [F 3 H W] with what is known of their motion => latents [F C H/p W/p].
+
+        ``moved`` [F 2 H/p W/p]: where each cell looks in the first frame, less its own place, in pixels.
+        """
+        new = self._components(frames.float() - warp(frames[:1].float(), moved))
+        latents = self.encode(frames[:1]).latent_dist.mode().float()  # type: ignore[union-attr]
+        return torch.cat([latents[:, :-2] + new, latents[:, -2:] + self.from_pixels(moved)], dim=1).to(frames.dtype)
+
+    def encode_noise(self, noise: Tensor) -> Tensor:
+        """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
+        parts = self._components(noise.float())
+        return torch.cat([parts, torch.zeros_like(parts[:, :2])], dim=1).to(noise.dtype)
+
+    def decode(
+        self, z: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
+    ) -> DecoderOutput | tuple[Tensor]:
+        """Latents [N C h w] => frames [N 3 H W], each by itself: ``num_frames`` changes nothing.
+
+        ``still`` [1 3 H W] in [-1, 1] is moved and what is new is added; beyond its edges it is mirrored. Without it
+        only the components are painted: a blurred picture.
+        """
+        frames = self._painted(z) if still is None else self._moved(z.float(), still.to(z.device).float())
+        frames = frames.to(z.dtype)
+        return DecoderOutput(sample=frames) if return_dict else (frames,)
+
+    def displacement(self, z: Tensor) -> Tensor:
+        """Latents [N C h w] => where each cell looks in the still, less its own place, in pixels [N 2 h w], float32."""
+        halves = (z[:, -2:].float() - self.rest(z)) / self.position_gain
+        return halves * (max(z.shape[-2:]) * self.patch_size / 2)
+
+    def from_pixels(self, moved: Tensor) -> Tensor:
+        """Displacements of a whole frame's cells [N 2 h w], in pixels => in units of the position channels."""
+        return moved * (2 * self.position_gain / (max(moved.shape[-2:]) * self.patch_size))
+
+    def rest(self, like: Tensor) -> Tensor:
+        """The position channels of a still, [N 2 h w] float32 for latents [N C h w]."""
+        return positions(like) * self.position_gain
+
+    def forward(
+        self, sample: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
+    ) -> DecoderOutput | tuple[Tensor]:
+        """Encode and decode [N 3 H W]; diffusers looks for ``num_frames`` in this signature."""
+        (posterior,) = self.encode(sample, return_dict=False)  # type: ignore[attr-defined]
+        return self.decode(posterior.mode(), num_frames=num_frames, return_dict=return_dict, still=still)
+
+    def _components(self, centred: Tensor) -> Tensor:
+        return functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
+
+    def _painted(self, z: Tensor) -> Tensor:
+        frames: Tensor = self._synthesised(z[:, :-2].float()) + self.mean.float()[:, None, None]
+        return frames
+
+    def _synthesised(self, parts: Tensor) -> Tensor:
+        return functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
+
+    def _moved(self, z: Tensor, still: Tensor) -> Tensor:
+        known = self._components(still - self.mean.float()[:, None, None])
+        return warp(still, self.displacement(z)) + self._synthesised(z[:, :-2] - known)
+
+
+def positions(z: Tensor) -> Tensor:
+    """Cell centres [N 2 h w], x then y, measured from the middle in halves of the longer side, float32."""
+    n, _, h, w = z.shape
+    half = max(h, w) / 2
+    x = (torch.arange(w, device=z.device, dtype=torch.float32) + 0.5 - w / 2) / half
+    y = (torch.arange(h, device=z.device, dtype=torch.float32) + 0.5 - h / 2) / half
+    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(n, 2, h, w)
+
+
+def warp(still: Tensor, moved: Tensor) -> Tensor:
+    """``still`` [1 3 H W] looked up bicubically at each pixel's place plus ``moved`` [F 2 h w] (pixels): [F 3 H W].
+
+    Displacements of cells go on evenly between their centres and beyond the outermost ones. The still is mirrored
+    beyond its edges.
+    """
+    height, width = still.shape[-2:]
+    grown = functional.interpolate(_extended(moved), scale_factor=height / moved.shape[-2], mode="bilinear")
+    edge = height // moved.shape[-2]
+    grown = grown[..., edge:-edge, edge:-edge]
+    x = torch.arange(width, device=still.device) + 0.5 + grown[:, 0]
+    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + grown[:, 1]
+    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
+    pixels = still.expand(len(moved), -1, -1, -1)
+    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+
+
+def _extended(moved: Tensor) -> Tensor:
+    """[F 2 h w] => [F 2 h+2 w+2], the outermost slope going on; a single row or column repeats."""
+    for axis in (-2, -1):
+        first, last = moved.narrow(axis, 0, 1), moved.narrow(axis, -1, 1)
+        if moved.shape[axis] > 1:
+            first = 2 * first - moved.narrow(axis, 1, 1)
+            last = 2 * last - moved.narrow(axis, -2, 1)
+        moved = torch.cat([first, moved, last], dim=axis)
+    return moved
+
+
+def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAutoencoder:
+    """Principal components of all cells of ``pictures`` [N 3 H W] in [-1, 1] => a filled autoencoder.
+
+    Scaled so that the components of these pictures have unit mean power.
+    """
+    mean = pictures.double().mean(dim=(0, 2, 3))
+    size = 3 * patch_size**2
+    moments = torch.zeros(size, size, dtype=torch.float64)
+    for picture in pictures:
+        cells = functional.pixel_unshuffle(picture.double() - mean[:, None, None], patch_size).flatten(1)
+        moments += cells @ cells.T / cells.shape[1] / len(pictures)
+    variance, vectors = torch.linalg.eigh(moments)
+    variance = variance.flip(0)[:components]
+    basis = vectors.flip(1)[:, :components]
+    basis = basis * basis.sum(0).sign().where(basis.sum(0) != 0, torch.ones(components).double())
+    gain = variance.pow(-0.25)
+    gain = gain / (gain.square() * variance).mean().sqrt()
+    levels = len(f"{patch_size:b}")
+    model: WarpAutoencoder = WarpAutoencoder(
+        patch_size, components, components + 2, block_out_channels=(patch_size,) * levels
+    )
+    model.analysis.copy_((basis * gain).T.reshape(model.analysis.shape))
+    model.synthesis.copy_((basis / gain).T.reshape(model.synthesis.shape))
+    model.mean.copy_(mean)
+    return model
+
+
+def preview_matrix(model: WarpAutoencoder) -> tuple[Tensor, Tensor]:
+    """Latent -> RGB in [0, 1]: matrix [C 3] (mean colour of each component) and bias [3]."""
+    colours = model.synthesis.float().mean(dim=(2, 3)) / 2
+    matrix = torch.cat([colours, torch.zeros(2, 3)])
+    return matrix / model.config.scaling_factor, (model.mean.float() + 1) / 2
