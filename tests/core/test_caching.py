@@ -173,10 +173,10 @@ def nano() -> Runtime:
 
 def nano_clip(nano: Runtime, interval: int, steps: int = 6) -> Tensor:
     asked = request(
-        num_frames=6, width=128, height=64, num_inference_steps=steps, cache_interval=interval, max_guidance_scale=1.0
+        num_frames=6, width=256, height=128, num_inference_steps=steps, cache_interval=interval, max_guidance_scale=1.0
     )
     generator = seeded(3)
-    services = Services(nano, condition(nano, picture(128, 64), asked, generator))
+    services = Services(nano, condition(nano, picture(256, 128), asked, generator))
     *_, last = sample(services, asked, generator, never())
     return last.latents - services.still
 

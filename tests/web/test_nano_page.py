@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from svd_ui.catalog import NANO
+from svd_ui.catalog import NANO, nano_row
 from svd_ui.jobs.compose import compose
 from svd_ui.settings import REPOSITORY, Settings
 from svd_ui.web import serve
@@ -40,7 +40,7 @@ def test_a_photo_becomes_a_clip_that_plays(uploads: None, tmp_path: Path) -> Non
         page.click("#animate")
         page.locator("video.clip").wait_for(timeout=MINUTES)
         page.wait_for_function("document.querySelector('video.clip').currentTime > 0.5", timeout=MINUTES)
-        assert page.evaluate("document.querySelector('video.clip').videoWidth") == 256
+        assert page.evaluate("document.querySelector('video.clip').videoWidth") == nano_row().width
         sync_api.expect(page.locator("#status")).to_contain_text("nano loaded", timeout=MINUTES)
         page.mouse.move(1300, 980)
         page.wait_for_timeout(1500)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.catalog import nano_row
 from svd_ui.errors import OutOfMemory
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -21,6 +22,8 @@ from .visit import MARKS, WAIT, Visit  # noqa: E402  (only where there is Playwr
 
 pytestmark = MARKS
 expect = sync_api.expect
+NATIVE = nano_row()
+UPRIGHT, _ = NATIVE.size_for(9 / 16)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,8 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.shot("light-start")
     visit.choose(photo)
     exact = page.locator("#finder .exact")
-    expect(exact).to_have_js_property("naturalWidth", 256)
-    expect(exact).to_have_js_property("naturalHeight", 144)
+    expect(exact).to_have_js_property("naturalWidth", NATIVE.width)
+    expect(exact).to_have_js_property("naturalHeight", NATIVE.height)
     visit.dial("seed").fill("7")
     visit.dial("num_inference_steps").fill("40")  # long enough to be looked at on a busy machine
     visit.served.engine.gate = gate = threading.Event()
@@ -55,7 +58,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.finished()
     expect(page).to_have_title(re.compile("Ready"))
     page.wait_for_function("document.querySelector('video.clip').currentTime > 0.1")
-    assert page.evaluate("document.querySelector('video.clip').videoWidth") == 256
+    assert page.evaluate("document.querySelector('video.clip').videoWidth") == NATIVE.width
     assert page.evaluate("document.querySelector('video.clip').loop")
     visit.shot("light-finished")
     expect(page.locator(".history .job.on .cap")).to_contain_text("Seed 7")
@@ -156,7 +159,7 @@ def test_the_crop_is_what_the_model_sees_and_moves(visit: Visit, photo: Path) ->
     page = visit.page
     visit.choose(photo)
     page.click("#aspect label:has-text('9:16')")
-    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", 144, timeout=WAIT)
+    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", UPRIGHT, timeout=WAIT)
     box = page.locator("#finder .source").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5)
@@ -179,7 +182,7 @@ def test_arrow_keys_move_the_focus_and_choose_within_a_group(visit: Visit, photo
     expect(page.locator("#finder .exact")).to_have_attribute("src", re.compile(r"y=0\.38"), timeout=WAIT)
     page.focus("#aspect input >> nth=0")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", 144, timeout=WAIT)
+    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", UPRIGHT, timeout=WAIT)
 
 
 def test_a_clip_dropped_on_the_page_restores_its_settings(visit: Visit, photo: Path, tmp_path: Path) -> None:
