@@ -24,7 +24,7 @@ def nano_row() -> CheckpointRow:
         rank=0,
         licence="Apache-2.0",
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        note="A small preview model for machines without the real weights: low resolution, a sideways drift.",
+        note="A small preview model for machines without the real weights: low resolution, simple motion.",
     )
 
 
