@@ -119,9 +119,8 @@ class Session:
         """Encoded by the main process, read by all."""
         size = (self.request.width or 0, self.request.height or 0)
         examples = Examples(
-            self._settings.training_dir / "encoded", found.stretches, size, f"{self.row.id}@{self.base}",
-            runtime.scaling_factor,
-        )  # fmt: skip
+            self._settings.training_dir / "encoded", found.stretches, size, self.base, runtime.scaling_factor
+        )
         total = len(examples)
         if self._accelerator.is_main_process:
             examples.build(

@@ -18,23 +18,23 @@ from torch import Tensor
 
 from ... import clips
 from ...clips import Stretch
-from ...core.conditioning import embed, encode
+from ...core.conditioning import embed, encode_clip
 from ...core.runtime import Runtime
 from ...media.atomic import atomic
 from .objective import Clips
 
-ENCODED_AT_ONCE = 4
+ENCODERS = ("vae", "image_encoder", "feature_extractor")
 
 
 class Examples:
     """The training set: ``build`` computes what is missing, ``batch`` reads."""
 
     def __init__(
-        self, folder: Path, stretches: Sequence[Stretch], size: tuple[int, int], checkpoint: str, scaling_factor: float
+        self, folder: Path, stretches: Sequence[Stretch], size: tuple[int, int], checkpoint: Path, scaling_factor: float
     ) -> None:
-        """``size`` (width, height); ``checkpoint`` names whose autoencoder and CLIP made the numbers."""
+        """``size`` (width, height); ``checkpoint`` is the folder whose autoencoder and CLIP make the numbers."""
         self.folder, self.stretches, self._size = folder, list(stretches), size
-        self._checkpoint, self._scaling_factor = checkpoint, scaling_factor
+        self._encoders, self._scaling_factor = _encoders(checkpoint), scaling_factor
 
     def __len__(self) -> int:
         return len(self.stretches)
@@ -78,16 +78,21 @@ class Examples:
         stat = stretch.source.stat()
         key = [
             str(stretch.source.resolve()), stat.st_size, stat.st_mtime_ns, stretch.first, stretch.stride,
-            stretch.num_frames, *self._size, self._checkpoint,
+            stretch.num_frames, *self._size, self._encoders,
         ]  # fmt: skip
         return self.folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.safetensors"
+
+
+def _encoders(checkpoint: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file that says what the encoders are: another generation has others."""
+    files = [path for part in ENCODERS for path in sorted((checkpoint / part).iterdir()) if path.is_file()]
+    return [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 
 def _encoded(runtime: Runtime, frames: np.ndarray) -> dict[str, Tensor]:
     """uint8 ``[F H W 3]`` => latents ``[F C h w]`` (unscaled, half), embeds ``[1 D]``, still ``[3 H W]`` (uint8)."""
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    parts = pixels.split(ENCODED_AT_ONCE)  # type: ignore[no-untyped-call]
-    latents = torch.cat([encode(runtime, part.float() / 127.5 - 1).cpu() for part in parts])
+    latents = encode_clip(runtime, pixels.float() / 127.5 - 1).cpu()
     embeds = embed(runtime, pixels[:1].float() / 127.5 - 1)[0].cpu()
     return {"latents": latents.half().contiguous(), "embeds": embeds.contiguous(), "still": pixels[0].contiguous()}
 
