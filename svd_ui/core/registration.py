@@ -176,7 +176,8 @@ def _camera(hessian: Tensor, wanted: Tensor, whole: Tensor) -> Tensor:
     damping = CAMERA_DAMPING * float(whole[0].sum() + whole[2].sum()) + 1e-9
     right = (wanted.flatten(1).double() @ basis.T).flatten()
     values = torch.linalg.solve(matrix + damping * torch.eye(6, device=matrix.device), right)
-    return (values.view(2, 3) @ basis).float().view(2, height, width)
+    displaced: Tensor = (values.view(2, 3) @ basis).float().view(2, height, width)
+    return displaced
 
 
 def _relaxed(hessian: Tensor, right: Tensor, start: Tensor, links: tuple[Tensor, Tensor], steepness: float) -> Tensor:
