@@ -170,13 +170,13 @@ def _camera(hessian: Tensor, wanted: Tensor, whole: Tensor) -> Tensor:
     height, width = hessian.shape[-2:]
     x = torch.linspace(-1, 1, width, device=hessian.device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=hessian.device)[:, None].expand(height, width)
-    basis = torch.stack([torch.ones_like(x), x, y]).flatten(1).double()
-    xx, xy, yy = ((basis * part.flatten().double()) @ basis.T for part in hessian)
+    basis = torch.stack([torch.ones_like(x), x, y]).flatten(1)
+    xx, xy, yy = ((basis * part.flatten()) @ basis.T for part in hessian)
     matrix = torch.cat([torch.cat([xx, xy], dim=1), torch.cat([xy, yy], dim=1)])
     damping = CAMERA_DAMPING * float(whole[0].sum() + whole[2].sum()) + 1e-9
-    right = (wanted.flatten(1).double() @ basis.T).flatten()
+    right = (wanted.flatten(1) @ basis.T).flatten()
     values = torch.linalg.solve(matrix + damping * torch.eye(6, device=matrix.device), right)
-    displaced: Tensor = (values.view(2, 3) @ basis).float().view(2, height, width)
+    displaced: Tensor = (values.view(2, 3) @ basis).view(2, height, width)
     return displaced
 
 
