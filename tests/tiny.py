@@ -131,7 +131,7 @@ def save_tiny_warp(folder: Path) -> Path:
         "form": "residual",
         "residual_scale": 1e-4,
         "size_multiple": 16,
-        "position_gain": vae.position_gain,
+        "motion_gain": vae.motion_gain,
         "preview": matrix.tolist(),
         "preview_bias": bias.tolist(),
     }

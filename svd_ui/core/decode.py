@@ -37,30 +37,30 @@ def decode(
         for first in range(start, latents.shape[1], decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            yield _chunk(runtime, latents[0, first : first + decode_chunk_size], pixels)
+            yield _chunk(runtime, latents[0, : first + decode_chunk_size], first, pixels)
 
 
 def decode_pixels(runtime: Runtime, latents: Tensor, still: Tensor | None) -> Tensor:
-    """Scaled latents of consecutive frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
+    """Scaled latents of a clip's first frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
 
     ``still`` ``[1 3 H W]`` in [-1, 1] conditioned the clip; None will do unless ``runtime.wants_still``.
     Half precision that overflowed would give black frames; then the same frames are decoded in float32.
     """
-    pixels = _decode(runtime, latents, still, None)
+    pixels = _decode(runtime, latents, 0, still, None)
     if _can_overflow(runtime) and not bool(_sound(pixels)):
-        pixels = _decode(runtime, latents, still, torch.float32)
+        pixels = _decode(runtime, latents, 0, still, torch.float32)
     return pixels
 
 
-def _chunk(runtime: Runtime, latents: Tensor, still: Tensor | None) -> np.ndarray:
-    """``decode_pixels`` and ``to_frames`` with one wait for the device: the verdict arrives along with the frames."""
-    pixels = _decode(runtime, latents, still, None)
+def _chunk(runtime: Runtime, latents: Tensor, first: int, still: Tensor | None) -> np.ndarray:
+    """Frames ``first`` and on of ``latents`` [N C h w], with one wait for the device: the verdict arrives with them."""
+    pixels = _decode(runtime, latents, first, still, None)
     sound = _sound(pixels) if _can_overflow(runtime) else None
     frames = to_frames(pixels)
     if sound is None or bool(sound):
         return frames
     del pixels
-    return to_frames(_decode(runtime, latents, still, torch.float32))
+    return to_frames(_decode(runtime, latents, first, still, torch.float32))
 
 
 def _can_overflow(runtime: Runtime) -> bool:
@@ -72,9 +72,11 @@ def _sound(pixels: Tensor) -> Tensor:
     return pixels.sum().isfinite()
 
 
-def _decode(runtime: Runtime, latents: Tensor, still: Tensor | None, dtype: torch.dtype | None) -> Tensor:
-    raw = latents.float() / runtime.scaling_factor
-    looks = {"still": still} if runtime.wants_still else {}
+def _decode(runtime: Runtime, latents: Tensor, first: int, still: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+    """Frames ``first`` and on. What moves by looking at the still has to know how it got there; other frames need not."""
+    seen = latents if runtime.wants_still else latents[first:]
+    raw = seen.float() / runtime.scaling_factor
+    looks = {"still": still, "first": first} if runtime.wants_still else {}
     with runtime.use("vae", dtype) as vae:
         pixels: Tensor = vae.decode(raw.to(runtime.device, vae.dtype), num_frames=len(raw), **looks).sample
     return pixels.float()

@@ -81,7 +81,7 @@ def hide_progress_bars() -> None:
 def load_module(folder: Path, component: str, dtype: torch.dtype, variant: str | None, title: str) -> Any:
     """One component in ``dtype``, on the CPU, ready for inference.
 
-    An autoencoder that looks things up in the still stays in float32: half precision would round their places.
+    An autoencoder that looks things up in the still stays in float32: rounded motion adds up over a clip.
     """
     cls = class_named(component, read_index(folder))
     if getattr(cls, "wants_still", False):

@@ -25,14 +25,16 @@ def preview_jpeg(row: CheckpointRow, denoised: Tensor) -> bytes | None:
     """
     if not row.preview:
         return None
-    middle: Floats = denoised[0, denoised.shape[1] // 2].float().cpu().numpy()
-    channels, height, width = middle.shape
+    index = denoised.shape[1] // 2
+    first = 0 if row.motion_gain else index
+    frames: Floats = denoised[0, first : index + 1].float().cpu().numpy()
+    _, channels, height, width = frames.shape
     with np.errstate(all="ignore"):  # wild latents give a picture too
-        colours = middle.reshape(channels, -1).T @ np.asarray(row.preview, np.float32)
+        colours = frames[-1].reshape(channels, -1).T @ np.asarray(row.preview, np.float32)
         colours += np.asarray(row.preview_bias, np.float32)
         colours = colours.reshape(height, width, 3)
-        if row.position_gain:
-            colours = _looked_up(colours, middle[-2:] / np.float32(row.position_gain))
+        if row.motion_gain:
+            colours = _looked_up(colours, _places(frames[:, -2:], row.motion_gain))
     levels = np.nan_to_num(colours, copy=False, nan=0.5).clip(0, 1) * 255
     picture = Image.fromarray(levels.round().astype(np.uint8))
     scale = MAX_SIDE / max(picture.size)
@@ -40,6 +42,17 @@ def preview_jpeg(row: CheckpointRow, denoised: Tensor) -> bytes | None:
     buffer = io.BytesIO()
     picture.resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
+
+
+def _places(motion: Floats, gain: float) -> Floats:
+    """Motion channels from the first frame on, ``[F 2 h w]`` => where the last one's cells look, ``[2 h w]``."""
+    height, width = motion.shape[-2:]
+    half = max(height, width) / 2
+    x = (np.arange(width) + 0.5 - width / 2) / half
+    y = (np.arange(height) + 0.5 - height / 2) / half
+    rest = np.stack(np.meshgrid(x, y)).astype(np.float32)
+    places: Floats = rest + (motion - rest).sum(axis=0) / np.float32(gain)
+    return places
 
 
 def _looked_up(colours: Floats, places: Floats) -> Floats:

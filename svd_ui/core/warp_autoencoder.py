@@ -1,7 +1,9 @@
 """An autoencoder for moving stills, with the interface of ``AutoencoderKLTemporalDecoder``.
 
 A video codec's idea in latent space: a frame is the still, moved, plus what is new. Every cell of a frame's latents
-holds where it looks in the still (x and y) and the principal components of what moving the still does not explain.
+holds how far what it shows has moved since the frame before (x and y), and the principal components of what moving the
+still does not explain. Steps from frame to frame are alike all through a clip, which a small model learns soon, and
+the first frame is the still itself.
 The decoder moves the still's own pixels, so a small model that knows where things go gives sharp frames. Decoders
 that look at the still they animate: DynamiCrafter (arXiv 2310.12190), ToonCrafter (arXiv 2405.17933), and diffusers'
 ``AsymmetricAutoencoderKL``; animating by displacement fields: Generative Image Dynamics (arXiv 2309.07906).
@@ -18,7 +20,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
-from .registration import displacements
+from .registration import displacements, grown
 
 
 class LatentMode:
@@ -37,12 +39,13 @@ class LatentMode:
 
 
 class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Cells of [3 p p] pixels <-> ``components`` principal components + x and y of where the cell looks.
+    """Cells of [3 p p] pixels <-> ``components`` principal components + x and y of the cell's place and motion.
 
     ``analysis`` [components 3 p p] and ``synthesis``, its pseudo-inverse of the same shape, are the linear part; ``mean``
     [3] is the mean colour in [-1, 1]. Components are half-whitened: divided by the fourth root of their variance, so that
-    detail is neither drowned nor blown up. Positions are in halves of the longer side, times ``position_gain``, which
-    brings displacements to the size of the other channels. Arithmetic is float32 whatever the dtype.
+    detail is neither drowned nor blown up. The last two channels of a still are each cell's place, in halves of the longer
+    side from the middle; a frame's have the change of where the cell looks in the still added, in the same unit times
+    ``motion_gain``, which brings it to the size of the other channels. Arithmetic is float32 whatever the dtype.
     """
 
     wants_still = True
@@ -54,7 +57,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         patch_size: int = 16,
         components: int = 30,
         latent_channels: int = 32,
-        position_gain: float = 8.0,
+        motion_gain: float = 48.0,
         scaling_factor: float = 1.0,
         force_upcast: bool = False,
         block_out_channels: tuple[int, ...] = (16, 16, 16, 16, 16),
@@ -67,7 +70,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("analysis", torch.zeros(components, 3, patch_size, patch_size))
         self.register_buffer("synthesis", torch.zeros(components, 3, patch_size, patch_size))
         self.register_buffer("mean", torch.zeros(3))
-        self.patch_size, self.components, self.position_gain = patch_size, components, position_gain
+        self.patch_size, self.components, self.motion_gain = patch_size, components, motion_gain
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,8 +100,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         ``moved`` [F 2 H/p W/p]: where each cell looks in the first frame, less its own place, in pixels.
         """
         new = self._components(frames.float() - warp(frames[:1].float(), moved))
-        latents = self.encode(frames[:1]).latent_dist.mode().float()  # type: ignore[union-attr]
-        return torch.cat([latents[:, :-2] + new, latents[:, -2:] + self.from_pixels(moved)], dim=1).to(frames.dtype)
+        still = self.encode(frames[:1]).latent_dist.mode().float()  # type: ignore[union-attr]
+        return torch.cat([still[:, :-2] + new, still[:, -2:] + self.steps(moved)], dim=1).to(frames.dtype)
 
     def encode_noise(self, noise: Tensor) -> Tensor:
         """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
@@ -106,29 +109,30 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return torch.cat([parts, torch.zeros_like(parts[:, :2])], dim=1).to(noise.dtype)
 
     def decode(
-        self, z: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
+        self, z: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None, first: int = 0
     ) -> DecoderOutput | tuple[Tensor]:
-        """Latents [N C h w] => frames [N 3 H W], each by itself: ``num_frames`` changes nothing.
+        """Latents of one clip from its beginning [N C h w] => its frames from the one numbered ``first`` on [N - first 3 H W].
 
         ``still`` [1 3 H W] in [-1, 1] is moved and what is new is added; beyond its edges it is mirrored. Without it
-        only the components are painted: a blurred picture.
+        only the components are painted: blurred pictures that do not move. ``num_frames`` is diffusers'.
         """
-        frames = self._painted(z) if still is None else self._moved(z.float(), still.to(z.device).float())
+        frames = self._painted(z[first:]) if still is None else self._moved(z, still.to(z.device).float(), first)
         frames = frames.to(z.dtype)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
 
     def displacement(self, z: Tensor) -> Tensor:
-        """Latents [N C h w] => where each cell looks in the still, less its own place, in pixels [N 2 h w], float32."""
-        halves = (z[:, -2:].float() - self.rest(z)) / self.position_gain
-        return halves * (max(z.shape[-2:]) * self.patch_size / 2)
+        """Latents of a clip [F C h w] => where each cell looks in the still, less its own place, in pixels [F 2 h w]."""
+        steps = (z[:, -2:].float() - self.rest(z)) / self.motion_gain
+        return steps.cumsum(dim=0) * (max(z.shape[-2:]) * self.patch_size / 2)
 
-    def from_pixels(self, moved: Tensor) -> Tensor:
-        """Displacements of a whole frame's cells [N 2 h w], in pixels => in units of the position channels."""
-        return moved * (2 * self.position_gain / (max(moved.shape[-2:]) * self.patch_size))
+    def steps(self, moved: Tensor) -> Tensor:
+        """The inverse, less the cells' places: displacements of a whole frame's cells, in pixels => [F 2 h w]."""
+        steps = torch.cat([moved[:1], moved.diff(dim=0)])
+        return steps * (2 * self.motion_gain / (max(moved.shape[-2:]) * self.patch_size))
 
     def rest(self, like: Tensor) -> Tensor:
-        """The position channels of a still, [N 2 h w] float32 for latents [N C h w]."""
-        return positions(like) * self.position_gain
+        """The last two channels where nothing moves, [N 2 h w] float32 for latents [N C h w]."""
+        return positions(like)
 
     def forward(
         self, sample: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
@@ -147,9 +151,10 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def _synthesised(self, parts: Tensor) -> Tensor:
         return functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
 
-    def _moved(self, z: Tensor, still: Tensor) -> Tensor:
+    def _moved(self, z: Tensor, still: Tensor, first: int) -> Tensor:
         known = self._components(still - self.mean.float()[:, None, None])
-        return warp(still, self.displacement(z)) + self._synthesised(z[:, :-2] - known)
+        new = self._synthesised(z[first:, :-2].float() - known)
+        return warp(still, self.displacement(z)[first:]) + new
 
 
 def positions(z: Tensor) -> Tensor:
@@ -168,25 +173,12 @@ def warp(still: Tensor, moved: Tensor) -> Tensor:
     beyond its edges.
     """
     height, width = still.shape[-2:]
-    grown = functional.interpolate(_extended(moved), scale_factor=height / moved.shape[-2], mode="bilinear")
-    edge = height // moved.shape[-2]
-    grown = grown[..., edge:-edge, edge:-edge]
-    x = torch.arange(width, device=still.device) + 0.5 + grown[:, 0]
-    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + grown[:, 1]
+    spread = grown(moved, height // moved.shape[-2])
+    x = torch.arange(width, device=still.device) + 0.5 + spread[:, 0]
+    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + spread[:, 1]
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
     pixels = still.expand(len(moved), -1, -1, -1)
     return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-
-
-def _extended(moved: Tensor) -> Tensor:
-    """[F 2 h w] => [F 2 h+2 w+2], the outermost slope going on; a single row or column repeats."""
-    for axis in (-2, -1):
-        first, last = moved.narrow(axis, 0, 1), moved.narrow(axis, -1, 1)
-        if moved.shape[axis] > 1:
-            first = 2 * first - moved.narrow(axis, 1, 1)
-            last = 2 * last - moved.narrow(axis, -2, 1)
-        moved = torch.cat([first, moved, last], dim=axis)
-    return moved
 
 
 def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAutoencoder:

@@ -115,7 +115,7 @@ class Batches:
         """
         z = self._vae.encode(example.still[None]).latent_dist.mode()  # type: ignore[union-attr]
         whole = z.repeat(self._frames, 1, 1, 1)
-        whole[:, -2:] += self._vae.from_pixels(example.moved)
+        whole[:, -2:] += self._vae.steps(example.moved)
         (h, w), (height, width) = shape.crop, shape.frame
         top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
         crop: Tensor = whole[..., top : top + h, left : left + w]

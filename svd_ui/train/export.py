@@ -37,7 +37,7 @@ def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
         "width": 512,
         "height": 288,
         "size_multiple": vae.patch_size,
-        "position_gain": vae.position_gain,
+        "motion_gain": vae.motion_gain,
         "decode_chunk_size": 14,  # milliseconds
         "num_inference_steps": 8,
         "fps": int(BASE_FPS),

@@ -10,12 +10,11 @@ EMBED_DIM = 64
 
 
 def build_unet(
-    latent_channels: int = 32, channels: tuple[int, ...] = (32, 64, 128), position_gain: float = 8.0
+    latent_channels: int = 32, channels: tuple[int, ...] = (64, 64, 128)
 ) -> UNetSpatioTemporalConditionModel:
     """The denoiser, with its last convolution at zero: untrained, it returns the still.
 
-    The outermost level has no attention, which is most of the cost at full resolution. The weights that meet the still's
-    position channels start smaller by ``position_gain``, as those run higher than all others.
+    The outermost level has no attention, which is most of the cost at full resolution.
     """
     inner = len(channels) - 1
     unet = UNetSpatioTemporalConditionModel(
@@ -34,8 +33,6 @@ def build_unet(
     )
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.zeros_(unet.conv_out.bias)
-    with torch.no_grad():
-        unet.conv_in.weight[:, -2:] /= position_gain
     return unet
 
 

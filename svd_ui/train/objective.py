@@ -7,12 +7,16 @@ output against (r - c_skip x) / c_out (Karras et al. 2022, arXiv 2206.00364).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..core.denoiser import Conditioning, Preconditioning, UNet
+
+CELLS = 18 * 32
+"""Of a native frame."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +30,26 @@ class Batch:
 
 @dataclass(frozen=True)
 class Objective:
-    """How clips are turned into a loss. ``sigma`` is log-normal, in units of the residual.
+    """How clips are turned into a loss. ``sigma`` is log-normal, in units of the residual, for ``CELLS`` cells a frame.
 
-    It spans the noise levels where motion is decided, the higher the more cells a clip has: a pan is the same in all of
-    them. The two position channels, which hold the motion, count ``position_weight`` times as much as the others. ``steadiness`` weighs how the error of the motion
+    It spans the noise levels where motion is decided, the higher the more cells a frame has: what is the same in all
+    of them is drowned later (Hoogeboom et al. 2023, "simple diffusion", arXiv 2301.11093). The two position channels, which hold the motion, count ``position_weight`` times as much as the others. ``steadiness`` weighs how the error of the motion
     differs between neighbours in time and space: what trembles is seen more than what is a little too slow.
     """
 
     residual_scale: float
     sigma_mean: float = 2.8
-    sigma_std: float = 1.6
+    sigma_std: float = 1.4
     dropout: float = 0.05
     position_weight: float = 30.0
     steadiness: float = 1.0
 
-    def draw_sigma(self, count: int, generator: torch.Generator) -> Tensor:
-        """[B], stratified so that every batch covers low and high noise."""
+    def draw_sigma(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
+        """[B] for frames of ``cells``, stratified so that every batch covers low and high noise."""
         shares = (torch.arange(count) + torch.rand(count, generator=generator)) / count
         normal = torch.special.ndtri(shares.clamp(1e-4, 1 - 1e-4))
         order = torch.randperm(count, generator=generator)
-        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order]).exp()
+        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order]).exp() * math.sqrt(cells / CELLS)
         return sigma
 
     def conditioning(

@@ -35,7 +35,7 @@ SMALL = (
 class Recipe:
     """How long and how hard to train. Batches are per process, of one shape each."""
 
-    minutes: float = 75.0
+    minutes: float = 65.0
     batch: int = 3
     native_from: float = 0.8  # share of the time after which whole native frames are used
     native_batch: int = 1
@@ -139,7 +139,7 @@ class Trainer:
         """Losses [B], their sigmas [B] and the error of a copied still [B], for one batch with fresh noise."""
         count, generator = len(batch.latents), self._generator
         noise = torch.randn(batch.latents.shape, generator=generator)
-        sigma = self.objective.draw_sigma(count, generator)
+        sigma = self.objective.draw_sigma(count, batch.latents[0, 0, 0].numel(), generator)
         strength = (-3.5 + 0.6 * torch.randn(count, generator=generator)).exp()
         strength = strength * (torch.rand(count, generator=generator) < 0.8)
         h, w = (side * self._vae.patch_size for side in batch.latents.shape[-2:])

@@ -99,15 +99,28 @@ def test_half_precision_that_overflows_is_decoded_again_in_float32(tmp_path: Pat
 
 
 def test_half_precision_leaves_an_autoencoder_that_looks_at_the_still_exact(tmp_path: Path) -> None:
-    """Half precision has too few digits for the place that a cell looks at."""
+    """The rounding of motion would add up over a clip."""
     folder = save_tiny_warp(tmp_path / "warp")
     plan = GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa")
     runtime, detailed = Runtime(folder_row(folder), folder, plan), noisy(208, 64)
     with torch.no_grad():
         scaled = encode(runtime, to_pixels([detailed])) * runtime.scaling_factor
     frames = np.concatenate(list(decode(runtime, scaled[None].expand(1, 3, -1, -1, -1), detailed, 2, never())))
-    assert runtime.unet.dtype == torch.float16
+    assert (runtime.unet.dtype, runtime.vae.dtype) == (torch.float16, torch.float32)
     assert np.abs(frames.astype(int) - np.asarray(detailed)).max() <= 1
+
+
+def test_motion_adds_up_over_chunks(tmp_path: Path) -> None:
+    folder = save_tiny_warp(tmp_path / "warp")
+    runtime, detailed = Runtime(folder_row(folder), folder, CPU_PLAN), noisy(128, 64)
+    clip = torch.randn(1, 5, 8, 4, 8, generator=torch.Generator().manual_seed(0))
+    whole = np.concatenate(list(decode(runtime, clip, detailed, 5, never())))
+    for start in (0, 3):
+        chunks = list(decode(runtime, clip, detailed, 2, never(), start=start))
+        assert np.array_equal(np.concatenate(chunks), whole[start:])
+    with torch.no_grad():
+        pixels = decode_pixels(runtime, clip[0], to_pixels([detailed]))
+    assert np.array_equal(to_frames(pixels), whole)
 
 
 def noisy(width: int, height: int) -> Image.Image:

@@ -34,11 +34,11 @@ def test_the_matrix_gives_the_colours_of_the_middle_frame() -> None:
 
 
 def moving(across: float = 0.0, down: float = 0.0, gain: float = 8.0) -> torch.Tensor:
-    """One channel that rises from 0 at the left to 1 at the right, and cells that look so many cells away."""
-    latents = torch.zeros(1, 1, 3, 9, 16)
-    latents[0, 0, 0] = torch.linspace(0, 1, 16)
-    latents[0, 0, 1] = gain * (torch.arange(16) + 0.5 - 8 + across) / 8
-    latents[0, 0, 2] = gain * (torch.arange(9)[:, None] + 0.5 - 4.5 + down) / 8
+    """One channel that rises from 0 at the left to 1 at the right; the middle frame looks so many cells away."""
+    latents = torch.zeros(1, 5, 3, 9, 16)
+    latents[0, :, 0] = torch.linspace(0, 1, 16)
+    latents[0, :, 1] = (torch.arange(16) + 0.5 - 8 + gain * across / 3) / 8
+    latents[0, :, 2] = (torch.arange(9)[:, None] + 0.5 - 4.5 + gain * down / 3) / 8
     return latents
 
 
@@ -50,7 +50,7 @@ def red(row: CheckpointRow, latents: torch.Tensor) -> list[int]:
 
 def test_a_cell_has_the_colour_of_where_it_looks() -> None:
     colours, black = ((1, 0, 0), (0, 0, 0), (0, 0, 0)), (0.0, 0.0, 0.0)
-    warped = row(preview=colours, preview_bias=black, position_gain=8.0)
+    warped = row(preview=colours, preview_bias=black, motion_gain=8.0)
     still = red(warped, moving())
     assert still == pytest.approx([17 * cell for cell in range(16)], abs=4)
     assert red(warped, moving(down=3)) == pytest.approx(still, abs=4)
@@ -64,7 +64,7 @@ def test_wild_latents_still_give_a_picture(tiny_folder: Path) -> None:
     latents = torch.full((1, 4, 4, 8, 12), float("nan"))
     latents[..., ::2] = 1e9
     for gain in (0.0, 8.0):
-        tiny = folder_row(tiny_folder, position_gain=gain)
+        tiny = folder_row(tiny_folder, motion_gain=gain)
         assert Image.open(io.BytesIO(preview_jpeg(tiny, latents) or b"")).size == (256, 171)
 
 
@@ -77,7 +77,7 @@ def test_it_costs_less_than_one_percent_of_the_shortest_step(
     tiny_folder: Path, gain: float, size: tuple[int, int]
 ) -> None:
     """A step of the embedded checkpoint takes 0.3 s on two cores; the preview of a full-size clip is no dearer."""
-    tiny, latents, seconds = folder_row(tiny_folder, position_gain=gain), torch.zeros(1, 25, 4, *size), []
+    tiny, latents, seconds = folder_row(tiny_folder, motion_gain=gain), torch.zeros(1, 25, 4, *size), []
     for _ in range(20):
         started = time.perf_counter()
         data = preview_jpeg(tiny, latents)

@@ -128,12 +128,20 @@ def test_beyond_its_edges_the_still_is_mirrored(small: WarpAutoencoder) -> None:
     torch.testing.assert_close(frame[..., :16], x[..., :16].flip(-1), atol=1e-4, rtol=0)
 
 
-def test_every_frame_is_decoded_by_itself(small: WarpAutoencoder) -> None:
+def test_a_clip_is_decoded_from_any_frame_on(small: WarpAutoencoder) -> None:
+    """Motion adds up from the first frame; what is new belongs to its frame alone."""
     x, z = noise(1, 3, 32, 48), noise(6, 16, 4, 6, seed=3)
-    together = small.decode(z, num_frames=6, still=x).sample
-    alone = torch.cat([small.decode(one[None], still=x).sample for one in z])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(small.decode(z, num_frames=3, still=x).sample, together)
+    whole = small.decode(z, num_frames=6, still=x).sample
+    torch.testing.assert_close(small.decode(z, still=x, first=4).sample, whole[4:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(small.decode(z[:3], still=x).sample, whole[:3], atol=1e-5, rtol=0)
+    other = z.clone()
+    other[2, :-2] += 1
+    changed = (small.decode(other, still=x).sample - whole).abs().amax(dim=(1, 2, 3)) > 1e-4
+    assert changed.tolist() == [False, False, True, False, False, False]
+    other = z.clone()
+    other[2, -2:] += 1
+    changed = (small.decode(other, still=x).sample - whole).abs().amax(dim=(1, 2, 3)) > 1e-4
+    assert changed.tolist() == [False, False, True, True, True, True]
 
 
 def test_without_the_still_the_components_are_painted(shipped: WarpAutoencoder) -> None:
@@ -157,7 +165,7 @@ def test_displacements_are_read_back_from_the_position_channels(small: WarpAutoe
     torch.testing.assert_close(small.displacement(z), moved, atol=1e-3, rtol=0)
     assert small.displacement(encoded(small, frames)).abs().max() < 1e-3
     away = encoded(small, frames[:1])
-    away[:, -2] += small.config.position_gain  # half of the longer side
+    away[:, -2] += small.config.motion_gain  # half of the longer side
     assert small.displacement(away)[:, 0] == pytest.approx(np.full((1, 6, 8), 32.0), abs=1e-3)
 
 
@@ -228,7 +236,7 @@ def test_save_and_load(small: WarpAutoencoder, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path)
     assert not list(tmp_path.glob("*.bin"))
     loaded = WarpAutoencoder.from_pretrained(tmp_path)
-    assert (loaded.patch_size, loaded.components, loaded.position_gain) == (8, 14, 8.0)
+    assert (loaded.patch_size, loaded.components, loaded.motion_gain) == (8, 14, 48.0)
     for name, value in small.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value)
 

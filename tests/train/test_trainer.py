@@ -89,7 +89,7 @@ def test_an_error_that_trembles_costs_more_than_one_that_stays() -> None:
 
 def test_sigmas_are_stratified() -> None:
     objective = Objective(0.6)
-    sigma = objective.draw_sigma(64, torch.Generator().manual_seed(0)).log()
+    sigma = objective.draw_sigma(64, 576, torch.Generator().manual_seed(0)).log()
     assert sigma.mean() == pytest.approx(objective.sigma_mean, abs=0.1)
     assert sigma.std() == pytest.approx(objective.sigma_std, abs=0.2)
 
@@ -186,7 +186,7 @@ def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:
     assert UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet").config.out_channels == 32
     settings = json.loads((folder / "svd_ui.json").read_text())
     assert len(settings["preview"]) == 32
-    assert (settings["form"], settings["position_gain"], settings["size_multiple"]) == ("residual", 8.0, 16)
+    assert (settings["form"], settings["motion_gain"], settings["size_multiple"]) == ("residual", 48.0, 16)
     index = json.loads((folder / "model_index.json").read_text())
     assert index["vae"] == ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]
     assert not list(folder.rglob("*.bin"))
