@@ -68,7 +68,7 @@ def number_formats() -> Trial:
 
 def work(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     """A spatial convolution and a feed-forward layer: what most of a U-Net's time goes into."""
-    channels, cells = (32, (18, 32)) if device.type == "cpu" else (320, (36, 64))
+    channels, cells = (64, (18, 32)) if device.type == "cpu" else (320, (36, 64))
     frames = _noise((14, channels, *cells), device, dtype)
     weight = _noise((channels, channels, 3, 3), device, dtype)
     widen = _noise((channels, 8 * channels), device, dtype)
@@ -116,7 +116,7 @@ def computing_with(count: int | None) -> Iterator[None]:
 
 def temporal_convs(device: torch.device, dtype: torch.dtype) -> Trial:
     """A convolution over time alone, (3, 1, 1): as Conv3d, and as Conv2d over (frames, cells)."""
-    channels, frames, height, width = (32, 14, 18, 32) if device.type == "cpu" else (320, 25, 36, 64)
+    channels, frames, height, width = (64, 14, 18, 32) if device.type == "cpu" else (320, 25, 36, 64)
     clip = _noise((1, channels, frames, height, width), device, dtype)
     weight = _noise((channels, channels, 3, 1, 1), device, dtype)
     return {
