@@ -4,7 +4,7 @@
 
 Renders 48 clips of a camera sliding left (the picture moves right) from the bundled example photographs, trains
 a LoRA on ``nano`` as ``python -m svd_ui train`` does, and animates ten other photographs with and without it, at
-the same seeds. ``nano`` itself slides the other way, so the sign has to change. Flow is OpenCV's DIS, in
+the same seeds. ``nano`` itself moves the camera this way or that, so every clip has to turn. Flow is OpenCV's DIS, in
 pixels per frame, positive where the picture moves right.
 """
 
@@ -33,7 +33,7 @@ from svd_ui.core.runtime import Runtime
 from svd_ui.media.video import Mp4Writer
 from svd_ui.request import LoraRef
 from svd_ui.settings import Settings
-from svd_ui.train.motion import FULL_FLOW, Motion, at_flow
+from svd_ui.train.motion import FULL_FLOW, Motion, at_flow, point_grid
 from svd_ui.train.photos import augment, find_photos, load_photo, shuffled
 from svd_ui.train.render import choose_view, render
 from svd_ui.train.tune import run
@@ -48,12 +48,13 @@ NAME = "pans left"
 
 
 def write_clips(folder: Path, count: int) -> None:
-    """``count`` mp4 files of a camera sliding left at 0.2 to 1 pixels a frame."""
+    """``count`` mp4 files of a camera sliding left at 0.25 to 1.25 pixels a frame."""
     rng = np.random.default_rng(SEED)
     held_out = [path.stem for path in HELD_OUT.glob("*.jpg")]
     paths = find_photos([EXAMPLES], held_out)
+    points = point_grid(SIZE[0] // 16, SIZE[1] // 16)
     for index, path in zip(range(count), shuffled(paths, rng), strict=False):
-        motion = at_flow(Motion(pan=(60.0, 0.0)), rng.uniform(0.2, 1.0) * FULL_FLOW, SIZE, FRAMES, FPS)
+        motion = at_flow(Motion(pan=(1.0, 0.0)), rng.uniform(0.2, 0.95) * FULL_FLOW, points, FRAMES)
         frames = render(choose_view(augment(load_photo(path), rng), SIZE, rng), motion, SIZE, FRAMES, FPS)
         with Mp4Writer(folder / f"{index:03d}.mp4", SIZE[1], SIZE[0], FPS) as writer:
             writer.add(frames)
@@ -71,7 +72,7 @@ def measure(runtime: Runtime, chosen: list[Lora]) -> dict[str, float]:
     found = {}
     with in_force(runtime, chosen):
         for index, path in enumerate(sorted(HELD_OUT.glob("*.jpg"))):
-            sampler = Sampler.of(runtime, still_of(path, SIZE)[0], FRAMES, SEED + index)
+            sampler = Sampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
             found[path.stem] = sideways(sampler.frames(never()))
     return found
 
@@ -108,15 +109,16 @@ def main() -> None:
 
 
 def _rows(base: dict[str, float], tuned: dict[str, float], minutes: float, steps: int) -> list[Row]:
-    """One row per photograph, then what has to hold: the sign turns, and the motion is no smaller than half."""
+    """One row per photograph, then what has to hold: all but two pan left, by a quarter of a pixel a frame and more."""
     rows = [Row(f"{name}: base", base[name], "px") for name in base]
     rows += [Row(f"{name}: with the LoRA", tuned[name], "px") for name in tuned]
     before, after = statistics.median(base.values()), statistics.median(tuned.values())
     return [
         *sorted(rows, key=lambda row: row.what),
-        Row("median: base", before, "px", at_most=0.0),
-        Row("median: with the LoRA", after, "px", at_least=-before / 2),
-        Row("photographs that pan left", sum(value > 0 for value in tuned.values()), f"of {len(tuned)}", at_least=8),
+        Row("median: base", before, "px", at_most=0.15, at_least=-0.15),
+        Row("median: with the LoRA", after, "px", at_least=0.25),
+        Row("photographs that pan left: base", sum(value > 0.1 for value in base.values()), f"of {len(base)}"),
+        Row("photographs that pan left", sum(value > 0.1 for value in tuned.values()), f"of {len(tuned)}", at_least=8),
         Row("training", minutes, "minutes", at_most=20, note=f"{steps} steps"),
     ]
 

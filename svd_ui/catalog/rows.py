@@ -19,7 +19,7 @@ class CheckpointRow(Frozen):
     ``preview`` is the linear latent -> RGB matrix (rows: latent channels; values map scaled latents to
     0..1), ``preview_bias`` its offset. Where ``motion_gain`` is not 0, the last two latent channels hold a cell's place, x
     and y from the middle in halves of the longer side, plus this gain times how far the place where it looks in the still
-    has changed since the frame before. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
+    has changed since the frame before, and nothing but these two is diffused. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
     scale with. ``form`` tells what the U-Net diffuses: the latents, or their difference from the still.
     ``train_sigma`` are mean and standard deviation of log sigma when it is fine-tuned, in what the U-Net diffuses.
     ``sampler`` is how it was trained to be walked: Euler's method, or a consistency model's few noisy jumps.

@@ -143,16 +143,18 @@ def guided_within(guided: Denoiser, conditional: Denoiser, low: float, high: flo
     return denoise
 
 
-def residual(denoiser: Denoiser, still: Tensor, scale: float) -> Denoiser:
+def residual(denoiser: Denoiser, still: Tensor, scale: float, held: int = 0) -> Denoiser:
     """A checkpoint that diffuses the difference from the still, ``r = (x - still) / scale``.
 
     ``still`` is ``[B F C h w]`` in scaled latents. The wrapper keeps the outside in latent space, so
     the sampler and every other wrapper treat such a checkpoint like any other: noise of size sigma
-    on x is noise of size sigma / scale on r.
+    on x is noise of size sigma / scale on r. The first ``held`` channels are the still's in every frame.
     """
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         base = still.to(x)
-        return base + scale * denoiser((x - base) / scale, sigma / scale)
+        estimate = base + scale * denoiser((x - base) / scale, sigma / scale)
+        estimate[:, :, :held] = base[:, :, :held]
+        return estimate
 
     return denoise

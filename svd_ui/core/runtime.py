@@ -110,6 +110,11 @@ class Runtime:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
+    def held(self) -> int:
+        """How many latent channels, the first, stay the still's in every frame: all but the motion where that is all."""
+        return self.latent_channels - 2 if self.row.motion_gain else 0
+
+    @property
     def wants_still(self) -> bool:
         """Whether the autoencoder decodes a clip by looking at its still."""
         return bool(getattr(self.vae, "wants_still", False))

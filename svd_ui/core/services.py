@@ -107,7 +107,8 @@ class Services:
         return call
 
     def _outward(self, inner: Denoiser, cond: Conditioning) -> Denoiser:
-        return residual(inner, cond.image_latents * self.runtime.scaling_factor, self.runtime.row.residual_scale)
+        still = cond.image_latents * self.runtime.scaling_factor
+        return residual(inner, still, self.runtime.row.residual_scale, self.runtime.held)
 
 
 def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args: Any, **kwargs: Any) -> Any:

@@ -1,10 +1,9 @@
 """An autoencoder for moving stills, with the interface of ``AutoencoderKLTemporalDecoder``.
 
-A video codec's idea in latent space: a frame is the still, moved, plus what is new. Every cell of a frame's latents
-holds how far what it shows has moved since the frame before (x and y), and the principal components of what moving the
-still does not explain. Steps from frame to frame are alike all through a clip, which a small model learns soon, and
-the first frame is the still itself.
-The decoder moves the still's own pixels, so a small model that knows where things go gives sharp frames. Decoders
+A frame is the still, moved: every cell of its latents holds how far what it shows has moved since the frame before (x
+and y), beside the principal components of the still. The decoder moves the still's own pixels, so a small model that knows
+where things go gives sharp frames, the first of which is the still itself; nothing is invented. Steps from frame to
+frame are alike all through a clip, which a small model learns soon. Decoders
 that look at the still they animate: DynamiCrafter (arXiv 2310.12190), ToonCrafter (arXiv 2405.17933), and diffusers'
 ``AsymmetricAutoencoderKL``; animating by displacement fields: Generative Image Dynamics (arXiv 2309.07906).
 """
@@ -92,16 +91,13 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         How far each cell has moved is measured (``registration.py``).
         """
-        return self.encode_moved(frames, displacements(frames, self.patch_size))
+        return self.encode_moved(frames[:1], displacements(frames, self.patch_size))
 
-    def encode_moved(self, frames: Tensor, moved: Tensor) -> Tensor:
-        """Frames [F 3 H W] with what is known of their motion => latents [F C H/p W/p].
-
-        ``moved`` [F 2 H/p W/p]: where each cell looks in the first frame, less its own place, in pixels.
-        """
-        new = self._components(frames.float() - warp(frames[:1].float(), moved))
-        still = self.encode(frames[:1]).latent_dist.mode().float()  # type: ignore[union-attr]
-        return torch.cat([still[:, :-2] + new, still[:, -2:] + self.steps(moved)], dim=1).to(frames.dtype)
+    def encode_moved(self, still: Tensor, moved: Tensor) -> Tensor:
+        """``still`` [1 3 H W] and where each cell looks in it, less its own place, in pixels [F 2 h w] => [F C h w]."""
+        z = self.encode(still).latent_dist.mode().float()  # type: ignore[union-attr]
+        parts = z[:, :-2].expand(len(moved), -1, -1, -1)
+        return torch.cat([parts, z[:, -2:] + self.steps(moved)], dim=1).to(still.dtype)
 
     def encode_noise(self, noise: Tensor) -> Tensor:
         """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
@@ -113,10 +109,13 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> DecoderOutput | tuple[Tensor]:
         """Latents of one clip from its beginning [N C h w] => its frames from the one numbered ``first`` on [N - first 3 H W].
 
-        ``still`` [1 3 H W] in [-1, 1] is moved and what is new is added; beyond its edges it is mirrored. Without it
-        only the components are painted: blurred pictures that do not move. ``num_frames`` is diffusers'.
+        ``still`` [1 3 H W] in [-1, 1] is moved; beyond its edges it is mirrored. Without it the components are painted:
+        blurred pictures that do not move. ``num_frames`` is diffusers'.
         """
-        frames = self._painted(z[first:]) if still is None else self._moved(z, still.to(z.device).float(), first)
+        if still is None:
+            frames = self._painted(z[first:])
+        else:
+            frames = warp(still.to(z.device).float(), self.displacement(z)[first:])
         frames = frames.to(z.dtype)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
 
@@ -145,16 +144,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
 
     def _painted(self, z: Tensor) -> Tensor:
-        frames: Tensor = self._synthesised(z[:, :-2].float()) + self.mean.float()[:, None, None]
-        return frames
-
-    def _synthesised(self, parts: Tensor) -> Tensor:
-        return functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
-
-    def _moved(self, z: Tensor, still: Tensor, first: int) -> Tensor:
-        known = self._components(still - self.mean.float()[:, None, None])
-        new = self._synthesised(z[first:, :-2].float() - known)
-        return warp(still, self.displacement(z)[first:]) + new
+        parts = functional.conv_transpose2d(z[:, :-2].float(), self.synthesis.float(), stride=self.patch_size)
+        return parts + self.mean.float()[:, None, None]
 
 
 def positions(z: Tensor) -> Tensor:
@@ -172,6 +163,8 @@ def warp(still: Tensor, moved: Tensor) -> Tensor:
     Displacements of cells go on evenly between their centres and beyond the outermost ones. The still is mirrored
     beyond its edges.
     """
+    if still.device.type == "mps":  # its grid_sample knows no bicubic look-up
+        return warp(still.cpu(), moved.cpu()).to(still.device)
     height, width = still.shape[-2:]
     spread = grown(moved, height // moved.shape[-2])
     x = torch.arange(width, device=still.device) + 0.5 + spread[:, 0]

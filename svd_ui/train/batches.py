@@ -109,13 +109,8 @@ class Batches:
         return Example(pixels, torch.from_numpy(moved).float().permute(0, 3, 1, 2), (fps, bucket))
 
     def _latents(self, example: Example, shape: Shape, rng: Generator) -> Tensor:
-        """[F C h w] of a random crop; its position channels keep saying where it lies in the picture.
-
-        What moves is the still itself, mirrored beyond its edges as the decoder does it, so nothing is new.
-        """
-        z = self._vae.encode(example.still[None]).latent_dist.mode()  # type: ignore[union-attr]
-        whole = z.repeat(self._frames, 1, 1, 1)
-        whole[:, -2:] += self._vae.steps(example.moved)
+        """[F C h w] of a random crop; its last channels keep saying where it lies in the picture."""
+        whole = self._vae.encode_moved(example.still[None], example.moved)
         (h, w), (height, width) = shape.crop, shape.frame
         top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
         crop: Tensor = whole[..., top : top + h, left : left + w]

@@ -1,8 +1,7 @@
 """The training loss: EDM v-prediction on the difference from the still.
 
-The target of a clip with latents z is r = (z - still) / scale, with ``still`` what the pipeline would
-hand the U-Net. Because weight * c_out^2 = 1 the loss is the plain mean square of the raw U-Net
-output against (r - c_skip x) / c_out (Karras et al. 2022, arXiv 2206.00364).
+The target of a clip with latents z is r = (z - z_0) / scale: how it differs from its own first frame. Because
+weight * c_out^2 = 1 the loss is the plain mean square of the raw U-Net output against (r - c_skip x) / c_out (Karras et al. 2022, arXiv 2206.00364).
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ class Objective:
     """How clips are turned into a loss. ``sigma`` is log-normal, in units of the residual, for ``CELLS`` cells a frame.
 
     It spans the noise levels where motion is decided, the higher the more cells a frame has: what is the same in all
-    of them is drowned later (Hoogeboom et al. 2023, "simple diffusion", arXiv 2301.11093). The two position channels, which hold the motion, count ``position_weight`` times as much as the others. ``steadiness`` weighs how the error of the motion
-    differs between neighbours in time and space: what trembles is seen more than what is a little too slow.
+    of them is drowned later (Hoogeboom et al. 2023, "simple diffusion", arXiv 2301.11093). Only the last two channels
+    count, the motion: the others stay the still's. ``steadiness`` weighs how the error differs between neighbours in time and
+    space: what trembles is seen more than what is a little too slow.
     """
 
     residual_scale: float
     sigma_mean: float = 2.8
     sigma_std: float = 1.4
     dropout: float = 0.05
-    position_weight: float = 30.0
     steadiness: float = 1.0
 
     def draw_sigma(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
@@ -68,7 +67,7 @@ class Objective:
     def loss(self, unet: UNet, batch: Batch, cond: Conditioning, sigma: Tensor, noise: Tensor) -> Tensor:
         """Per-clip loss [B]. ``noise`` has the shape of the latents."""
         pre = Preconditioning.at(sigma[:, None, None, None, None])
-        residual = (batch.latents - cond.image_latents) / self.residual_scale
+        residual = (batch.latents - batch.latents[:, :1]) / self.residual_scale  # the noise on the still stays
         x = residual + sigma[:, None, None, None, None] * noise
         sample = torch.cat([x * pre.c_in, cond.image_latents], dim=2)
         (v,) = unet(
@@ -79,14 +78,8 @@ class Objective:
             return_dict=False,
         )
         target = (residual - pre.c_skip * x) / pre.c_out
-        error = v - target
-        return self.weighted(error.square()) + self.steadiness * _roughness(error[:, :, -2:])
-
-    def weighted(self, error: Tensor) -> Tensor:
-        """Errors [B F C h w] => their weighted mean per clip [B]."""
-        weights = torch.ones(error.shape[2], device=error.device)
-        weights[-2:] = self.position_weight
-        return torch.einsum("bfchw,c->b", error, weights / weights.sum()) / error[0, :, 0].numel()
+        error = (v - target)[:, :, -2:]
+        return error.square().mean(dim=(1, 2, 3, 4)) + self.steadiness * _roughness(error)
 
 
 def _roughness(error: Tensor) -> Tensor:

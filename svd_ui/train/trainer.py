@@ -150,7 +150,8 @@ class Trainer:
         cond = type(cond)(*(getattr(cond, name).to(self.device) for name in cond.__dataclass_fields__))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.autocast):
             losses = self.objective.loss(self.unet, Batch(*on), cond, sigma.to(self.device), noise.to(self.device))
-        still = self.objective.weighted(((batch.latents - batch.latents[:, :1]) / self.recipe.residual_scale).square())
+        moved = (batch.latents - batch.latents[:, :1])[:, :, -2:] / self.recipe.residual_scale
+        still = moved.square().mean(dim=(1, 2, 3, 4))
         return losses, sigma.to(self.device), still.to(self.device)
 
     def _reduce(self) -> float:

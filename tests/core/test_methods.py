@@ -80,6 +80,15 @@ def test_a_run_goes_on_from_any_step(runtime: Runtime) -> None:
     torch.testing.assert_close(rest[-1].latents, steps[-1].latents)
 
 
+def test_what_only_moves_keeps_the_still_in_every_other_channel(tiny_folder: Path) -> None:
+    asked = request()
+    row = folder_row(tiny_folder, form="residual", residual_scale=SCALE, motion_gain=8.0)
+    services, generator = prepared(Runtime(row, tiny_folder, CPU_PLAN), asked)
+    *_, last = sample(services, asked, generator, never())
+    torch.testing.assert_close(last.latents[:, :, :-2], services.still[:, :, :-2])
+    assert (last.latents[:, :, -2:] - services.still[:, :, -2:]).abs().max() > 1e-3
+
+
 def test_a_residual_checkpoint_is_the_plain_one_on_differences(runtime: Runtime, residual_runtime: Runtime) -> None:
     """Sampling the difference in its own units with the plain loop, then adding the still, gives the same clip."""
     asked = request(max_guidance_scale=1.0)

@@ -103,7 +103,7 @@ def test_a_moved_photograph_comes_back(shipped: WarpAutoencoder, zoom: float, pa
     with_motion, painted = [], []
     for path in PHOTOS:
         frames, moved = filmed(path, zoom, pan)
-        decoded = shipped.decode(shipped.encode_moved(frames, moved), still=frames[:1]).sample
+        decoded = shipped.decode(shipped.encode_moved(frames[:1], moved), still=frames[:1]).sample
         with_motion.append(psnr(decoded[1:], frames[1:]))
         painted.append(psnr(shipped.decode(encoded(shipped, frames[1:])).sample, frames[1:]))
     assert np.median(with_motion) > 36
@@ -114,7 +114,7 @@ def test_motion_is_found_where_nobody_tells_it(shipped: WarpAutoencoder) -> None
     frames, moved = filmed(PHOTOS[0], 1.0, 3.4)
     told, found = (
         psnr(shipped.decode(z, still=frames[:1]).sample, frames)
-        for z in (shipped.encode_moved(frames, moved), shipped.encode_clip(frames))
+        for z in (shipped.encode_moved(frames[:1], moved), shipped.encode_clip(frames))
     )
     assert found > told - 1
 
@@ -122,22 +122,17 @@ def test_motion_is_found_where_nobody_tells_it(shipped: WarpAutoencoder) -> None
 def test_beyond_its_edges_the_still_is_mirrored(small: WarpAutoencoder) -> None:
     x = noise(1, 3, 48, 64)
     z = small.encode_moved(x, torch.tensor([-16.0, 0.0])[:, None, None].expand(1, 2, 6, 8))
-    z[:, :-2] = encoded(small, x)[:, :-2]  # nothing new, only the motion
     frame = small.decode(z, still=x).sample
     torch.testing.assert_close(frame[..., 16:], x[..., :-16], atol=1e-4, rtol=0)
     torch.testing.assert_close(frame[..., :16], x[..., :16].flip(-1), atol=1e-4, rtol=0)
 
 
 def test_a_clip_is_decoded_from_any_frame_on(small: WarpAutoencoder) -> None:
-    """Motion adds up from the first frame; what is new belongs to its frame alone."""
+    """Motion adds up from the first frame."""
     x, z = noise(1, 3, 32, 48), noise(6, 16, 4, 6, seed=3)
     whole = small.decode(z, num_frames=6, still=x).sample
     torch.testing.assert_close(small.decode(z, still=x, first=4).sample, whole[4:], atol=1e-5, rtol=0)
     torch.testing.assert_close(small.decode(z[:3], still=x).sample, whole[:3], atol=1e-5, rtol=0)
-    other = z.clone()
-    other[2, :-2] += 1
-    changed = (small.decode(other, still=x).sample - whole).abs().amax(dim=(1, 2, 3)) > 1e-4
-    assert changed.tolist() == [False, False, True, False, False, False]
     other = z.clone()
     other[2, -2:] += 1
     changed = (small.decode(other, still=x).sample - whole).abs().amax(dim=(1, 2, 3)) > 1e-4
@@ -161,21 +156,12 @@ def test_positions_are_centred_and_isotropic() -> None:
 
 def test_displacements_are_read_back_from_the_position_channels(small: WarpAutoencoder) -> None:
     frames, moved = noise(3, 3, 48, 64), 40 * noise(3, 2, 6, 8, seed=1)
-    z = small.encode_moved(frames, moved)
+    z = small.encode_moved(frames[:1], moved)
     torch.testing.assert_close(small.displacement(z), moved, atol=1e-3, rtol=0)
     assert small.displacement(encoded(small, frames)).abs().max() < 1e-3
     away = encoded(small, frames[:1])
     away[:, -2] += small.config.motion_gain  # half of the longer side
     assert small.displacement(away)[:, 0] == pytest.approx(np.full((1, 6, 8), 32.0), abs=1e-3)
-
-
-def test_components_are_those_of_what_motion_does_not_explain(small: WarpAutoencoder) -> None:
-    x, new = noise(1, 3, 48, 64), noise(1, 14, 6, 8, seed=2)
-    wanted = encoded(small, x)
-    wanted[:, :-2] += new
-    frame = small.decode(wanted, still=x).sample
-    again = small.encode_moved(torch.cat([x, frame]), torch.zeros(2, 2, 6, 8))
-    torch.testing.assert_close(again[1:], wanted, atol=1e-3, rtol=0)
 
 
 def test_painting_inverts_the_analysis(small: WarpAutoencoder) -> None:

@@ -87,6 +87,16 @@ def test_an_error_that_trembles_costs_more_than_one_that_stays() -> None:
     assert loss(0.1 * sign) > 1.5 * loss(torch.tensor(0.1)) > 0
 
 
+def test_only_the_motion_counts() -> None:
+    batch, generator = batch_of(1), torch.Generator().manual_seed(1)
+    objective, sigma = Objective(0.6, dropout=0), torch.tensor([3.0])
+    cond = objective.conditioning(batch, torch.zeros(1, 16, 4, 6), torch.zeros(1), generator)
+    target = (batch.latents - cond.image_latents) / 0.6
+    target[:, :, :-2] = 7.0
+    noise = torch.randn(batch.latents.shape, generator=generator)
+    assert objective.loss(Perfect(target, sigma), batch, cond, sigma, noise).max() < 1e-9
+
+
 def test_sigmas_are_stratified() -> None:
     objective = Objective(0.6)
     sigma = objective.draw_sigma(64, 576, torch.Generator().manual_seed(0)).log()

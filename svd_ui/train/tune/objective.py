@@ -54,7 +54,8 @@ class Objective:
     """sigma = exp(``sigma_mean`` + ``sigma_std`` n), strength = exp(-3 + 0.5 n); ``form`` as in the checkpoint's row.
 
     ``dropout`` p: one draw r takes the embedding away for r < 2p and the still for p <= r < 3p, so each is missing
-    in 2p of the clips and both in p of them. A residual checkpoint keeps its still: its estimate is added to it.
+    in 2p of the clips and both in p of them. A residual checkpoint keeps its still: its estimate is added to it. The
+    first ``held`` channels are not diffused and cost nothing.
     """
 
     sigma_mean: float = 0.7
@@ -64,6 +65,7 @@ class Objective:
     dropout: float = 0.1
     form: str = "plain"
     residual_scale: float = 1.0
+    held: int = 0
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Draw:
         """All from ``generator``, on the CPU."""
@@ -105,7 +107,7 @@ class Objective:
             return_dict=False,
         )
         wanted = (x0 - pre.c_skip * x) / pre.c_out
-        return (v.float() - wanted).square().mean(dim=(1, 2, 3, 4))
+        return (v.float() - wanted)[:, :, self.held :].square().mean(dim=(1, 2, 3, 4))
 
     def _target(self, latents: Tensor, still: Tensor) -> Tensor:
         """What is diffused: the latents, or their difference from the still."""

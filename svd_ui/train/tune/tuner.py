@@ -41,7 +41,11 @@ class Tuner:
         self.step = 0
         mean, std = runtime.row.train_sigma
         self._objective = Objective(
-            sigma_mean=mean, sigma_std=std, form=runtime.row.form, residual_scale=runtime.row.residual_scale
+            sigma_mean=mean,
+            sigma_std=std,
+            form=runtime.row.form,
+            residual_scale=runtime.row.residual_scale,
+            held=runtime.held,
         )
         optimizer = _optimizer(list(self.parameters.values()), request)
         self._resume(optimizer)

@@ -50,6 +50,17 @@ def test_a_perfect_unet_has_no_loss_and_another_has(form: str) -> None:
     assert objective.loss(Perfect(x0 + 0.1), batch, draw, cond, SCALING).min() > 1e-6
 
 
+def test_what_is_not_diffused_costs_nothing() -> None:
+    objective, batch = Objective(form="residual", residual_scale=0.6, held=2), clips()
+    draw = objective.draw(batch, torch.Generator().manual_seed(0))
+    cond = objective.conditioning(batch, draw, torch.randn(3, 4, 8, 8))
+    wrong = (batch.latents - cond.image_latents * SCALING) / 0.6
+    wrong[:, :, :2] += 5
+    assert objective.loss(Perfect(wrong), batch, draw, cond, SCALING).max() < 1e-6
+    wrong[:, :, 2:] += 0.1
+    assert objective.loss(Perfect(wrong), batch, draw, cond, SCALING).min() > 1e-6
+
+
 @pytest.mark.parametrize("form", ["plain", "residual"])
 def test_the_loss_is_the_sampler_s_error_over_c_out(form: str) -> None:
     """What svd_denoiser makes of the same U-Net is off by c_out times the square root of the loss."""
