@@ -70,8 +70,7 @@ class CheckpointRow(Frozen):
     def _quicker(self, speed: Speed) -> dict[str, Any]:
         """What ``speed`` changes. A consistency model already takes few steps and shares nothing between them.
 
-        A residual checkpoint has little left to find after the first estimate: nano's clips in a half and in a quarter
-        of its steps differ from the exact one by 71 and 65 dB PSNR, less than the rounding to 8 bits.
+        A residual checkpoint takes fewer steps: nano's clips keep their move, a little slower (docs/modes.md).
         """
         if speed == "exact" or self.sampler == "consistency":
             return {}

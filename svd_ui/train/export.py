@@ -16,7 +16,7 @@ from .model import build_clip, build_processor, build_scheduler
 from .motion import BASE_FPS
 from .objective import Objective
 
-SIGMA_MIN, SIGMA_MAX = 0.3, 90.0
+SIGMA_MIN, SIGMA_MAX = 1.5, 90.0
 """The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale).
 
 It begins where even a pan of the whole frame is drowned, and stops early: the last step returns the mean estimate at
