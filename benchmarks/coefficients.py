@@ -29,7 +29,7 @@ def counted(ours: Ours) -> dict[str, Any]:
     return {
         "unet": work({size: ours.step(*size, guided=False).flops for size in SIZES}),
         "reusing": work({size: ours.step(*size, guided=False, reuse=Reuse(1000)).flops for size in SIZES}),
-        "decode": decoding_work(ours),
+        "decode": work({size: ours.decode(*size).flops for size in SIZES}),
         "encode": work({(1, *size[1:]): ours.encode(*size[1:]).flops for size in SIZES}),
         "embed": float(ours.embed().flops),
         "denoising": {mode: denoising(ours, mode) for mode in MODES},
@@ -55,14 +55,6 @@ def work(flops: Mapping[Size, int]) -> Work:
     unit = matrix.max(axis=0)  # each column in its own, or the squares drown the rest
     found = np.linalg.lstsq(matrix / unit, counts, rcond=None)[0] / unit
     return Work(**{name: _rounded(value) for name, value in zip(terms, found, strict=True)})
-
-
-def decoding_work(ours: Ours) -> Work:
-    """nano's autoencoder looks at the still once in each chunk: one figure, from its native clip in one."""
-    if ours.architecture == "nano":
-        size = NATIVE["nano"]
-        return Work(linear=_rounded(ours.decode(*size).flops / math.prod(size)))
-    return work({size: ours.decode(*size).flops for size in SIZES})
 
 
 def denoising(ours: Ours, mode: Mode) -> Peak:
