@@ -145,7 +145,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def _painted(self, z: Tensor) -> Tensor:
         parts = functional.conv_transpose2d(z[:, :-2].float(), self.synthesis.float(), stride=self.patch_size)
-        return parts + self.mean.float()[:, None, None]
+        frames: Tensor = parts + self.mean.float()[:, None, None]
+        return frames
 
 
 def positions(z: Tensor) -> Tensor:

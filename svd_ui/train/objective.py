@@ -41,7 +41,7 @@ class Objective:
     sigma_mean: float = 2.8
     sigma_std: float = 1.4
     dropout: float = 0.05
-    steadiness: float = 1.0
+    steadiness: float = 4.0
 
     def draw_sigma(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
         """[B] for frames of ``cells``, stratified so that every batch covers low and high noise."""

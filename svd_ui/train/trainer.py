@@ -35,7 +35,7 @@ SMALL = (
 class Recipe:
     """How long and how hard to train. Batches are per process, of one shape each."""
 
-    minutes: float = 65.0
+    minutes: float = 80.0
     batch: int = 3
     native_from: float = 0.8  # share of the time after which whole native frames are used
     native_batch: int = 1

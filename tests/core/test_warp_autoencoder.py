@@ -98,14 +98,16 @@ def test_a_still_comes_back_whole(shipped: WarpAutoencoder) -> None:
 
 @pytest.mark.parametrize(("zoom", "pan"), [(1.0, 3.4), (0.985, 0.0), (1.015, 0.0)], ids=["pan", "zoom in", "zoom out"])
 def test_a_moved_photograph_comes_back(shipped: WarpAutoencoder, zoom: float, pan: float) -> None:
-    """Sharper than the components alone would paint it, which know no motion."""
+    """Away from the edges, where new things come into view; sharper than the components alone would paint it."""
     assert len(PHOTOS) == 10
     with_motion, painted = [], []
     for path in PHOTOS:
         frames, moved = filmed(path, zoom, pan)
         decoded = shipped.decode(shipped.encode_moved(frames[:1], moved), still=frames[:1]).sample
-        with_motion.append(psnr(decoded[1:], frames[1:]))
-        painted.append(psnr(shipped.decode(encoded(shipped, frames[1:])).sample, frames[1:]))
+        blurred = shipped.decode(encoded(shipped, frames[1:])).sample
+        seen = (..., slice(HEIGHT // 8, -HEIGHT // 8), slice(WIDTH // 8, -WIDTH // 8))
+        with_motion.append(psnr(decoded[1:][seen], frames[1:][seen]))
+        painted.append(psnr(blurred[seen], frames[1:][seen]))
     assert np.median(with_motion) > 36
     assert min(np.subtract(with_motion, painted)) > 5
 
