@@ -82,7 +82,7 @@ class Known:
             return None
         others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
         near = [
-            (abs(math.log(ratio)), self._works(wanted).around / self._works(other).around, ratio, timing)
+            (abs(math.log(ratio)), _scale(self._works(wanted).around, self._works(other).around), ratio, timing)
             for other, timing in others
             if other is not None
             and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
@@ -109,6 +109,11 @@ class Known:
             return (here or 0.0) + timing.loading + timing.before + rest
         loading = 0.0 if state == "conditioning" else self._loading(key, timing)
         return max(0.0, loading + timing.before - in_phase) + rest
+
+
+def _scale(wanted: float, known: float) -> float:
+    """Work over work; 1 where the known one is none that is counted."""
+    return wanted / known if known else 1.0
 
 
 def _ratio(wanted: float, other: float) -> float | None:
