@@ -60,6 +60,7 @@ def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoen
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
     _name_our_class(folder / "model_index.json")
+    _forget_origin(folder / "vae" / "config.json")
     (folder / "svd_ui.json").write_text(json.dumps(settings(vae, residual_scale), indent=1) + "\n")
 
 
@@ -69,6 +70,13 @@ def _name_our_class(index: Path) -> None:
     content["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
     content["vae"] = ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]
     index.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _forget_origin(config: Path) -> None:
+    """Where on the trainer's disk the autoencoder came from is nobody's business."""
+    content = json.loads(config.read_text())
+    content.pop("_name_or_path", None)
+    config.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def with_weights(unet: UNetSpatioTemporalConditionModel, weights: list[Tensor]) -> UNetSpatioTemporalConditionModel:

@@ -192,6 +192,8 @@ def test_held_out_photographs_are_left_out(photos: Path) -> None:
 
 def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:
     folder = tmp_path / "out"
+    vae.save_pretrained(tmp_path / "vae")
+    vae = WarpAutoencoder.from_pretrained(tmp_path / "vae")
     export(folder, build_unet(32, CHANNELS), vae, 0.3)
     assert UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet").config.out_channels == 32
     settings = json.loads((folder / "svd_ui.json").read_text())
@@ -200,3 +202,4 @@ def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:
     index = json.loads((folder / "model_index.json").read_text())
     assert index["vae"] == ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]
     assert not list(folder.rglob("*.bin"))
+    assert not any(str(tmp_path) in file.read_text() for file in folder.rglob("*.json"))
