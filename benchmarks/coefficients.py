@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from svd_ui.catalog.architectures import Mode, Peak, Work
-from svd_ui.core.caching import Reuse
+from svd_ui.core.sampling.feature_cache import Reuse
 
 Size = tuple[int, int, int]
 """(frames, height, width) in latent cells."""

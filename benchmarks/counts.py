@@ -24,7 +24,7 @@ from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from benchmarks.report import Row, finish, parser
 from svd_ui.catalog import PROFILES, STABILITY_ROWS
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes
-from svd_ui.core.caching import Reuse
+from svd_ui.core.sampling.feature_cache import Reuse
 from svd_ui.request import GenerationRequest
 
 GIB = 1024**3

@@ -19,14 +19,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from svd_ui.assets import Assets
-from svd_ui.catalog import PROFILES, CheckpointRow, checkpoint
+from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
 from svd_ui.core.conditioning import condition
-from svd_ui.core.denoiser import concatenated, guided, svd_denoiser, together
 from svd_ui.core.devices import Plan, replace_offload
 from svd_ui.core.loading import Normalisation
 from svd_ui.core.methods.plain import guided_denoiser
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.services import Services
+from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.denoiser import concatenated, guided, svd_denoiser, together
 from svd_ui.engine import CancelToken, never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
@@ -102,7 +102,7 @@ class Ours:
         self.settings = Settings(data_dir=root, compile=compile, **settings)
         self.stages = Around(self.settings, accelerator.device, weights)
         self.engine = LocalEngine(self.settings, stages=self.stages)
-        self.row = checkpoint(self.settings, f"local:{weights.config.name}")
+        self.row = find_checkpoint(self.settings, f"local:{weights.config.name}")
 
     def __enter__(self) -> Ours:
         return self

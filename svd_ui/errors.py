@@ -1,5 +1,5 @@
 """Everything that can go wrong, as types. Foreign exceptions are mapped to these at one border
-(``engine/failures.py``); shells render them, never tracebacks.
+(``engine/error_mapping.py``); shells render them, never tracebacks.
 
     SvdUiError                         code             exit
     ├── BadInput                       bad_input           2   names the field it belongs to

@@ -5,7 +5,8 @@ Every event has a ``stage``; the stages are one enum for events, job states and 
 
 from __future__ import annotations
 
-from typing import Literal
+import threading
+from typing import Literal, Protocol
 
 from .request import AssetRef, Frozen, GenerationRequest
 
@@ -172,3 +173,14 @@ class Timed(Frozen):
     milliseconds: float | None = None
     chosen: bool = False
     note: str = ""
+
+
+class CancelToken(Protocol):
+    """Anything with ``is_set``: ``threading.Event``, a process-shared event, a database flag."""
+
+    def is_set(self) -> bool: ...
+
+
+def never() -> CancelToken:
+    """A token nobody sets."""
+    return threading.Event()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from svd_ui import stored
+from svd_ui import settings_tag
 from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken, Device, Estimate, Timed
 from svd_ui.errors import Cancelled
@@ -229,7 +229,7 @@ def _sheet(request: GenerationRequest, done: float) -> bytes:
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:
     frames = np.stack([np.asarray(image) for image in pictures])
     height, width = frames.shape[1:3]
-    comment = stored.tag(request, EFFECTIVE, VERSIONS)
+    comment = settings_tag.tag(request, EFFECTIVE, VERSIONS)
     with Mp4Writer(path, width, height, request.output_fps or 7, comment=comment) as writer:
         writer.add(frames)
 

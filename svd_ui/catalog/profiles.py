@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ..request import Frozen, GenerationRequest
+from .checkpoint import STABILITY_ROWS, CheckpointRow
 from .costs import peak_bytes
-from .rows import STABILITY_ROWS, CheckpointRow
 
 
 class ProfileRow(Frozen):

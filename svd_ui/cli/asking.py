@@ -11,7 +11,7 @@ from ..assets import Assets
 from ..errors import BadInput, NotFound
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
-from ..stored import open_settings
+from ..settings_tag import open_settings
 from .runner import Runner
 
 

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..request import GenerationRequest
-from .denoiser import Conditioning
-from .kept import digest
-from .randomness import Generators, gaussian
+from .encoder_cache import digest
 from .runtime import Runtime
+from .sampling.denoiser import Conditioning
+from .sampling.sigmas import Generators, gaussian
 
 ENCODED_AT_ONCE = 4
 

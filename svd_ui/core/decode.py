@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cancel import CancelToken
 from ..errors import Cancelled
+from ..events import CancelToken
 from .conditioning import to_pixels
-from .hosting import page_locked
+from .offload.pinned_memory import page_locked
 from .runtime import Runtime
 
 

@@ -14,10 +14,10 @@ from ..catalog import PROFILES, CheckpointRow, ProfileRow, profile_for
 from ..errors import BadInput
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import trials
 from .attention import Attention, choose
-from .measured import Measured, key
-from .timing import Timer
+from .autotune import microbenchmarks
+from .autotune.microbenchmarks import Timer
+from .autotune.store import Measured, key
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 WITHOUT_CONV3D = range(90800, 91500)
@@ -130,9 +130,11 @@ def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None
     if not units:
         return torch.float32, "float32: this CPU has no bfloat16 units"
     name = key(device_name, "number format")
-    seconds = trials.tried(measured or Measured(), name, trials.number_formats(), Timer.of(torch.device("cpu")))
+    seconds = microbenchmarks.tried(
+        measured or Measured(), name, microbenchmarks.number_formats(), Timer.of(torch.device("cpu"))
+    )
     times = ", ".join(f"{option} {1000 * each:.1f} ms" for option, each in seconds.items())
-    if trials.winner(seconds) == "bfloat16":
+    if microbenchmarks.winner(seconds) == "bfloat16":
         return torch.bfloat16, f"bfloat16: this CPU's {units} win ({times})"
     return torch.float32, f"float32: this CPU's {units} do not win ({times})"
 
@@ -147,11 +149,11 @@ def bfloat16_units() -> str:
 def threads_for(device_name: str, measured: Measured) -> int | None:
     """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
     OMP_NUM_THREADS."""
-    counts = trials.thread_counts()
+    counts = microbenchmarks.thread_counts()
     if not counts:
         return None
-    seconds = trials.remembered(measured, key(device_name, "threads"), map(str, counts))
-    return int(trials.winner(seconds)) if seconds else counts[0]
+    seconds = microbenchmarks.remembered(measured, key(device_name, "threads"), map(str, counts))
+    return int(microbenchmarks.winner(seconds)) if seconds else counts[0]
 
 
 def use_threads(plan: Plan) -> None:
@@ -179,8 +181,8 @@ def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, "convolutions over time as Conv2d: this cuDNN has no Conv3d in half precision"
-    forms = trials.remembered(measured, temporal_key(info.name, dtype), trials.TEMPORAL_FORMS)
-    return forms is not None and trials.winner(forms) == "conv2d", ""
+    forms = microbenchmarks.remembered(measured, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
+    return forms is not None and microbenchmarks.winner(forms) == "conv2d", ""
 
 
 def plan_for(

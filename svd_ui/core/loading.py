@@ -19,7 +19,7 @@ MODULES = {
     "unet": {"UNetSpatioTemporalConditionModel": "diffusers.models.unets.unet_spatio_temporal_condition"},
     "vae": {
         "AutoencoderKLTemporalDecoder": "diffusers.models.autoencoders.autoencoder_kl_temporal_decoder",
-        "WarpAutoencoder": "svd_ui.core.warp_autoencoder",
+        "WarpAutoencoder": "svd_ui.core.families.warp_autoencoder",
     },
     "image_encoder": {"CLIPVisionModelWithProjection": "transformers.models.clip.modeling_clip"},
 }

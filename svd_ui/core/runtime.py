@@ -16,10 +16,10 @@ from ..catalog import CheckpointRow, ProfileRow
 from . import attention, loading
 from .compiling import Compiled, obstacle
 from .devices import Plan, plan_for, step_down
+from .encoder_cache import Kept
 from .exact import exact, unused_in_steps
-from .kept import Kept
-from .memory import Placement, chunked_forward, trim
-from .schedule import karras
+from .offload.memory import Placement, chunked_forward, trim
+from .sampling.sigmas import karras
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..cancel import CancelToken
 from ..errors import BadInput, Cancelled, WeightsMissing
+from ..events import CancelToken
 from ..request import GenerationRequest
 from ..settings import Settings
-from ..stills import StillModel
+from ..text_to_image_info import StillModel
 from .devices import Plan
-from .memory import trim
-from .randomness import seeded
+from .offload.memory import trim
+from .sampling.sigmas import seeded
 
 Progress = tuple[int, int]
 

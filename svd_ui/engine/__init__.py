@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from ..cancel import CancelToken as CancelToken
-from ..cancel import never as never
+from ..events import CancelToken as CancelToken
 from ..events import Event
 from ..events import Timed as Timed
+from ..events import never as never
 from ..request import Frozen, GenerationRequest
 
 

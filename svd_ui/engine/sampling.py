@@ -15,17 +15,17 @@ from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
 from ..request import GenerationRequest
 from .clock import Deadline, Stopwatch
-from .failures import LESS_MEMORY, forget, mapped, mapping, out_of_memory
-from .ladder import Ladder
+from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
+from .oom_fallback import Ladder
 from .output import Frames
 from .stages import Stages
 
 if TYPE_CHECKING:
     import torch
 
-    from ..core.denoiser import Conditioning
     from ..core.devices import Plan
     from ..core.runtime import Runtime
+    from ..core.sampling.denoiser import Conditioning
 
 Encoded = TypeVar("Encoded")
 

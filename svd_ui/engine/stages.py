@@ -25,10 +25,10 @@ from . import CancelToken, Timed
 if TYPE_CHECKING:
     import torch
 
-    from ..core.denoiser import Conditioning
     from ..core.devices import DeviceInfo, Plan
-    from ..core.loop import Step
     from ..core.runtime import Models, Runtime
+    from ..core.sampling.denoiser import Conditioning
+    from ..core.sampling.samplers import Step
     from ..core.wall import Batch
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ class Stages:
 
     def _first_look(self) -> None:
         """Measure what nobody did yet. A device in trouble, or full, is told by the clips that want it."""
+        from ..core.autotune.device_benchmark import first_look
         from ..core.exact.pointwise import get_ready
-        from ..core.measuring import first_look
 
         try:
             plan = self.plan("auto")
@@ -108,7 +108,7 @@ class Stages:
 
     def flops_per_second(self, plan: Plan) -> float | None:
         """The measured rate of the device's matrix products; None while nobody measured it."""
-        from ..core.measuring import flops_per_second
+        from ..core.autotune.device_benchmark import flops_per_second
 
         return flops_per_second(plan)
 
@@ -202,7 +202,7 @@ class Stages:
 
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""
-        from ..core.measuring import measure
+        from ..core.autotune.device_benchmark import measure
 
         return measure(self.plan("auto"))
 

@@ -26,10 +26,10 @@ from ..events import (
     SteppedDown,
 )
 from ..request import GenerationRequest
-from .kinds import TimingKey, key_of_resolved
 from .stopwatch import Stopwatch
 from .store import Store
 from .timing import Timings
+from .timing_key import TimingKey, key_of_resolved
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from .. import stored
+from .. import settings_tag
 from ..events import Result, Stage
 from ..request import SCHEMA_VERSION, GenerationRequest
 from . import Job, JobKind
@@ -55,7 +55,7 @@ def _state(row: sqlite3.Row) -> Stage:
 def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The stored request, and the names of the settings that had to be left out."""
     data = _json(text, {})
-    values, dropped = stored.migrate(data if isinstance(data, dict) else {}, schema)
+    values, dropped = settings_tag.migrate(data if isinstance(data, dict) else {}, schema)
     return GenerationRequest.model_validate(values), dropped
 
 

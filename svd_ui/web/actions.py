@@ -13,7 +13,7 @@ from ..catalog import CheckpointRow
 from ..errors import BadInput, NotFound, SvdUiError
 from ..events import ENDED
 from ..jobs import Job
-from ..jobs.tiles import in_full
+from ..jobs.status import in_full
 from ..request import GenerationRequest
 from . import history, wall, watch
 from .context import Context, uploaded
@@ -146,7 +146,7 @@ class Actions:
 
     def stored(self, files: list[dict[str, str]]) -> tuple[GenerationRequest, list[str]] | None:
         """Settings in the first file, if that is what was dropped. Raises BadInput when it can only be settings."""
-        from ..stored import open_settings
+        from ..settings_tag import open_settings
 
         file = uploaded(str(files[0].get("path")))
         ending = file.suffix.lower()

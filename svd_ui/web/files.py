@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ..errors import SvdUiError
 from ..jobs import Job
-from ..jobs.tiles import tile_of
+from ..jobs.status import tile_of
 from ..media.image import fit
 from .still import EXAMPLES, examples
 from .training import allowed as training_allowed

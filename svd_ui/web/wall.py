@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import BadInput
 from ..jobs import Job
-from ..jobs.tiles import file_of
+from ..jobs.status import file_of
 from ..request import GenerationRequest, Wall
 from . import icons
 from .addresses import Files, clip_url

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
 from svd_ui.core.compiling import Compiled, decide, of_the_compiler, repeated
 from svd_ui.core.conditioning import condition
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
 
 from .conftest import picture, request
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from svd_ui.cancel import never
 from svd_ui.core.conditioning import condition
-from svd_ui.core.denoiser import Conditioning
-from svd_ui.core.kept import Kept, digest
+from svd_ui.core.encoder_cache import Kept, digest
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.denoiser import Conditioning
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
 from tests.core.conftest import picture, request
 
 

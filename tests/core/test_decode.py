@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import encode, to_pixels
 from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
+from svd_ui.events import never
 from tests.core.conftest import CPU_PLAN, picture
 from tests.tiny import save_tiny_svd, save_tiny_warp
 

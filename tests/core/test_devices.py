@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from svd_ui.catalog import PROFILES
+from svd_ui.core.autotune.store import Measured
 from svd_ui.core.devices import (
     DeviceInfo,
     Plan,
@@ -20,7 +21,6 @@ from svd_ui.core.devices import (
     temporal_conv2d_for,
     temporal_key,
 )
-from svd_ui.core.measured import Measured
 from svd_ui.errors import BadInput
 from svd_ui.settings import Settings
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Models, Runtime
+from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.errors import BadInput, WeightsMissing
+from svd_ui.events import never
 from tests.tiny import save_tiny_svd
 
 from .conftest import CPU_PLAN, picture, request

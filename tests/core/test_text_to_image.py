@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from svd_ui.cancel import CancelToken, never
 from svd_ui.core.devices import Plan
 from svd_ui.core.text_to_image import StillMaker
 from svd_ui.errors import Cancelled, WeightsMissing
+from svd_ui.events import CancelToken, never
 from svd_ui.settings import Settings
-from svd_ui.stills import FEW_STEPS, StillModel, ignored_fields
+from svd_ui.text_to_image_info import FEW_STEPS, StillModel, ignored_fields
 from tests.tiny import save_tiny_text_to_image
 
 from .conftest import CPU_PLAN, request

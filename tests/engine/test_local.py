@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from svd_ui import stored
+from svd_ui import settings_tag
 from svd_ui.assets import Assets
 from svd_ui.engine import Engine, never
 from svd_ui.engine.local import LocalEngine
@@ -121,7 +121,7 @@ def test_a_still_becomes_a_clip_with_everything_beside_it(here: Settings, image:
     assert result.effective is not None
     assert (result.effective.profile, result.effective.dtype in {"float32", "bfloat16"}) == ("cpu", True)
 
-    found = stored.parse(read_comment(out / result.video) or "")
+    found = settings_tag.parse(read_comment(out / result.video) or "")
     assert found.request == result.request
     assert found.request.checkpoint == "local:tiny"
     assert found.request.num_frames == 4
@@ -151,7 +151,7 @@ def test_other_formats_come_beside_the_mp4(
     result = result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never())))
     assert getattr(result, field) == name
     assert result.video == "clip.mp4"
-    assert stored.open_settings(tmp_path / "out" / name).request == result.request
+    assert settings_tag.open_settings(tmp_path / "out" / name).request == result.request
 
 
 def test_release_leaves_nothing_of_the_model(here: Settings, image: str, tmp_path: Path) -> None:
@@ -182,7 +182,8 @@ def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
     here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another seed, motion, size, length, speed or an explicit profile: the weights that are there serve."""
-    from svd_ui.core import loading, memory
+    from svd_ui.core import loading
+    from svd_ui.core.offload import memory
 
     loads: list[str] = []
     moves: list[str] = []
@@ -346,7 +347,7 @@ def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp
     assert read_frames(tmp_path / "out" / str(result.video)).shape[0] == 4
     assert result.effective is not None
     assert result.effective.decode_chunk_size == 1
-    inside = stored.parse(read_comment(tmp_path / "out" / str(result.video)) or "")
+    inside = settings_tag.parse(read_comment(tmp_path / "out" / str(result.video)) or "")
     assert inside.effective["decode_chunk_size"] == 1
 
 
@@ -358,7 +359,7 @@ def test_oom_after_the_first_chunk_is_in_the_clip_too(here: Settings, image: str
     assert read_frames(video).shape[0] == 4
     assert result.effective is not None
     assert result.effective.decode_chunk_size == 1
-    assert stored.parse(read_comment(video) or "").effective == result.effective.model_dump(mode="json")
+    assert settings_tag.parse(read_comment(video) or "").effective == result.effective.model_dump(mode="json")
 
 
 def test_below_the_last_rung_the_error_names_remedies(here: Settings, image: str, tmp_path: Path) -> None:

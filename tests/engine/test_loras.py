@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from svd_ui.catalog import PROFILES
 from svd_ui.core.lora import Lora, merged
-from svd_ui.core.memory import Placement
+from svd_ui.core.offload.memory import Placement
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.errors import BadInput

@@ -16,15 +16,14 @@ from svd_ui.catalog import PROFILES, checkpoints
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
-from svd_ui.engine.together import MOST, tiles_at_once
-from svd_ui.engine.wall import DRAFTS, LATER
+from svd_ui.engine.wall import DRAFTS, LATER, MOST, tiles_at_once
 from svd_ui.errors import Cancelled, DiskFull, OutOfMemory
 from svd_ui.events import Decoding, Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.sheet import SHEET_SIDE, Sheet, small
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
-from svd_ui.stored import open_settings
+from svd_ui.settings_tag import open_settings
 
 WALL = Wall(seeds=2, motion_bucket_ids=(30, 220))
 

@@ -11,13 +11,13 @@ import pytest
 from svd_ui.catalog import CheckpointRow, nano_row
 from svd_ui.engine import Device
 from svd_ui.errors import BadInput, NotFound, SvdUiError
+from svd_ui.finetune import TrainRequest
+from svd_ui.finetune.estimate import Cost
+from svd_ui.finetune.folder import Status
 from svd_ui.jobs import Job
 from svd_ui.loras import LoraFile
 from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
-from svd_ui.training import TrainRequest
-from svd_ui.training.estimate import Cost
-from svd_ui.training.folder import Status
 from svd_ui.web import loras, watch
 from svd_ui.web.context import Context
 from svd_ui.web.form import EXTRAS, default_of, request_of, switched, values_of

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import torch
 
-from ...cancel import CancelToken
+from ...events import CancelToken
 from ...request import GenerationRequest
-from ..fastest import settle
-from ..loop import Step
-from ..randomness import Generators
-from ..services import Services
+from ..autotune.attention import settle
+from ..sampling.context import Services
+from ..sampling.samplers import Step
+from ..sampling.sigmas import Generators
 
 __all__ = ["Services", "sample"]
 

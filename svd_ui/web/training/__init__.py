@@ -1,4 +1,4 @@
-"""The Train tab: choose clips, see what is in them, start a run and watch it. A view over ``svd_ui.training``.
+"""The Train tab: choose clips, see what is in them, start a run and watch it. A view over ``svd_ui.finetune``.
 
 It writes into the data folder and starts processes, so it exists only where no stranger can reach it.
 """

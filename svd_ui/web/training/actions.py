@@ -10,9 +10,9 @@ from ...catalog import CheckpointRow
 from ...engine import Device
 from ...engine.estimates import CPU_SHARE, GPU_SHARE
 from ...errors import BadInput, NotFound
-from ...training import TrainRequest
-from ...training.estimate import Cost, Machine, estimate
-from ...training.runs import CLIPS, Run, Runs
+from ...finetune import TrainRequest
+from ...finetune.estimate import Cost, Machine, estimate
+from ...finetune.runs import CLIPS, Run, Runs
 from ...validation import validated
 from ..context import Context, uploaded
 from ..dials import Dials

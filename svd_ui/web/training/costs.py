@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ...engine import Device
-from ...training.estimate import Cost
+from ...finetune.estimate import Cost
 from .. import icons, words
 from ..outlook import NBSP
 

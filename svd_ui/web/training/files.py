@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from ...errors import SvdUiError
+from ...finetune.runs import Runs
 from ...settings import Settings
-from ...training.runs import Runs
 from . import view
 
 PATH = "/svd/run/{name}/{step}"

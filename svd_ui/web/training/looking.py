@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from ...errors import SvdUiError
-from ...training import TrainRequest
+from ...finetune import TrainRequest
 
 if TYPE_CHECKING:
     from ...clips import Scan, Stretch

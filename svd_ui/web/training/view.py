@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from ...training import TrainRequest
-from ...training.folder import RunFolder
-from ...training.runs import Run
+from ...finetune import TrainRequest
+from ...finetune.folder import RunFolder
+from ...finetune.runs import Run
 from .. import icons, words
 from . import curve
 

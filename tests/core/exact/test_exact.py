@@ -14,7 +14,7 @@ from svd_ui.core.attention import install
 from svd_ui.core.compiling import Compiled
 from svd_ui.core.exact import CrossConstants, exact, unused_in_steps
 from svd_ui.core.exact import parts as sizes
-from svd_ui.core.memory import chunked_forward
+from svd_ui.core.offload.memory import chunked_forward
 
 from .conftest import distance, inputs, make_unet
 
