@@ -135,7 +135,7 @@ def test_a_given_value_beats_the_speed(settings: Settings) -> None:
 
 
 def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(settings: Settings) -> None:
-    svd, nano = catalog.find_checkpoint(settings, "svd"), catalog.checkpoint(settings, "nano")
+    svd, nano = catalog.find_checkpoint(settings, "svd"), catalog.find_checkpoint(settings, "nano")
     assert whole_steps(svd, asked(svd, num_inference_steps=8, cache_interval=3)) == [True, False, False] * 2 + [
         True,
         False,
@@ -163,4 +163,4 @@ def test_what_a_checkpoint_cannot_do_is_refused_on_its_field(
         with pytest.raises(BadInput) as caught:
             row.check(request)
         assert caught.value.field == field
-    catalog.find_checkpoint(settings, "svd").check(asked(catalog.checkpoint(settings, "svd"), **values))
+    catalog.find_checkpoint(settings, "svd").check(asked(catalog.find_checkpoint(settings, "svd"), **values))

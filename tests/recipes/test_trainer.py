@@ -186,7 +186,7 @@ def test_learning_rate_warms_up_and_ends_low() -> None:
 
 def test_held_out_photographs_are_left_out(photos: Path) -> None:
     assert [p.stem for p in find_photos([photos], ["kept"])] == ["a", "b"]
-    job = parse(["nano", "--photos", str(photos), "--work", "w"])
+    job = parse(["--photos", str(photos), "--work", "w"])
     assert {"chelsea", "coffee"} <= set(job.held_out)
 
 
