@@ -68,9 +68,13 @@ class Wall(Frozen):
     def _few_enough(self) -> Self:
         if len(set(self.motion_bucket_ids)) < len(self.motion_bucket_ids):
             raise ValueError("Each motion may stand on the wall once")
-        if self.seeds * len(self.motion_bucket_ids) > MAX_TILES:
+        if self.tiles > MAX_TILES:
             raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
         return self
+
+    @property
+    def tiles(self) -> int:
+        return self.seeds * len(self.motion_bucket_ids)
 
     def pairs(self, first_seed: int) -> tuple[tuple[int, int], ...]:
         """(seed, motion) of every tile, row by row; the seeds count on from ``first_seed`` and wrap at 2**32."""

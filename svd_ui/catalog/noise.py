@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..request import GenerationRequest
-    from .checkpoint import CheckpointRow
+    from ..clip import ClipSpec
 
 AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
 """Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), appendix B: the schedule optimised for Stable Video
@@ -23,10 +22,10 @@ LAST_SIGMA = 0.1
 """A walk that ends in a jump from above this sigma computes its last step whole, whatever it reuses before."""
 
 
-def sigmas(row: CheckpointRow, request: GenerationRequest) -> list[float]:
-    """The noise level of each step of a resolved ``request``, falling, in units of scaled latents."""
-    steps = request.num_inference_steps or row.num_inference_steps
-    if request.schedule == "ays" and row.knows_ays:
+def sigmas(clip: ClipSpec) -> list[float]:
+    """The noise level of each step of ``clip``, falling, in units of scaled latents."""
+    row, steps = clip.row, clip.num_inference_steps
+    if clip.schedule == "ays" and row.knows_ays:
         return [_between(AYS_SVD, index * (len(AYS_SVD) - 1) / steps) for index in range(steps)]
     low, high = _range(row.folder)
     if row.sampler == "consistency":
@@ -34,27 +33,17 @@ def sigmas(row: CheckpointRow, request: GenerationRequest) -> list[float]:
     return _karras(steps, low, high)
 
 
-def whole_steps(row: CheckpointRow, request: GenerationRequest) -> list[bool]:
-    """Whether each step of a resolved ``request`` runs all layers, as ``core/sampling/feature_cache.py`` decides it."""
-    interval, levels = request.cache_interval or 1, sigmas(row, request)
+def whole_steps(clip: ClipSpec) -> list[bool]:
+    """Whether each step of ``clip`` runs all layers, as ``core/sampling/feature_cache.py`` decides it."""
+    levels = sigmas(clip)
     last = len(levels) - 1 if levels[-1] > LAST_SIGMA else None
-    return [index % interval == 0 or index == last for index in range(len(levels))]
+    return [index % clip.cache_interval == 0 or index == last for index in range(len(levels))]
 
 
-def guided_steps(row: CheckpointRow, request: GenerationRequest) -> list[bool]:
-    """Whether each step of a resolved ``request`` runs with guidance.
-
-    The request's sigmas are for SVD's range of noise and scale with the checkpoint's, as in ``core/methods/plain.py``.
-    """
-    steps = request.num_inference_steps or row.num_inference_steps
-    if (request.max_guidance_scale or 1.0) <= 1.0:
-        return [False] * steps
-    low, high = request.guidance_sigma_min, request.guidance_sigma_max
-    if low is None and high is None:
-        return [True] * steps
-    scale = row.sigma_reference / SVD_RANGE[1]
-    bounds = (-math.inf if low is None else low * scale, math.inf if high is None else high * scale)
-    return [bounds[0] < sigma <= bounds[1] for sigma in sigmas(row, request)]
+def guided_steps(clip: ClipSpec) -> list[bool]:
+    """Whether each step of ``clip`` runs with guidance."""
+    low, high = clip.guidance_interval
+    return [clip.guided and low < sigma <= high for sigma in sigmas(clip)]
 
 
 def _karras(steps: int, low: float, high: float) -> list[float]:

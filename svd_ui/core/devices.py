@@ -10,9 +10,9 @@ from typing import Literal
 import psutil
 import torch
 
-from ..catalog import PROFILES, CheckpointRow, ProfileRow, profile_for
+from ..catalog import PROFILES, ProfileRow, profile_for
+from ..clip import ClipSpec
 from ..errors import BadInput
-from ..request import GenerationRequest
 from ..settings import Settings
 from .attention import Attention, choose
 from .autotune import microbenchmarks
@@ -189,13 +189,12 @@ def plan_for(
     settings: Settings,
     profile_name: str = "auto",
     device: str | None = None,
-    row: CheckpointRow | None = None,
-    request: GenerationRequest | None = None,
+    clip: ClipSpec | None = None,
 ) -> Plan:
     """Decide device, profile, number format and attention.
 
     An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
-    the resolved ``request`` for ``row`` fits in (without them SVD-XT's own clip). Profile ``cpu`` means the CPU on every
+    ``clip`` fits in (without one SVD-XT's own). Profile ``cpu`` means the CPU on every
     machine. Raises BadInput for an unknown name.
     """
     wanted = profile_name if profile_name != "auto" else settings.profile
@@ -203,7 +202,7 @@ def plan_for(
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
     info = describe("cpu" if wanted == "cpu" else device or selected(settings)[0])
     if wanted == "auto":
-        profile, reason = profile_for(info.kind, *info.usable(), row, request)
+        profile, reason = profile_for(info.kind, *info.usable(), clip)
         why = f"profile {profile.id}: {reason}"
     else:
         profile, why = PROFILES[wanted], f"profile {wanted}: chosen"

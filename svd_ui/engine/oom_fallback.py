@@ -7,7 +7,7 @@ from ..catalog import ProfileRow, smaller_profile
 _CHUNKS = (8, 4, 2, 1)
 
 
-class Ladder:
+class OomFallback:
     """The profile and decode chunk of one clip; they only ever get smaller. ``notes`` tell how."""
 
     def __init__(self, profile: ProfileRow, decode_chunk_size: int | None, num_frames: int) -> None:

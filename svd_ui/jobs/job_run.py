@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..catalog import find_checkpoint
@@ -142,7 +143,8 @@ class Runner:
             engine.expect(self._store.waiting(("clip",)))
         device = engine.describe() if engine is not None else None
         warm = device.loaded_checkpoint if device is not None else None
-        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, warm)
+        find = partial(find_checkpoint, self._settings)
+        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
         cancel = RowCancel(self._store, job.id, self._process, limit)
         return Run(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
 

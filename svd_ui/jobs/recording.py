@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..catalog import CheckpointRow
+from ..clip import ClipSpec
 from ..errors import DiskFull, SvdUiError, WorkerStopped
 from ..events import (
     Decoding,
@@ -29,7 +31,7 @@ from ..request import GenerationRequest
 from .stopwatch import Stopwatch
 from .store import Store
 from .timing import Timings
-from .timing_key import TimingKey, key_of_resolved
+from .timing_key import TimingKey, key_of
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -44,8 +46,8 @@ Later = Callable[[Callable[[], None]], None]
 class Recorder:
     """One job while it runs. ``later`` keeps a last word that could not be written, to be tried again.
 
-    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up. ``warm`` is
-    the checkpoint that was in memory before.
+    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up. ``find`` knows
+    checkpoints by their id, ``warm`` is the one that was in memory before.
     """
 
     def __init__(
@@ -56,12 +58,13 @@ class Recorder:
         folder: Path,
         key: TimingKey | None,
         later: Later,
+        find: Callable[[str], CheckpointRow],
         warm: str | None = None,
     ) -> None:
         self.store, self.id, self.process, self.folder = store, id, process, folder
         self.lost = False
         self.ended = False
-        self._key, self._later, self._warm = key, later, warm
+        self._key, self._later, self._find, self._warm = key, later, find, warm
         self._notes: list[str] = []
         self._watch = Stopwatch(time.time(), even=key is None or key.pace.even)
         self._cold = True
@@ -162,9 +165,12 @@ class Recorder:
             return
         now = time.time()
         checkpoint = self._key.checkpoint if request.checkpoint == "auto" else request.checkpoint
-        request = request.model_copy(update={"checkpoint": checkpoint})
-        key = key_of_resolved(request, self._key.kind, from_prompt=self._key.from_prompt)
-        together = request.num_inference_steps if key.pace.tiles > 1 else None
+        try:
+            clip = ClipSpec.of(request, self._find(checkpoint))
+        except SvdUiError:  # it was deleted meanwhile
+            return
+        key = key_of(clip, self._key.kind, from_prompt=self._key.from_prompt)
+        together = clip.num_inference_steps if clip.tiles > 1 else None
         timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now, together)
         if timing is None:
             return

@@ -33,7 +33,7 @@ from .slots import Slot
 from .status import stored_name
 from .store import Store
 from .timing import Timings
-from .timing_key import CountedWork
+from .timing_key import CountedCosts
 from .watching import Watching
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class JobService(Watching):
         hub = hub or Hub(settings)
         self._database = Database(settings.database)
         self._store = Store(self._database)
-        self._timings = Timings(self._database, CountedWork(settings))
+        self._timings = Timings(self._database, CountedCosts(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
         self._desk = Desk(settings, self._store, hub, self.describe)

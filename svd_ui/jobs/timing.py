@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .database import Database
-from .timing_key import TimingKey, Works, by_size
+from .timing_key import Costs, TimingKey, by_size
 
 NEW_WEIGHT = 0.4
 AFTER = frozenset({"decoding", "post_processing", "writing"})
@@ -39,10 +39,10 @@ class Timing:
 
 
 class Timings:
-    """``works`` tells what kinds of clips cost, to scale from one that was measured to another."""
+    """``costs`` tells what kinds of clips cost, to scale from one that was measured to another."""
 
-    def __init__(self, database: Database, works: Works = by_size) -> None:
-        self._database, self._works = database, works
+    def __init__(self, database: Database, costs: Costs = by_size) -> None:
+        self._database, self._costs = database, costs
 
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
@@ -54,14 +54,14 @@ class Timings:
         rows = self._database.read(
             "SELECT key, step_seconds, before_seconds, after_seconds, loading_seconds FROM timings"
         )
-        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._works)
+        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._costs)
 
 
 class Known:
     """What was learnt at one moment."""
 
-    def __init__(self, timings: dict[str, Timing], warm: str | None = None, works: Works = by_size) -> None:
-        self._timings, self._warm, self._works = timings, warm, works
+    def __init__(self, timings: dict[str, Timing], warm: str | None = None, costs: Costs = by_size) -> None:
+        self._timings, self._warm, self._costs = timings, warm, costs
 
     def whole(self, key: str, steps: int, warm: str | None = None) -> float | None:
         """Seconds of a job from its start; ``warm`` overrides which checkpoint is in memory then."""
@@ -82,11 +82,11 @@ class Known:
             return None
         others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
         near = [
-            (abs(math.log(ratio)), _scale(self._works(wanted).around, self._works(other).around), ratio, timing)
+            (abs(math.log(ratio)), _scale(self._costs(wanted).around, self._costs(other).around), ratio, timing)
             for other, timing in others
             if other is not None
             and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
-            and (ratio := _ratio(self._works(wanted).step, self._works(other).step)) is not None
+            and (ratio := _ratio(self._costs(wanted).step, self._costs(other).step)) is not None
         ]
         if not near:
             return None

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from svd_ui.catalog import CheckpointRow
+from svd_ui.clip import ClipSpec
 from svd_ui.events import Decoding, Denoising, Encoding, Loading
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.jobs.stopwatch import Stopwatch
@@ -23,8 +24,7 @@ ROW = CheckpointRow(id="svd", title="SVD", num_frames=14, width=1024, height=576
 
 def test_a_key_survives_being_stored() -> None:
     request = GenerationRequest(prompt="kite", checkpoint="svd", num_inference_steps=30)
-    key, steps = key_of(request, ROW, "clip")
-    assert steps == 30
+    key = key_of(ClipSpec.of(request, ROW), "clip", from_prompt=True)
     assert TimingKey.parse(str(key)) == key
     assert TimingKey.parse("svd") is None
     assert TimingKey.parse("a|b|c|d|e|f") is None

@@ -1,62 +1,119 @@
-"""What a control method gets to work with: the model's verbs, bound to one clip."""
+"""What a control method gets to work with: one clip, and the model's verbs for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...clip import ClipSpec
 from ...errors import Cancelled
-from ...events import CancelToken
+from ...events import CancelToken, never
 from ..conditioning import encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
 from ..runtime import Runtime
-from .denoiser import Conditioning, Denoiser, Pair, concatenated, in_turn, residual, svd_denoiser, together
+from . import samplers
+from .denoiser import (
+    Conditioning,
+    Denoiser,
+    Pair,
+    batched_cfg,
+    cfg_interval,
+    concatenated,
+    guided,
+    residual,
+    sequential_cfg,
+    svd_denoiser,
+)
 from .feature_cache import CachedUNet, Reuse
-from .sigmas import Generators, gaussian
+from .samplers import Step
+from .sigmas import Generators, ays, consistency, gaussian
+
+EVERYWHERE = (-torch.inf, torch.inf)
 
 
 @dataclass(frozen=True)
-class Services:
-    """``runtime`` and the still's ``conditioning``; everything else follows.
+class SamplingContext:
+    """One clip, or several of one wall that are made together: what is known about it, and the verbs to make it.
 
-    Sigmas and latents are those of the outside (scaled latents), whatever form the checkpoint has.
-    ``reuse`` is where this clip keeps features between steps; None computes all of them at every step.
+    Sigmas and latents are those of the outside (scaled latents), whatever the checkpoint diffuses. ``generator`` has to
+    be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net.
+    ``resume`` is the step to go on from. ``reuse`` is where this clip keeps features between steps; None computes all of
+    them at every step.
     """
 
     runtime: Runtime
     conditioning: Conditioning
+    clip: ClipSpec
+    generator: Generators
+    cancel: CancelToken = field(default_factory=never)
+    resume: Step | None = None
     reuse: Reuse | None = None
 
-    def sigmas(self, num_inference_steps: int) -> Tensor:
-        """The checkpoint's schedule ``[num_inference_steps + 1]``, ending in 0."""
-        return self.runtime.sigmas(num_inference_steps)
+    def sigmas(self) -> Tensor:
+        """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
+        steps = self.clip.num_inference_steps
+        if self.runtime.row.sampler == "consistency":
+            config = self.runtime.scheduler.config
+            return consistency(steps, config.sigma_min, config.sigma_max)
+        return ays(steps) if self.clip.schedule == "ays" else self.runtime.sigmas(steps)
 
-    def start(self, num_inference_steps: int, generator: Generators) -> Tensor:
-        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32; draws from ``generator``.
+    def start(self) -> Tensor:
+        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32, drawn from ``generator``.
 
         A residual checkpoint's noise lies around the still: what it diffuses is the difference, of mean zero.
         """
-        shape = self.conditioning.image_latents.shape
-        x = gaussian(shape, generator) * self.runtime.initial_scale(self.sigmas(num_inference_steps))
-        x = x.to(self.runtime.device)
+        scale = self.runtime.initial_scale(self.runtime.sigmas(self.clip.num_inference_steps))
+        x = (gaussian(self.conditioning.image_latents.shape, self.generator) * scale).to(self.runtime.device)
         return x + self.still if self._is_residual else x
 
-    def conditional(self, cancel: CancelToken) -> Denoiser:
-        """The model told about the still. ``cancel`` is checked before every call of the U-Net."""
-        return self._denoiser(self.conditioning, cancel)
+    def walk(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Iterator[Step]:
+        """The checkpoint's sampler from ``x`` down ``sigmas`` ``[N + 1]``; after ``resume`` where that is given."""
+        x = x if self.resume is None else self.resume.latents.to(x.device)
+        if self.runtime.row.sampler != "consistency":
+            return samplers.euler(denoiser, x, sigmas, self._first)
+        noise = partial(gaussian, x.shape, self.generator)
+        return samplers.consistency(denoiser, x, sigmas, lambda: noise().to(x.device), self._first)
 
-    def pair(self, cancel: CancelToken) -> Pair:
+    def conditional(self) -> Denoiser:
+        """The model told about the still."""
+        return self._denoiser(self.conditioning)
+
+    def pair(self) -> Pair:
         """The model with and without the still, in turn or in one batch as the profile says."""
         without = self.unconditioning
         if self.runtime.profile.guidance_in_turn:
-            return in_turn(self.conditional(cancel), self._denoiser(without, cancel))
-        return together(self._denoiser(concatenated(self.conditioning, without), cancel))
+            return sequential_cfg(self.conditional(), self._denoiser(without))
+        return batched_cfg(self._denoiser(concatenated(self.conditioning, without)))
+
+    def guided(self) -> Denoiser:
+        """The model with guidance rising linearly over the frames, in the interval of noise that the clip asks for.
+
+        Without guidance where its maximum is 1.
+        """
+        clip = self.clip
+        if not clip.guided:
+            return self.conditional()
+        frames = self.conditioning.image_latents.shape[1]
+        denoiser = guided(self.pair(), torch.linspace(clip.min_guidance_scale, clip.max_guidance_scale, frames))
+        if clip.guidance_interval == EVERYWHERE:
+            return denoiser
+        return cfg_interval(denoiser, self.conditional(), *clip.guidance_interval)
+
+    def approximated(self, sigmas: Tensor) -> Denoiser:
+        """``guided``, with the features of some of the steps down ``sigmas`` reused where the clip asks for it.
+
+        The step after ``resume`` computes all of them anew.
+        """
+        if self.clip.cache_interval == 1:
+            return self.guided()
+        reuse = Reuse.along(sigmas, self.clip.cache_interval, self._first)
+        return reuse.paced(replace(self, reuse=reuse).guided())
 
     @property
     def unconditioning(self) -> Conditioning:
@@ -82,16 +139,21 @@ class Services:
         return decode_pixels(self.runtime, latents, still)
 
     @property
+    def _first(self) -> int:
+        """Steps that are done already."""
+        return 0 if self.resume is None else self.resume.index
+
+    @property
     def _is_residual(self) -> bool:
         return self.runtime.row.form == "residual"
 
-    def _denoiser(self, cond: Conditioning, cancel: CancelToken) -> Denoiser:
+    def _denoiser(self, cond: Conditioning) -> Denoiser:
         unet = self.runtime.unet
         if self.reuse is not None:
             unet = CachedUNet(unet, self.reuse, slot=id(cond))
         if self.runtime.plan.exact:
             unet = self._with_constants(unet, cond)
-        unet = partial(_call_unless_cancelled, unet, cancel)
+        unet = partial(_call_unless_cancelled, unet, self.cancel)
         inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
         return self._outward(inner, cond) if self._is_residual else inner
 
