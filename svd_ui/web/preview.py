@@ -8,7 +8,6 @@ from html import escape
 from typing import Any
 
 from ..catalog import CheckpointRow
-from ..catalog.costs import tiles
 from ..errors import BadInput
 from ..request import GenerationRequest
 from . import dials, loras, offer, outlook, speeds, wall, words
@@ -123,7 +122,7 @@ def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationR
         return ""
     seconds = outlook.estimated(context, asked).seconds
     time = f", about {words.duration(max(1.0, seconds))}" if seconds else ""
-    return f'<p class="quiet">{tiles(asked)} small clips at {asked.speed} speed{time}.</p>'
+    return f'<p class="quiet">{asked.wall.tiles} small clips at {asked.speed} speed{time}.</p>'
 
 
 def _count(values: Mapping[str, Any], stills: Stills) -> int:

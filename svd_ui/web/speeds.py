@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..catalog import CheckpointRow
 from ..catalog.costs import cost_ratio
+from ..clip import ClipSpec
 from ..request import GenerationRequest
 from . import dials
 
@@ -29,7 +30,7 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
 def _ratio(row: CheckpointRow, request: GenerationRequest, update: dict[str, object]) -> float | None:
     changed = request.model_copy(update=update)
-    return cost_ratio(row, changed.resolved(row.defaults(changed.speed)))
+    return cost_ratio(ClipSpec.of(changed, row))
 
 
 def _cost(row: CheckpointRow, request: GenerationRequest, speed: str) -> str:

@@ -14,13 +14,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
 from svd_ui.core.compiling import Compiled, decide, of_the_compiler, repeated
-from svd_ui.core.conditioning import condition
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
-from svd_ui.events import never
 
-from .conftest import picture, request
+from .conftest import picture, prepared, request
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -34,9 +32,7 @@ def fresh() -> Iterator[None]:
 
 def clip(runtime: Runtime, seed: int = 3, **values: Any) -> Tensor:
     asked = request(num_inference_steps=3, **values)
-    generator = seeded(seed)
-    services = Services(runtime, condition(runtime, picture(64, 64, seed), asked, generator))
-    *_, last = sample(services, asked, generator, never())
+    *_, last = sample(prepared(runtime, asked, picture(64, 64, seed), seeded(seed)))
     return last.latents
 
 

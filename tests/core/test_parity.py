@@ -8,22 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decode
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import Generators, seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 
-from .conftest import picture, request
+from .conftest import picture, prepared, request
 
 TOLERANCE = 1e-4
 
 
 def ours(runtime: Runtime, image: Any, asked: GenerationRequest, generator: Generators) -> torch.Tensor:
-    services = Services(runtime, condition(runtime, image, asked, generator))
-    *_, last = sample(services, asked, generator, never())
+    *_, last = sample(prepared(runtime, asked, image, generator))
     return last.latents
 
 

@@ -14,16 +14,13 @@ import pytest
 import torch
 
 from svd_ui.catalog import PROFILES, folder_row
-from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.run import sample
 from svd_ui.errors import BadInput, WeightsMissing
-from svd_ui.events import never
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, picture, request
+from .conftest import CPU_PLAN, prepared, request
 
 
 def references(runtime: Runtime) -> list[weakref.ref[object]]:
@@ -93,7 +90,7 @@ def test_an_empty_folder_is_missing_weights(tiny_folder: Path, tmp_path: Path) -
 
 def test_importing_the_runtime_does_not_import_what_only_loading_needs() -> None:
     code = (
-        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.methods\n"
+        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.sampling.run\n"
         "print(*{m.split('.')[0] for m in sys.modules} & {'diffusers', 'transformers', 'accelerate', 'xformers'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -131,9 +128,8 @@ def test_cross_attention_is_left_out_of_every_step(tiny_folder: Path, profile: s
     asked = request(num_inference_steps=2)
 
     def clip(runtime: Runtime, *, spoil: bool) -> torch.Tensor:
-        generator = seeded(3)
-        services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-        steps = sample(services, asked, generator, never())
+        context = prepared(runtime, asked)
+        steps = sample(context)
         next(steps)
         for block in runtime.unet.modules() if spoil else ():
             if hasattr(block, "attn2"):

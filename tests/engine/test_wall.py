@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from svd_ui.catalog import PROFILES, checkpoints
+from svd_ui.clip import ClipSpec
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
-from svd_ui.engine.wall import DRAFTS, LATER, MOST, tiles_at_once
+from svd_ui.engine.wall import DRAFTS, LATER, MOST, max_tiles_per_call
 from svd_ui.errors import Cancelled, DiskFull, OutOfMemory
 from svd_ui.events import Decoding, Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.sheet import SHEET_SIDE, Sheet, small
@@ -64,8 +65,8 @@ class Tight(Watched):
         self.most, self.profiles = most, profiles
         self.sizes: list[int] = []
 
-    def sample_batch(self, runtime: Any, batch: Any, request: Any, cancel: Any) -> Iterator[Any]:
-        for later in super().sample_batch(runtime, batch, request, cancel):
+    def sample_batch(self, runtime: Any, batch: Any, clip: Any, cancel: Any) -> Iterator[Any]:
+        for later in super().sample_batch(runtime, batch, clip, cancel):
             if len(batch) > self.most and later.steps_done >= 2:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             if runtime.profile.id in self.profiles and later.steps_done >= 2:
@@ -77,7 +78,7 @@ class Tight(Watched):
 @pytest.fixture
 def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a card with enough memory would be predicted to hold."""
-    monkeypatch.setattr("svd_ui.engine.wall.tiles_at_once", lambda *_: 4)
+    monkeypatch.setattr("svd_ui.engine.wall.max_tiles_per_call", lambda *_: 4)
 
 
 def test_a_wall_becomes_small_tiles_and_a_sheet(here: Settings, image: str, tmp_path: Path) -> None:
@@ -222,20 +223,22 @@ def test_a_prompts_still_is_made_once(
 def test_as_many_tiles_go_together_as_are_predicted_to_fit(settings: Settings) -> None:
     row = checkpoints(settings)["svd-xt"]
     big = Wall(seeds=4, motion_bucket_ids=(30, 90, 220))
-    request = GenerationRequest(image="sha256:" + "0" * 64, wall=big).resolved(row.defaults("draft"))
+    request = GenerationRequest(speed="draft", wall=big)
     profile = PROFILES["24gb"]
 
     def most(gigabytes: float, kind: str = "cuda", wall: Wall = big) -> int:
-        asked = request.model_copy(update={"wall": wall})
-        return tiles_at_once(row, profile, asked, kind, round(gigabytes * 1e9))
+        clip = ClipSpec.of(request.model_copy(update={"wall": wall}), row)
+        return max_tiles_per_call(clip, profile, kind, round(gigabytes * 1e9))
 
     assert most(200) == MOST
     assert most(200, wall=Wall(seeds=1, motion_bucket_ids=(30, 90, 220))) == 3
     assert 1 <= most(16) < most(18) < most(22) <= most(80) <= MOST
     assert most(6) == 1
     assert most(200, kind="cpu") == 1
-    assert tiles_at_once(row, PROFILES["8gb"], request, "cuda", 200 * 10**9) < MOST  # chosen to leave room
-    assert tiles_at_once(row, profile, request, "mps", None) == 1
+    assert (
+        max_tiles_per_call(ClipSpec.of(request, row), PROFILES["8gb"], "cuda", 200 * 10**9) < MOST
+    )  # chosen to leave room
+    assert max_tiles_per_call(ClipSpec.of(request, row), profile, "mps", None) == 1
 
 
 def test_tiles_have_even_sides_and_the_shape_of_the_clip() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
 import torch
@@ -27,15 +26,8 @@ def sample(context: SamplingContext) -> Iterator[Step]:
     settle(runtime.unet, runtime.plan, shape)
     try:
         with runtime.denoising(shape[1]):
-            yield from _steps(context)
+            yield from context.clip.request.method.sample(context)
     except BaseException:
         for one, state in zip(generators, before, strict=True):
             one.set_state(state)
         raise
-
-
-def _steps(context: SamplingContext) -> Iterator[Step]:
-    method = context.clip.request.method
-    own = getattr(method, "sample", None) or importlib.import_module(f"svd_ui.core.methods.{method.kind}").sample
-    steps: Iterator[Step] = own(context)
-    return steps

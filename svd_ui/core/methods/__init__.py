@@ -1,1 +1,0 @@
-"""Control methods, one module per kind, each with ``sample(context) -> Iterator[Step]``."""
