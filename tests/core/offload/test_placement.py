@@ -14,7 +14,7 @@ from svd_ui.core.conditioning import condition, embed, to_pixels
 from svd_ui.core.decode import decode
 from svd_ui.core.devices import Plan
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.offload.memory import Placement, chunked_forward, largest_divisor, moved
+from svd_ui.core.offload import Placement, chunked_forward, largest_divisor, on_device
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.samplers import Step
 from svd_ui.core.sampling.sigmas import seeded
@@ -88,12 +88,12 @@ def test_decoding_goes_on_where_it_stopped(runtime: Runtime) -> None:
     assert all((a == b).all() for a, b in zip(whole[3:], rest, strict=True))
 
 
-def test_moved_gives_the_very_tensors_back_even_after_a_failure() -> None:
+def test_leaving_the_device_gives_the_very_tensors_back_even_after_a_failure() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     before = [(tensor.data_ptr(), tensor.dtype) for tensor in module.state_dict().values()]
 
     def fail_inside() -> None:
-        with moved(module, CPU_PLAN.device, torch.float64):
+        with on_device(module, CPU_PLAN.device, torch.float64):
             assert {tensor.dtype for tensor in module.state_dict().values()} == {torch.float64, torch.int64}
             raise RuntimeError("inside")
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from svd_ui.core.exact import pointwise
-from svd_ui.core.exact.parts import Handed, parts, taken
-from svd_ui.core.exact.pointwise import _compiled_geglu, geglu_, get_ready
+from svd_ui.core.exact import ops
+from svd_ui.core.exact.ops import OwnedTensors, _compiled_geglu, chunks, geglu_, get_ready, take
 
 
 @pytest.mark.parametrize(
@@ -17,16 +16,16 @@ from svd_ui.core.exact.pointwise import _compiled_geglu, geglu_, get_ready
     [(10, 1, 100, [10]), (10, 30, 100, [3, 3, 3, 1]), (7, 1000, 1, [1] * 7), (25, 4, 50, [9, 9, 7]), (1, 9, 1, [1])],
 )
 def test_parts(count: int, each: int, most: int, lengths: list[int]) -> None:
-    slices = list(parts(count, each, most))
+    slices = list(chunks(count, each, most))
     assert [len(range(count)[part]) for part in slices] == lengths
     assert [i for part in slices for i in range(count)[part]] == list(range(count))
 
 
-def test_a_hand_gives_once() -> None:
+def test_owned_tensors_are_given_once() -> None:
     tensors = torch.zeros(1), torch.ones(1)
-    hand = Handed(*tensors)
-    assert taken(hand) == tensors
-    assert taken(hand) == ()
+    owned = OwnedTensors(*tensors)
+    assert take(owned) == tensors
+    assert take(owned) == ()
 
 
 def test_geglu_is_the_product_in_place() -> None:
@@ -70,7 +69,7 @@ def test_only_cuda_gets_its_kernel_ready(monkeypatch: pytest.MonkeyPatch) -> Non
     seen: list[tuple[torch.Size, torch.Size]] = []
     zeros = torch.zeros
     monkeypatch.setattr(torch, "zeros", lambda *size, dtype, device: zeros(*size, dtype=dtype))
-    monkeypatch.setattr(pointwise, "geglu_", lambda value, gate: seen.append((value.shape, gate.shape)))
+    monkeypatch.setattr(ops, "geglu_", lambda value, gate: seen.append((value.shape, gate.shape)))
     for name in ("cpu", "mps", "cuda:1"):
         get_ready(torch.device(name))
     ((value, gate),) = seen

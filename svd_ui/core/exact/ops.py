@@ -1,16 +1,79 @@
-"""Element by element, in place where that saves memory, in one kernel where a compiler is at hand."""
+"""What the layers share: work in chunks, tensors with one owner, and elementwise operations in place or in one kernel."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+RESIDENT_BYTES = 512 * 2**20
+"""The most that a step in between holds where memory is plenty: far above what keeps a GPU busy."""
+LEAN_BYTES = 64 * 2**20
+"""The same under ``chunked_forward``."""
+CACHE_BYTES = 2**20
+"""The same for a row-wise step on a CPU: what stays in a core's own cache never travels to memory."""
+
+
+class Chunked:
+    """Mixed into ours: ``offload.chunked_forward`` and diffusers' ``enable_forward_chunking`` ask for small chunks.
+
+    How many frames they ask for does not matter here: chunks are sized in bytes, so any number of frames divides.
+    """
+
+    _chunk_size: int | None = None
+
+    def set_chunk_feed_forward(self, chunk_size: int | None, dim: int = 0) -> None:
+        self._chunk_size = chunk_size
+
+    @property
+    def max_bytes(self) -> int:
+        return RESIDENT_BYTES if self._chunk_size is None else LEAN_BYTES
+
+
+def chunks(count: int, item_bytes: int, max_bytes: int) -> Iterator[slice]:
+    """Slices that cover ``count`` items, as equal as can be, each of at most ``max_bytes`` (and at least one item)."""
+    number = -(-count // max(1, max_bytes // item_bytes))
+    if number <= 1 or (torch.compiler.is_compiling() and max_bytes >= RESIDENT_BYTES):
+        yield slice(0, count)
+        return
+    size = -(-count // number)
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))
+
+
+def bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+class OwnedTensors:
+    """Tensors given away: whoever takes them holds the only reference, so they end when they have been used.
+
+    As plain arguments they would live until the call returns, in the frames of everyone in between.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self._tensors = tensors
+
+    def take(self) -> tuple[Tensor, ...]:
+        tensors, self._tensors = self._tensors, ()
+        return tensors
+
+
+def take(tensors: Tensor | OwnedTensors) -> tuple[Tensor, ...]:
+    """Owned tensors, from now on the caller's alone, or the one that came as it is."""
+    return tensors.take() if isinstance(tensors, OwnedTensors) else (tensors,)
+
+
+def split_first(x: Tensor, size: int) -> Tensor:
+    """``[(N size) ...]`` => ``[N size ...]``."""
+    return x.view(-1, size, *x.shape[1:])
+
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""SVD's U-Net, letting go of what no later layer reads."""
+"""SVD's U-Net and temporal decoder, letting go of every tensor that no later layer reads."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders import autoencoder_kl_temporal_decoder
 from diffusers.models.unets import unet_3d_blocks, unet_spatio_temporal_condition
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionOutput
 from torch import Tensor
 
-from .parts import Handed, taken
-from .pointwise import silu_
-from .resnets import hand
+from .ops import OwnedTensors, silu_, split_first, take
+from .resnets import give
 
 
 class UNetSpatioTemporalConditionModel(unet_spatio_temporal_condition.UNetSpatioTemporalConditionModel):  # type: ignore[misc]
@@ -30,27 +30,27 @@ class UNetSpatioTemporalConditionModel(unet_spatio_temporal_condition.UNetSpatio
         if torch.is_grad_enabled():
             return super().forward(sample, timestep, encoder_hidden_states, added_time_ids, return_dict)
         batch, num_frames = sample.shape[:2]
-        told = {
+        conditioning_kwargs = {
             "temb": self._embedding(sample, timestep, added_time_ids),
             "image_only_indicator": sample.new_zeros(batch, num_frames),
         }
         hidden, skips = self.conv_in(sample.flatten(0, 1)), []
         skips.append(hidden)
         for block in self.down_blocks:
-            hidden, more = block(hidden, **self._for(block, told, encoder_hidden_states))
+            hidden, more = block(hidden, **self._kwargs_of(block, conditioning_kwargs, encoder_hidden_states))
             skips += more
         del more
-        hidden = self.mid_block(hidden, **self._for(self.mid_block, told, encoder_hidden_states))
+        hidden = self.mid_block(hidden, **self._kwargs_of(self.mid_block, conditioning_kwargs, encoder_hidden_states))
         for block in self.up_blocks:
             remaining = len(skips) - len(block.resnets)
             size = skips[remaining - 1].shape[2:] if block.upsamplers is not None else None
-            handed = Handed(*taken(hidden))
+            owned = OwnedTensors(*take(hidden))
             del hidden
             hidden = block(
-                handed,
+                owned,
                 res_hidden_states_tuple=skips,
                 upsample_size=size,
-                **self._for(block, told, encoder_hidden_states),
+                **self._kwargs_of(block, conditioning_kwargs, encoder_hidden_states),
             )
         hidden = self.conv_out(silu_(self.conv_norm_out(hidden))).unflatten(0, (batch, num_frames))
         return UNetSpatioTemporalConditionOutput(sample=hidden) if return_dict else (hidden,)
@@ -65,9 +65,9 @@ class UNetSpatioTemporalConditionModel(unet_spatio_temporal_condition.UNetSpatio
         return embedding[:, None].expand(-1, num_frames, -1).flatten(0, 1)  # type: ignore[no-any-return]
 
     @staticmethod
-    def _for(block: Any, told: dict[str, Tensor], contexts: Tensor) -> dict[str, Tensor]:
+    def _kwargs_of(block: Any, conditioning_kwargs: dict[str, Tensor], contexts: Tensor) -> dict[str, Tensor]:
         crosses = getattr(block, "has_cross_attention", False)
-        return {**told, "encoder_hidden_states": contexts} if crosses else told
+        return {**conditioning_kwargs, "encoder_hidden_states": contexts} if crosses else conditioning_kwargs
 
 
 class UpBlockSpatioTemporal(unet_3d_blocks.UpBlockSpatioTemporal):  # type: ignore[misc]
@@ -75,19 +75,19 @@ class UpBlockSpatioTemporal(unet_3d_blocks.UpBlockSpatioTemporal):  # type: igno
 
     def forward(
         self,
-        hidden_states: Tensor | Handed,
+        hidden_states: Tensor | OwnedTensors,
         res_hidden_states_tuple: Sequence[Tensor],
         temb: Tensor | None = None,
         image_only_indicator: Tensor | None = None,
         upsample_size: Any = None,
     ) -> Tensor:
-        """``[B F, C, h, w]``; skips are read from the end, and taken away where they come as a list."""
+        """``[B F, C, h, w]``; skips are read from the end, and removed where they come as a list."""
         if torch.is_grad_enabled():
             stock_forward: Tensor = super().forward(
                 hidden_states, res_hidden_states_tuple, temb, image_only_indicator, upsample_size
             )
             return stock_forward
-        return _upwards(self, hidden_states, res_hidden_states_tuple, temb, None, image_only_indicator, upsample_size)
+        return _up_block(self, hidden_states, res_hidden_states_tuple, temb, None, image_only_indicator, upsample_size)
 
 
 class CrossAttnUpBlockSpatioTemporal(unet_3d_blocks.CrossAttnUpBlockSpatioTemporal):  # type: ignore[misc]
@@ -95,36 +95,36 @@ class CrossAttnUpBlockSpatioTemporal(unet_3d_blocks.CrossAttnUpBlockSpatioTempor
 
     def forward(
         self,
-        hidden_states: Tensor | Handed,
+        hidden_states: Tensor | OwnedTensors,
         res_hidden_states_tuple: Sequence[Tensor],
         temb: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         image_only_indicator: Tensor | None = None,
         upsample_size: Any = None,
     ) -> Tensor:
-        """``[B F, C, h, w]``; skips are read from the end, and taken away where they come as a list."""
-        told = (temb, encoder_hidden_states, image_only_indicator, upsample_size)
+        """``[B F, C, h, w]``; skips are read from the end, and removed where they come as a list."""
+        inputs = (temb, encoder_hidden_states, image_only_indicator, upsample_size)
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(hidden_states, res_hidden_states_tuple, *told)
+            stock_forward: Tensor = super().forward(hidden_states, res_hidden_states_tuple, *inputs)
             return stock_forward
-        return _upwards(self, hidden_states, res_hidden_states_tuple, *told)
+        return _up_block(self, hidden_states, res_hidden_states_tuple, *inputs)
 
 
-def _upwards(
+def _up_block(
     block: Any,
-    hidden_states: Tensor | Handed,
+    hidden_states: Tensor | OwnedTensors,
     skips: Sequence[Tensor],
     temb: Tensor | None,
     contexts: Tensor | None,
     image_only_indicator: Tensor | None,
     upsample_size: Any,
 ) -> Tensor:
-    left = skips if isinstance(skips, list) else list(skips)
-    (hidden,) = taken(hidden_states)
+    remaining = skips if isinstance(skips, list) else list(skips)
+    (hidden,) = take(hidden_states)
     for index, resnet in enumerate(block.resnets):
-        joined = hand(resnet, hidden, left.pop())
+        owned = give(resnet, hidden, remaining.pop())
         del hidden
-        hidden = resnet(joined, temb, image_only_indicator=image_only_indicator)
+        hidden = resnet(owned, temb, image_only_indicator=image_only_indicator)
         if hasattr(block, "attentions"):
             (hidden,) = block.attentions[index](
                 hidden,
@@ -133,7 +133,47 @@ def _upwards(
                 return_dict=False,
             )
     for upsampler in block.upsamplers or ():
-        given = hand(upsampler, hidden)
+        owned = give(upsampler, hidden)
         del hidden
-        hidden = upsampler(given, upsample_size)
+        hidden = upsampler(owned, upsample_size)
     return hidden
+
+
+class UpBlockTemporalDecoder(unet_3d_blocks.UpBlockTemporalDecoder):  # type: ignore[misc]
+    """Residual blocks, then twice the size."""
+
+    def forward(self, hidden_states: Tensor | OwnedTensors, image_only_indicator: Tensor) -> Tensor:
+        """``[B F, C, h, w]``."""
+        (hidden,) = take(hidden_states)
+        del hidden_states
+        if torch.is_grad_enabled():
+            stock_forward: Tensor = super().forward(hidden, image_only_indicator)
+            return stock_forward
+        for resnet in self.resnets:
+            owned = give(resnet, hidden)
+            del hidden
+            hidden = resnet(owned, image_only_indicator=image_only_indicator)
+        for upsampler in self.upsamplers or ():
+            owned = give(upsampler, hidden)
+            del hidden
+            hidden = upsampler(owned)
+        return hidden
+
+
+class TemporalDecoder(autoencoder_kl_temporal_decoder.TemporalDecoder):  # type: ignore[misc]
+    """Latents to pixels."""
+
+    def forward(self, sample: Tensor, image_only_indicator: Tensor, num_frames: int = 1) -> Tensor:
+        """``[B F, c, h, w]`` => ``[B F, 3, H, W]``."""
+        if torch.is_grad_enabled():
+            stock_forward: Tensor = super().forward(sample, image_only_indicator, num_frames)
+            return stock_forward
+        hidden = self.mid_block(self.conv_in(sample), image_only_indicator=image_only_indicator)
+        for block in self.up_blocks:
+            owned = OwnedTensors(hidden)
+            del hidden
+            hidden = block(owned, image_only_indicator=image_only_indicator)
+        hidden = silu_(self.conv_norm_out(hidden))
+        clips = split_first(self.conv_out(hidden), num_frames).transpose(1, 2)
+        del hidden
+        return self.time_conv_out(clips).transpose(1, 2).flatten(0, 1)  # type: ignore[no-any-return]
