@@ -30,7 +30,7 @@ from .denoiser import (
     sequential_cfg,
     svd_denoiser,
 )
-from .feature_cache import CachedUNet, Reuse
+from .feature_cache import CachedUNet, FeatureCache
 from .samplers import Step
 from .sigmas import Generators, ays, consistency, gaussian
 
@@ -53,7 +53,7 @@ class SamplingContext:
     generator: Generators
     cancel: CancelToken = field(default_factory=never)
     resume: Step | None = None
-    reuse: Reuse | None = None
+    reuse: FeatureCache | None = None
 
     def sigmas(self) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
@@ -112,8 +112,8 @@ class SamplingContext:
         """
         if self.clip.cache_interval == 1:
             return self.guided()
-        reuse = Reuse.along(sigmas, self.clip.cache_interval, self._first)
-        return reuse.paced(replace(self, reuse=reuse).guided())
+        reuse = FeatureCache.along(sigmas, self.clip.cache_interval, self._first)
+        return reuse.count_steps(replace(self, reuse=reuse).guided())
 
     @property
     def unconditioning(self) -> Conditioning:
@@ -163,7 +163,7 @@ class SamplingContext:
         constants = CrossConstants(self.runtime.unet, embeds, num_frames=cond.image_latents.shape[1])
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with constants.given():
+            with constants.use():
                 return unet(*args, **kwargs)
 
         return call

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..autotune.attention import settle
+from ..autotune.attention import select_kernels
 from .context import SamplingContext
 from .samplers import Step
 
@@ -23,7 +23,7 @@ def sample(context: SamplingContext) -> Iterator[Step]:
     generators = [given] if isinstance(given, torch.Generator) else list(given)
     before = [one.get_state() for one in generators]
     shape = context.conditioning.image_latents.shape
-    settle(runtime.unet, runtime.plan, shape)
+    select_kernels(runtime.unet, runtime.plan, shape)
     try:
         with runtime.denoising(shape[1]):
             yield from context.clip.request.method.sample(context)
