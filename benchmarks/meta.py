@@ -81,7 +81,7 @@ class Ours:
 
     def decode(self, frames: int, height: int, width: int) -> Counter:
         """One chunk of ``frames`` decoded together."""
-        looks = {"still": self._picture(height, width)} if self.runtime.wants_still else {}
+        looks = {"still": self._picture(height, width)} if self.architecture == "nano" else {}
         shape = (frames, self.runtime.latent_channels, height, width)
         with self.runtime.use("vae") as vae:
             latents = torch.empty(shape, dtype=vae.dtype, device=models.META)

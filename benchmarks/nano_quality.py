@@ -33,7 +33,7 @@ from recipes.nano.render import still as still_view
 from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
-from svd_ui.core.decode import decode
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan, describe
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from svd_ui.core.runtime import Runtime
@@ -89,7 +89,9 @@ class Nano:
     def animate(self, still: Frames, seed: int, **values: Any) -> Frames:
         """[H W 3] => [F H W 3]"""
         *_, last = sample(self.context(still, self.clip(seed, **values)))
-        return np.concatenate([*decode(self.runtime, last.latents, Image.fromarray(still), FRAMES, never())])
+        return np.concatenate(
+            [*decode(decoder_of(self.runtime, Image.fromarray(still)), last.latents, FRAMES, never())]
+        )
 
 
 def psnr(a: Frames, b: Frames) -> float:
@@ -237,7 +239,7 @@ def rows(nano: Nano, measured: list[Measured], clips: list[Known]) -> list[Row]:
 
 def _round_trip(nano: Nano, clip: Known) -> float:
     """PSNR of a rendered clip that was encoded with its known motion and decoded again."""
-    decoded = decode(nano.runtime, clip.latents, Image.fromarray(clip.frames[0]), FRAMES, never())
+    decoded = decode(decoder_of(nano.runtime, Image.fromarray(clip.frames[0])), clip.latents, FRAMES, never())
     return psnr(np.concatenate([*decoded]), clip.frames)
 
 

@@ -108,3 +108,19 @@ class ClipSpec:
         """
         scale, low, high = self.row.sigma_reference / SIGMA_MAX, self.guidance_sigma_min, self.guidance_sigma_max
         return -math.inf if low is None else low * scale, math.inf if high is None else high * scale
+
+    @property
+    def sigmas(self) -> list[float]:
+        """The noise level of each step, falling, in units of scaled latents."""
+        return self.row.facts.sigmas(self)
+
+    @property
+    def guided_steps(self) -> list[bool]:
+        """Whether each step runs with guidance."""
+        low, high = self.guidance_interval
+        return [self.guided and low < sigma <= high for sigma in self.sigmas]
+
+    @property
+    def whole_steps(self) -> list[bool]:
+        """Whether each step runs all layers, as ``core/sampling/feature_cache.py`` decides it."""
+        return self.row.facts.whole_steps(self)

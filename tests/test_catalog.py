@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from svd_ui import catalog
-from svd_ui.catalog.noise import whole_steps
 from svd_ui.clip import ClipSpec
 from svd_ui.errors import BadInput
 from svd_ui.request import GenerationRequest
@@ -117,10 +116,10 @@ def test_speeds_cost_less_and_less_and_exact_is_the_checkpoints_own(settings: Se
         exact, fast, draft = (asked(row, speed=speed) for speed in ("exact", "fast", "draft"))
         assert exact.num_inference_steps == row.num_inference_steps
         assert (exact.schedule, exact.cache_interval) == ("checkpoint", 1)
-        if row.sampler == "consistency":  # few steps already, at any speed
+        if row.family == "consistency":  # few steps already, at any speed
             assert fast.request.explicit() | {"seed": 0} == draft.request.explicit() | {"speed": "fast", "seed": 0}
             continue
-        assert sum(whole_steps(draft)) < sum(whole_steps(fast)) < sum(whole_steps(exact))
+        assert sum(draft.whole_steps) < sum(fast.whole_steps) < sum(exact.whole_steps)
         row.check(draft.request)
 
 
@@ -132,11 +131,11 @@ def test_a_given_value_beats_the_speed(settings: Settings) -> None:
 
 def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(settings: Settings) -> None:
     svd, nano = catalog.find_checkpoint(settings, "svd"), catalog.find_checkpoint(settings, "nano")
-    assert whole_steps(asked(svd, num_inference_steps=8, cache_interval=3)) == [True, False, False] * 2 + [
+    assert asked(svd, num_inference_steps=8, cache_interval=3).whole_steps == [True, False, False] * 2 + [
         True,
         False,
     ]
-    assert whole_steps(asked(nano, cache_interval=3)) == [True, False, False] * 2 + [True, True]
+    assert asked(nano, cache_interval=3).whole_steps == [True, False, False] * 2 + [True, True]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ import pytest
 from benchmarks import coefficients
 from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
 from svd_ui import catalog
-from svd_ui.catalog import noise
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
 from svd_ui.clip import ClipSpec
 from svd_ui.core.sampling import sigmas
-from svd_ui.core.sampling.feature_cache import Reuse
+from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
 
@@ -65,7 +64,7 @@ def _agrees(known: Architecture, ours: Ours, size: tuple[int, int, int]) -> None
     assert known.denoising["one chunked"].bytes(total) == pytest.approx(alone.peak, rel=0.06)
     two = ours.step(*size, guided=True, profile=CHUNKED)
     assert known.denoising["two chunked"].bytes(total) == pytest.approx(two.peak, rel=0.06)
-    reusing = ours.step(*size, guided=False, reuse=Reuse(1000))
+    reusing = ours.step(*size, guided=False, reuse=FeatureCache(1000))
     assert known.reusing.flops(area, frames) == pytest.approx(reusing.flops, rel=0.02)
     parameters = {name: coefficients._parameters(module) for name, module in ours.modules.items()}
     assert known.parameters == parameters
@@ -103,7 +102,7 @@ def test_each_way_of_saving_costs_its_share() -> None:
 
 
 def test_few_step_weights_are_compared_with_the_model_behind_them() -> None:
-    row = XT.model_copy(update={"sampler": "consistency", "num_inference_steps": 4, "max_guidance_scale": 1.0})
+    row = XT.model_copy(update={"family": "consistency", "num_inference_steps": 4, "max_guidance_scale": 1.0})
     row = row.model_copy(update={"min_guidance_scale": 1.0})
     assert 0.08 < (cost_ratio(asked(row)) or 1) <= 0.13
 
@@ -158,12 +157,12 @@ def test_lines_between_counted_points() -> None:
 
 @pytest.mark.parametrize("steps", [1, 4, 10, 25])
 def test_noise_levels_are_those_of_the_core(steps: int) -> None:
-    plain = noise.sigmas(asked(num_inference_steps=steps))
+    plain = asked(num_inference_steps=steps).sigmas
     assert plain == pytest.approx(sigmas.karras(steps, 0.002, 700.0)[:-1].tolist(), rel=1e-5)
-    ays = noise.sigmas(asked(num_inference_steps=steps, schedule="ays"))
+    ays = asked(num_inference_steps=steps, schedule="ays").sigmas
     assert ays == pytest.approx(sigmas.ays(steps)[:-1].tolist(), rel=1e-5)
     nanos = sigmas.karras(steps, *_range(NANO))[:-1].tolist()
-    assert noise.sigmas(asked(NANO, num_inference_steps=steps)) == pytest.approx(nanos, rel=1e-5)
+    assert asked(NANO, num_inference_steps=steps).sigmas == pytest.approx(nanos, rel=1e-5)
 
 
 def _range(row: catalog.CheckpointRow) -> tuple[float, float]:
@@ -174,6 +173,6 @@ def _range(row: catalog.CheckpointRow) -> tuple[float, float]:
 
 def test_the_largest_sigma_of_the_interval_is_guided_and_the_smallest_is_not() -> None:
     request = asked(num_inference_steps=25)
-    levels = noise.sigmas(request)
+    levels = request.sigmas
     bounded = replace(request, guidance_sigma_min=levels[20], guidance_sigma_max=levels[5])
-    assert [index for index, guided in enumerate(noise.guided_steps(bounded)) if guided] == list(range(5, 20))
+    assert [index for index, guided in enumerate(bounded.guided_steps) if guided] == list(range(5, 20))

@@ -9,14 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .architectures import Architecture, Mode, architecture_of
-from .noise import guided_steps, whole_steps
 
 if TYPE_CHECKING:
     from ..clip import ClipSpec
     from .profiles import ProfileRow
-
-REFERENCE_STEPS = 25
-"""What few-step weights are compared with: this many guided steps of the model they were distilled from."""
 
 
 def step_flops(clip: ClipSpec) -> float | None:
@@ -32,7 +28,7 @@ def denoising_flops(clip: ClipSpec) -> float | None:
         return None
     size, frames = known.cells(clip.width, clip.height), clip.num_frames
     whole, reusing = known.unet.flops(size, frames), known.reusing.flops(size, frames)
-    steps = zip(guided_steps(clip), whole_steps(clip), strict=True)
+    steps = zip(clip.guided_steps, clip.whole_steps, strict=True)
     return sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
 
 
@@ -57,14 +53,9 @@ def clip_flops(clip: ClipSpec) -> float | None:
 def cost_ratio(clip: ClipSpec) -> float | None:
     """Share of the exact clip's operations: the same size, frames and tiles, with the checkpoint's own steps and guidance.
 
-    1.0 is exact. Few-step weights are compared with ``REFERENCE_STEPS`` guided steps of the model behind them.
+    1.0 is exact. Few-step weights are compared with the model behind them.
     """
-    own = clip.row.defaults("exact")
-    names = ("num_inference_steps", "min_guidance_scale", "max_guidance_scale", "schedule", "cache_interval")
-    exact = {name: own[name] for name in names} | {"guidance_sigma_min": None, "guidance_sigma_max": None}
-    if clip.row.sampler == "consistency":
-        exact |= {"num_inference_steps": REFERENCE_STEPS, "min_guidance_scale": 1.0, "max_guidance_scale": 3.0}
-    cost, full = clip_flops(clip), clip_flops(replace(clip, **exact))
+    cost, full = clip_flops(clip), clip_flops(replace(clip, **clip.row.facts.reference(clip.row)))
     return None if cost is None or full is None else cost / full
 
 
@@ -112,7 +103,7 @@ def _present(known: Architecture, profile: ProfileRow, weights: dict[str, int], 
 
 def _activations(clip: ClipSpec, known: Architecture, profile: ProfileRow, value_bytes: int) -> float:
     size, frames = known.cells(clip.width, clip.height), clip.num_frames
-    guided = any(guided_steps(clip))
+    guided = any(clip.guided_steps)
     together = guided and not profile.guidance_in_turn
     peak = known.denoising[_mode(together, profile.forward_chunking)].bytes(size * frames, value_bytes)
     if clip.cache_interval > 1:

@@ -22,8 +22,6 @@ from .runtime import Runtime
 from .sampling.denoiser import Conditioning
 from .sampling.sigmas import Generators, gaussian
 
-ENCODED_AT_ONCE = 4
-
 
 @torch.no_grad()
 def condition(
@@ -80,18 +78,6 @@ def encode(runtime: Runtime, pixels: Tensor) -> Tensor:
     with runtime.use("vae", torch.float32 if upcast else None) as vae:
         latents: Tensor = vae.encode(pixels.to(runtime.device, vae.dtype)).latent_dist.mode()
     return latents.float()
-
-
-def encode_clip(runtime: Runtime, frames: Tensor) -> Tensor:
-    """Consecutive frames ``[F 3 H W]`` in [-1, 1], the first being the still => **unscaled** latents ``[F C h w]``.
-
-    Float32. An autoencoder that measures motion sees the clip whole, any other a few frames at a time.
-    """
-    if not hasattr(runtime.vae, "encode_clip"):
-        return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
-    with runtime.use("vae") as vae:
-        latents: Tensor = vae.encode_clip(frames.float().to(runtime.device))
-    return latents
 
 
 def embed(runtime: Runtime, pixels: Tensor) -> Tensor:

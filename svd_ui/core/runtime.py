@@ -109,16 +109,6 @@ class Runtime:
         """Pixels along a side of one latent cell."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
-    @property
-    def held(self) -> int:
-        """How many latent channels, the first, stay the still's in every frame: all but the motion where that is all."""
-        return self.latent_channels - 2 if self.row.motion_gain else 0
-
-    @property
-    def wants_still(self) -> bool:
-        """Whether the autoencoder decodes a clip by looking at its still."""
-        return bool(getattr(self.vae, "wants_still", False))
-
     def sigmas(self, num_inference_steps: int) -> Tensor:
         """The checkpoint's schedule ``[num_inference_steps + 1]`` in units of scaled latents, ending in 0."""
         config = self.scheduler.config

@@ -6,9 +6,6 @@ from ..catalog.costs import cost_ratio
 from ..clip import ClipSpec
 from ..media.image import crop_box
 
-MOST_JUMPS = 8
-"""The most steps that the authors of AnimateLCM-SVD-xt show (github.com/G-U-N/AnimateLCM: 1, 2, 4 and 8)."""
-
 
 def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[str]:
     """``picture`` is the (width, height) of the still as it was given."""
@@ -30,13 +27,12 @@ def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[str]:
 
 def approximate(clip: ClipSpec) -> list[str]:
     """One note that names every approximation in force, and what the clip costs with them; none for an exact clip."""
-    found, row, steps = [], clip.row, clip.num_inference_steps
-    if row.sampler == "consistency":
-        found.append("few-step weights")
+    family, steps = clip.row.facts, clip.num_inference_steps
+    found = family.approximations(clip)
     if clip.schedule == "ays":
         found.append(f"the AYS schedule in {steps} steps")
-    elif clip.request.speed != "exact" and steps < row.num_inference_steps:
-        found.append(f"{steps} instead of {row.num_inference_steps} steps")
+    elif clip.request.speed != "exact" and steps < clip.row.num_inference_steps:
+        found.append(f"{steps} instead of {clip.row.num_inference_steps} steps")
     if clip.cache_interval > 1:
         found.append(f"features reused, all layers computed at one step in {clip.cache_interval}")
     if clip.guided:
@@ -47,10 +43,4 @@ def approximate(clip: ClipSpec) -> list[str]:
         return []
     ratio = cost_ratio(clip)
     cost = "" if ratio is None else f" About {ratio:.0%} of the exact clip's work."
-    return [f"Approximate: {'; '.join(found)}.{cost}", *_too_many_jumps(clip)]
-
-
-def _too_many_jumps(clip: ClipSpec) -> list[str]:
-    if clip.row.sampler != "consistency" or clip.num_inference_steps <= MOST_JUMPS:
-        return []
-    return [f"{clip.row.title} is made for 1 to {MOST_JUMPS} steps: more take longer and add little."]
+    return [f"Approximate: {'; '.join(found)}.{cost}", *family.advice(clip)]

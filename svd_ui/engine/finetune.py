@@ -20,7 +20,7 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     """Run ``request`` in this process until it ends; its folder tells how far it is. Raises an SvdUiError."""
     row = row_of(request, settings)
     base = Hub(settings).require(row)
-    if row.sampler == "consistency":
+    if not row.facts.trainable:
         raise BadInput(
             f"{row.title} is a few-step model and cannot be trained further: choose SVD.", field="checkpoint"
         )

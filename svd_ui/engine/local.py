@@ -198,7 +198,7 @@ class LocalEngine:
         with ClipFiles(out, generation.clip, comment=lambda: self._tag(generation)) as files:
             waiting: list[Frames] = []
             take = waiting.append if request.post else files.add
-            yield from decode(self._stages, generation, runtime, latents, still, take)
+            yield from decode(self._stages, generation, self._stages.decoder(runtime, still), latents, take)
             if request.post:
                 clip = np.concatenate(waiting)
                 for done, step in enumerate(request.post):

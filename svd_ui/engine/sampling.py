@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.devices import Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
     from ..core.sampling.denoiser import Conditioning
 
@@ -107,12 +108,7 @@ def denoise(
 
 
 def decode(
-    stages: Stages,
-    generation: Generation,
-    runtime: Runtime,
-    latents: Any,
-    still: Image.Image,
-    take: Callable[[Frames], None],
+    stages: Stages, generation: Generation, decoder: Decoder, latents: Any, take: Callable[[Frames], None]
 ) -> Iterator[Event]:
     """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
     total, done = int(latents.shape[1]), 0
@@ -120,16 +116,14 @@ def decode(
     while done < total:
         try:
             with generation.timer("decoding"):
-                for frames in stages.decode(
-                    runtime, latents, still, generation.fallback.chunk, generation.cancel, done
-                ):
+                for frames in stages.decode(decoder, latents, generation.fallback.chunk, generation.cancel, done):
                     take(frames)
                     done += len(frames)
                     yield Decoding(done=done, total=total)
             return
         except Exception as error:
             note = next_fallback(error, generation.fallback.down_from_decoding, "decoding")
-        use_fallback(stages, generation, runtime)
+        use_fallback(stages, generation, decoder.runtime)
         yield SteppedDown(stage="decoding", note=note)
 
 

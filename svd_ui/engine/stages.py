@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.devices import DeviceInfo, Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Models, Runtime
     from ..core.sampling.denoiser import Conditioning
     from ..core.sampling.samplers import Step
@@ -182,12 +183,18 @@ class Stages:
 
         return preview_jpeg(row, denoised)
 
+    def decoder(self, runtime: Runtime, still: Image.Image) -> Decoder:
+        """What decodes the clips of ``still``."""
+        from ..core.decode import decoder_of
+
+        return decoder_of(runtime, still)
+
     def decode(
-        self, runtime: Runtime, latents: Any, still: Image.Image, chunk: int, cancel: CancelToken, start: int
+        self, decoder: Decoder, latents: Any, chunk: int, cancel: CancelToken, start: int
     ) -> Iterator[NDArray[np.uint8]]:
         from ..core.decode import decode
 
-        return decode(runtime, latents, still, chunk, cancel, start)
+        return decode(decoder, latents, chunk, cancel, start)
 
     def still(
         self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken

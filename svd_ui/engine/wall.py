@@ -26,6 +26,7 @@ from .sampling import Generation, condition, decode, effective, next_fallback, u
 from .stages import Stages
 
 if TYPE_CHECKING:
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
     from ..core.wall import Batch
 
@@ -54,7 +55,7 @@ def wall(
         return settings_tag.tag(tile, effective(stages, generation), stages.versions())
 
     with TileFiles(out, clip, tag) as files:
-        yield from _decode(stages, generation, runtime, latents, still, files.add)
+        yield from _decode(stages, generation, stages.decoder(runtime, still), latents, files.add)
         yield Writing()
         generation.cancel.check()
         with generation.timer("writing"), mapping("writing the wall"):
@@ -149,16 +150,15 @@ class _Glimpses:
 def _decode(
     stages: Stages,
     generation: Generation,
-    runtime: Runtime,
+    decoder: Decoder,
     latents: list[Any],
-    still: Image.Image,
     take: Callable[[list[Frames]], None],
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
     frames = int(latents[0].shape[1])
     for index, one in enumerate(latents):
         chunks: list[Frames] = []
-        for event in decode(stages, generation, runtime, one, still, chunks.append):
+        for event in decode(stages, generation, decoder, one, chunks.append):
             if isinstance(event, Decoding):
                 event = Decoding(done=index * frames + event.done, total=len(latents) * frames)
             yield event

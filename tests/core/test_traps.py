@@ -106,7 +106,7 @@ class GpuLike(Plan):
 
 
 def test_5_half_precision_that_overflows_is_decoded_in_float32(tmp_path: Path) -> None:
-    from svd_ui.core.decode import decode_pixels
+    from svd_ui.core.decode import decode_pixels, decoder_of
 
     folder = save_tiny_svd(tmp_path / "half", dtype=torch.float16, variant="fp16")
     runtime = Runtime(folder_row(folder), folder, GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa"))
@@ -114,7 +114,7 @@ def test_5_half_precision_that_overflows_is_decoded_in_float32(tmp_path: Path) -
         lambda _, __, out: out.fill_(float("nan")) if out.dtype == torch.float16 else None
     )
     with torch.no_grad():
-        assert decode_pixels(runtime, torch.zeros(2, 4, 8, 8), None).isfinite().all()
+        assert decode_pixels(decoder_of(runtime, picture(64, 64)), torch.zeros(2, 4, 8, 8)).isfinite().all()
     assert runtime.vae.dtype == torch.float16
 
 

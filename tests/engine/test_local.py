@@ -87,8 +87,8 @@ class Trouble(Stages):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             yield step
 
-    def decode(self, runtime: Any, latents: Any, still: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
-        for frames in super().decode(runtime, latents, still, chunk, cancel, start):
+    def decode(self, decoder: Any, latents: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
+        for frames in super().decode(decoder, latents, chunk, cancel, start):
             self.chunks.append(chunk)
             if self.decode_over is not None and chunk > self.decode_over:
                 raise RuntimeError("CUDA error: out of memory")

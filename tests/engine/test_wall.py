@@ -52,9 +52,9 @@ class Watched(Stages):
         super().__init__(settings, "cpu")
         self.decoded: list[torch.Tensor] = []
 
-    def decode(self, runtime: Any, latents: Any, *rest: Any) -> Iterator[Any]:
+    def decode(self, decoder: Any, latents: Any, *rest: Any) -> Iterator[Any]:
         self.decoded.append(latents.clone())
-        return super().decode(runtime, latents, *rest)
+        return super().decode(decoder, latents, *rest)
 
 
 class Tight(Watched):

@@ -47,8 +47,6 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ``motion_gain``, which brings it to the size of the other channels. Arithmetic is float32 whatever the dtype.
     """
 
-    wants_still = True
-    """``decode`` gives a clip only with the still at hand."""
     inference_dtype = torch.float32
     """Whatever the U-Net runs in: rounded motion adds up over a clip."""
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from ... import clips
 from ...clips import Stretch
 from ...media.atomic import atomic
-from ..conditioning import embed, encode_clip
+from ..conditioning import embed
+from ..families import verbs_of
 from ..runtime import Runtime
 from .loss import Clips
 
@@ -92,7 +93,7 @@ def _encoders(checkpoint: Path) -> list[tuple[str, int, int]]:
 def _encoded(runtime: Runtime, frames: np.ndarray) -> dict[str, Tensor]:
     """uint8 ``[F H W 3]`` => latents ``[F C h w]`` (unscaled, half), embeds ``[1 D]``, still ``[3 H W]`` (uint8)."""
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    latents = encode_clip(runtime, pixels.float() / 127.5 - 1).cpu()
+    latents = verbs_of(runtime.row).encode_clip(runtime, pixels.float() / 127.5 - 1).cpu()
     embeds = embed(runtime, pixels[:1].float() / 127.5 - 1)[0].cpu()
     return {"latents": latents.half().contiguous(), "embeds": embeds.contiguous(), "still": pixels[0].contiguous()}
 

@@ -39,14 +39,7 @@ class Tuner:
         self.parameters = prepare(runtime.unet, request)
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if request.ema else {}
         self.step = 0
-        mean, std = runtime.row.train_sigma
-        self._objective = Objective(
-            sigma_mean=mean,
-            sigma_std=std,
-            form=runtime.row.form,
-            residual_scale=runtime.row.residual_scale,
-            held=runtime.held,
-        )
+        self._objective = Objective(runtime.row)
         optimizer = _optimizer(list(self.parameters.values()), request)
         self._resume(optimizer)
         self._model, self._optimizer = accelerator.prepare(runtime.unet, optimizer)

@@ -14,7 +14,7 @@ from ...events import CancelToken
 from ...media.video import Mp4Writer
 from ...request import GenerationRequest
 from ..conditioning import condition
-from ..decode import decode
+from ..decode import decode, decoder_of
 from ..runtime import Runtime
 from ..sampling.context import SamplingContext
 from ..sampling.run import sample
@@ -50,7 +50,7 @@ class Sampler:
         cond = condition(self.runtime, self.still, self.clip, generator)
         *_, last = sample(SamplingContext(self.runtime, cond, self.clip, generator, cancel))
         chunk = self.clip.decode_chunk_size or 8
-        return np.concatenate(list(decode(self.runtime, last.latents, self.still, chunk, cancel)))
+        return np.concatenate(list(decode(decoder_of(self.runtime, self.still), last.latents, chunk, cancel)))
 
     def write(self, path: Path, cancel: CancelToken) -> None:
         """One mp4 at ``path``."""

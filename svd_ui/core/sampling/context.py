@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,23 +16,15 @@ from ...events import CancelToken, never
 from ..conditioning import encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
+from ..families import verbs_of
 from ..runtime import Runtime
-from . import samplers
-from .denoiser import (
-    Conditioning,
-    Denoiser,
-    Pair,
-    batched_cfg,
-    cfg_interval,
-    concatenated,
-    guided,
-    residual,
-    sequential_cfg,
-    svd_denoiser,
-)
+from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
 from .samplers import Step
-from .sigmas import Generators, ays, consistency, gaussian
+from .sigmas import Generators, gaussian
+
+if TYPE_CHECKING:
+    from ..families.svd import FamilyVerbs
 
 EVERYWHERE = (-torch.inf, torch.inf)
 
@@ -57,28 +49,19 @@ class SamplingContext:
 
     def sigmas(self) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
-        steps = self.clip.num_inference_steps
-        if self.runtime.row.sampler == "consistency":
-            config = self.runtime.scheduler.config
-            return consistency(steps, config.sigma_min, config.sigma_max)
-        return ays(steps) if self.clip.schedule == "ays" else self.runtime.sigmas(steps)
+        return self._family.sigmas(self.runtime, self.clip)
 
     def start(self) -> Tensor:
-        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32, drawn from ``generator``.
-
-        A residual checkpoint's noise lies around the still: what it diffuses is the difference, of mean zero.
-        """
-        scale = self.runtime.initial_scale(self.runtime.sigmas(self.clip.num_inference_steps))
-        x = (gaussian(self.conditioning.image_latents.shape, self.generator) * scale).to(self.runtime.device)
-        return x + self.still if self._is_residual else x
+        """Noise, drawn from ``generator``, to begin at the first sigma: ``[B F C h w]`` float32."""
+        noise = gaussian(self.conditioning.image_latents.shape, self.generator)
+        return self._family.start(self.runtime, self.clip, self.conditioning, noise)
 
     def walk(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Iterator[Step]:
         """The checkpoint's sampler from ``x`` down ``sigmas`` ``[N + 1]``; after ``resume`` where that is given."""
         x = x if self.resume is None else self.resume.latents.to(x.device)
-        if self.runtime.row.sampler != "consistency":
-            return samplers.euler(denoiser, x, sigmas, self._first)
-        noise = partial(gaussian, x.shape, self.generator)
-        return samplers.consistency(denoiser, x, sigmas, lambda: noise().to(x.device), self._first)
+        return self._family.walk(
+            denoiser, x, sigmas, lambda: gaussian(x.shape, self.generator).to(x.device), self._first
+        )
 
     def conditional(self) -> Denoiser:
         """The model told about the still."""
@@ -86,7 +69,7 @@ class SamplingContext:
 
     def pair(self) -> Pair:
         """The model with and without the still, in turn or in one batch as the profile says."""
-        without = self.unconditioning
+        without = self._family.unconditional(self.conditioning)
         if self.runtime.profile.guidance_in_turn:
             return sequential_cfg(self.conditional(), self._denoiser(without))
         return batched_cfg(self._denoiser(concatenated(self.conditioning, without)))
@@ -116,13 +99,6 @@ class SamplingContext:
         return reuse.count_steps(replace(self, reuse=reuse).guided())
 
     @property
-    def unconditioning(self) -> Conditioning:
-        """What stands for "no still". A residual checkpoint keeps the latents its estimate is added to."""
-        if self._is_residual:
-            return replace(self.conditioning, image_embeds=torch.zeros_like(self.conditioning.image_embeds))
-        return self.conditioning.unconditional()
-
-    @property
     def still(self) -> Tensor:
         """The still repeated over the frames, ``[B F C h w]`` in scaled latents."""
         return self.conditioning.image_latents * self.runtime.scaling_factor
@@ -134,9 +110,9 @@ class SamplingContext:
     def decode(self, latents: Tensor, still: Tensor) -> Tensor:
         """Scaled latents of one stretch of frames ``[N C h w]`` => pixels ``[N 3 H W]`` in [-1, 1], float32.
 
-        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some autoencoders look at it.
+        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some families look at it.
         """
-        return decode_pixels(self.runtime, latents, still)
+        return decode_pixels(self._family.decoder(self.runtime, still), latents)
 
     @property
     def _first(self) -> int:
@@ -144,8 +120,8 @@ class SamplingContext:
         return 0 if self.resume is None else self.resume.index
 
     @property
-    def _is_residual(self) -> bool:
-        return self.runtime.row.form == "residual"
+    def _family(self) -> FamilyVerbs:
+        return verbs_of(self.runtime.row)
 
     def _denoiser(self, cond: Conditioning) -> Denoiser:
         unet = self.runtime.unet
@@ -154,8 +130,7 @@ class SamplingContext:
         if self.runtime.plan.exact:
             unet = self._with_constants(unet, cond)
         unet = partial(_call_unless_cancelled, unet, self.cancel)
-        inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
-        return self._outward(inner, cond) if self._is_residual else inner
+        return self._family.denoiser(self.runtime, unet, cond)
 
     def _with_constants(self, unet: Callable[..., Any], cond: Conditioning) -> Callable[..., Any]:
         """``unet`` given what is the same in all steps of this clip."""
@@ -167,10 +142,6 @@ class SamplingContext:
                 return unet(*args, **kwargs)
 
         return call
-
-    def _outward(self, inner: Denoiser, cond: Conditioning) -> Denoiser:
-        still = cond.image_latents * self.runtime.scaling_factor
-        return residual(inner, still, self.runtime.row.residual_scale, self.runtime.held)
 
 
 def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args: Any, **kwargs: Any) -> Any:

@@ -83,7 +83,7 @@ class Actions:
     def bases(self) -> list[tuple[str, str]]:
         """(title, id) of the checkpoints here that can be trained further."""
         rows = self.context.rows().values()
-        return [(row.title, row.id) for row in rows if row.sampler != "consistency" and self.context.present(row)]
+        return [(row.title, row.id) for row in rows if row.facts.trainable and self.context.present(row)]
 
     def base(self, checkpoint: str) -> CheckpointRow:
         return self.context.row(checkpoint)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from svd_ui.catalog import PROFILES, ProfileRow, folder_row
 from svd_ui.core.conditioning import embed, to_pixels
-from svd_ui.core.decode import decode
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
 from svd_ui.core.offload import Placement, chunked_forward, largest_divisor, on_device
 from svd_ui.core.runtime import Runtime
@@ -80,8 +80,8 @@ def test_memory_that_runs_out_between_steps_costs_only_the_step(tiny_folder: Pat
 
 def test_decoding_goes_on_where_it_stopped(runtime: Runtime) -> None:
     latents = torch.randn(1, 5, 4, 8, 8, generator=seeded(0))
-    whole = list(decode(runtime, latents, picture(64, 64), 1, never()))
-    rest = list(decode(runtime, latents, picture(64, 64), 1, never(), start=3))
+    whole = list(decode(decoder_of(runtime, picture(64, 64)), latents, 1, never()))
+    rest = list(decode(decoder_of(runtime, picture(64, 64)), latents, 1, never(), start=3))
     assert [frames.shape for frames in whole] == [(1, 64, 64, 3)] * 5
     assert all((a == b).all() for a, b in zip(whole[3:], rest, strict=True))
 

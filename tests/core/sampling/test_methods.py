@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from svd_ui.catalog import folder_row
-from svd_ui.core.decode import decode
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.samplers import euler
@@ -55,7 +55,7 @@ def test_cancelling_stops_before_the_next_call_of_the_unet(runtime: Runtime) -> 
 
 def test_cancelling_stops_decoding_between_chunks(runtime: Runtime) -> None:
     cancel = threading.Event()
-    frames = decode(runtime, torch.zeros(1, 4, 4, 8, 8), picture(64, 64), 2, cancel)
+    frames = decode(decoder_of(runtime, picture(64, 64)), torch.zeros(1, 4, 4, 8, 8), 2, cancel)
     assert next(frames).shape == (2, 64, 64, 3)
     cancel.set()
     with pytest.raises(Cancelled):

@@ -69,7 +69,7 @@ def test_labels_give_the_share_of_the_same_clip_made_exactly() -> None:
     assert longer == pytest.approx(fast, abs=0.03)
     by_hand = {value: label for label, value in prediction.labels(ROW, GenerationRequest(cache_interval=3))}
     assert by_hand["exact"].startswith("Exact\nbut Advanced, about 0.")
-    few_steps = ROW.model_copy(update={"sampler": "consistency", "num_inference_steps": 4})
+    few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
     assert {label.split("\n")[1] for label, value in prediction.labels(few_steps, None) if value != "exact"} == {
         "no faster here"
     }
