@@ -49,6 +49,11 @@ def test_the_version_has_one_home() -> None:
     assert __version__.count(".") == 2
 
 
+def test_a_space_runs_the_pinned_gradio() -> None:
+    (version,) = re.findall(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert str(pins("requirements.txt")["gradio"].specifier) == f"=={version}"
+
+
 @pytest.mark.parametrize("name", ["run", "test", "install", "update", "bootstrap.sh"])
 def test_scripts_are_plain_sh(name: str) -> None:
     text = (ROOT / "scripts" / name).read_text("utf-8")
