@@ -29,7 +29,7 @@ FROM python:${PYTHON}-slim AS runtime
 WORKDIR /app
 # The home folder is in the volume too: caches of the hub and of compiled kernels are kept there. A bind mount for /data must
 # be writable for user 1000.
-RUN useradd --uid 1000 --home-dir /data --create-home svd
+RUN useradd --uid 1000 --home-dir /data --create-home --skel /dev/null svd
 ENV HOME=/data \
     SVD_UI_DATA_DIR=/data \
     SVD_UI_HOST=0.0.0.0 \
