@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..doctor import device_facts
 from ..engine import Device
 from ..jobs import Job
 from ..request import SCHEMA_VERSION
+from ..sentences import sentence
 
 _SECRETS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|[Bb]earer\s+\S+)")
 HIDDEN = "a folder of this server"
@@ -50,9 +52,9 @@ def error_report(job: Job, device: Device | None) -> str:
     parts: dict[str, Any] = {
         "error": job.error or {"code": job.state},
         "stage": {"step": job.step, "total": job.total},
-        "notes": list(job.notes),
+        "notes": list(map(sentence, job.notes)),
         "request": shown,
-        "device": device.model_dump(mode="json") if device else None,
+        "device": device_facts(device),
         "versions": {"svd_ui": __version__, "python": sys.version.split()[0], "system": platform.platform(), **_page()},
     }
     return clean("### SVD UI error report\n\n```json\n" + json.dumps(parts, indent=2, default=str) + "\n```\n")

@@ -13,11 +13,13 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from ...notes import Note
+
 BLOCK_BYTES = 256 * 1024**2
 """A power of two, so that nothing is lost to rounding; also small enough for drivers that limit one request."""
 ALIGNMENT = 256
 """Of every tensor in its block, as the device's own allocator does it at least."""
-UNPINNED = "weights travel from ordinary memory: the system did not lock enough pages, so offloading is slower"
+UNPINNED = Note.of("unlocked_pages")
 
 
 Lock = Callable[[int, torch.device], Tensor | None]
@@ -77,13 +79,13 @@ def tensors_of(module: nn.Module, left_out: Sequence[nn.Module] = ()) -> list[Te
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if id(tensor) not in skipped]
 
 
-def settle(pieces: Sequence[Piece], device: torch.device, lock: Lock | None = None) -> str | None:
+def settle(pieces: Sequence[Piece], device: torch.device, lock: Lock | None = None) -> Note | None:
     """Pack ``pieces`` into host memory, page-locked where ``device`` is a CUDA device.
 
-    Returns a note for people where pages could not be locked; the pieces are packed all the same. ``lock`` gives
+    Returns a note where pages could not be locked; the pieces are packed all the same. ``lock`` gives
     page-locked memory, by default that of CUDA.
     """
-    note: str | None = None
+    note: Note | None = None
     lock = lock or page_locked
     blocks = packed([piece.nbytes for piece in pieces])
     for block in blocks:
@@ -99,7 +101,7 @@ def settle(pieces: Sequence[Piece], device: torch.device, lock: Lock | None = No
     return note
 
 
-def lock_pages(module: nn.Module, device: torch.device) -> str | None:
+def lock_pages(module: nn.Module, device: torch.device) -> Note | None:
     """Page-lock the weights of ``module`` where ``device`` gains by it, once. Returns a note where that failed."""
     tensors = [tensor for tensor in tensors_of(module) if tensor.device.type == "cpu"]
     if device.type != "cuda" or all(tensor.is_pinned() for tensor in tensors):
