@@ -17,9 +17,8 @@ from ..notes import Note
 from ..request import GenerationRequest
 from ..settings import Settings
 from .attention import Attention, choose
-from .autotune import microbenchmarks
+from .autotune import BenchmarkStore, key, microbenchmarks
 from .autotune.microbenchmarks import Timer
-from .autotune.store import Measured, key
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 WITHOUT_CONV3D = range(90800, 91500)
@@ -74,7 +73,7 @@ class Plan:
     exact: bool = True
     compile: bool = False
     temporal_conv2d: bool = False
-    measured: Measured = field(default_factory=Measured, compare=False, repr=False)
+    benchmarks: BenchmarkStore = field(default_factory=BenchmarkStore, compare=False, repr=False)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -132,7 +131,7 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None = None) -> tuple[torch.dtype, Note]:
+def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, Note]:
     """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
     if kind != "cpu":
         return torch.float16, Note.of("float16_on_gpu")
@@ -140,11 +139,11 @@ def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None
     if not units:
         return torch.float32, Note.of("no_bfloat16_units")
     name = key(device_name, "number format")
-    seconds = microbenchmarks.tried(
-        measured or Measured(), name, microbenchmarks.number_formats(), Timer.of(torch.device("cpu"))
+    seconds = microbenchmarks.benchmark(
+        store or BenchmarkStore(), name, microbenchmarks.dtype_candidates(), Timer.of(torch.device("cpu"))
     )
     times = [f"{option} {1000 * each:.1f} ms" for option, each in seconds.items()]
-    if microbenchmarks.winner(seconds) == "bfloat16":
+    if microbenchmarks.fastest(seconds) == "bfloat16":
         return torch.bfloat16, Note.of("bfloat16_wins", units=units, times=times)
     return torch.float32, Note.of("bfloat16_loses", units=units, times=times)
 
@@ -156,14 +155,14 @@ def bfloat16_units() -> str:
     return "AVX-512 bfloat16 units" if torch.cpu._is_avx512_bf16_supported() else ""
 
 
-def threads_for(device_name: str, measured: Measured) -> int | None:
+def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
     """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
     OMP_NUM_THREADS."""
     counts = microbenchmarks.thread_counts()
     if not counts:
         return None
-    seconds = microbenchmarks.remembered(measured, key(device_name, "threads"), map(str, counts))
-    return int(microbenchmarks.winner(seconds)) if seconds else counts[0]
+    seconds = microbenchmarks.recall(store, key(device_name, "threads"), map(str, counts))
+    return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
 
 
 def use_threads(plan: Plan) -> None:
@@ -182,7 +181,7 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
-def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured) -> tuple[bool, Note | None]:
+def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, Note | None]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
@@ -191,8 +190,8 @@ def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, Note.of("temporal_conv2d")
-    forms = microbenchmarks.remembered(measured, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
-    return forms is not None and microbenchmarks.winner(forms) == "conv2d", None
+    forms = microbenchmarks.recall(store, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
+    return forms is not None and microbenchmarks.fastest(forms) == "conv2d", None
 
 
 def plan_for(
@@ -216,16 +215,16 @@ def plan_for(
         profile, why = profile_for(info.kind, *info.usable(), row, request)
     else:
         profile, why = PROFILES[wanted], Note.of("chosen")
-    measured = Measured(settings.measured_file)
-    dtype, dtype_why = dtype_for(info.kind, info.name, measured)
+    benchmarks = BenchmarkStore(settings.measured_file)
+    dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
     reasons = {"profile": why, "dtype": dtype_why, "attention": attention_why}
     if profile.offload != "none" and info.device.type != "cuda":
-        profile = replace_offload(profile)
+        profile = without_offload(profile)
         reasons["offload"] = Note.of("weights_stay", device=info.kind)
     if not info.measured:
         reasons["device"] = Note.of("device_not_measured", device=info.kind)
-    conv2d, conv2d_why = temporal_conv2d_for(info, dtype, measured)
+    conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
     if conv2d_why is not None:
         reasons["temporal_conv2d"] = conv2d_why
     return Plan(
@@ -234,19 +233,19 @@ def plan_for(
         dtype=dtype,
         attention=attention,
         reasons=reasons,
-        threads=threads_for(info.name, measured) if info.kind == "cpu" else None,
+        threads=threads_for(info.name, benchmarks) if info.kind == "cpu" else None,
         exact=settings.exact,
         temporal_conv2d=conv2d,
-        measured=measured,
+        benchmarks=benchmarks,
     )
 
 
-def replace_offload(profile: ProfileRow) -> ProfileRow:
+def without_offload(profile: ProfileRow) -> ProfileRow:
     """The same profile with all weights resident, for devices that share the host's memory."""
     return profile.model_copy(update={"offload": "none"})
 
 
 def step_down(plan: Plan, profile: ProfileRow) -> Plan:
     """``plan`` with a smaller profile, on the same device."""
-    row = profile if plan.device.type == "cuda" else replace_offload(profile)
+    row = profile if plan.device.type == "cuda" else without_offload(profile)
     return replace(plan, profile=row, reasons={**plan.reasons, "profile": Note.of("memory_ran_out")})
