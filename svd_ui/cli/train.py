@@ -13,7 +13,7 @@ import typer
 
 from ..errors import Cancelled
 from ..finetune import TrainRequest, read_config
-from ..finetune.folder import RunFolder, Status
+from ..finetune.runs import RunFolder, Status
 from ..settings import Settings
 from .console import err, out, reporting, settings_or_exit
 from .fields import option_of

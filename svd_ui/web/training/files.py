@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from ...errors import SvdUiError
-from ...finetune.runs import Runs
+from ...finetune.runs import TrainingRuns
 from ...settings import Settings
 from . import view
 
@@ -21,7 +21,7 @@ HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-T
 
 def endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     """One mp4 of a run's folder, or 404."""
-    runs = Runs(settings)
+    runs = TrainingRuns(settings)
 
     async def sample(request: Request) -> Response:
         path = await run_in_threadpool(find, runs, request.path_params["name"], request.path_params["step"])
@@ -32,7 +32,7 @@ def endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     return sample
 
 
-def find(runs: Runs, name: str, step: str) -> Path | None:
+def find(runs: TrainingRuns, name: str, step: str) -> Path | None:
     """The sample that run ``name`` made at ``step``, among those that are there."""
     if not re.fullmatch(r"\d{1,9}", step):
         return None
