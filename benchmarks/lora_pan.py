@@ -32,7 +32,7 @@ from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core.devices import Plan, describe
 from svd_ui.core.finetune import run
 from svd_ui.core.finetune.validation_sampler import ValidationSampler
-from svd_ui.core.lora import Lora, in_force
+from svd_ui.core.lora import Lora, use_loras
 from svd_ui.core.runtime import Runtime
 from svd_ui.events import never
 from svd_ui.finetune import TrainRequest
@@ -70,7 +70,7 @@ def sideways(clip: NDArray[np.uint8]) -> float:
 def measure(runtime: Runtime, chosen: list[Lora]) -> dict[str, float]:
     """Held-out photograph => its clip's sideways flow, with ``chosen`` in force."""
     found = {}
-    with in_force(runtime, chosen):
+    with use_loras(runtime, chosen):
         for index, path in enumerate(sorted(HELD_OUT.glob("*.jpg"))):
             sampler = ValidationSampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
             found[path.stem] = sideways(sampler.frames(never()))

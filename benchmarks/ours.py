@@ -21,7 +21,7 @@ from torch import Tensor
 from svd_ui.assets import Assets
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
 from svd_ui.core.conditioning import condition
-from svd_ui.core.devices import Plan, replace_offload
+from svd_ui.core.devices import Plan, without_offload
 from svd_ui.core.loading import Normalisation
 from svd_ui.core.methods.plain import guided_denoiser
 from svd_ui.core.runtime import Models, Runtime
@@ -88,7 +88,7 @@ class Around(Stages):
 
     def plan(self, profile: str, *clip: Any) -> Plan:
         plan = replace(super().plan(profile, *clip), dtype=self._weights.dtype)
-        return replace(plan, profile=replace_offload(plan.profile)) if self.resident else plan
+        return replace(plan, profile=without_offload(plan.profile)) if self.resident else plan
 
 
 class Ours:

@@ -97,13 +97,27 @@ def test_values_no_longer_accepted_are_dropped_and_named() -> None:
 def test_unknown_methods_and_steps_are_dropped_and_named() -> None:
     stored = tagged(2, method={"kind": "loop", "closing_frames": 4}, post=[{"kind": "upscale"}])
     assert stored.request == GenerationRequest()
-    assert stored.dropped == ("method", "post")
+    assert stored.dropped == ("method loop", "post upscale")
 
 
 def test_an_unknown_detail_of_a_known_method_costs_only_itself() -> None:
     stored = tagged(2, seed=1, method={"kind": "plain", "strength": 0.5, "ease": [1, 2]})
     assert stored.request == GenerationRequest(seed=1)
     assert stored.dropped == ("method.strength", "method.ease")
+
+
+def test_a_kind_whose_package_is_gone_is_named_and_costs_only_itself() -> None:
+    steps = [{"kind": "boomerang"}, {"kind": "sparkle", "size": 3}, {"kind": "crossfade_loop", "overlap": 2, "new": 1}]
+    stored = tagged(1, seed=1, method={"kind": "wobble", "amount": 2}, post=steps)
+    kept = [{"kind": "boomerang"}, {"kind": "crossfade_loop", "overlap": 2}]
+    assert stored.request == GenerationRequest.model_validate({"seed": 1, "post": kept})
+    assert stored.dropped == ("method wobble", "post sparkle", "post.2.new")
+
+
+def test_a_value_that_a_kind_no_longer_takes_falls_back_to_its_own() -> None:
+    stored = tagged(1, post=[{"kind": "crossfade_loop", "overlap": 99}])
+    assert stored.request.model_dump()["post"] == ({"kind": "crossfade_loop", "overlap": 4},)
+    assert stored.dropped == ("post.0.overlap",)
 
 
 def test_of_two_values_that_exclude_each_other_one_goes() -> None:
@@ -163,7 +177,7 @@ def test_deep_values_do_no_harm() -> None:
     deep = '{"svd_ui": 1, "request": {"seed": 1, "method": ' + '{"a":' * 400 + "1" + "}" * 400 + "}}"
     stored = parse(deep)
     assert stored.request.seed == 1
-    assert stored.dropped == ("method.a",)
+    assert stored.dropped == ("method",)
 
 
 def test_odd_neighbours_of_the_request_are_ignored() -> None:

@@ -107,14 +107,14 @@ def attend_with(kernel: str) -> Attend:
 
 
 @dataclass
-class ByShape:
-    """An attention that picks its kernel by (tokens, channels of a head), SDPA where nothing was chosen."""
+class KernelTable:
+    """An attention that picks its kernel by (tokens, channels of a head), SDPA where none is set."""
 
-    chosen: dict[tuple[int, int], Attend] = field(default_factory=dict)
+    kernels: dict[tuple[int, int], Attend] = field(default_factory=dict)
     default: Attend = field(default_factory=lambda: attend_with("sdpa"))
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return self.chosen.get((query.shape[1], query.shape[3]), self.default)(query, key, value)
+        return self.kernels.get((query.shape[1], query.shape[3]), self.default)(query, key, value)
 
 
 class AttentionProcessor:
@@ -155,14 +155,14 @@ class AttentionProcessor:
 def install(unet: Any, attention: Attention) -> None:
     """Give every attention layer of ``unet`` the processor for ``attention``.
 
-    With ``auto`` that is one ``ByShape`` for all of them, which ``fastest.settle`` fills before a clip.
+    With ``auto`` that is one ``KernelTable`` for all of them, which ``autotune.attention.select_kernels`` fills before a clip.
     """
-    unet.set_attn_processor(AttentionProcessor(ByShape() if attention == "auto" else attend_with(attention)))
+    unet.set_attn_processor(AttentionProcessor(KernelTable() if attention == "auto" else attend_with(attention)))
 
 
-def by_shape(unet: Any) -> ByShape | None:
-    """The ``ByShape`` that ``install`` gave ``unet``, or None where the kernel is fixed."""
+def kernel_table(unet: Any) -> KernelTable | None:
+    """The ``KernelTable`` that ``install`` gave ``unet``, or None where the kernel is fixed."""
     for processor in unet.attn_processors.values():
         attend = getattr(processor, "attend", None)
-        return attend if isinstance(attend, ByShape) else None
+        return attend if isinstance(attend, KernelTable) else None
     return None

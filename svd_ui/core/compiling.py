@@ -59,10 +59,10 @@ def obstacle(profile: ProfileRow) -> str:
     return ""
 
 
-class Compiled:
+class CompiledBlocks:
     """The repeated blocks of ``unet`` compiled, until ``remove``; afterwards nothing of it is left on them.
 
-    Compiling itself happens at the first calls. When it fails, all blocks go on uncompiled and ``trouble`` says why.
+    Compiling itself happens at the first calls. When it fails, all blocks go on uncompiled and ``failure`` says why.
     """
 
     def __init__(self, unet: nn.Module, backend: str = "inductor") -> None:
@@ -70,8 +70,8 @@ class Compiled:
         torch._dynamo.config.accumulated_recompile_limit = max(
             torch._dynamo.config.accumulated_recompile_limit, len(REPEATED) * GRAPHS
         )
-        self.trouble: str | None = None
-        self._blocks = repeated(unet)
+        self.failure: str | None = None
+        self._blocks = repeated_blocks(unet)
         for block in self._blocks:
             # dynamic=False: graphs for any shape would be fewer and slower, and a clip's shapes never change.
             # fullgraph: what fails has then failed before anything ran, so that the block can run once more.
@@ -87,20 +87,20 @@ class Compiled:
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
-            if not of_the_compiler(error):
+            if not is_compiler_error(error):
                 raise
-            self.trouble = _first_line(getattr(error, "inner_exception", error))
+            self.failure = _first_line(getattr(error, "inner_exception", error))
             log.warning("torch.compile failed, going on without", exc_info=error)
         self.remove()
         return block._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def repeated(unet: nn.Module) -> list[nn.Module]:
+def repeated_blocks(unet: nn.Module) -> list[nn.Module]:
     """The blocks of ``unet`` that many others are like."""
     return [module for module in unet.modules() if any(base.__name__ in REPEATED for base in type(module).__mro__)]
 
 
-def of_the_compiler(error: BaseException) -> bool:
+def is_compiler_error(error: BaseException) -> bool:
     """Whether ``error`` is torch.compile's own and not one of the model at work, such as memory that ran out."""
     modules = [base.__module__ for base in type(error).__mro__]
     return any(name.startswith(("torch._dynamo", "torch._inductor", "triton")) for name in modules)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import Cancelled
 from ..events import CancelToken
 from .conditioning import to_pixels
-from .offload.pinned_memory import page_locked
+from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
 
 
@@ -91,7 +91,7 @@ def to_frames(pixels: Tensor) -> np.ndarray:
 
 def _fetched(frames: Tensor) -> Tensor:
     """uint8 ``frames`` in host memory, on CUDA page-locked memory if there is any: the bus's full rate."""
-    host = page_locked(frames.numel(), frames.device) if frames.device.type == "cuda" else None
+    host = allocate_pinned(frames.numel(), frames.device) if frames.device.type == "cuda" else None
     if host is None:
         return frames.cpu()
     host = host.view(frames.shape)

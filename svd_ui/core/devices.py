@@ -15,9 +15,8 @@ from ..errors import BadInput
 from ..request import GenerationRequest
 from ..settings import Settings
 from .attention import Attention, choose
-from .autotune import microbenchmarks
+from .autotune import BenchmarkStore, key, microbenchmarks
 from .autotune.microbenchmarks import Timer
-from .autotune.store import Measured, key
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 WITHOUT_CONV3D = range(90800, 91500)
@@ -72,7 +71,7 @@ class Plan:
     exact: bool = True
     compile: bool = False
     temporal_conv2d: bool = False
-    measured: Measured = field(default_factory=Measured, compare=False, repr=False)
+    benchmarks: BenchmarkStore = field(default_factory=BenchmarkStore, compare=False, repr=False)
 
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
@@ -122,7 +121,7 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None = None) -> tuple[torch.dtype, str]:
+def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, str]:
     """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
     if kind != "cpu":
         return torch.float16, "float16 on a GPU"
@@ -130,11 +129,11 @@ def dtype_for(kind: DeviceKind, device_name: str = "", measured: Measured | None
     if not units:
         return torch.float32, "float32: this CPU has no bfloat16 units"
     name = key(device_name, "number format")
-    seconds = microbenchmarks.tried(
-        measured or Measured(), name, microbenchmarks.number_formats(), Timer.of(torch.device("cpu"))
+    seconds = microbenchmarks.benchmark(
+        store or BenchmarkStore(), name, microbenchmarks.dtype_candidates(), Timer.of(torch.device("cpu"))
     )
     times = ", ".join(f"{option} {1000 * each:.1f} ms" for option, each in seconds.items())
-    if microbenchmarks.winner(seconds) == "bfloat16":
+    if microbenchmarks.fastest(seconds) == "bfloat16":
         return torch.bfloat16, f"bfloat16: this CPU's {units} win ({times})"
     return torch.float32, f"float32: this CPU's {units} do not win ({times})"
 
@@ -146,14 +145,14 @@ def bfloat16_units() -> str:
     return "AVX-512 bfloat16 units" if torch.cpu._is_avx512_bf16_supported() else ""
 
 
-def threads_for(device_name: str, measured: Measured) -> int | None:
+def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
     """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
     OMP_NUM_THREADS."""
     counts = microbenchmarks.thread_counts()
     if not counts:
         return None
-    seconds = microbenchmarks.remembered(measured, key(device_name, "threads"), map(str, counts))
-    return int(microbenchmarks.winner(seconds)) if seconds else counts[0]
+    seconds = microbenchmarks.recall(store, key(device_name, "threads"), map(str, counts))
+    return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
 
 
 def use_threads(plan: Plan) -> None:
@@ -172,7 +171,7 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
-def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured) -> tuple[bool, str]:
+def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, str]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
@@ -181,8 +180,8 @@ def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, measured: Measured
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, "convolutions over time as Conv2d: this cuDNN has no Conv3d in half precision"
-    forms = microbenchmarks.remembered(measured, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
-    return forms is not None and microbenchmarks.winner(forms) == "conv2d", ""
+    forms = microbenchmarks.recall(store, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
+    return forms is not None and microbenchmarks.fastest(forms) == "conv2d", ""
 
 
 def plan_for(
@@ -207,35 +206,35 @@ def plan_for(
         why = f"profile {profile.id}: {reason}"
     else:
         profile, why = PROFILES[wanted], f"profile {wanted}: chosen"
-    measured = Measured(settings.measured_file)
-    dtype, dtype_why = dtype_for(info.kind, info.name, measured)
+    benchmarks = BenchmarkStore(settings.measured_file)
+    dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
     reasons = [why, dtype_why, attention_why]
     if profile.offload != "none" and info.device.type != "cuda":
-        profile = replace_offload(profile)
+        profile = without_offload(profile)
         reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
     if not info.measured:
         reasons.append(f"{info.kind} has not been measured with this release")
-    conv2d, conv2d_why = temporal_conv2d_for(info, dtype, measured)
+    conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
     return Plan(
         device=info.device,
         profile=profile,
         dtype=dtype,
         attention=attention,
         reasons=(*reasons, *((conv2d_why,) if conv2d_why else ())),
-        threads=threads_for(info.name, measured) if info.kind == "cpu" else None,
+        threads=threads_for(info.name, benchmarks) if info.kind == "cpu" else None,
         exact=settings.exact,
         temporal_conv2d=conv2d,
-        measured=measured,
+        benchmarks=benchmarks,
     )
 
 
-def replace_offload(profile: ProfileRow) -> ProfileRow:
+def without_offload(profile: ProfileRow) -> ProfileRow:
     """The same profile with all weights resident, for devices that share the host's memory."""
     return profile.model_copy(update={"offload": "none"})
 
 
 def step_down(plan: Plan, profile: ProfileRow) -> Plan:
     """``plan`` with a smaller profile, on the same device."""
-    row = profile if plan.device.type == "cuda" else replace_offload(profile)
+    row = profile if plan.device.type == "cuda" else without_offload(profile)
     return replace(plan, profile=row, reasons=(f"profile {row.id}: memory ran out", *plan.reasons[1:]))

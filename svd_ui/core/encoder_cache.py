@@ -13,27 +13,27 @@ PER_STILL = 2
 """The embedding and the latents."""
 
 
-class Kept:
+class EncoderCache:
     """The least recently used go first; tensors lie in host memory (about 150 KB each) and live with their model."""
 
-    def __init__(self, at_most: int = STILLS * PER_STILL) -> None:
-        self._at_most = at_most
-        self._values: OrderedDict[Hashable, Tensor] = OrderedDict()
+    def __init__(self, max_entries: int = STILLS * PER_STILL) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._entries)
 
-    def of(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor of ``key`` in host memory, a copy of its own; ``make`` is called where it is not kept."""
-        if key not in self._values:
-            self._values[key] = make().cpu()
-            if len(self) > self._at_most:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key].clone()
+    def get_or_encode(self, key: Hashable, encode: Callable[[], Tensor]) -> Tensor:
+        """The tensor of ``key`` in host memory, a copy of its own; ``encode`` is called where it is not here."""
+        if key not in self._entries:
+            self._entries[key] = encode().cpu()
+            if len(self) > self._max_entries:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return self._entries[key].clone()
 
     def clear(self) -> None:
-        self._values.clear()
+        self._entries.clear()
 
 
 def digest(tensor: Tensor) -> str:

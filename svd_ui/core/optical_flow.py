@@ -72,7 +72,7 @@ def displacements(frames: Tensor, patch_size: int) -> Tensor:
     return torch.stack(found[1:])
 
 
-def grown(moved: Tensor, factor: int) -> Tensor:
+def upsample(moved: Tensor, factor: int) -> Tensor:
     """[F 2 h w] => [F 2 h*factor w*factor]: evenly between the cells' centres and on beyond the outermost ones."""
     for axis in (-2, -1):
         first, last = moved.narrow(axis, 0, 1), moved.narrow(axis, -1, 1)
@@ -118,7 +118,7 @@ def _compare(first: Tensor, frame: Tensor, moved: Tensor, cell: int, scale: floa
     A pixel of these pictures is ``scale`` pixels of the clip, in which ``moved`` and the gradients are measured.
     """
     height, width = frame.shape[-2:]
-    x, y = grown(moved[None], cell)[0] / scale
+    x, y = upsample(moved[None], cell)[0] / scale
     x = (torch.arange(width, device=x.device) + 0.5 + x) * (2 / width) - 1
     y = (torch.arange(height, device=y.device) + 0.5)[:, None].add(y) * (2 / height) - 1
     grid = torch.stack([x, y], dim=-1)[None]

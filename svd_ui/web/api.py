@@ -17,8 +17,8 @@ from ..jobs import Job
 from ..jobs.status import in_full, status
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
-from .dials import FIELDS, value_type
-from .owner import new_token, owner_of, reader
+from .controls import FIELDS, value_type
+from .visitor import new_token, owner_of, reader
 
 MAX_HISTORY = 100
 TILE = "tile"

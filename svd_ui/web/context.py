@@ -108,7 +108,7 @@ class Context:
     @property
     def remote(self) -> bool:
         """Whether visitors may be strangers, who are not told about the server's folders."""
-        from .owner import is_public
+        from .visitor import is_public
 
         return is_public(self.settings)
 

@@ -1,4 +1,4 @@
-"""Compiled blocks: the same results, few graphs, and a compiler that fails costs nothing but its gain."""
+"""CompiledBlocks blocks: the same results, few graphs, and a compiler that fails costs nothing but its gain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
-from svd_ui.core.compiling import Compiled, decide, of_the_compiler, repeated
+from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, repeated_blocks
 from svd_ui.core.conditioning import condition
 from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
@@ -56,12 +56,12 @@ def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(r
     """In turn, every step calls the U-Net twice, each time with another sigma; a second clip has another still."""
     expected = [clip(runtime), clip(runtime, seed=4)]
     counter = CompileCounterWithBackend("eager")
-    compiled = Compiled(runtime.unet, backend=counter)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(runtime.unet, backend=counter)  # type: ignore[arg-type]
     first = clip(runtime)
     graphs = counter.frame_count
     second = clip(runtime, seed=4)
-    assert compiled.trouble is None
-    assert 3 <= graphs <= len(repeated(runtime.unet))
+    assert compiled.failure is None
+    assert 3 <= graphs <= len(repeated_blocks(runtime.unet))
     assert counter.frame_count == graphs
     for got, wanted in zip((first, second), expected, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
@@ -72,7 +72,7 @@ def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(r
 
 def test_only_the_repeated_blocks_are_compiled_and_nothing_stays(runtime: Runtime) -> None:
     before = {name: dict(module.__dict__) for name, module in runtime.unet.named_modules()}
-    compiled = Compiled(runtime.unet, backend="eager")
+    compiled = CompiledBlocks(runtime.unet, backend="eager")
     touched = {type(m).__name__ for m in runtime.unet.modules() if m._compiled_call_impl is not None}
     assert touched == {"BasicTransformerBlock", "TemporalBasicTransformerBlock", "SpatioTemporalResBlock"}
     compiled.remove()
@@ -102,7 +102,7 @@ class Ours(BasicTransformerBlock):
 
 def test_subclasses_are_blocks_too() -> None:
     net = nn.Sequential(BasicTransformerBlock(), Ours(), Block())
-    assert repeated(net) == [net[0], net[1]]
+    assert repeated_blocks(net) == [net[0], net[1]]
 
 
 def test_a_compiler_that_fails_leaves_the_eager_blocks_and_says_why() -> None:
@@ -115,11 +115,11 @@ def test_a_compiler_that_fails_leaves_the_eager_blocks_and_says_why() -> None:
     net = nn.Sequential(BasicTransformerBlock(), Ours())
     x = torch.randn(3, 2)
     expected = net(x)
-    compiled = Compiled(net, backend=broken)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(net, backend=broken)  # type: ignore[arg-type]
     assert torch.equal(net(x), expected)
     assert torch.equal(net(x), expected)
     assert calls == [1]  # one block tried, none again
-    assert compiled.trouble == "no C compiler here"
+    assert compiled.failure == "no C compiler here"
     assert not any(module._compiled_call_impl for module in net.modules())
 
 
@@ -131,16 +131,16 @@ def test_memory_that_runs_out_is_not_the_compilers_fault() -> None:
         return run
 
     net = nn.Sequential(Ours())
-    compiled = Compiled(net, backend=full)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(net, backend=full)  # type: ignore[arg-type]
     with pytest.raises(torch.OutOfMemoryError):
         net(torch.randn(3, 2))
-    assert compiled.trouble is None
-    assert not of_the_compiler(MemoryError())
-    assert of_the_compiler(torch._dynamo.exc.TorchDynamoException("x"))
+    assert compiled.failure is None
+    assert not is_compiler_error(MemoryError())
+    assert is_compiler_error(torch._dynamo.exc.TorchDynamoException("x"))
 
 
 def test_the_limit_of_graphs_is_raised_for_a_large_model() -> None:
-    Compiled(nn.Sequential(Ours()), backend="eager").remove()
+    CompiledBlocks(nn.Sequential(Ours()), backend="eager").remove()
     assert torch._dynamo.config.recompile_limit >= compiling.GRAPHS
 
 
@@ -151,7 +151,7 @@ def test_a_runtime_compiles_as_its_plan_says_and_no_longer_after_stepping_down(r
     plan = runtime.plan
     runtime.adopt(replace(plan, compile=True))
     assert runtime.compiled
-    assert blocks() == len(repeated(runtime.unet))
+    assert blocks() == len(repeated_blocks(runtime.unet))
     runtime.use_profile(PROFILES["8gb"])
     assert (runtime.compiled, blocks(), runtime.plan.compile) == (False, 0, False)
     runtime.adopt(replace(plan, compile=True))

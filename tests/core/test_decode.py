@@ -153,6 +153,6 @@ class OnCard:
 def test_where_no_pages_can_be_locked_frames_come_through_ordinary_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed request for page-locked memory says "out of memory" and is no reason to step down."""
     asked: list[int] = []
-    monkeypatch.setattr("svd_ui.core.decode.page_locked", lambda nbytes, device: asked.append(nbytes))
+    monkeypatch.setattr("svd_ui.core.decode.allocate_pinned", lambda nbytes, device: asked.append(nbytes))
     assert _fetched(OnCard()).tolist() == list(range(6))  # type: ignore[arg-type]
     assert asked == [6]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from svd_ui.catalog import PROFILES
-from svd_ui.core.autotune.store import Measured
+from svd_ui.core.autotune import BenchmarkStore
 from svd_ui.core.devices import (
     DeviceInfo,
     Plan,
@@ -99,11 +99,11 @@ def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
 ) -> None:
     """Whatever was measured: a clip's features three times over are what a card has no memory for."""
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
-    info, measured = DeviceInfo(torch.device("cuda:0"), kind, "a card", measured=False), Measured()
-    measured.put(temporal_key("a card", dtype), {"conv3d": 1.0, "conv2d": 2.0})
-    chosen, why = temporal_conv2d_for(info, dtype, measured)
+    info, store = DeviceInfo(torch.device("cuda:0"), kind, "a card", measured=False), BenchmarkStore()
+    store.put(temporal_key("a card", dtype), {"conv3d": 1.0, "conv2d": 2.0})
+    chosen, why = temporal_conv2d_for(info, dtype, store)
     assert chosen == conv2d
     assert bool(why) == conv2d
     if not conv2d:
-        measured.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
-        assert temporal_conv2d_for(info, dtype, measured) == (True, "")
+        store.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
+        assert temporal_conv2d_for(info, dtype, store) == (True, "")

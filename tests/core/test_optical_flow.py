@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from svd_ui.core.optical_flow import displacements, grown
+from svd_ui.core.optical_flow import displacements, upsample
 
 PHOTOS = Path(__file__).resolve().parents[2] / "benchmarks/data"
 WIDTH, HEIGHT = 256, 144
@@ -145,4 +145,4 @@ def test_one_frame_is_the_still() -> None:
 
 def test_fields_grow_evenly_and_go_on_beyond_the_outermost_centres() -> None:
     coarse = functional.avg_pool2d(places(64, 48), 16)[None]
-    torch.testing.assert_close(grown(coarse, 16)[0], places(64, 48), atol=1e-4, rtol=0)
+    torch.testing.assert_close(upsample(coarse, 16)[0], places(64, 48), atol=1e-4, rtol=0)

@@ -182,12 +182,11 @@ def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
     here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another seed, motion, size, length, speed or an explicit profile: the weights that are there serve."""
-    from svd_ui.core import loading
-    from svd_ui.core.offload import memory
+    from svd_ui.core import loading, offload
 
     loads: list[str] = []
     moves: list[str] = []
-    load_module, place, move = loading.load_module, memory.Placement.__init__, torch.nn.Module.to
+    load_module, place, move = loading.load_module, offload.Placement.__init__, torch.nn.Module.to
 
     def counted_load(folder: Path, component: str, *args: Any) -> Any:
         loads.append(component)
@@ -202,7 +201,7 @@ def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
         return move(self, *args, **kwargs)
 
     monkeypatch.setattr(loading, "load_module", counted_load)
-    monkeypatch.setattr(memory.Placement, "__init__", counted_place)
+    monkeypatch.setattr(offload.Placement, "__init__", counted_place)
     engine = LocalEngine(here, "cpu")
 
     def run(name: str, **values: Any) -> Result:

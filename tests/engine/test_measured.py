@@ -24,7 +24,7 @@ def test_a_device_that_cannot_be_measured_is_no_crash(
     def full(plan: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr("svd_ui.core.autotune.device_benchmark.first_look", full)
+    monkeypatch.setattr("svd_ui.core.autotune.device_benchmark.quick_benchmark", full)
     Stages(settings).warm_up()
     Stages(settings.model_copy(update={"devices": "cuda:77"})).warm_up()
     assert "was not measured: CUDA out of memory" in caplog.text

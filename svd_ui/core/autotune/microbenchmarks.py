@@ -1,6 +1,6 @@
-"""Small trials whose outcome decides how a device is used: number format, threads, a convolution's form, its rate.
+"""Microbenchmarks that decide how a device is used: number format, threads, a convolution's form, its rate.
 
-Each is a dictionary of options to seconds, remembered under a key, so it runs once per device and torch version.
+Each is a dictionary of candidates to seconds, remembered under a key, so it runs once per device and torch version.
 The work is of the kind a U-Net does at the sizes the device is for: nano's on a CPU, SVD's elsewhere.
 """
 
@@ -17,57 +17,59 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .store import Measured
+from . import BenchmarkStore
 
-Trial = Mapping[str, Callable[[], object]]
-"""Options by name; the first one stays where another is not faster."""
+Candidates = Mapping[str, Callable[[], object]]
+"""What competes, by name; the first one stays where another is not faster."""
 
-WORTH = 0.97
-"""Share of the first option's time that another has to reach: a tie is not worth a change."""
+WIN_RATIO = 0.97
+"""Share of the first candidate's time that another has to reach: a tie is not worth a change."""
 
 TEMPORAL_FORMS = ("conv3d", "conv2d")
-QUIET_PERCENT = 25.0
-"""Load of the processor up to which a trial that is made unasked is believed."""
+IDLE_PERCENT = 25.0
+"""Load of the processor up to which a benchmark that nobody asked for is believed."""
 
 
-def tried(measured: Measured, name: str, trial: Trial, timer: Timer, *, anew: bool = False) -> dict[str, float]:
-    """Seconds of each option, remembered under ``name``."""
-    kept = None if anew else remembered(measured, name, trial)
-    if kept is not None:
-        return kept
+def benchmark(
+    store: BenchmarkStore, name: str, candidates: Candidates, timer: Timer, *, anew: bool = False
+) -> dict[str, float]:
+    """Seconds of each candidate, remembered under ``name``; ``anew`` does not look at what is remembered."""
+    stored = None if anew else recall(store, name, candidates)
+    if stored is not None:
+        return stored
     with torch.no_grad():
-        seconds = timer.race(trial)
-    measured.put(name, seconds)
+        seconds = timer.compare(candidates)
+    store.put(name, seconds)
     return seconds
 
 
-def remembered(measured: Measured, name: str, options: Iterable[str]) -> dict[str, float] | None:
-    """The seconds kept under ``name``, in the order of ``options``; None unless all of those were tried."""
-    kept = measured.get(name)
-    options = list(options)
-    if not isinstance(kept, dict) or set(kept) != set(options):
+def recall(store: BenchmarkStore, name: str, candidates: Iterable[str]) -> dict[str, float] | None:
+    """The seconds stored under ``name``, in the order of ``candidates``; None unless all of those competed."""
+    stored = store.get(name)
+    candidates = list(candidates)
+    if not isinstance(stored, dict) or set(stored) != set(candidates):
         return None
-    return {option: float(kept[option]) for option in options}
+    return {candidate: float(stored[candidate]) for candidate in candidates}
 
 
-def winner(seconds: Mapping[str, float]) -> str:
-    """The fastest option, the first one where nothing beats it clearly."""
-    first, best = next(iter(seconds)), min(seconds, key=lambda option: seconds[option])
-    return best if seconds[best] < WORTH * seconds[first] else first
+def fastest(seconds: Mapping[str, float]) -> str:
+    """The fastest candidate, the first one where nothing beats it clearly."""
+    first, best = next(iter(seconds)), min(seconds, key=lambda candidate: seconds[candidate])
+    return best if seconds[best] < WIN_RATIO * seconds[first] else first
 
 
-def quiet(busy: Callable[[], float] = lambda: psutil.cpu_percent(interval=0.1)) -> bool:
+def is_idle(load: Callable[[], float] = lambda: psutil.cpu_percent(interval=0.1)) -> bool:
     """Whether others leave this machine's processor alone: on a busy one fewer threads look better than they are."""
-    return busy() < QUIET_PERCENT
+    return load() < IDLE_PERCENT
 
 
-def number_formats() -> Trial:
+def dtype_candidates() -> Candidates:
     """A CPU's convolutions and matrix products of nano's sizes in float32 and in bfloat16."""
     cpu = torch.device("cpu")
-    return {str(dtype).removeprefix("torch."): work(cpu, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    return {str(dtype).removeprefix("torch."): unet_workload(cpu, dtype) for dtype in (torch.float32, torch.bfloat16)}
 
 
-def work(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
+def unet_workload(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     """A spatial convolution and a feed-forward layer: what most of a U-Net's time goes into."""
     channels, cells = (64, (18, 32)) if device.type == "cpu" else (320, (36, 64))
     frames = _noise((14, channels, *cells), device, dtype)
@@ -81,22 +83,22 @@ def work(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     return run
 
 
-def thread_counts(asked: Mapping[str, str] = os.environ) -> list[int]:
+def thread_counts(environ: Mapping[str, str] = os.environ) -> list[int]:
     """Counts worth trying, the physical cores first; none where OMP_NUM_THREADS says what the user wants."""
-    if asked.get("OMP_NUM_THREADS"):
+    if environ.get("OMP_NUM_THREADS"):
         return []
     logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
     physical = min(psutil.cpu_count(logical=False) or logical, logical)
     return list(dict.fromkeys([physical, logical, max(1, physical // 2), 1]))
 
 
-def threads(counts: list[int], dtype: torch.dtype) -> Trial:
+def thread_candidates(counts: list[int], dtype: torch.dtype) -> Candidates:
     """The same work with each number of threads; torch's own number is back after every run."""
-    run = work(torch.device("cpu"), dtype)
+    run = unet_workload(torch.device("cpu"), dtype)
 
     def with_count(count: int) -> Callable[[], object]:
         def call() -> Tensor:
-            with computing_with(count):
+            with num_threads(count):
                 return run()
 
         return call
@@ -105,7 +107,7 @@ def threads(counts: list[int], dtype: torch.dtype) -> Trial:
 
 
 @contextmanager
-def computing_with(count: int | None) -> Iterator[None]:
+def num_threads(count: int | None) -> Iterator[None]:
     """``count`` threads within the block; None leaves torch's number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
@@ -115,7 +117,7 @@ def computing_with(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def temporal_convs(device: torch.device, dtype: torch.dtype) -> Trial:
+def temporal_conv_candidates(device: torch.device, dtype: torch.dtype) -> Candidates:
     """A convolution over time alone, (3, 1, 1): as Conv3d, and as Conv2d over (frames, cells)."""
     channels, frames, height, width = (64, 14, 18, 32) if device.type == "cpu" else (320, 25, 36, 64)
     clip = _noise((1, channels, frames, height, width), device, dtype)
@@ -144,8 +146,8 @@ def _noise(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> 
     return torch.randn(shape, generator=generator, device=device).to(dtype)
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until ``device`` has done everything it was given."""
+def synchronize(device: torch.device) -> None:
+    """Wait until ``device`` has done everything that was launched on it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -163,18 +165,18 @@ class Timer:
     sync: Callable[[], None]
     clock: Callable[[], float] = time.perf_counter
     runs: int = 5
-    at_most: float = 1.0
+    max_seconds: float = 1.0
     """Seconds of all runs together after which no new turn begins."""
 
     @classmethod
     def of(cls, device: torch.device) -> Timer:
-        return cls(sync=lambda: synchronise(device))
+        return cls(sync=lambda: synchronize(device))
 
     def seconds(self, call: Callable[[], object]) -> float:
         """The shortest run of ``call``."""
-        return self.race({"": call})[""]
+        return self.compare({"": call})[""]
 
-    def race(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    def compare(self, calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
         """The shortest run of each of ``calls``; the first run of each only warms up."""
         for call in calls.values():
             call()
@@ -187,6 +189,6 @@ class Timer:
                 call()
                 self.sync()
                 best[name] = min(best[name], self.clock() - started)
-            if self.clock() - began > self.at_most:
+            if self.clock() - began > self.max_seconds:
                 break
         return best

@@ -19,7 +19,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
-from ..optical_flow import displacements, grown
+from ..optical_flow import displacements, upsample
 
 
 class LatentMode:
@@ -49,6 +49,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     wants_still = True
     """``decode`` gives a clip only with the still at hand."""
+    inference_dtype = torch.float32
+    """Whatever the U-Net runs in: rounded motion adds up over a clip."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -89,7 +91,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def encode_clip(self, frames: Tensor) -> Tensor:
         """Consecutive frames [F 3 H W] in [-1, 1], the first being the still => latents [F C H/p W/p].
 
-        How far each cell has moved is measured (``registration.py``).
+        How far each cell has moved is measured (``optical_flow.py``).
         """
         return self.encode_moved(frames[:1], displacements(frames, self.patch_size))
 
@@ -167,7 +169,7 @@ def warp(still: Tensor, moved: Tensor) -> Tensor:
     if still.device.type == "mps":  # its grid_sample knows no bicubic look-up
         return warp(still.cpu(), moved.cpu()).to(still.device)
     height, width = still.shape[-2:]
-    spread = grown(moved, height // moved.shape[-2])
+    spread = upsample(moved, height // moved.shape[-2])
     x = torch.arange(width, device=still.device) + 0.5 + spread[:, 0]
     y = (torch.arange(height, device=still.device) + 0.5)[:, None] + spread[:, 1]
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)

@@ -14,7 +14,7 @@ from ...request import GenerationRequest
 from ..sampling import samplers
 from ..sampling.context import Services
 from ..sampling.denoiser import Denoiser, guided, guided_within
-from ..sampling.feature_cache import Reuse
+from ..sampling.feature_cache import FeatureCache
 from ..sampling.sigmas import Generators, ays, consistency, gaussian
 
 SVD_SIGMA_MAX = 700.0
@@ -56,8 +56,8 @@ def approximated(
     """The guided model, with the features of some steps reused where the request asks for it."""
     if (request.cache_interval or 1) == 1:
         return guided_denoiser(services, request, cancel)
-    reuse = Reuse.along(sigmas, request.cache_interval or 1, first)
-    return reuse.paced(guided_denoiser(replace(services, reuse=reuse), request, cancel))
+    reuse = FeatureCache.along(sigmas, request.cache_interval or 1, first)
+    return reuse.count_steps(guided_denoiser(replace(services, reuse=reuse), request, cancel))
 
 
 def guided_denoiser(services: Services, request: GenerationRequest, cancel: CancelToken) -> Denoiser:

@@ -17,7 +17,7 @@ from ..decode import decode_pixels
 from ..exact import CrossConstants
 from ..runtime import Runtime
 from .denoiser import Conditioning, Denoiser, Pair, concatenated, in_turn, residual, svd_denoiser, together
-from .feature_cache import CachedUNet, Reuse
+from .feature_cache import CachedUNet, FeatureCache
 from .sigmas import Generators, gaussian
 
 
@@ -31,7 +31,7 @@ class Services:
 
     runtime: Runtime
     conditioning: Conditioning
-    reuse: Reuse | None = None
+    reuse: FeatureCache | None = None
 
     def sigmas(self, num_inference_steps: int) -> Tensor:
         """The checkpoint's schedule ``[num_inference_steps + 1]``, ending in 0."""
@@ -101,7 +101,7 @@ class Services:
         constants = CrossConstants(self.runtime.unet, embeds, num_frames=cond.image_latents.shape[1])
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with constants.given():
+            with constants.use():
                 return unet(*args, **kwargs)
 
         return call

@@ -1,9 +1,9 @@
-"""Feature caching: most steps run two of the U-Net's layers and reuse what the others last said. Approximate.
+"""Feature caching: most steps run two of the U-Net's layers on features of an earlier step. Approximate.
 
 After DeepCache (Ma et al. 2023, arXiv 2312.00858) at its outermost branch. The features that reach the U-Net's
 last layer change slowly from step to step, while its skip connection carries the noise that does change. So a
 whole step keeps the tensor that enters the last layer of the last up block, and the steps after it compute
-only the embeddings, ``conv_in``, that last layer upon the kept tensor, and the output convolution. (The skip
+only the embeddings, ``conv_in``, that last layer upon the cached tensor, and the output convolution. (The skip
 connection that the last layer takes comes from ``conv_in`` itself; no layer of a down block is needed.)
 """
 
@@ -20,21 +20,21 @@ from ...catalog.noise import LAST_SIGMA
 from .denoiser import Denoiser
 
 
-class Reuse:
-    """The kept features of one clip, and the pace at which they are renewed: whole at every ``interval``-th step.
+class FeatureCache:
+    """The features of one clip, renewed by a whole step, every ``interval``-th one.
 
     All conditionings are renewed at the same step. Guidance subtracts their estimates from each other, and errors
-    of the same age cancel where those of different ages would be amplified. What is kept is let go of at the
+    of the same age cancel where those of different ages would be amplified. Features are dropped at the
     beginning of a whole step, so none is ever older than ``interval`` - 1 steps, and a whole step needs no room
     for it. ``first`` is the index of the first step to come, ``last`` that of a last one to compute whole besides.
     """
 
     def __init__(self, interval: int, first: int = 0, last: int | None = None) -> None:
-        self.kept: dict[int, Tensor] = {}
+        self.features: dict[int, Tensor] = {}
         self._interval, self._next, self._last = interval, first, last
 
     @classmethod
-    def along(cls, sigmas: Tensor, interval: int, first: int = 0) -> Reuse:
+    def along(cls, sigmas: Tensor, interval: int, first: int = 0) -> FeatureCache:
         """For a walk down ``sigmas`` ``[N + 1]``. Its last step is whole too, if it ends far from where it begins.
 
         That step goes to the U-Net's own estimate, of which its output makes up sigma / sqrt(sigma^2 + 1): next to
@@ -44,12 +44,12 @@ class Reuse:
         total = len(sigmas) - 1
         return cls(interval, first, total - 1 if sigmas[-2] > LAST_SIGMA else None)
 
-    def paced(self, denoiser: Denoiser) -> Denoiser:
+    def count_steps(self, denoiser: Denoiser) -> Denoiser:
         """``denoiser``, of which each call is a step of the clip."""
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             if self._next % self._interval == 0 or self._next == self._last:
-                self.kept.clear()
+                self.features.clear()
             self._next += 1
             return denoiser(x, sigma)
 
@@ -57,28 +57,28 @@ class Reuse:
 
 
 class CachedUNet:
-    """Called like the U-Net: runs whole where ``reuse`` keeps nothing for ``slot``, else its outermost layers.
+    """Called like the U-Net: runs whole where ``cache`` has no features for ``slot``, else its outermost layers.
 
-    Each conditioning has a ``slot`` of its own and keeps one tensor ``[B * F C h w]`` of the U-Net's first width: 0.14 GiB of a clip of 25 frames
-    at 1024x576 in half precision.
+    Each conditioning has a ``slot`` of its own and stores one tensor ``[B * F C h w]`` of the U-Net's first width:
+    0.14 GiB of a clip of 25 frames at 1024x576 in half precision.
     """
 
-    def __init__(self, unet: Any, reuse: Reuse, slot: int = 0) -> None:
-        self._unet, self._reuse, self._slot = unet, reuse, slot
+    def __init__(self, unet: Any, cache: FeatureCache, slot: int = 0) -> None:
+        self._unet, self._cache, self._slot = unet, cache, slot
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kept = self._reuse.kept.get(self._slot)
-        with self._keeping() if kept is None else outermost(self._unet, kept):
+        features = self._cache.features.get(self._slot)
+        with self._store_features() if features is None else outermost_layers(self._unet, features):
             return self._unet(*args, **kwargs)
 
     @contextmanager
-    def _keeping(self) -> Iterator[None]:
-        """Within the block the input of the last layer is kept as it passes."""
+    def _store_features(self) -> Iterator[None]:
+        """Within the block the input of the last layer is cached as it passes."""
 
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            self._reuse.kept[self._slot] = output if isinstance(output, Tensor) else output[0]
+        def store(_: nn.Module, __: Any, output: Any) -> None:
+            self._cache.features[self._slot] = output if isinstance(output, Tensor) else output[0]
 
-        handle = _before_last(self._unet.up_blocks[-1]).register_forward_hook(keep)
+        handle = _before_last(self._unet.up_blocks[-1]).register_forward_hook(store)
         try:
             yield
         finally:
@@ -86,8 +86,8 @@ class CachedUNet:
 
 
 @contextmanager
-def outermost(unet: Any, kept: Tensor) -> Iterator[None]:
-    """Within the block ``unet`` skips every block but the last layer of the last, which takes ``kept``.
+def outermost_layers(unet: Any, features: Tensor) -> Iterator[None]:
+    """Within the block ``unet`` skips every block but the last layer of the last, which takes ``features``.
 
     The forward of the U-Net itself runs as it is, so whatever is done to it, or to the layers that still run,
     holds here too.
@@ -97,7 +97,7 @@ def outermost(unet: Any, kept: Tensor) -> Iterator[None]:
     with ExitStack() as stack:
         for block in inner:
             stack.enter_context(_forward(block, _skipped(block)))
-        stack.enter_context(_forward(last, _last_layer(last, kept)))
+        stack.enter_context(_forward(last, _last_layer(last, features)))
         yield
 
 
@@ -126,8 +126,8 @@ def _skipped(block: Any) -> Callable[..., Any]:
     return forward
 
 
-def _last_layer(block: Any, kept: Tensor) -> Callable[..., Tensor]:
-    """The last resnet, and attention where the block has one, upon ``kept`` and the outermost skip connection."""
+def _last_layer(block: Any, features: Tensor) -> Callable[..., Tensor]:
+    """The last resnet, and attention where the block has one, upon ``features`` and the outermost skip connection."""
 
     def forward(
         hidden_states: Tensor,
@@ -137,7 +137,7 @@ def _last_layer(block: Any, kept: Tensor) -> Callable[..., Tensor]:
         image_only_indicator: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
-        joined = torch.cat([kept, res_hidden_states_tuple[0]], dim=1)
+        joined = torch.cat([features, res_hidden_states_tuple[0]], dim=1)
         out: Tensor = block.resnets[-1](joined, temb, image_only_indicator=image_only_indicator)
         if hasattr(block, "attentions"):
             (out,) = block.attentions[-1](

@@ -1,4 +1,4 @@
-"""The race between attention kernels: the fastest right one wins, once, and is used where it won."""
+"""The benchmark of attention kernels: the fastest right one wins, once, and is used where it won."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
-from svd_ui.core.attention import Attend, attend_with, by_shape, install, sdpa
-from svd_ui.core.autotune.attention import Chooser, Shape, race, races, settle, shapes
-from svd_ui.core.autotune.device_benchmark import NANO, SVD, Levels
+from svd_ui.core.attention import Attend, attend_with, install, kernel_table, sdpa
+from svd_ui.core.autotune import BenchmarkStore
+from svd_ui.core.autotune.attention import (
+    AttentionShape,
+    KernelSelector,
+    benchmark_kernels,
+    benchmark_shapes,
+    select_kernels,
+    shapes,
+)
+from svd_ui.core.autotune.device_benchmark import NANO, SVD, UNetLevels
 from svd_ui.core.autotune.microbenchmarks import Timer
-from svd_ui.core.autotune.store import Measured
 from svd_ui.core.runtime import Runtime
 from tests.core.conftest import CPU_PLAN
 
 CPU = torch.device("cpu")
-SMALL = Shape(batch=2, tokens=5, heads=3, head_dim=8)
+SMALL = AttentionShape(batch=2, tokens=5, heads=3, head_dim=8)
 
 
 class Clock:
@@ -62,7 +69,7 @@ def test_the_fastest_wins_and_wrong_or_failing_ones_are_out_with_a_note() -> Non
         "another shape": clock.taking(0.1, lambda query, *_: query[:1]),
         "raising": raising,
     }
-    result = race(candidates, SMALL, torch.float32, clock.timer(), CPU)
+    result = benchmark_kernels(candidates, SMALL, torch.float32, clock.timer(), CPU)
     assert result.winner == "fast"
     assert result.seconds == {"sdpa": 3.0, "fast": 2.0}
     assert result.notes["faster but wrong"] == "left out: its result is off by 0.01"
@@ -76,7 +83,7 @@ def test_a_small_difference_is_rounding_in_the_number_format_at_hand() -> None:
         return sdpa(query, key, value) * 1.002
 
     for dtype, fits in ((torch.float32, False), (torch.bfloat16, True)):
-        result = race({"nearly": nearly}, SMALL, dtype, Clock().timer(), CPU)
+        result = benchmark_kernels({"nearly": nearly}, SMALL, dtype, Clock().timer(), CPU)
         assert ("nearly" in result.seconds) is fits
 
 
@@ -85,23 +92,23 @@ def test_memory_that_ran_out_is_no_verdict() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        race({"sdpa": sdpa, "full": full}, SMALL, torch.float32, Clock().timer(), CPU)
+        benchmark_kernels({"sdpa": sdpa, "full": full}, SMALL, torch.float32, Clock().timer(), CPU)
 
 
-def chooser(clock: Clock) -> Callable[..., Chooser]:
-    return lambda plan, candidates: Chooser(plan, candidates, clock.timer())
+def selector(clock: Clock) -> Callable[..., KernelSelector]:
+    return lambda plan, candidates: KernelSelector(plan, candidates, clock.timer())
 
 
 def test_it_is_run_once_per_shape_and_remembered_between_starts(tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "measured.json"
     candidates = {"sdpa": clock.taking(1.0), "other": clock.taking(0.5)}
-    first = chooser(clock)(CPU_PLAN, candidates).race(SMALL, Measured(file))
+    first = selector(clock)(CPU_PLAN, candidates).timings(SMALL, BenchmarkStore(file))
     ran = clock.now
-    again = chooser(clock)(CPU_PLAN, candidates).race(SMALL, Measured(file))
+    again = selector(clock)(CPU_PLAN, candidates).timings(SMALL, BenchmarkStore(file))
     assert clock.now == ran
     assert again == first
     more = candidates | {"new": clock.taking(0.1)}
-    assert chooser(clock)(CPU_PLAN, more).race(SMALL, Measured(file)).winner == "new"
+    assert selector(clock)(CPU_PLAN, more).timings(SMALL, BenchmarkStore(file)).winner == "new"
 
 
 def test_shapes_are_those_that_the_model_attends_over(tiny_folder: Path) -> None:
@@ -128,9 +135,9 @@ def test_shapes_are_those_that_the_model_attends_over(tiny_folder: Path) -> None
 
 def test_full_size_shapes_and_what_is_measured_of_them() -> None:
     found = shapes(SVD, 2, 25, 72, 128)
-    assert found[0] == Shape(batch=50, tokens=9216, heads=5, head_dim=64)
-    assert found[1] == Shape(batch=18_432, tokens=25, heads=5, head_dim=64)
-    assert found[-2] == Shape(batch=50, tokens=144, heads=20, head_dim=64)
+    assert found[0] == AttentionShape(batch=50, tokens=9216, heads=5, head_dim=64)
+    assert found[1] == AttentionShape(batch=18_432, tokens=25, heads=5, head_dim=64)
+    assert found[-2] == AttentionShape(batch=50, tokens=144, heads=20, head_dim=64)
     for shape in found:
         sample = shape.sample(torch.float16)
         assert sample.batch <= shape.batch
@@ -144,8 +151,8 @@ def test_the_levels_here_are_those_of_the_embedded_checkpoint() -> None:
     from svd_ui.settings import REPOSITORY
 
     config = json.loads((REPOSITORY / "assets" / "nano" / "unet" / "config.json").read_text("utf-8"))
-    kept = {name: tuple(config[name]) for name in Levels.__dataclass_fields__}
-    assert Levels(**kept) == NANO
+    kept = {name: tuple(config[name]) for name in UNetLevels.__dataclass_fields__}
+    assert UNetLevels(**kept) == NANO
 
 
 def test_each_shape_of_a_clip_gets_its_own_winner(runtime: Runtime) -> None:
@@ -157,35 +164,35 @@ def test_each_shape_of_a_clip_gets_its_own_winner(runtime: Runtime) -> None:
 
     candidates: Mapping[str, Attend] = {"sdpa": clock.taking(1.0), "other": good_at_many_tokens}
     install(runtime.unet, "auto")
-    plan = replace(CPU_PLAN, attention="auto", measured=Measured())
-    settle(runtime.unet, plan, torch.Size((1, 4, 4, 8, 8)), chooser(clock), candidates)
-    table = by_shape(runtime.unet)
+    plan = replace(CPU_PLAN, attention="auto", benchmarks=BenchmarkStore())
+    select_kernels(runtime.unet, plan, torch.Size((1, 4, 4, 8, 8)), selector(clock), candidates)
+    table = kernel_table(runtime.unet)
     assert table is not None
-    assert {tokens: attend is good_at_many_tokens for (tokens, _), attend in table.chosen.items()} == {
+    assert {tokens: attend is good_at_many_tokens for (tokens, _), attend in table.kernels.items()} == {
         64: True,
         16: True,
         4: False,
     }
     ran = clock.now
-    settle(runtime.unet, plan, torch.Size((3, 4, 4, 8, 8)), chooser(clock), candidates)
+    select_kernels(runtime.unet, plan, torch.Size((3, 4, 4, 8, 8)), selector(clock), candidates)
     assert clock.now == ran
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "auto"])
 def test_nothing_is_measured_where_there_is_no_choice(attention: str, runtime: Runtime) -> None:
-    def never(*_: object) -> Chooser:
+    def never(*_: object) -> KernelSelector:
         raise AssertionError
 
     install(runtime.unet, attention)  # type: ignore[arg-type]
-    settle(runtime.unet, CPU_PLAN, torch.Size((1, 4, 4, 8, 8)), never, {"sdpa": attend_with("sdpa")})
-    settle(runtime.unet, CPU_PLAN, torch.Size((1, 4, 4, 8, 8)), never)
+    select_kernels(runtime.unet, CPU_PLAN, torch.Size((1, 4, 4, 8, 8)), never, {"sdpa": attend_with("sdpa")})
+    select_kernels(runtime.unet, CPU_PLAN, torch.Size((1, 4, 4, 8, 8)), never)
 
 
 def test_a_benchmark_runs_each_shape_anew() -> None:
-    plan = replace(CPU_PLAN, measured=Measured())
+    plan = replace(CPU_PLAN, benchmarks=BenchmarkStore())
     for _ in range(2):
         began = time.perf_counter()
-        found = list(races(plan, NANO, (1, 4, 6, 8), {"sdpa": sdpa}))
+        found = list(benchmark_shapes(plan, NANO, (1, 4, 6, 8), {"sdpa": sdpa}))
         assert len({shape for shape, _ in found}) == len(found) > 2
         assert all(result.winner == "sdpa" for _, result in found)
         assert time.perf_counter() - began < 5

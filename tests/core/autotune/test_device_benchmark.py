@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from svd_ui.core import devices
-from svd_ui.core.autotune import microbenchmarks
-from svd_ui.core.autotune.device_benchmark import first_look, flops_per_second, measure
+from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
+from svd_ui.core.autotune.device_benchmark import flops_per_second, full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
-from svd_ui.core.autotune.store import Measured, key
 from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for, use_threads
 from svd_ui.settings import Settings
 from tests.core.conftest import CPU_PLAN
@@ -39,8 +38,8 @@ def test_the_shortest_run_counts_and_rivals_take_turns() -> None:
         order.append(name)
         clock.takes(next(spans[name]))
 
-    timer = Timer(sync=lambda: None, clock=lambda: clock.now, runs=3, at_most=100)
-    assert timer.race({"a": lambda: call("a"), "b": lambda: call("b")}) == {"a": 2.0, "b": 1.0}
+    timer = Timer(sync=lambda: None, clock=lambda: clock.now, runs=3, max_seconds=100)
+    assert timer.compare({"a": lambda: call("a"), "b": lambda: call("b")}) == {"a": 2.0, "b": 1.0}
     assert order == ["a", "b"] * 4
 
 
@@ -66,23 +65,23 @@ def test_what_the_device_still_does_is_waited_for() -> None:
     [({"a": 1.0, "b": 0.99}, "a"), ({"a": 1.0, "b": 0.9}, "b"), ({"a": 1.0}, "a"), ({"a": 3, "b": 2, "c": 1}, "c")],
 )
 def test_a_tie_changes_nothing(seconds: Mapping[str, float], expected: str) -> None:
-    assert microbenchmarks.winner(seconds) == expected
+    assert microbenchmarks.fastest(seconds) == expected
 
 
 def test_a_trial_is_run_once(tmp_path: Path) -> None:
     ran: list[str] = []
     trial = {"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}
-    timer, store = Timer(sync=lambda: None), Measured(tmp_path / "m.json")
-    first = microbenchmarks.tried(store, "k", trial, timer)
+    timer, store = Timer(sync=lambda: None), BenchmarkStore(tmp_path / "m.json")
+    first = microbenchmarks.benchmark(store, "k", trial, timer)
     count = len(ran)
-    assert microbenchmarks.tried(Measured(tmp_path / "m.json"), "k", trial, timer) == first
+    assert microbenchmarks.benchmark(BenchmarkStore(tmp_path / "m.json"), "k", trial, timer) == first
     assert len(ran) == count
-    microbenchmarks.tried(store, "k", trial | {"c": lambda: ran.append("c")}, timer)
+    microbenchmarks.benchmark(store, "k", trial | {"c": lambda: ran.append("c")}, timer)
     assert ran[-1] == "c"
 
 
 def test_both_forms_of_a_convolution_over_time_give_the_same() -> None:
-    forms = microbenchmarks.temporal_convs(CPU, torch.float32)
+    forms = microbenchmarks.temporal_conv_candidates(CPU, torch.float32)
     assert tuple(forms) == microbenchmarks.TEMPORAL_FORMS
     torch.testing.assert_close(forms["conv2d"](), forms["conv3d"](), atol=1e-3, rtol=1e-5)
 
@@ -93,8 +92,8 @@ def test_a_rate_is_two_n_cubed_over_the_time() -> None:
 
 
 class TestNumberFormat:
-    def measured(self, bfloat16: float) -> Measured:
-        store = Measured()
+    def store(self, bfloat16: float) -> BenchmarkStore:
+        store = BenchmarkStore()
         store.put(key("cpu", "number format"), {"float32": 1.0, "bfloat16": bfloat16})
         return store
 
@@ -112,7 +111,7 @@ class TestNumberFormat:
     ) -> None:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
-        found, reason = dtype_for("cpu", "cpu", self.measured(seconds))
+        found, reason = dtype_for("cpu", "cpu", self.store(seconds))
         assert found == dtype
         assert why in reason
 
@@ -120,9 +119,9 @@ class TestNumberFormat:
         tries: list[int] = []
         monkeypatch.setattr(devices, "bfloat16_units", lambda: "AMX tiles")
         monkeypatch.setattr(
-            microbenchmarks, "number_formats", lambda: {"float32": lambda: tries.append(1), "bfloat16": lambda: None}
+            microbenchmarks, "dtype_candidates", lambda: {"float32": lambda: tries.append(1), "bfloat16": lambda: None}
         )
-        store = Measured()
+        store = BenchmarkStore()
         dtype_for("cpu", "cpu", store)
         count = len(tries)
         dtype_for("cpu", "cpu", store)
@@ -139,23 +138,23 @@ class TestThreads:
 
     def test_physical_cores_unless_another_number_was_faster(self) -> None:
         assert microbenchmarks.thread_counts({}) == [8, 16, 4, 1]
-        store = Measured()
+        store = BenchmarkStore()
         assert threads_for("cpu", store) == 8
         store.put(key("cpu", "threads"), {"8": 1.0, "16": 0.5, "4": 1.5, "1": 4.0})
         assert threads_for("cpu", store) == 16
 
     def test_what_was_measured_on_other_cores_counts_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        store = Measured()
+        store = BenchmarkStore()
         store.put(key("cpu", "threads"), {"8": 1.0, "16": 0.5, "4": 1.5, "1": 4.0})
         monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
         assert threads_for("cpu", store) == 2
 
     def test_what_the_user_asks_for_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
-        assert threads_for("cpu", Measured()) is None
+        assert threads_for("cpu", BenchmarkStore()) is None
 
     def test_a_plan_is_computed_with_its_threads(self) -> None:
-        with microbenchmarks.computing_with(1):
+        with microbenchmarks.num_threads(1):
             use_threads(replace(CPU_PLAN, threads=None))
             assert torch.get_num_threads() == 1
             use_threads(replace(CPU_PLAN, threads=2))
@@ -171,29 +170,29 @@ def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytes
     monkeypatch.setattr(microbenchmarks, "quiet", lambda: True)
     plan = plan_for(settings)
     assert flops_per_second(plan) is None
-    first_look(plan)
+    quick_benchmark(plan)
     rate = flops_per_second(plan_for(settings))
     assert rate is not None
     assert rate > 1e8
-    monkeypatch.setattr(Timer, "race", None)  # a second look must not measure anything
-    first_look(plan_for(settings))
+    monkeypatch.setattr(Timer, "compare", None)  # a second look must not measure anything
+    quick_benchmark(plan_for(settings))
     assert flops_per_second(plan_for(settings)) == rate
 
 
 def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbenchmarks, "quiet", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    first_look(plan_for(settings))
+    quick_benchmark(plan_for(settings))
     assert "temporal_conv" not in settings.measured_file.read_text("utf-8")
     monkeypatch.setattr(microbenchmarks, "quiet", lambda: True)
-    first_look(plan_for(settings))
+    quick_benchmark(plan_for(settings))
     assert "temporal_conv" in settings.measured_file.read_text("utf-8")
 
 
 def test_the_temporal_form_that_won_is_planned(settings: Settings) -> None:
     assert plan_for(settings).temporal_conv2d is False
     name = devices.temporal_key(describe("cpu").name, torch.float32)
-    Measured(settings.measured_file).put(name, {"conv3d": 2.0, "conv2d": 1.0})
+    BenchmarkStore(settings.measured_file).put(name, {"conv3d": 2.0, "conv2d": 1.0})
     if plan_for(settings).dtype == torch.float32:
         assert plan_for(settings).temporal_conv2d is True
 
@@ -201,7 +200,7 @@ def test_the_temporal_form_that_won_is_planned(settings: Settings) -> None:
 def test_a_benchmark_shows_every_choice_and_remembers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     plan = plan_for(settings)
-    rows = measure(plan)
+    rows = full_benchmark(plan)
     by_what = {what: [row for row in rows if row.what == what] for what in {row.what for row in rows}}
     assert set(by_what) == {
         "number format",
@@ -227,7 +226,7 @@ def test_threads_of_a_busy_machine_are_shown_and_not_believed(
     monkeypatch.setattr(microbenchmarks, "threads", lambda *_: {"2": lambda: time.sleep(0.02), "1": lambda: None})
     for quiet, chosen in ((False, "2"), (True, "1")):
         monkeypatch.setattr(microbenchmarks, "quiet", lambda quiet=quiet: quiet)
-        rows = [row for row in measure(plan_for(settings)) if row.what == "threads"]
+        rows = [row for row in full_benchmark(plan_for(settings)) if row.what == "threads"]
         assert [row.choice for row in rows if row.chosen] == [chosen]
         assert all(("not remembered" in row.note) is not quiet for row in rows)
         assert plan_for(settings).threads == int(chosen)
@@ -237,5 +236,5 @@ def test_with_threads_of_the_users_choice_the_table_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    row = next(row for row in measure(plan_for(settings)) if row.what == "threads")
+    row = next(row for row in full_benchmark(plan_for(settings)) if row.what == "threads")
     assert (row.choice, row.note) == ("1", "set by OMP_NUM_THREADS")

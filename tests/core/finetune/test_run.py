@@ -21,7 +21,7 @@ from svd_ui.catalog import CheckpointRow, folder_row
 from svd_ui.core.finetune import run
 from svd_ui.core.finetune.tuner import checkpointed
 from svd_ui.core.finetune.weights import prepare
-from svd_ui.core.lora import Lora, merged
+from svd_ui.core.lora import Lora, fuse_loras
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
 from svd_ui.events import never
@@ -86,7 +86,7 @@ def test_a_lora_appears_among_the_loras_and_does_what_was_trained(
         for name, parameter in parameters.items():
             parameter.copy_(saved[name.replace(".default.", ".")])
     before = _answer(fresh)
-    with merged(fresh.unet, [Lora(file)], "tiny"):
+    with fuse_loras(fresh.unet, [Lora(file)], "tiny"):
         inside = _answer(fresh)
     torch.testing.assert_close(inside, _answer(trained), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(inside, before, atol=1e-5)

@@ -9,10 +9,10 @@ from svd_ui.core.offload.pinned_memory import (
     ALIGNMENT,
     BLOCK_BYTES,
     UNPINNED,
-    Piece,
-    lock_pages,
-    packed,
-    settle,
+    PackedWeights,
+    first_fit_decreasing,
+    pack,
+    pin,
     tensors_of,
 )
 
@@ -34,7 +34,7 @@ class Odd(nn.Module):
 def test_packed_weights_have_the_same_numbers_form_and_type() -> None:
     module = Odd()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    note = settle([Piece(tensors_of(module.conv)), Piece([module.scalar, *module.buffers()])], CPU)
+    note = pack([PackedWeights(tensors_of(module.conv)), PackedWeights([module.scalar, *module.buffers()])], CPU)
     assert note is None
     after = module.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -44,32 +44,32 @@ def test_packed_weights_have_the_same_numbers_form_and_type() -> None:
     assert len(starts) == 1
 
 
-def test_a_piece_lies_in_one_stretch_and_may_be_read_from_another() -> None:
+def test_packed_weights_lie_in_one_stretch_and_may_be_read_from_another() -> None:
     module = nn.Linear(4, 3)
-    piece = Piece(tensors_of(module))
-    settle([piece], CPU)
-    assert piece.bytes is not None
-    assert piece.bytes.numel() == piece.nbytes
+    weights = PackedWeights(tensors_of(module))
+    pack([weights], CPU)
+    assert weights.bytes is not None
+    assert weights.bytes.numel() == weights.nbytes
     weight = module.weight.clone()
-    copy = piece.bytes.clone()
-    piece.show(copy)
+    copy = weights.bytes.clone()
+    weights.bind(copy)
     assert module.weight.untyped_storage().data_ptr() == copy.data_ptr()
     assert torch.equal(module.weight, weight)
     with torch.no_grad():
         module.weight.zero_()  # of the copy
-    piece.rest()
+    weights.restore()
     assert torch.equal(module.weight, weight)
 
 
 def test_blocks_hold_everything_once_and_waste_little() -> None:
     sizes = [60, 10, 100, 45, 30, 55, 5, 250]
-    blocks = packed(sizes, block=100)
+    blocks = first_fit_decreasing(sizes, block=100)
     assert sorted(index for block in blocks for index in block) == list(range(len(sizes)))
     assert all(sum(sizes[index] for index in block) <= 100 or block == [7] for block in blocks)
     assert len(blocks) == 5  # 250, 100, 60 + 30 + 10, 55 + 45, 5: no block more than needed
 
 
-def test_left_out_parts_are_not_among_the_tensors() -> None:
+def test_unused_parts_are_not_among_the_tensors() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     assert len(tensors_of(module)) == 7
     assert len(tensors_of(module, [module[1]])) == 2
@@ -78,7 +78,7 @@ def test_left_out_parts_are_not_among_the_tensors() -> None:
 def test_pages_are_locked_for_cuda_only() -> None:
     module = nn.Linear(2, 2)
     before = module.weight.data_ptr()
-    assert lock_pages(module, CPU) is None
+    assert pin(module, CPU) is None
     assert module.weight.data_ptr() == before
 
 
@@ -91,7 +91,7 @@ def test_where_pages_cannot_be_locked_the_weights_are_packed_all_the_same_and_it
 
     sizes = (BLOCK_BYTES // 4 + 1, BLOCK_BYTES // 8, BLOCK_BYTES // 4)  # float32, two to a block at most
     tensors = [torch.full((size,), float(index)) for index, size in enumerate(sizes)]
-    note = settle([Piece([tensor]) for tensor in tensors], torch.device("cuda:0"), short)
+    note = pack([PackedWeights([tensor]) for tensor in tensors], torch.device("cuda:0"), short)
     assert note == UNPINNED
     assert len(asked) == 2  # after a refusal nothing is asked for any more
     assert [float(tensor[-1]) for tensor in tensors] == [0.0, 1.0, 2.0]

@@ -1,4 +1,4 @@
-"""Streamed weights: the same numbers from a device that never holds more than a part of them."""
+"""StreamedModule weights: the same numbers from a device that never holds more than a part of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from torch.utils._pytree import tree_leaves
 from svd_ui.core.conditioning import condition
 from svd_ui.core.exact import unused_in_steps
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.offload.copy_stream import HostMover
-from svd_ui.core.offload.pinned_memory import tensors_of
-from svd_ui.core.offload.streaming import SMALL_BYTES, Streamed, units_of
+from svd_ui.core.offload.pinned_memory import CopyStream, tensors_of
+from svd_ui.core.offload.streaming import SMALL_BYTES, StreamedModule, units_of
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
@@ -47,40 +46,40 @@ class Net(nn.Module):
         return self.last(x if skip else x + self.deep(x))  # type: ignore[no-any-return]
 
 
-class Device(HostMover):
+class Device(CopyStream):
     """A pretended device: it knows which memory is its own, and what was copied into it, when."""
 
     def __init__(self) -> None:
         super().__init__(CPU)
-        self.rooms: list[Tensor] = []
+        self.buffers: list[Tensor] = []
         self.log: list[Any] = []
 
-    def room(self, nbytes: int) -> Tensor:
-        self.rooms.append(torch.full((nbytes,), 0xFF, dtype=torch.uint8))
-        return self.rooms[-1]
+    def allocate(self, nbytes: int) -> Tensor:
+        self.buffers.append(torch.full((nbytes,), 0xFF, dtype=torch.uint8))
+        return self.buffers[-1]
 
     def copy(self, target: Tensor, master: Tensor) -> Any:
         target.copy_(master)
-        ticket = ("copied", target.data_ptr(), target.numel())
-        self.log.append(ticket)
-        return ticket
+        event = ("copied", target.data_ptr(), target.numel())
+        self.log.append(event)
+        return event
 
-    def wait(self, ticket: Any) -> None:
-        assert ticket in self.log
-        self.log.append(("waited", *ticket[1:]))
+    def wait(self, event: Any) -> None:
+        assert event in self.log
+        self.log.append(("waited", *event[1:]))
 
-    def used(self) -> None:
-        self.log.append(("used",))
+    def wait_for_compute(self) -> None:
+        self.log.append(("computed",))
 
-    def close(self) -> None:
-        self.log.append(("closed",))
-        for room in self.rooms:
-            room.fill_(0xFF)  # NaN: whoever still reads it is found out
-        self.rooms.clear()
+    def synchronize(self) -> None:
+        self.log.append(("synchronized",))
+        for buffer in self.buffers:
+            buffer.fill_(0xFF)  # NaN: whoever still reads it is found out
+        self.buffers.clear()
 
     @property
     def bytes(self) -> int:
-        return sum(room.numel() for room in self.rooms)
+        return sum(buffer.numel() for buffer in self.buffers)
 
 
 class OnlyOn(TorchDispatchMode):
@@ -115,14 +114,14 @@ def x() -> Tensor:
 
 
 class Make(Protocol):
-    def __call__(self, module: nn.Module, **values: Any) -> tuple[Streamed, Device]: ...
+    def __call__(self, module: nn.Module, **values: Any) -> tuple[StreamedModule, Device]: ...
 
 
 @pytest.fixture
 def make() -> Make:
-    def streamed(module: nn.Module, **values: Any) -> tuple[Streamed, Device]:
+    def streamed(module: nn.Module, **values: Any) -> tuple[StreamedModule, Device]:
         device = Device()
-        return Streamed(module, CPU, mover=device, **values), device
+        return StreamedModule(module, CPU, copy_stream=device, **values), device
 
     return streamed
 
@@ -138,14 +137,14 @@ def test_the_result_is_the_same_to_the_bit_and_only_the_device_computes(net: Net
 
 def test_the_device_never_holds_more_than_two_units_and_the_small_layers(net: Net, x: Tensor, make: Make) -> None:
     streamed, device = make(net)
-    largest = max(unit.piece.nbytes for unit in streamed.units)
-    small = sum(unit.piece.nbytes for unit in streamed.kept)
+    largest = max(unit.weights.nbytes for unit in streamed.units)
+    small = sum(unit.weights.nbytes for unit in streamed.resident)
     whole = sum(tensor.nbytes for tensor in tensors_of(net))
     with streamed.on_device():
         net(x)
         assert device.bytes == 2 * largest + small < whole
-    assert {type(unit.module) for unit in streamed.kept} == {nn.LayerNorm}
-    assert all(unit.piece.nbytes > SMALL_BYTES for unit in streamed.units)
+    assert {type(unit.module) for unit in streamed.resident} == {nn.LayerNorm}
+    assert all(unit.weights.nbytes > SMALL_BYTES for unit in streamed.units)
 
 
 def test_after_the_first_pass_units_are_on_their_way_before_they_are_needed(net: Net, x: Tensor, make: Make) -> None:
@@ -166,14 +165,14 @@ def waits_at_once(log: list[Any]) -> int:
 
 
 def test_no_copy_begins_into_memory_whose_use_was_not_declared_over(net: Net, x: Tensor, make: Make) -> None:
-    """Between two copies into the same bytes the mover has been told ``used``: on CUDA that orders them."""
+    """Between two copies into the same bytes the stream has waited for the work: on CUDA that orders them."""
     streamed, device = make(net)
     with streamed.on_device():
         for skip in (False, True, False, False, True):
             net(x, skip)
     live: dict[int, int] = {}
     for entry in device.log:
-        if entry[0] == "used":
+        if entry[0] == "computed":
             live.clear()  # what is held is not copied over: the next test of the results would see it
         elif entry[0] == "copied":
             _, start, size = entry
@@ -192,10 +191,10 @@ def test_skipped_layers_cost_a_wait_and_change_nothing(net: Net, x: Tensor, make
 
 
 def test_what_never_runs_never_travels(net: Net, x: Tensor, make: Make) -> None:
-    streamed, _ = make(net, left_out=[net.unused])
+    streamed, _ = make(net, unused=[net.unused])
     before = net.unused.weight.data_ptr()
     assert net.unused not in {unit.module for unit in streamed.units}
-    assert streamed.room_bytes < 2 * net.unused.weight.nbytes
+    assert streamed.buffer_bytes < 2 * net.unused.weight.nbytes
     with streamed.on_device():
         net(x)
         assert net.unused.weight.data_ptr() == before
@@ -238,22 +237,22 @@ def test_nothing_is_left_when_it_is_over(net: Net, x: Tensor, make: Make) -> Non
     masters = storages(net)
     with streamed.on_device():
         net(x)
-    assert device.log[-1] == ("closed",)
-    assert not device.rooms
+    assert device.log[-1] == ("synchronized",)
+    assert not device.buffers
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in net.modules())
     assert storages(net) == masters
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_a_device_without_room_leaves_the_masters(net: Net, x: Tensor) -> None:
+def test_a_device_without_memory_leaves_the_masters(net: Net, x: Tensor) -> None:
     class Full(Device):
-        def room(self, nbytes: int) -> Tensor:
-            if self.rooms:  # for the units, but not for the small layers
+        def allocate(self, nbytes: int) -> Tensor:
+            if self.buffers:  # for the units, but not for the small layers
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return super().room(nbytes)
+            return super().allocate(nbytes)
 
     expected = net(x)
-    streamed = Streamed(net, CPU, mover=Full())
+    streamed = StreamedModule(net, CPU, copy_stream=Full())
     masters = storages(net)
     with pytest.raises(torch.OutOfMemoryError), streamed.on_device():
         raise AssertionError("not reached")
@@ -267,9 +266,9 @@ def test_uses_may_nest(net: Net, x: Tensor, make: Make) -> None:
     with streamed.on_device():
         with streamed.on_device():
             net(x)
-        assert device.rooms
+        assert device.buffers
         assert torch.equal(net(x), expected)
-    assert not device.rooms
+    assert not device.buffers
 
 
 @pytest.mark.parametrize("cache_interval", [1, 2])  # 2: every other step skips all but the outermost layers
@@ -284,24 +283,24 @@ def test_the_real_unet_computes_with_what_is_on_the_device_only(runtime: Runtime
     expected = clip()
     device = Device()
     unused = unused_in_steps(runtime.unet)
-    streamed = Streamed(runtime.unet, CPU, unused, mover=device)
+    streamed = StreamedModule(runtime.unet, CPU, unused, copy_stream=device)
     masters = {
-        unit.piece.bytes.untyped_storage().data_ptr()
-        for unit in (*streamed.units, *streamed.kept)
-        if unit.piece.bytes is not None
+        unit.weights.bytes.untyped_storage().data_ptr()
+        for unit in (*streamed.units, *streamed.resident)
+        if unit.weights.bytes is not None
     }
     with streamed.on_device(), OnlyOn(device, masters):
         got = clip()
     assert torch.equal(got, expected)
     copied = sum(entry[2] for entry in device.log if entry[0] == "copied")
-    assert copied > 3 * sum(unit.piece.nbytes for unit in streamed.units) / cache_interval
-    assert streamed.room_bytes < sum(unit.piece.nbytes for unit in streamed.units)
+    assert copied > 3 * sum(unit.weights.nbytes for unit in streamed.units) / cache_interval
+    assert streamed.buffer_bytes < sum(unit.weights.nbytes for unit in streamed.units)
 
 
 def test_every_weight_of_the_real_modules_is_in_exactly_one_unit(runtime: Any) -> None:
     for module in (runtime.unet, runtime.image_encoder):
         units = units_of(module)
-        tensors = [id(tensor) for unit in units for tensor in unit.piece.tensors]
+        tensors = [id(tensor) for unit in units for tensor in unit.weights.tensors]
         assert sorted(tensors) == sorted(id(tensor) for tensor in tensors_of(module))
     names = {type(unit.module).__name__ for unit in units_of(runtime.unet)}
     assert any("SpatioTemporalResBlock" in name for name in names)

@@ -18,7 +18,7 @@ from svd_ui.core.conditioning import condition
 from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling import feature_cache
-from svd_ui.core.sampling.feature_cache import CachedUNet, Reuse
+from svd_ui.core.sampling.feature_cache import CachedUNet, FeatureCache
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
@@ -81,7 +81,7 @@ def test_whole_steps_are_untouched_and_skipped_ones_are_not(runtime: Runtime) ->
 def test_what_was_kept_gives_the_same_step_again(tiny_folder: Path, exact: bool) -> None:
     """Nothing is lost at the border between the layers that rest and those that run."""
     runtime = Runtime(folder_row(tiny_folder), tiny_folder, replace(CPU_PLAN, exact=exact))
-    reuse = Reuse(2)
+    reuse = FeatureCache(2)
     unet = CachedUNet(runtime.unet, reuse)
     told = (torch.randn(1, 4, 8, 8, 8, generator=seeded(1)), torch.tensor(0.3), torch.ones(1, 1, 32), torch.ones(1, 3))
     with torch.no_grad():
@@ -96,19 +96,19 @@ def test_one_tensor_is_kept_for_each_conditioning_and_none_after_the_clip(
     kept: list[weakref.ref[Tensor]] = []
     sizes: list[list[int]] = []
 
-    class Watched(Reuse):
-        def paced(self, denoiser: Any) -> Any:
-            paced = super().paced(denoiser)
+    class Watched(FeatureCache):
+        def count_steps(self, denoiser: Any) -> Any:
+            paced = super().count_steps(denoiser)
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 out = paced(x, sigma)
-                sizes.append([tensor.numel() for tensor in self.kept.values()])
-                kept.extend(map(weakref.ref, self.kept.values()))
+                sizes.append([tensor.numel() for tensor in self.features.values()])
+                kept.extend(map(weakref.ref, self.features.values()))
                 return out
 
             return denoise
 
-    monkeypatch.setattr("svd_ui.core.methods.plain.Reuse", Watched)
+    monkeypatch.setattr("svd_ui.core.methods.plain.FeatureCache", Watched)
     before = forwards(runtime)
     clip(runtime, request(cache_interval=3))
     assert sizes == [[4 * 32 * 8 * 8] * 2] * 4  # frames x first width x latent cells, for both
