@@ -22,7 +22,7 @@ IN_FULL = "To render one in full: generate --from its file --speed exact"
 
 
 @reporting
-@fields.with_field_flags
+@fields.with_field_flags(GenerationRequest)
 def generate(
     context: typer.Context,
     picture: Annotated[Path | None, typer.Argument(help="The still to animate.", show_default=False)] = None,
@@ -59,13 +59,14 @@ def generate(
 
     settings, quiet = settings_or_exit(), quiet or as_json
     with Runner(settings, context.obj) as runner:
-        given = fields.values(request_fields)
+        named, remarks = fields.today(GenerationRequest, request_fields)
+        given = fields.values(named)
         implied = None if given.get("wall") is not None else output.format_of(target)
         inputs = Inputs(picture, preset, settings_of, background, given, implied)
         request, notes = request_of(runner, inputs)
         place = output.place(target, picture or settings_of, request)
         if not quiet:
-            for note in notes:
+            for note in [*remarks, *notes]:
                 err().print(note, markup=False, soft_wrap=True)
         _have_weights(runner, request, download, quiet)
         with JobBar(quiet) as bar:

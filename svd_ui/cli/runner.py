@@ -21,6 +21,7 @@ from ..events import ENDED
 from ..hub import Hub, choose
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
+from ..migration import left_out
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
 from ..settings_tag import open_settings
@@ -149,7 +150,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
     """The settings in a file. Its still is used if this data folder has it, else its prompt."""
     found = open_settings(path)
     values = found.request.model_dump(mode="json", exclude_none=True)
-    notes = [f"Not known to this release, left out: {', '.join(found.dropped)}."] if found.dropped else []
+    notes = [left_out(found.dropped)] if found.dropped else []
     if "image" in values:
         try:
             Assets.of(settings).path(values["image"])

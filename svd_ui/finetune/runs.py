@@ -2,7 +2,7 @@
 
 A run is a process of its own, so that neither a closed page nor a restart ends it. Its folder holds:
 
-request.json     the resolved TrainRequest
+request.json     the resolved TrainRequest and the version it was written by; start.json as it was asked for
 scan.json        the clips it trains on, what was left out, motion labels
 status.json      where it stands (``Status``), replaced as a whole
 log.jsonl        one line an update: step, loss, learning_rate, norm, seconds
@@ -15,6 +15,7 @@ stop             present while somebody asks the run to stop
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -31,8 +32,9 @@ from ..errors import BadInput, NotFound
 from ..media.atomic import write_bytes
 from ..request import Frozen
 from ..settings import Settings
-from . import NAME, TrainRequest
+from . import NAME, TrainRequest, read_stored, stored
 
+log = logging.getLogger(__name__)
 CLIPS = "clips"
 _OWN = {"encoded", CLIPS}
 WAITING = "Waiting for the device."
@@ -94,6 +96,15 @@ class RunFolder:
         try:
             return json.loads((self.root / f"{name}.json").read_text("utf-8"))
         except (OSError, ValueError):
+            return None
+
+    def request(self, name: str) -> TrainRequest | None:
+        """The request in ``name``.json, of any release; None where there is none."""
+        data = self.read(name)
+        try:
+            return read_stored(data)[0] if isinstance(data, dict) else None
+        except BadInput as error:
+            log.warning("%s of %s is no request: %s", name, self.root.name, error)
             return None
 
     @property
@@ -183,7 +194,7 @@ class TrainingRuns:
         if (run := self._read(folder.root)) is not None and run.alive:
             raise BadInput(f"{request.name} is running already.", field="name")
         folder.begin()
-        folder.write("start", request.model_dump(mode="json"))
+        folder.write("start", stored(request))
         with (folder.root / "output.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "svd_ui", "train", "--config", str(folder.root / "start.json")],
@@ -233,11 +244,7 @@ class TrainingRuns:
         if status.state in {"preparing", "training"} and not alive:
             text = f"Ended unexpectedly after {status.step} steps: start it again, it goes on from its last state."
             status = status.model_copy(update={"state": "stopped", "message": _last_words(path) or text})
-        data = folder.read("request") or folder.read("start")
-        try:
-            request = TrainRequest.model_validate(data) if data else None
-        except ValueError:  # of another release
-            request = None
+        request = folder.request("request") or folder.request("start")
         return TrainingRun(name=path.name, status=status, alive=alive, request=request)
 
 

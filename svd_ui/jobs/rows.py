@@ -13,8 +13,8 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from .. import settings_tag
 from ..events import ENDED, Result, Stage
+from ..migration import migrate
 from ..request import GenerationRequest
 from . import Job, JobKind
 from .leases import total_slots
@@ -85,7 +85,7 @@ def _state(row: sqlite3.Row) -> Stage:
 def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The stored request, and the names of the settings that had to be left out."""
     data = _json(text, {})
-    values, dropped = settings_tag.migrate(data if isinstance(data, dict) else {}, schema)
+    values, dropped = migrate(GenerationRequest, data if isinstance(data, dict) else {}, schema)
     return GenerationRequest.model_validate(values), dropped
 
 

@@ -14,7 +14,7 @@ from ... import clips
 from ...catalog import PROFILES, CheckpointRow
 from ...errors import BadInput, Cancelled
 from ...events import CancelToken
-from ...finetune import TrainRequest
+from ...finetune import TrainRequest, stored
 from ...finetune.runs import RunFolder, Status
 from ...settings import Settings
 from ..devices import Plan, plan_for
@@ -37,7 +37,7 @@ def run(request: TrainRequest, row: CheckpointRow, base: Path, settings: Setting
     ``cancel`` is set or the folder asks for it. Raises BadInput naming the field at fault, and what torch raises.
     """
     folder = RunFolder(settings.training_dir / request.name)
-    _same_run(request, folder)
+    _same_run(request, row, folder)
     folder.begin()
     session = Session(request, row, base, settings, folder, cancel)
     try:
@@ -74,7 +74,7 @@ class Session:
 
     def run(self) -> Status:
         self.tell("preparing", "Looking through the clips.")
-        self.folder.write("request", self.request.model_dump(mode="json"))
+        self.folder.write("request", stored(self.request))
         found = self._scan()
         runtime = Runtime(self.row, self.base, self._training_plan())
         examples = self._examples(found, runtime)
@@ -202,13 +202,15 @@ def _accelerator(request: TrainRequest, plan: Plan) -> Any:
     return Accelerator(mixed_precision=precision, cpu=plan.device.type == "cpu")
 
 
-def _same_run(request: TrainRequest, folder: RunFolder) -> None:
+def _same_run(request: TrainRequest, row: CheckpointRow, folder: RunFolder) -> None:
     """A stopped run goes on only as what it was."""
-    before = folder.read("request")
-    if weights.latest(folder.states) is None or not isinstance(before, dict):
+    before = folder.request("request")
+    if weights.latest(folder.states) is None or before is None:
         return
-    now = request.model_dump(mode="json")
-    changed = [name for name in now if name not in _FREE and before.get(name) != now[name]]
+    then, now = before.resolved(row), request.resolved(row)
+    changed = [
+        name for name in TrainRequest.model_fields if name not in _FREE and getattr(then, name) != getattr(now, name)
+    ]
     if changed:
         title = TrainRequest.model_fields[changed[0]].title
         raise BadInput(
