@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "svd_ui"
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers"}
 TIER = {  # a package imports its own tier or lower
     **dict.fromkeys(
-        "__init__ request notes sentences events errors settings catalog validation presets assets settings_tag text_to_image_info hub media clips loras finetune".split(),
+        "__init__ request plugins clip methods post notes sentences events errors settings catalog migration validation presets assets settings_tag text_to_image_info hub media clips loras finetune".split(),
         0,
     ),
     "core": 1,
