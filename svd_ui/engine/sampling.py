@@ -13,6 +13,7 @@ from PIL import Image
 from ..clip import ClipSpec
 from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
+from ..notes import Note
 from .clock import Deadline, StageTimer
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
 from .oom_fallback import OomFallback
@@ -42,7 +43,7 @@ class Generation:
     fallback: OomFallback
     cancel: Deadline
     timer: StageTimer
-    notes: list[str]
+    notes: list[Note]
     runtime: Runtime | None = None
 
 
@@ -138,15 +139,11 @@ def effective(stages: Stages, generation: Generation) -> Effective:
         device=stages.device(plan).name,
         exact=plan.exact,
         compiled=generation.runtime is not None and generation.runtime.compiled,
-        reasons=(
-            *plan.reasons,
-            *(generation.runtime.notes if generation.runtime is not None else ()),
-            *generation.fallback.notes,
-        ),
+        reasons=(*plan.notes, *(generation.runtime.notes if generation.runtime else ()), *generation.fallback.notes),
     )
 
 
-def next_fallback(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
+def next_fallback(error: Exception, step_down: Callable[[], Note | None], doing: str) -> Note:
     """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
     if not out_of_memory(error):
         raise mapped(error, doing) from error

@@ -93,7 +93,7 @@ class Stages:
 
         plan = plan_for(self._settings, profile, self._device, clip)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
-        return replace(plan, compile=compile, reasons=(*plan.reasons, why))
+        return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
     def device_id(self, plan: Plan) -> str:
         """The same for every process that uses the same physical device, whatever its settings call it."""

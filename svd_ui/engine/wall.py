@@ -19,6 +19,7 @@ from ..catalog.profiles import room
 from ..clip import ClipSpec
 from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
+from ..notes import Note
 from ..request import GenerationRequest
 from .error_mapping import mapping
 from .output import Frames, TileFiles, sheet_of
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
     from ..core.wall import Batch
-
-DRAFTS = "These tiles are drafts, approximate: render one in full to see it as it will be."
-LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in full."
 
 
 def wall(
@@ -44,9 +42,9 @@ def wall(
     """
     clip, request = generation.clip, generation.clip.request
     if request.speed != "exact":
-        generation.notes.append(DRAFTS)
+        generation.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4" or request.post:
-        generation.notes.append(LATER)
+        generation.notes.append(Note.of("wall_format"))
     latents = yield from _Denoising(stages, generation, runtime).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
@@ -119,15 +117,13 @@ class _Denoising:
         """Calls that ``batch`` still needs when no more than the limit go together."""
         return -(-len(batch) // self._limit) * (self._generation.clip.num_inference_steps - batch.steps_done)
 
-    def _smaller(self) -> str | None:
+    def _smaller(self) -> Note | None:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
         fallback = self._generation.fallback
         if self._limit == 1:
             return fallback.down_from_denoising()
         self._limit //= 2
-        many = f"{self._limit} tiles" if self._limit > 1 else "1 tile"
-        fallback.notes.append(f"Memory ran out while denoising: going on with {many} at a time.")
-        return fallback.notes[-1]
+        return fallback.add(Note.of("fewer_tiles", count=self._limit))
 
 
 class _Glimpses:

@@ -11,12 +11,14 @@ from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.clip import ClipSpec
 from svd_ui.engine.advice import advice
-from svd_ui.engine.logs import redact, secrets_of
 from svd_ui.engine.oom_fallback import OomFallback
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
+from svd_ui.engine.worker_handle import redact, secrets_of
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
@@ -44,13 +46,13 @@ def test_the_cpu_has_no_smaller_profile() -> None:
 
 
 def test_advice_only_where_it_is_due() -> None:
-    def advised(picture: tuple[int, int] | None = None, **values: Any) -> list[str]:
+    def advised(picture: tuple[int, int] | None = None, **values: Any) -> list[Note]:
         return advice(ClipSpec.of(GenerationRequest(**values), XT), picture)
 
     assert advised((2048, 1152)) == []
     assert len(advised(num_frames=60)) == 1
     assert len(advised(width=1000)) == 1
-    assert "64x64" in advised(width=64, height=64)[0]
+    assert "64x64" in sentence(advised(width=64, height=64)[0])
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_what_is_approximate_is_said_with_its_cost(
     row: CheckpointRow, values: dict[str, Any], said: str | None
 ) -> None:
     notes = advice(ClipSpec.of(GenerationRequest.model_validate(values), row), None)
-    assert (said is None and not notes) or notes[0].startswith(f"Approximate: {said}")
+    assert (said is None and not notes) or sentence(notes[0]).startswith(f"Approximate: {said}")
 
 
 def test_more_jumps_than_a_consistency_model_was_made_for_are_said() -> None:
     clip = ClipSpec.of(GenerationRequest(num_inference_steps=9), ANIMATE_LCM)
-    assert "1 to 8 steps" in advice(clip, None)[1]
+    assert "1 to 8 steps" in sentence(advice(clip, None)[1])
 
 
 def test_secrets_are_known_by_name_and_by_form() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
+from ...notes import Note
 from ..noise import karras
 from .family import CheckpointFamily, sigma_range
 
@@ -49,10 +50,10 @@ class Consistency(CheckpointFamily):
     def reference(self, row: CheckpointRow) -> dict[str, Any]:
         return super().reference(row) | REFERENCE
 
-    def approximations(self, clip: ClipSpec) -> list[str]:
-        return ["few-step weights"]
+    def approximations(self, clip: ClipSpec) -> list[Note]:
+        return [Note.of("few_step_weights")]
 
-    def advice(self, clip: ClipSpec) -> list[str]:
+    def advice(self, clip: ClipSpec) -> list[Note]:
         if clip.num_inference_steps <= MOST_JUMPS:
             return []
-        return [f"{clip.row.title} is made for 1 to {MOST_JUMPS} steps: more take longer and add little."]
+        return [Note.of("more_steps_than_needed", title=clip.row.title, most=MOST_JUMPS)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
+from ...notes import Note
 from ..noise import LAST_SIGMA, SVD_RANGE, karras
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ class CheckpointFamily:
         names = ("num_inference_steps", "min_guidance_scale", "max_guidance_scale", "schedule", "cache_interval")
         return {name: own[name] for name in names} | {"guidance_sigma_min": None, "guidance_sigma_max": None}
 
-    def approximations(self, clip: ClipSpec) -> list[str]:
-        """What makes every clip of this family an approximate one, in a few words each."""
+    def approximations(self, clip: ClipSpec) -> list[Note]:
+        """What makes every clip of this family an approximate one."""
         return []
 
-    def advice(self, clip: ClipSpec) -> list[str]:
-        """Sentences for whoever asks for more than the family was made for."""
+    def advice(self, clip: ClipSpec) -> list[Note]:
+        """Notes for whoever asks for more than the family was made for."""
         return []
 
 

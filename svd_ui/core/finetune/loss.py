@@ -19,7 +19,7 @@ from ..sampling.denoiser import Conditioning, Preconditioning, UNet
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipBatch:
     """One batch of what is cached: clean clips and their labels.
 
     latents   [B F C h w]  scaled
@@ -53,7 +53,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Objective:
+class DiffusionLoss:
     """sigma = exp(mean + std n) by ``row.train_sigma``, strength = exp(-3 + 0.5 n); the row's family says what is diffused.
 
     ``dropout`` p: one draw r takes the embedding away for r < 2p and the still for p <= r < 3p, so each is missing
@@ -66,7 +66,7 @@ class Objective:
     strength_std: float = 0.5
     dropout: float = 0.1
 
-    def draw(self, clips: Clips, generator: torch.Generator) -> Draw:
+    def draw(self, clips: ClipBatch, generator: torch.Generator) -> Draw:
         """All from ``generator``, on the CPU."""
         count = len(clips.latents)
 
@@ -84,7 +84,7 @@ class Objective:
             without_still=(share >= p) & (share < 3 * p) & torch.tensor(not self._family.keeps_still),
         )
 
-    def conditioning(self, clips: Clips, draw: Draw, still_latents: Tensor) -> Conditioning:
+    def conditioning(self, clips: ClipBatch, draw: Draw, still_latents: Tensor) -> Conditioning:
         """``still_latents`` [B C h w]: the noisy still encoded, **unscaled**, as the sampler's."""
         embeds = clips.embeds * _keep(draw.without_embeds, clips.embeds)
         still = still_latents * _keep(draw.without_still, still_latents)
@@ -92,7 +92,7 @@ class Objective:
         frames = clips.latents.shape[1]
         return Conditioning(embeds, still[:, None].expand(-1, frames, -1, -1, -1), ids)
 
-    def loss(self, unet: UNet, clips: Clips, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
+    def loss(self, unet: UNet, clips: ClipBatch, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
         """Mean square per clip, ``[B]``, in float32. ``scaling_factor`` takes the still to scaled latents."""
         x0 = self._family.diffused(self.row, clips.latents, cond.image_latents * scaling_factor)
         sigma = draw.sigma.to(x0)[:, None, None, None, None]
