@@ -33,6 +33,7 @@ from svd_ui.engine.stages import Stages
 from svd_ui.events import Decoding, Denoising, Finished
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.tiny import SVD_SCHEDULER
 
@@ -147,7 +148,7 @@ class Ours:
             profile=effective.profile,
             chunk=effective.decode_chunk_size,
             compiled=effective.compiled,
-            note=" ".join(result.notes),
+            note=" ".join(map(sentence, result.notes)),
         )
 
     @property

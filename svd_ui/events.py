@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Literal, Protocol
 
+from .notes import Note
 from .request import AssetRef, Frozen, GenerationRequest
 
 Stage = Literal[
@@ -41,7 +42,7 @@ class Effective(Frozen):
     device: str
     exact: bool = True
     compiled: bool = False
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Note, ...] = ()
 
 
 class Tile(Frozen):
@@ -70,7 +71,7 @@ class Result(Frozen):
     last_frame: AssetRef | None = None
     seconds: dict[str, float] = {}
     versions: dict[str, str] = {}
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class Downloading(Frozen):
@@ -141,7 +142,7 @@ class SteppedDown(Frozen):
 
     kind: Literal["stepped_down"] = "stepped_down"
     stage: Literal["loading", "conditioning", "denoising", "decoding"]
-    note: str
+    note: Note
 
 
 class Finished(Frozen):

@@ -12,6 +12,7 @@ from svd_ui import catalog
 from svd_ui.catalog.noise import whole_steps
 from svd_ui.errors import BadInput
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -104,7 +105,7 @@ def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
 )
 def test_auto_profile_fits_the_card_as_drivers_report_it(kind: str, total: int | None, expected: str) -> None:
     row, reason = catalog.profile_for(kind, total)
-    assert row.id == expected and reason
+    assert row.id == expected and sentence(reason)
 
 
 def asked(row: catalog.CheckpointRow, **values: Any) -> GenerationRequest:

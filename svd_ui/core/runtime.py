@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for, step_down
@@ -90,10 +91,10 @@ class Runtime:
         return self._compiled is not None and self._compiled.failure is None
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What did not go as the plan has it, for people."""
+    def notes(self) -> tuple[Note, ...]:
+        """What did not go as the plan has it."""
         failure = self._compiled.failure if self._compiled is not None else None
-        return (*self._placement.notes, *((f"not compiled: {failure}",) if failure else ()))
+        return (*self._placement.notes, *((Note.of("not_compiled", why=failure),) if failure else ()))
 
     @property
     def latent_channels(self) -> int:

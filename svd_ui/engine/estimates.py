@@ -126,7 +126,7 @@ def remedy(
         smallest: Values = {}
         for smallest in ways:
             if fits(_changed(request, taken | smallest)):
-                return _named(_needed(request, taken | smallest, fits), row)
+                return Remedy(values=_needed(request, taken | smallest, fits))
         taken |= smallest
     return None
 
@@ -175,18 +175,3 @@ def _needed(request: GenerationRequest, values: Values, fits: Fits) -> Values:
 
 def _changed(request: GenerationRequest, values: Values) -> GenerationRequest:
     return request.model_copy(update=values)
-
-
-def _named(values: Values, row: CheckpointRow) -> Remedy:
-    parts = []
-    if "profile" in values:
-        parts.append(f"use the {values['profile'].removesuffix('gb')} GB profile")
-    if "decode_chunk_size" in values:
-        chunk = values["decode_chunk_size"]
-        parts.append(f"decode {chunk} frame{'s' if chunk > 1 else ''} at a time")
-    if "width" in values:
-        parts.append(f"make it {values['width']}x{values['height']}")
-    if "num_frames" in values:
-        parts.append(f"make {values['num_frames']} frames")
-    text = " and ".join(parts)
-    return Remedy(values=values, text=text[0].upper() + text[1:])

@@ -91,7 +91,7 @@ class Stages:
 
         plan = plan_for(self._settings, profile, self._device, row, request)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
-        return replace(plan, compile=compile, reasons=(*plan.reasons, why))
+        return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
     def device_id(self, plan: Plan) -> str:
         """The same for every process that uses the same physical device, whatever its settings call it."""

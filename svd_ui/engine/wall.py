@@ -17,6 +17,7 @@ from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
 from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
+from ..notes import Note
 from ..request import GenerationRequest
 from .error_mapping import mapping
 from .output import Frames, TileFiles, sheet_of
@@ -26,9 +27,6 @@ from .stages import Stages
 if TYPE_CHECKING:
     from ..core.runtime import Runtime
     from ..core.wall import Batch
-
-DRAFTS = "These tiles are drafts, approximate: render one in full to see it as it will be."
-LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in full."
 
 
 def wall(
@@ -41,9 +39,9 @@ def wall(
     """
     request = work.request
     if request.speed != "exact":
-        work.notes.append(DRAFTS)
+        work.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4" or request.post:
-        work.notes.append(LATER)
+        work.notes.append(Note.of("wall_format"))
     latents = yield from _Denoising(stages, work, runtime).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
@@ -116,15 +114,13 @@ class _Denoising:
         """Calls that ``batch`` still needs when no more than the limit go together."""
         return -(-len(batch) // self._limit) * ((self._work.request.num_inference_steps or 1) - batch.steps_done)
 
-    def _smaller(self) -> str | None:
+    def _smaller(self) -> Note | None:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
         ladder = self._work.ladder
         if self._limit == 1:
             return ladder.down_from_denoising()
         self._limit //= 2
-        many = f"{self._limit} tiles" if self._limit > 1 else "1 tile"
-        ladder.notes.append(f"Memory ran out while denoising: going on with {many} at a time.")
-        return ladder.notes[-1]
+        return ladder.told(Note.of("fewer_tiles", count=self._limit))
 
 
 class _Glimpses:

@@ -19,6 +19,7 @@ from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
+from svd_ui.sentences import sentence
 
 from .conftest import picture, request
 
@@ -40,16 +41,21 @@ def clip(runtime: Runtime, seed: int = 3, **values: Any) -> Tensor:
     return last.latents
 
 
+def said(*args: Any) -> tuple[bool, str]:
+    compiled, why = decide(*args)
+    return compiled, sentence(why)
+
+
 def test_when_blocks_are_compiled() -> None:
     resident, streamed = PROFILES["24gb"], PROFILES["4gb"]
     assert decide("off", CUDA, resident, 9, True)[0] is False
     assert decide("on", CPU, resident, 0, False)[0] is True
-    assert decide("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
-    assert decide("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
+    assert said("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
+    assert said("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
     assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 3, 4, 9)] == [False, False, True, True]
     assert decide("auto", CUDA, resident, 0, True)[0] is True
     assert decide("auto", CPU, resident, 9, True)[0] is False
-    assert decide("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
+    assert said("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
 
 
 def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(runtime: Runtime) -> None:

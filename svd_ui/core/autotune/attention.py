@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
+from ...sentences import sentence
 from ..attention import Attend, attend_with, available, kernel_table, sdpa
 from ..devices import Plan, describe
 from . import key
@@ -114,7 +115,8 @@ def _difference(got: Tensor, expected: Tensor) -> float:
 
 def candidates_for(device: torch.device) -> tuple[dict[str, Attend], dict[str, str]]:
     """(kernels of ``device`` that load, why the others do not)."""
-    names, notes = available(device)
+    names, absent = available(device)
+    notes = {name: sentence(why) for name, why in absent.items()}
     found: dict[str, Attend] = {}
     for name in names:
         try:

@@ -8,6 +8,7 @@ from html import escape
 from ... import __version__
 from ...catalog import CheckpointRow
 from ...engine import Device
+from ...sentences import sentence
 from .. import formatting, icons
 
 
@@ -55,10 +56,10 @@ def status(device: Device | None, profile_title: str = "") -> str:
     reasons = "; ".join(
         part
         for part in (
-            f"profile {device.profile}: {device.profile_reason}"
+            f"profile {device.profile}: {sentence(device.profile_reason)}"
             if device.profile_reason
             else f"profile {device.profile}",
-            f"attention {device.attention}: {device.attention_reason}" if device.attention_reason else "",
+            f"attention {device.attention}: {sentence(device.attention_reason)}" if device.attention_reason else "",
             f"computes in {device.dtype}",
             "" if device.measured else "this kind of device was not measured",
         )

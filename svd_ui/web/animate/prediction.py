@@ -11,6 +11,7 @@ from ...catalog.costs import cost_ratio
 from ...engine import Device, Estimate
 from ...errors import SvdUiError
 from ...request import GenerationRequest
+from ...sentences import remedy
 from .. import controls, formatting, icons
 from ..context import Context
 from .form import PROMPT, request_of
@@ -93,7 +94,7 @@ def obstacle(estimate: Estimate, device: Device | None) -> str:
         return f'<div class="obstacle" role="status">{icons.WARNING}<div><b>{said}</b>{help_}</div></div>'
     return (
         f'<div class="obstacle" role="status">{icons.WARNING}<b>{said}</b>'
-        f'<button type="button" class="btn strong" data-act="remedy">{escape(estimate.remedy.text)}</button></div>'
+        f'<button type="button" class="btn strong" data-act="remedy">{escape(remedy(estimate.remedy.values))}</button></div>'
     )
 
 

@@ -6,13 +6,12 @@ from html import escape
 
 from ...events import Effective
 from ...jobs import Job
+from ...notes import Note
+from ...sentences import sentence
 from .. import formatting, icons
 from ..formatting import Files, clip_url, still_thumb
 from ..visitor import settings_json
 from . import wall
-
-APPROXIMATE = "approximate:"
-"""How a note begins that says what was left out for speed."""
 
 
 def aspect(job: Job) -> str:
@@ -88,17 +87,15 @@ def _effective(used: Effective) -> str:
         used.attention,
         used.dtype,
     ]
-    reasons = "; ".join(used.reasons)
+    reasons = "; ".join(map(sentence, used.reasons))
     tip = f' class="facts made tip" tabindex="0" data-tip="{escape(reasons)}"' if reasons else ' class="facts made"'
     return f"<p{tip}>{_spans(parts)}{f'<i class=sr-only>{escape(reasons)}</i>' if reasons else ''}</p>"
 
 
 def _approximate(job: Job) -> str:
     """What was left out for speed, named where the clip is."""
-    said = [note for note in _all_notes(job) if note.lower().startswith(APPROXIMATE)]
-    return "".join(
-        f'<p class="approximate"><b>Approximate</b> {escape(note[len(APPROXIMATE) :].strip())}</p>' for note in said
-    )
+    said = [Note(code="approximations", params=note.params) for note in _all_notes(job) if note.code == "approximate"]
+    return "".join(f'<p class="approximate"><b>Approximate</b> {escape(sentence(note))}</p>' for note in said)
 
 
 def _seconds(spent: dict[str, float]) -> float:
@@ -139,9 +136,9 @@ def _common_actions(job: Job) -> str:
 
 def notes(job: Job) -> str:
     """Everything else that was said on the way, once each."""
-    said = [note for note in _all_notes(job) if not note.lower().startswith(APPROXIMATE)]
+    said = [sentence(note) for note in _all_notes(job) if note.code != "approximate"]
     return '<ul class="notes">' + "".join(f"<li>{escape(note)}</li>" for note in said) + "</ul>" if said else ""
 
 
-def _all_notes(job: Job) -> list[str]:
-    return list(dict.fromkeys(note for note in (*job.notes, *(job.result.notes if job.result else ())) if note))
+def _all_notes(job: Job) -> list[Note]:
+    return list(dict.fromkeys((*job.notes, *(job.result.notes if job.result else ()))))

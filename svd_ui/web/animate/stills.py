@@ -10,7 +10,9 @@ from typing import Any, TypedDict
 from ...assets import Assets
 from ...catalog import CheckpointRow
 from ...media.image import crop_box
+from ...notes import read_notes
 from ...presets import ASPECTS
+from ...sentences import sentence
 from ...settings import REPOSITORY
 from .. import icons
 from ..context import uploaded
@@ -36,7 +38,7 @@ class Still(TypedDict, total=False):
     ref: str
     width: int
     height: int
-    notes: list[str]
+    notes: list[dict[str, Any]]
     path: str
     prompt: str
 
@@ -64,7 +66,8 @@ def take(assets: Assets, paths: Iterable[str], background: str) -> list[Still]:
 def add(assets: Assets, file: Path, background: str, path: str = "") -> Still:
     """One file -> still."""
     added = assets.add(file, background=background)
-    return {"ref": added.ref, "width": added.width, "height": added.height, "notes": list(added.notes), "path": path}
+    notes = [note.model_dump() for note in added.notes]
+    return {"ref": added.ref, "width": added.width, "height": added.height, "notes": notes, "path": path}
 
 
 def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
@@ -84,7 +87,8 @@ def checked(assets: Assets, value: Any) -> Stills:
             fresh = of_ref(assets, str(item.get("ref")), str(item.get("prompt") or ""))
         except Exception:  # swept or invented: the form simply starts without it
             continue
-        items.append({**fresh, "notes": [str(n) for n in item.get("notes") or []], "path": str(item.get("path") or "")})
+        notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
+        items.append({**fresh, "notes": notes, "path": str(item.get("path") or "")})
     at = value.get("at") if isinstance(value, dict) else 0
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
 
@@ -149,7 +153,7 @@ def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -
     left, top, right, bottom = crop_box((w, h), width, height, x, y)
     box = f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}"
     whole = still_thumb(still["ref"])
-    notes = "".join(f"<li>{escape(note)}</li>" for note in still.get("notes") or [])
+    notes = "".join(f"<li>{escape(sentence(note))}</li>" for note in read_notes(still.get("notes") or []))
     many = _strip(stills) if len(stills["items"]) > 1 else ""
     return (
         f'<div class="finder"><div class="pane"><div class="source" tabindex="0" role="group" style="--w:{w};--h:{h}" '

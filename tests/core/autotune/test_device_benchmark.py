@@ -16,6 +16,7 @@ from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
 from svd_ui.core.autotune.device_benchmark import flops_per_second, full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
 from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for, use_threads
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.core.conftest import CPU_PLAN
 
@@ -113,7 +114,7 @@ class TestNumberFormat:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
         found, reason = dtype_for("cpu", "cpu", self.store(seconds))
         assert found == dtype
-        assert why in reason
+        assert why in sentence(reason)
 
     def test_it_is_tried_once_where_there_are_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries: list[int] = []
