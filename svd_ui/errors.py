@@ -4,6 +4,7 @@
     SvdUiError                         code             exit
     ├── BadInput                       bad_input           2   names the field it belongs to
     │   ├── BadPicture                 bad_picture         2
+    │   ├── BadClip                    bad_clip            2   of clips to train on, by its name
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
@@ -75,6 +76,16 @@ class BadInput(SvdUiError):
 
 class BadPicture(BadInput):
     code = "bad_picture"
+
+
+class BadClip(BadInput):
+    """``name`` is the clip's, ``detail`` goes on from there."""
+
+    code = "bad_clip"
+    template = "{name} {detail}"
+
+    def __init__(self, detail: str, field: str | None = "data", *, name: str, **params: Any) -> None:
+        super().__init__(detail, field, name=name, **params)
 
 
 class QueueFull(BadInput):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from .notes import Note
 from .plugins import registry_of
 from .request import SCHEMA_VERSION
 
@@ -54,10 +55,10 @@ def migrate(model: type[BaseModel], data: Mapping[str, Any], version: Any) -> tu
     return current, tuple(dropped)
 
 
-def left_out(dropped: Iterable[str]) -> str:
-    """What was dropped, as a sentence for people; '' for nothing."""
-    names = ", ".join(dropped)
-    return f"Not known to this release, left out: {names}." if names else ""
+def left_out(dropped: Iterable[str]) -> tuple[Note, ...]:
+    """The note on what was dropped; none for nothing."""
+    names = list(dropped)
+    return (Note.of("settings_left_out", names=names),) if names else ()
 
 
 def culprits(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:

@@ -22,6 +22,7 @@ from .catalog import CheckpointRow
 from .errors import BadInput
 from .migration import left_out, migrate, renamed
 from .request import Frozen, GenerationRequest
+from .sentences import sentence
 from .settings import REPOSITORY
 from .validation import validate
 
@@ -103,7 +104,7 @@ def _parsed(id: str, data: dict[str, Any]) -> Preset:
         data, dropped = migrate(Preset, data, version)
         values, inside = migrate(GenerationRequest, data.get("values", {}), version)
         data |= {"values": values, "dropped": (*dropped, *inside)}
-        if dropped or inside:
-            log.warning("preset %s: %s", id, left_out(data["dropped"]))
+        for note in left_out(data["dropped"]):
+            log.warning("preset %s: %s", id, sentence(note))
     preset = Preset.model_validate({**renamed(Preset, data), "id": id})
     return preset.model_copy(update={"values": renamed(GenerationRequest, preset.values)})

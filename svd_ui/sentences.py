@@ -23,7 +23,7 @@ SENTENCES: dict[str, str | tuple[str, str]] = {
     "reading_still": "reading the still",
     "denoising": "denoising",
     "decoding": "decoding",
-    "settings_left_out": "Settings of another release were left out: {names}.",
+    "settings_left_out": "Not known to this release, left out: {names}.",
     "wall_drafts": "These tiles are drafts, approximate: render one in full to see it as it will be.",
     "wall_format": "Tiles are small mp4 files: the chosen format is kept for the clip in full.",
     "frames_untrained": "{title} was trained on {trained} frames: {num_frames} may drift or lose detail.",
@@ -48,6 +48,10 @@ SENTENCES: dict[str, str | tuple[str, str]] = {
     "picture_very_wide": "The picture is very wide: only a part of it fits into the clip.",
     "picture_very_tall": "The picture is very tall: only a part of it fits into the clip.",
     "background_filled": "Transparent parts are filled with {background}.",
+    # Clips that are not trained on
+    "scene_too_short": "the scene from frame {first} has {num_frames} frames, {needed} are needed",
+    "nothing_moves": "nothing moves from frame {first} (motion {motion:.3f}, {needed:g} is needed)",
+    "only_first_frames": "only its first {most} frames are used: cut it into parts",
     # Why the device is used as it is
     "profile": "profile {chosen}: {why}",
     "attention": "attention {chosen}: {why}",

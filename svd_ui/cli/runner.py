@@ -151,7 +151,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
     """The settings in a file. Its still is used if this data folder has it, else its prompt."""
     found = open_settings(path)
     values = found.request.model_dump(mode="json", exclude_none=True)
-    notes = [left_out(found.dropped)] if found.dropped else []
+    notes = [sentence(note) for note in left_out(found.dropped)]
     if "image" in values:
         try:
             Assets.of(settings).path(values["image"])

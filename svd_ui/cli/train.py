@@ -13,6 +13,7 @@ from ..errors import Cancelled
 from ..finetune import TrainRequest, read_config
 from ..finetune.runs import RunFolder, Status
 from ..migration import left_out
+from ..sentences import sentence
 from ..settings import Settings
 from .console import err, out, reporting, settings_or_exit
 from .fields import today, with_field_flags
@@ -34,7 +35,7 @@ def train(
     if "name" not in given and "out" in given:
         given["name"] = Path(given["out"]).stem
     request, dropped = read_config(config, given)
-    for remark in [*remarks, *([left_out(dropped)] if dropped else [])]:
+    for remark in [*remarks, *map(sentence, left_out(dropped))]:
         err().print(remark, markup=False, soft_wrap=True)
     with _Stopping() as stopping, _Telling(settings, request.name):
         status = work(request, settings, stopping)

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadInput
+from ..errors import BadClip, BadInput
+from ..notes import Note
 from ..request import Frozen
+from ..sentences import sentence
 from .decoding import ClipSource, Frame, find_sources, frames
 
 __all__ = ["Dropped", "Scan", "Stretch", "read", "scan"]
@@ -51,10 +53,10 @@ class Stretch(Frozen):
 
 
 class Dropped(Frozen):
-    """What was left out, and why, in words."""
+    """What was left out, and why; a sentence that begins with the name goes on with it."""
 
     name: str
-    reason: str
+    reason: Note
 
 
 class Scan(Frozen):
@@ -88,14 +90,14 @@ def scan(
     small = _small(width, height)
     for source in find_sources(folder):
         count += 1
-        if isinstance(source, BadInput):
-            dropped.append(Dropped(name=source.message.split(" ")[0], reason=source.message))
+        if isinstance(source, BadClip):
+            dropped.append(_unreadable(source))
             continue
         progress(source.name)
         try:
             found, left_out, cuts_found = _stretches(source, small, num_frames, fps, static_below)
-        except BadInput as error:
-            dropped.append(Dropped(name=source.name, reason=error.message))
+        except BadClip as error:
+            dropped.append(_unreadable(error))
             continue
         kept += found
         dropped += left_out
@@ -139,13 +141,13 @@ def _stretches(
         scenes += 1
         span = stride * (num_frames - 1) + 1
         if len(scene) < span:
-            text = f"the scene from frame {first} has {len(scene)} frames, {span} are needed"
-            dropped.append(Dropped(name=source.name, reason=text))
+            why = Note.of("scene_too_short", first=first, num_frames=len(scene), needed=span)
+            dropped.append(Dropped(name=source.name, reason=why))
         for offset in range(0, len(scene) - span + 1, span):
             score = motion_score(np.stack(scene[offset : offset + span : stride]))
             if score < static_below:
-                text = f"nothing moves from frame {first + offset} (motion {score:.3f}, {static_below:g} is needed)"
-                dropped.append(Dropped(name=source.name, reason=text))
+                why = Note.of("nothing_moves", first=first + offset, motion=score, needed=static_below)
+                dropped.append(Dropped(name=source.name, reason=why))
                 continue
             kept.append(
                 Stretch(
@@ -167,8 +169,8 @@ def _scenes(source: ClipSource, size: tuple[int, int], dropped: list[Dropped]) -
     pictures: list[Frame] = []
     for frame in frames(source, *size):
         if len(pictures) == MAX_FRAMES_PER_SOURCE:
-            text = f"only its first {MAX_FRAMES_PER_SOURCE} frames are used: cut it into parts"
-            dropped.append(Dropped(name=source.name, reason=text))
+            why = Note.of("only_first_frames", most=MAX_FRAMES_PER_SOURCE)
+            dropped.append(Dropped(name=source.name, reason=why))
             break
         pictures.append(frame)
     starts = cuts([thumbnail(picture) for picture in pictures])
@@ -181,10 +183,14 @@ def _small(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def _unreadable(error: BadClip) -> Dropped:
+    return Dropped(name=error.params["name"], reason=Note.of("text", text=error.params["detail"]))
+
+
 def _nothing(dropped: list[Dropped]) -> str:
     if not dropped:
         return "The folder holds no clips: add mp4, webm, gif or webp files, or folders of numbered pictures."
-    return f"None of the clips can be trained on. The first: {dropped[0].name}: {dropped[0].reason}"
+    return f"None of the clips can be trained on. The first: {dropped[0].name}: {sentence(dropped[0].reason)}"
 
 
 def buckets(scores: Sequence[float]) -> list[int]:

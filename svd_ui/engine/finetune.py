@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from ..catalog import CheckpointRow, find_checkpoint
 from ..errors import BadInput
 from ..finetune import TrainRequest
-from ..finetune.runs import WAITING, RunFolder, Status
+from ..finetune.runs import RunFolder, Status
 from ..hub import Hub
 from ..settings import Settings
 from . import CancelToken
@@ -29,7 +29,8 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     if leads:
         folder = RunFolder(settings.training_dir / request.name)
         folder.begin()
-        folder.set_status(Status(state="preparing", message=WAITING, steps=request.steps))
+        told = "Waiting for the device."
+        folder.set_status(Status(state="preparing", message=told, waits=True, steps=request.steps))
     with (
         device_lock(settings, _device_id(settings), cancel) if leads else nullcontext(),
         mapping("training", row.title),

@@ -37,16 +37,18 @@ from . import NAME, TrainRequest, read_stored, stored
 log = logging.getLogger(__name__)
 CLIPS = "clips"
 _OWN = {"encoded", CLIPS}
-WAITING = "Waiting for the device."
-STARTING = "Starting."
 State = Literal["preparing", "training", "finished", "stopped", "failed"]
 
 
 class Status(Frozen):
-    """Where a run stands. ``pid`` belongs to the process that works on it; ``result`` names the file or folder made."""
+    """Where a run stands. ``pid`` belongs to the process that works on it; ``result`` names the file or folder made.
+
+    ``waits`` until the device is its own.
+    """
 
     state: State
     message: str = ""
+    waits: bool = False
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -58,7 +60,7 @@ class Status(Frozen):
     @property
     def works(self) -> bool:
         """Whether a run that is alive has the device by now."""
-        return self.state in {"preparing", "training"} and self.message not in {WAITING, STARTING}
+        return self.state in {"preparing", "training"} and not self.waits
 
     @property
     def seconds_left(self) -> float | None:
@@ -204,7 +206,7 @@ class TrainingRuns:
                 env={**os.environ, **_environment(self._settings)},
                 start_new_session=True,
             )
-        status = Status(state="preparing", message=STARTING, steps=request.steps)
+        status = Status(state="preparing", message="Starting.", waits=True, steps=request.steps)
         told = status.model_copy(update={"pid": process.pid, "updated": time.time()})
         folder.write("status", told.model_dump(mode="json"))
         return self.get(request.name)

@@ -14,8 +14,8 @@ from typing import Any, cast, get_args
 from pydantic import ValidationError
 
 from ..events import ENDED, Result, Stage
-from ..migration import migrate
-from ..notes import Note, read_notes
+from ..migration import left_out, migrate
+from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
 from .leases import total_slots
@@ -52,9 +52,6 @@ def to_jobs(store: Store, timings: Timings, rows: Sequence[sqlite3.Row], warm: s
 
 def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
     request, dropped = read_request(row["request"], row["schema"])
-    notes = read_notes(_json(row["notes"], []))
-    if dropped:
-        notes = (*notes, Note.of("settings_left_out", names=dropped))
     return Job(
         id=row["id"],
         owner=row["owner"],
@@ -68,7 +65,7 @@ def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | N
         message=row["message"],
         error=_json(row["error"], None),
         result=read_result(row["result"], row["schema"]),
-        notes=notes,
+        notes=(*read_notes(_json(row["notes"], [])), *left_out(dropped)),
         has_preview=bool(row["has_preview"]),
         created=row["created"],
         started=row["started"],

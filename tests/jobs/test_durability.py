@@ -46,7 +46,6 @@ SUBMITTER = """
     from pathlib import Path
     from svd_ui.jobs.service import open_store
     from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
     from svd_ui.settings import Settings
 
     settings = Settings(data_dir=Path(sys.argv[1]), max_queue=1000, _env_file=None)

@@ -14,7 +14,9 @@ from ...errors import BadInput, NotFound, SvdUiError
 from ...events import ENDED
 from ...jobs import Job
 from ...jobs.status import in_full
+from ...migration import left_out
 from ...request import GenerationRequest
+from ...sentences import sentence
 from ..context import Context, uploaded
 from ..visitor import reader, visitor
 from . import history, wall
@@ -159,8 +161,7 @@ class Actions:
             if ending in SETTINGS_FILES:
                 raise
             return None
-        said = [f"Not known to this release and left out: {', '.join(found.dropped)}."] if found.dropped else []
-        return found.request, said
+        return found.request, [sentence(note) for note in left_out(found.dropped)]
 
     def taken(self, files: list[dict[str, str]], background: str) -> Stills:
         """Uploads as the form's stills. Raises BadPicture."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ...sentences import sentence
 from .. import icons
 from .scan_worker import Key, Looked
 
@@ -92,14 +93,11 @@ def _histogram(counts: Sequence[int]) -> str:
 def _dropped(dropped: Sequence[Dropped]) -> str:
     if not dropped:
         return ""
-    items = "".join(f"<li><b>{escape(one.name)}</b> {escape(_reason(one))}</li>" for one in dropped[:MAX_DROPPED])
+    items = "".join(
+        f"<li><b>{escape(one.name)}</b> {escape(sentence(one.reason))}</li>" for one in dropped[:MAX_DROPPED]
+    )
     more = f"<li>and {len(dropped) - MAX_DROPPED} more</li>" if len(dropped) > MAX_DROPPED else ""
     return f'<details class="dropped"><summary>Left out: {len(dropped)}</summary><ul>{items}{more}</ul></details>'
-
-
-def _reason(one: Dropped) -> str:
-    """Without the name, which stands before it."""
-    return one.reason.removeprefix(one.name).strip()
 
 
 def _many(count: int, one: str, many: str = "") -> str:

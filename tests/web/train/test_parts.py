@@ -204,10 +204,11 @@ def test_a_newer_look_is_not_overwritten_by_an_older_one() -> None:
 
 def test_the_histogram_is_told_in_words() -> None:
     from svd_ui.clips import Dropped, Scan, Stretch
+    from svd_ui.notes import Note
 
     one = Stretch(source=Path("a"), name="a", kind="video", first=0, stride=1, num_frames=4, fps=7, score=0.1)
     found = Scan(
-        stretches=(one,), dropped=(Dropped(name="b<.mp4", reason="b<.mp4 is damaged."),), sources=2, scenes=1,
+        stretches=(one,), dropped=(Dropped(name="b<.mp4", reason=Note.of("text", text="is damaged.")),), sources=2, scenes=1,
         histogram=(0, 3, 0, 1),
     )  # fmt: skip
     key = ("set", 8, 8, 4, 7.0, 0.01)
