@@ -115,6 +115,7 @@ class TestNumberFormat:
         assert found == dtype
         assert why in reason
 
+    @pytest.mark.usefixtures("raced")
     def test_it_is_tried_once_where_there_are_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries: list[int] = []
         monkeypatch.setattr(devices, "bfloat16_units", lambda: "AMX tiles")
@@ -166,6 +167,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path, devices="cpu")
 
 
+@pytest.mark.usefixtures("raced")
 def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "quiet", lambda: True)
     plan = plan_for(settings)
@@ -179,6 +181,7 @@ def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytes
     assert flops_per_second(plan_for(settings)) == rate
 
 
+@pytest.mark.usefixtures("raced")
 def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "quiet", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -189,12 +192,12 @@ def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: p
     assert "temporal_conv" in settings.measured_file.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("float32")
 def test_the_temporal_form_that_won_is_planned(settings: Settings) -> None:
     assert plan_for(settings).temporal_conv2d is False
     name = devices.temporal_key(describe("cpu").name, torch.float32)
     Measured(settings.measured_file).put(name, {"conv3d": 2.0, "conv2d": 1.0})
-    if plan_for(settings).dtype == torch.float32:
-        assert plan_for(settings).temporal_conv2d is True
+    assert plan_for(settings).temporal_conv2d is True
 
 
 def test_a_benchmark_shows_every_choice_and_remembers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
