@@ -30,23 +30,19 @@ WINNERS: dict[str, Any] = {
 }
 """What the store of measurements answers where nothing was measured."""
 
-# Before any test is imported: some read settings then, and torch counts its threads once.
+# Before any test is imported: some read settings then, and torch counts its threads once. The environment, because the
+# processes that tests start are to see it too.
 for name in [name for name in os.environ if name.startswith("SVD_UI_") and not name.startswith(FOR_TESTS)]:
     del os.environ[name]
 Settings.model_config["env_file"] = None
+HOME = tempfile.TemporaryDirectory(prefix="svd-ui-tests-", ignore_cleanup_errors=True)  # of this run, or worker of it
+os.environ["SVD_UI_DATA_DIR"] = os.path.join(HOME.name, "data")
+os.environ["HF_HUB_CACHE"] = os.path.join(HOME.name, "hub")
+os.environ["GRADIO_TEMP_DIR"] = os.path.join(HOME.name, "uploads")
 os.environ["SVD_UI_DEVICES"] = "cpu"
 os.environ["SVD_UI_ATTENTION"] = "sdpa"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads cost more than they bring
 measured = Measured.get
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _a_home_of_its_own() -> Iterator[None]:
-    """For this run, or this worker of it: the app's data, also of the processes that tests start."""
-    home = tempfile.TemporaryDirectory(prefix="svd-ui-tests-", ignore_cleanup_errors=True)
-    with home as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SVD_UI_DATA_DIR", os.path.join(folder, "data"))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
