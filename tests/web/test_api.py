@@ -36,6 +36,15 @@ def client(public: Served) -> Client:
     return Client(public.url.replace("0.0.0.0", "127.0.0.1"), verbose=False)
 
 
+@pytest.fixture
+def gate(public: Served) -> Iterator[threading.Event]:
+    """Clips wait for it before each step."""
+    public.engine.gate = gate = threading.Event()
+    yield gate
+    gate.set()
+    public.engine.gate = None
+
+
 def ended(client: Client, id: str) -> dict:
     for _ in range(1200):
         status = client.predict(id=id, api_name="/status")
@@ -107,8 +116,9 @@ def test_the_page_gets_a_tile_by_its_index(client: Client, public: Served, photo
     assert [httpx.get(f"{base}/{name}").status_code for name in ("tile-2", "tile-00.mp4", "video")] == [404] * 3
 
 
-def test_generate_waits_and_three_run_at_once(client: Client, public: Served, photo: Path) -> None:
-    public.engine.gate = gate = threading.Event()
+def test_generate_waits_and_three_run_at_once(
+    client: Client, public: Served, gate: threading.Event, photo: Path
+) -> None:
     before = len(public.jobs.history(limit=100))
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(client.predict, image=handle_file(photo), seed=n, api_name="/generate") for n in range(3)]
@@ -119,7 +129,6 @@ def test_generate_waits_and_three_run_at_once(client: Client, public: Served, ph
         gate.set()
         results = [call.result() for call in calls]
     assert len(waiting) == 3
-    public.engine.gate = None
     assert [result["state"] for result in results] == ["finished"] * 3
     assert len({result["token"] for result in results}) == 3
 
@@ -175,8 +184,8 @@ def test_an_unknown_job_is_a_sentence(client: Client) -> None:
         client.predict(id="0" * 32, api_name="/status")
 
 
-def test_history_and_cancel_act_on_the_callers_jobs_only(client: Client, photo: Path) -> None:
-    mine = client.predict(image=handle_file(photo), num_inference_steps=100, api_name="/submit")
+def test_history_and_cancel_act_on_the_callers_jobs_only(client: Client, gate: threading.Event, photo: Path) -> None:
+    mine = client.predict(image=handle_file(photo), api_name="/submit")
     history = client.predict(limit=5, token=mine["token"], api_name="/history")
     assert [job["id"] for job in history] == [mine["id"]]
     assert client.predict(limit=5, token="somebody else", api_name="/history") == []
