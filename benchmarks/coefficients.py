@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from svd_ui.catalog.architectures import Mode, Peak, Work
-from svd_ui.core.caching import Reuse
+from svd_ui.core.sampling.feature_cache import FeatureCache
 
 Size = tuple[int, int, int]
 """(frames, height, width) in latent cells."""
@@ -28,7 +28,7 @@ def counted(ours: Ours) -> dict[str, Any]:
     """Every coefficient by its name in ``Architecture``."""
     return {
         "unet": work({size: ours.step(*size, guided=False).flops for size in SIZES}),
-        "reusing": work({size: ours.step(*size, guided=False, reuse=Reuse(1000)).flops for size in SIZES}),
+        "reusing": work({size: ours.step(*size, guided=False, reuse=FeatureCache(1000)).flops for size in SIZES}),
         "decode": work({size: ours.decode(*size).flops for size in SIZES}),
         "encode": work({(1, *size[1:]): ours.encode(*size[1:]).flops for size in SIZES}),
         "embed": float(ours.embed().flops),

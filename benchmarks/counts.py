@@ -24,7 +24,7 @@ from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from benchmarks.report import Row, finish, parser
 from svd_ui.catalog import PROFILES, STABILITY_ROWS
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes
-from svd_ui.core.caching import Reuse
+from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest
 
 GIB = 1024**3
@@ -113,7 +113,10 @@ def _clip_rows(step: Counter, decode: Counter, ours: Ours) -> Iterator[Row]:
     """Whole clips, reading the still and decoding included, against the stock clip of 25 guided steps."""
     around = ours.encode(HEIGHT, WIDTH).flops + ours.embed().flops + decode.flops
     full = STEPS * step.flops + around
-    one, other = ours.step(*NATIVE, guided=False).flops, ours.step(*NATIVE, guided=False, reuse=Reuse(1000)).flops
+    one, other = (
+        ours.step(*NATIVE, guided=False).flops,
+        ours.step(*NATIVE, guided=False, reuse=FeatureCache(1000)).flops,
+    )
     yield Row("clip, stock", full / 1e12, "TFLOP")
     yield Row("clip, exact, ours : stock", (STEPS * 2 * one + around) / full, "x")
     whole = -(-STEPS // 3)

@@ -24,21 +24,21 @@ from numpy.typing import NDArray
 
 from benchmarks.nano_quality import SEED, grey, still_of
 from benchmarks.report import Row, finish
+from recipes.nano.motion import FULL_FLOW, Motion, at_flow, point_grid
+from recipes.nano.photos import augment, find_photos, load_photo, shuffled
+from recipes.nano.render import choose_view, render
 from svd_ui import loras
-from svd_ui.cancel import never
 from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core.devices import Plan, describe
-from svd_ui.core.lora import Lora, in_force
+from svd_ui.core.finetune import run
+from svd_ui.core.finetune.validation_sampler import Sampler
+from svd_ui.core.lora import Lora, use_loras
 from svd_ui.core.runtime import Runtime
+from svd_ui.events import never
+from svd_ui.finetune import TrainRequest
 from svd_ui.media.video import Mp4Writer
 from svd_ui.request import LoraRef
 from svd_ui.settings import Settings
-from svd_ui.train.motion import FULL_FLOW, Motion, at_flow, point_grid
-from svd_ui.train.photos import augment, find_photos, load_photo, shuffled
-from svd_ui.train.render import choose_view, render
-from svd_ui.train.tune import run
-from svd_ui.train.tune.samples import Sampler
-from svd_ui.training import TrainRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = ROOT / "benchmarks" / "data"
@@ -70,7 +70,7 @@ def sideways(clip: NDArray[np.uint8]) -> float:
 def measure(runtime: Runtime, chosen: list[Lora]) -> dict[str, float]:
     """Held-out photograph => its clip's sideways flow, with ``chosen`` in force."""
     found = {}
-    with in_force(runtime, chosen):
+    with use_loras(runtime, chosen):
         for index, path in enumerate(sorted(HELD_OUT.glob("*.jpg"))):
             sampler = Sampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
             found[path.stem] = sideways(sampler.frames(never()))

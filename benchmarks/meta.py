@@ -11,14 +11,14 @@ import torch
 
 from benchmarks import models
 from benchmarks.counter import Counter
-from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow, ProfileRow, nano_row
-from svd_ui.core.denoiser import Conditioning
 from svd_ui.core.devices import Plan
 from svd_ui.core.exact import unused_in_steps
+from svd_ui.core.offload.streaming import SMALL_BYTES, units_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.services import Services
-from svd_ui.core.streaming import SMALL_BYTES, units_of
+from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.denoiser import Conditioning
+from svd_ui.events import never
 
 RESIDENT = PROFILES["24gb"]
 IN_TURN = PROFILES["24gb"].model_copy(update={"guidance_in_turn": True})
@@ -52,7 +52,7 @@ class Ours:
     ) -> Counter:
         """One denoising step of a clip of ``frames`` x ``height`` x ``width`` latent cells.
 
-        What is computed once per clip is computed before. With ``reuse`` (a ``caching.Reuse``) it is the step after a
+        What is computed once per clip is computed before. With ``reuse`` (a ``caching.FeatureCache``) it is the step after a
         whole one, unless its pace says otherwise.
         """
         # Not use_profile: it would move weights, and there are none. These profiles keep all of them resident.

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from svd_ui.catalog import NANO
-from svd_ui.core.warp_autoencoder import WarpAutoencoder
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 VAE = {"block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4}
 VIT_H = CLIPVisionConfig(

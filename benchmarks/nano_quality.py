@@ -25,22 +25,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.report import Row, finish
-from svd_ui.cancel import never
+from recipes.nano.batches import to_tensor
+from recipes.nano.motion import FULL_FLOW, Motion, at_flow, bucket_of, mean_flow, point_grid, sources
+from recipes.nano.photos import find_photos, load_photo
+from recipes.nano.render import render, view_at
+from recipes.nano.render import still as still_view
 from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.core import methods
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decode
 from svd_ui.core.devices import Plan, describe
-from svd_ui.core.randomness import seeded
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.services import Services
-from svd_ui.core.warp_autoencoder import WarpAutoencoder
+from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
 from svd_ui.request import GenerationRequest, Speed
-from svd_ui.train.batches import to_tensor
-from svd_ui.train.motion import FULL_FLOW, Motion, at_flow, bucket_of, mean_flow, point_grid, sources
-from svd_ui.train.photos import find_photos, load_photo
-from svd_ui.train.render import render, view_at
-from svd_ui.train.render import still as still_view
 
 Frames = NDArray[np.uint8]
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,20 +19,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from svd_ui.assets import Assets
-from svd_ui.catalog import PROFILES, CheckpointRow, checkpoint
+from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
 from svd_ui.core.conditioning import condition
-from svd_ui.core.denoiser import concatenated, guided, svd_denoiser, together
-from svd_ui.core.devices import Plan, replace_offload
+from svd_ui.core.devices import Plan, without_offload
 from svd_ui.core.loading import Normalisation
 from svd_ui.core.methods.plain import guided_denoiser
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.services import Services
+from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.denoiser import concatenated, guided, svd_denoiser, together
 from svd_ui.engine import CancelToken, never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
 from svd_ui.events import Decoding, Denoising, Finished
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.tiny import SVD_SCHEDULER
 
@@ -88,7 +89,7 @@ class Around(Stages):
 
     def plan(self, profile: str, *clip: Any) -> Plan:
         plan = replace(super().plan(profile, *clip), dtype=self._weights.dtype)
-        return replace(plan, profile=replace_offload(plan.profile)) if self.resident else plan
+        return replace(plan, profile=without_offload(plan.profile)) if self.resident else plan
 
 
 class Ours:
@@ -102,7 +103,7 @@ class Ours:
         self.settings = Settings(data_dir=root, compile=compile, **settings)
         self.stages = Around(self.settings, accelerator.device, weights)
         self.engine = LocalEngine(self.settings, stages=self.stages)
-        self.row = checkpoint(self.settings, f"local:{weights.config.name}")
+        self.row = find_checkpoint(self.settings, f"local:{weights.config.name}")
 
     def __enter__(self) -> Ours:
         return self
@@ -147,7 +148,7 @@ class Ours:
             profile=effective.profile,
             chunk=effective.decode_chunk_size,
             compiled=effective.compiled,
-            note=" ".join(result.notes),
+            note=" ".join(map(sentence, result.notes)),
         )
 
     @property

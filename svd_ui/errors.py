@@ -1,5 +1,5 @@
 """Everything that can go wrong, as types. Foreign exceptions are mapped to these at one border
-(``engine/failures.py``); shells render them, never tracebacks.
+(``engine/error_mapping.py``); shells render them, never tracebacks.
 
     SvdUiError                         code             exit
     ├── BadInput                       bad_input           2   names the field it belongs to
@@ -11,6 +11,7 @@
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
+    ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
@@ -120,6 +121,15 @@ class OutOfMemory(SvdUiError):
     code = "out_of_memory"
     exit_code = 4
     template = "The device ran out of memory while {doing}. {remedy}"
+
+
+class PluginFailed(SvdUiError):
+    """``name`` is what failed as people know it, ``package`` where it comes from."""
+
+    code = "plugin_failed"
+    template = (
+        "{name} failed ({detail}). Make the clip without it, or ask the makers of {package}: the log has the details."
+    )
 
 
 class DiskFull(SvdUiError):

@@ -5,8 +5,10 @@ Every event has a ``stage``; the stages are one enum for events, job states and 
 
 from __future__ import annotations
 
-from typing import Literal
+import threading
+from typing import Literal, Protocol
 
+from .notes import Note
 from .request import AssetRef, Frozen, GenerationRequest
 
 Stage = Literal[
@@ -40,7 +42,7 @@ class Effective(Frozen):
     device: str
     exact: bool = True
     compiled: bool = False
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Note, ...] = ()
 
 
 class Tile(Frozen):
@@ -69,7 +71,7 @@ class Result(Frozen):
     last_frame: AssetRef | None = None
     seconds: dict[str, float] = {}
     versions: dict[str, str] = {}
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class Downloading(Frozen):
@@ -140,7 +142,7 @@ class SteppedDown(Frozen):
 
     kind: Literal["stepped_down"] = "stepped_down"
     stage: Literal["loading", "conditioning", "denoising", "decoding"]
-    note: str
+    note: Note
 
 
 class Finished(Frozen):
@@ -172,3 +174,14 @@ class Timed(Frozen):
     milliseconds: float | None = None
     chosen: bool = False
     note: str = ""
+
+
+class CancelToken(Protocol):
+    """Anything with ``is_set``: ``threading.Event``, a process-shared event, a database flag."""
+
+    def is_set(self) -> bool: ...
+
+
+def never() -> CancelToken:
+    """A token nobody sets."""
+    return threading.Event()

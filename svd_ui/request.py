@@ -13,7 +13,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from .methods import Method
+from .methods.plain import Plain
+from .plugins import Frozen as Frozen
+from .post import PostStep
 
 SCHEMA_VERSION = 1
 MAX_SEED = 2**32 - 1
@@ -24,12 +29,9 @@ ProfileName = Literal["auto", "24gb", "16gb", "12gb", "8gb", "6gb", "4gb", "cpu"
 Speed = Literal["exact", "fast", "draft"]
 Schedule = Literal["checkpoint", "ays"]
 MAX_TILES = 24
-
-
-class Frozen(BaseModel):
-    """Data that crosses a border: immutable, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+MAX_POST = 8
+APPROXIMATE: dict[str, JsonValue] = {"approximate": True}
+"""Marks the fields that trade likeness for time."""
 
 
 def _asset_ref(value: str) -> str:
@@ -40,16 +42,6 @@ def _asset_ref(value: str) -> str:
 
 AssetRef = Annotated[str, AfterValidator(_asset_ref)]
 """A picture kept by ``assets.py``, named by its content; never a path."""
-
-
-class Plain(Frozen):
-    """Animate the still, nothing more."""
-
-    kind: Literal["plain"] = "plain"
-
-
-Method = Plain
-"""Union of control methods, discriminated by ``kind``. A new method adds its params class here."""
 
 
 class Wall(Frozen):
@@ -76,12 +68,6 @@ class Wall(Frozen):
         """(seed, motion) of every tile, row by row; the seeds count on from ``first_seed`` and wrap at 2**32."""
         seeds = [(first_seed + row) % (MAX_SEED + 1) for row in range(self.seeds)]
         return tuple((seed, motion) for seed in seeds for motion in self.motion_bucket_ids)
-
-
-class PostStep(Frozen):
-    """Base of the post steps; each adds ``kind`` and its parameters. None exist yet, so ``post`` takes none."""
-
-    kind: str
 
 
 class LoraRef(Frozen):
@@ -135,6 +121,7 @@ class GenerationRequest(Frozen):
         None,
         title="Schedule",
         description="Where the steps lie: the checkpoint's own, or ays (few steps, approximate); blank = by speed.",
+        json_schema_extra=APPROXIMATE,
     )
     cache_interval: int | None = Field(
         None,
@@ -142,6 +129,7 @@ class GenerationRequest(Frozen):
         le=5,
         title="Reuse features",
         description="Compute all layers only every so many steps, approximate; 1 = at every step, blank = by speed.",
+        json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_min: float | None = Field(
         None,
@@ -149,6 +137,7 @@ class GenerationRequest(Frozen):
         le=1000,
         title="Guide above sigma",
         description="Below this noise level guidance is left out, approximate; blank = guided to the end.",
+        json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_max: float | None = Field(
         None,
@@ -156,6 +145,7 @@ class GenerationRequest(Frozen):
         le=1000,
         title="Guide below sigma",
         description="Above this noise level guidance is left out, approximate; blank = guided from the start.",
+        json_schema_extra=APPROXIMATE,
     )
     fps: int | None = Field(
         None,
@@ -194,7 +184,7 @@ class GenerationRequest(Frozen):
         None, title="Draft wall", description="Small tiles of several seeds and motions instead of one clip."
     )
     post: tuple[PostStep, ...] = Field(
-        (), max_length=0, title="After", description="Steps applied to the finished clip."
+        (), max_length=MAX_POST, title="After", description="Steps applied to the finished clip, in this order."
     )
     loras: tuple[LoraRef, ...] = Field(
         (), max_length=8, title="LoRAs", description="Small add-ons to the weights, by name, each with its weight."
@@ -255,7 +245,8 @@ class GenerationRequest(Frozen):
 
     def explicit(self) -> dict[str, Any]:
         """JSON of the fields that differ from the defaults: what a preset or a share link carries."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        changed = {name for name, info in GenerationRequest.model_fields.items() if getattr(self, name) != info.default}
+        return self.model_dump(mode="json", include=changed)
 
 
 def has_source(request: GenerationRequest) -> bool:

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     text_to_image: str = Field(
         "stabilityai/sd-turbo", description="Repository or folder that makes stills from prompts."
     )
+    plugins: Literal["on", "off"] = Field(
+        "on", description="Control methods, post steps and checkpoints of other packages."
+    )
     auth: SecretStr = Field(SecretStr(""), description="user:password asked before the page is shown.")
     share: bool = Field(False, description="Ask gradio for a public link.")
     idle_seconds: int = Field(600, ge=0, description="Free device memory after this long without work; 0 keeps it.")

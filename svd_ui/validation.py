@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import BadInput
+from .plugins import registry_of
 from .request import GenerationRequest
 
 __all__ = ["culprits", "validate", "validated"]
@@ -33,7 +34,9 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         field = str(first["loc"][0]) if first["loc"] else None
         if field is None and model is GenerationRequest:
             field = next(iter(culprits(values)), None)
-        raise BadInput(_sentence(first, field, model.model_fields), field=field) from error
+        raise _of_kind(first, model.model_fields) or BadInput(
+            _sentence(first, field, model.model_fields), field=field
+        ) from error
 
 
 def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
@@ -51,6 +54,25 @@ def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
         else:
             kept[name] = value
     return found
+
+
+def _of_kind(error: ErrorDetails, fields: Fields) -> BadInput | None:
+    """What is wrong about a kind or its parameters, on ``<field>.<kind>.<parameter>``; None for any other field."""
+    name, *place = error["loc"] or ("",)
+    registry = registry_of(fields[str(name)]) if name in fields else None
+    if registry is None:
+        return None
+    kinds = registry.classes()
+    if error["type"] == "union_tag_invalid":
+        tag = (error.get("ctx") or {}).get("tag")
+        return BadInput(
+            f"{fields[str(name)].title} has no kind {_shown(tag)}. Known: {', '.join(kinds)}.", field=str(name)
+        )
+    inside = [str(part) for part in place if isinstance(part, str)]
+    if len(inside) < 2 or inside[0] not in kinds:
+        return None
+    own = kinds[inside[0]].model_fields
+    return BadInput(_sentence({**error, "loc": (inside[1],)}, inside[1], own), field=".".join([str(name), *inside]))
 
 
 def _sentence(error: ErrorDetails, field: str | None, fields: Fields) -> str:

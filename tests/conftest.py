@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from svd_ui.core.measured import Measured
+from svd_ui.core.autotune import BenchmarkStore
 from svd_ui.settings import Settings
 
 FOR_TESTS = ("SVD_UI_TEST_", "SVD_UI_REQUIRE_BROWSER", "SVD_UI_SCREENSHOTS")
@@ -42,7 +42,7 @@ os.environ["GRADIO_TEMP_DIR"] = os.path.join(HOME.name, "uploads")
 os.environ["SVD_UI_DEVICES"] = "cpu"
 os.environ["SVD_UI_ATTENTION"] = "sdpa"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads cost more than they bring
-measured = Measured.get
+measured = BenchmarkStore.get
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,7 +56,7 @@ def _pinned() -> Iterator[None]:
 @pytest.fixture
 def raced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store as it is, for tests of what fills it: empty, until something is measured."""
-    monkeypatch.setattr(Measured, "get", measured)
+    monkeypatch.setattr(BenchmarkStore, "get", measured)
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ def _pin(patch: pytest.MonkeyPatch, number_format: str) -> None:
     elif number_format != "float32":
         raise pytest.UsageError(f"SVD_UI_TEST_NUMBER_FORMAT={number_format}: float32, bfloat16 or race.")
 
-    def get(self: Measured, key: str) -> Any:
+    def get(self: BenchmarkStore, key: str) -> Any:
         found = measured(self, key)
         if found is not None:
             return found
         return next((winner for what, winner in winners.items() if what in key.split(" | ")), None)
 
-    patch.setattr(Measured, "get", get)
+    patch.setattr(BenchmarkStore, "get", get)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from svd_ui import stored
+from svd_ui import settings_tag
 from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken, Device, Estimate, Timed
 from svd_ui.errors import Cancelled
@@ -33,6 +33,7 @@ from svd_ui.events import (
 )
 from svd_ui.media.sheet import Sheet
 from svd_ui.media.video import Mp4Writer
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -47,7 +48,6 @@ DEFAULTS = {
 }
 EFFECTIVE = Effective(profile="cpu", decode_chunk_size=2, attention="sdpa", dtype="float32", device="fake")
 VERSIONS = {"svd_ui": "test"}
-WALL_NOTE = "These tiles are drafts, approximate: render one in full to see it as it will be."
 
 
 class FakeEngine:
@@ -67,7 +67,7 @@ class FakeEngine:
         fail: BaseException | None = None,
         *,
         settings: Settings | None = None,
-        note: str | None = None,
+        note: Note | None = None,
         gate: threading.Event | None = None,
         device: Device | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class FakeEngine:
             note,
             gate,
         )
-        self.device = device or Device(kind="cpu", name="Fake device", profile="cpu", profile_reason="no GPU in use")
+        self.device = device or Device(kind="cpu", name="Fake device", profile="cpu", profile_reason=Note.of("no_gpu"))
         self.calls: list[GenerationRequest] = []
         self.prepared: list[str] = []
         self.released = 0
@@ -204,7 +204,7 @@ class FakeEngine:
             tiles=tuple(tiles),
             seconds={"denoising": self.steps * self.delay * len(pairs)},
             versions=VERSIONS,
-            notes=(WALL_NOTE,),
+            notes=(Note.of("wall_drafts"),),
         )
 
 
@@ -229,7 +229,7 @@ def _sheet(request: GenerationRequest, done: float) -> bytes:
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:
     frames = np.stack([np.asarray(image) for image in pictures])
     height, width = frames.shape[1:3]
-    comment = stored.tag(request, EFFECTIVE, VERSIONS)
+    comment = settings_tag.tag(request, EFFECTIVE, VERSIONS)
     with Mp4Writer(path, width, height, request.output_fps or 7, comment=comment) as writer:
         writer.add(frames)
 

@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "svd_ui"
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers"}
 TIER = {  # a package imports its own tier or lower
     **dict.fromkeys(
-        "__init__ cancel request events errors settings catalog validation presets assets stored stills hub media clips loras training".split(),
+        "__init__ request notes sentences events errors settings catalog validation presets assets settings_tag text_to_image_info hub media clips loras finetune".split(),
         0,
     ),
-    **dict.fromkeys("core post train".split(), 1),
+    "core": 1,
     "engine": 2,
     "jobs": 3,
     "doctor": 4,
@@ -95,7 +95,7 @@ def test_gradio_stays_in_the_page(sources: Sources) -> None:
 
 def test_only_the_core_knows_its_insides(sources: Sources) -> None:
     """``web`` and ``cli`` reach the device through the Engine protocol."""
-    inside = ("svd_ui.core.", "svd_ui.train.")
+    inside = ("svd_ui.core.", "recipes.nano.")
     users = {
         module
         for module, (path, tree) in sources.items()

@@ -22,6 +22,7 @@ from svd_ui.jobs.service import JobService
 from svd_ui.media.image import fit
 from svd_ui.presets import validate
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 
@@ -137,7 +138,7 @@ def test_works_right_up_to_a_playable_clip(case: str, settings: Settings, servic
     make, size, note = WORKS[case]
     added = Assets.of(settings).add(make())
     assert (added.width, added.height) == size
-    assert any(note in line for line in added.notes) if note else added.notes == ()
+    assert any(note in sentence(line) for line in added.notes) if note else added.notes == ()
     assert fit(Assets.of(settings).open(added.ref), 256, 144).size == (256, 144)
     job = service.wait(service.submit(GenerationRequest(image=added.ref, num_frames=2), "me").id, 60)
     assert job.state == "finished", job.error

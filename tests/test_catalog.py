@@ -12,6 +12,7 @@ from svd_ui import catalog
 from svd_ui.catalog.noise import whole_steps
 from svd_ui.errors import BadInput
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -39,7 +40,7 @@ def test_named_aspects_of_full_size_checkpoints(aspect: float, size: tuple[int, 
 @pytest.mark.parametrize("aspect", [2000, 0.0005, 1.4142, 0.8, 3.3])
 @pytest.mark.parametrize("id", ["nano", "svd-xt"])
 def test_any_aspect_gives_a_legal_size_of_about_the_native_area(settings: Settings, id: str, aspect: float) -> None:
-    row = catalog.checkpoint(settings, id)
+    row = catalog.find_checkpoint(settings, id)
     width, height = row.size_for(aspect)
     assert width % row.size_multiple == height % row.size_multiple == 0
     assert 0.7 <= width * height / (row.width * row.height) <= 1.26
@@ -75,7 +76,7 @@ def test_a_broken_folder_hides_nothing_else(tmp_path: Path, broken: str) -> None
 
 def test_an_unknown_checkpoint_names_the_known_ones(settings: Settings) -> None:
     with pytest.raises(BadInput, match="svd-xt-1-1") as caught:
-        catalog.checkpoint(settings, "svd-2")
+        catalog.find_checkpoint(settings, "svd-2")
     assert caught.value.field == "checkpoint"
 
 
@@ -104,7 +105,7 @@ def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
 )
 def test_auto_profile_fits_the_card_as_drivers_report_it(kind: str, total: int | None, expected: str) -> None:
     row, reason = catalog.profile_for(kind, total)
-    assert row.id == expected and reason
+    assert row.id == expected and sentence(reason)
 
 
 def asked(row: catalog.CheckpointRow, **values: Any) -> GenerationRequest:
@@ -129,13 +130,13 @@ def whole(row: catalog.CheckpointRow, request: GenerationRequest) -> int:
 
 
 def test_a_given_value_beats_the_speed(settings: Settings) -> None:
-    row = catalog.checkpoint(settings, "svd-xt")
+    row = catalog.find_checkpoint(settings, "svd-xt")
     request = asked(row, speed="draft", num_inference_steps=17, cache_interval=1)
     assert (request.schedule, request.num_inference_steps, request.cache_interval) == ("ays", 17, 1)
 
 
 def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(settings: Settings) -> None:
-    svd, nano = catalog.checkpoint(settings, "svd"), catalog.checkpoint(settings, "nano")
+    svd, nano = catalog.find_checkpoint(settings, "svd"), catalog.find_checkpoint(settings, "nano")
     assert whole_steps(svd, asked(svd, num_inference_steps=8, cache_interval=3)) == [True, False, False] * 2 + [
         True,
         False,
@@ -157,10 +158,10 @@ def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(s
 def test_what_a_checkpoint_cannot_do_is_refused_on_its_field(
     settings: Settings, id: str, values: dict[str, Any], field: str
 ) -> None:
-    row = catalog.checkpoint(settings, id)
+    row = catalog.find_checkpoint(settings, id)
     row.check(asked(row))
     for request in (GenerationRequest.model_validate(values), asked(row, **values)):
         with pytest.raises(BadInput) as caught:
             row.check(request)
         assert caught.value.field == field
-    catalog.checkpoint(settings, "svd").check(asked(catalog.checkpoint(settings, "svd"), **values))
+    catalog.find_checkpoint(settings, "svd").check(asked(catalog.find_checkpoint(settings, "svd"), **values))

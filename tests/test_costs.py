@@ -14,8 +14,8 @@ from svd_ui import catalog
 from svd_ui.catalog import noise
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
-from svd_ui.core import schedule
-from svd_ui.core.caching import Reuse
+from svd_ui.core.sampling import sigmas
+from svd_ui.core.sampling.feature_cache import Reuse
 from svd_ui.request import GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
 
@@ -158,10 +158,10 @@ def test_lines_between_counted_points() -> None:
 @pytest.mark.parametrize("steps", [1, 4, 10, 25])
 def test_noise_levels_are_those_of_the_core(steps: int) -> None:
     plain = noise.sigmas(XT, asked(num_inference_steps=steps))
-    assert plain == pytest.approx(schedule.karras(steps, 0.002, 700.0)[:-1].tolist(), rel=1e-5)
+    assert plain == pytest.approx(sigmas.karras(steps, 0.002, 700.0)[:-1].tolist(), rel=1e-5)
     ays = noise.sigmas(XT, asked(num_inference_steps=steps, schedule="ays"))
-    assert ays == pytest.approx(schedule.ays(steps)[:-1].tolist(), rel=1e-5)
-    nanos = schedule.karras(steps, *_range(NANO))[:-1].tolist()
+    assert ays == pytest.approx(sigmas.ays(steps)[:-1].tolist(), rel=1e-5)
+    nanos = sigmas.karras(steps, *_range(NANO))[:-1].tolist()
     assert noise.sigmas(NANO, asked(NANO, num_inference_steps=steps)) == pytest.approx(nanos, rel=1e-5)
 
 

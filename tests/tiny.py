@@ -122,7 +122,7 @@ def save_tiny_warp(folder: Path) -> Path:
     """
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 
-    from svd_ui.core.warp_autoencoder import fit, preview_matrix
+    from svd_ui.core.families.warp_autoencoder import fit, preview_matrix
 
     pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     vae = fit(pictures.cumsum(-1).sin(), components=6)
@@ -143,7 +143,9 @@ def save_tiny_warp(folder: Path) -> Path:
     torch.nn.init.zeros_(unet.conv_out.bias)
     unet.save_pretrained(folder / "unet")
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    _write_json(folder / "model_index.json", index | {"vae": ["svd_ui.core.warp_autoencoder", "WarpAutoencoder"]})
+    _write_json(
+        folder / "model_index.json", index | {"vae": ["svd_ui.core.families.warp_autoencoder", "WarpAutoencoder"]}
+    )
     return folder
 
 

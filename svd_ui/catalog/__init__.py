@@ -1,8 +1,8 @@
 """Checkpoints and memory profiles as data. Adding one is adding a row; no torch here."""
 
-from .finding import NANO, checkpoint, checkpoint_dirs, checkpoints, folder_row, nano_row
+from .checkpoint import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
 from .profiles import GB, PROFILES, ProfileRow, profile_for, smaller_profile
-from .rows import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .registry import NANO, checkpoint_dirs, checkpoints, find_checkpoint, folder_row, nano_row
 
 __all__ = [
     "GB",
@@ -12,9 +12,9 @@ __all__ = [
     "STABILITY_ROWS",
     "CheckpointRow",
     "ProfileRow",
-    "checkpoint",
     "checkpoint_dirs",
     "checkpoints",
+    "find_checkpoint",
     "folder_row",
     "nano_row",
     "profile_for",

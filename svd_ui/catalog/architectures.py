@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..request import Frozen
 
 if TYPE_CHECKING:
-    from .rows import CheckpointRow
+    from .checkpoint import CheckpointRow
 
 
 Mode = Literal["one", "one chunked", "two", "two chunked"]
@@ -67,7 +67,7 @@ class Architecture(Frozen):
     """One U-Net with its autoencoder and picture encoder.
 
     ``patch`` is the length in pixels of a side of one latent cell. ``unet`` and ``reusing`` are one call for one conditioning: a whole one, and one that reuses kept features
-    (``core/caching.py``). ``denoising`` are the U-Net's activations. ``kept`` and ``encoding`` are bytes per latent cell (and
+    (``core/sampling/feature_cache.py``). ``denoising`` are the U-Net's activations. ``kept`` and ``encoding`` are bytes per latent cell (and
     frame): of one kept feature, and of encoding the still in float32. ``parameters`` by module; ``streamed`` are those
     on the device at a time while the U-Net's weights are streamed. ``upcasts``: the still is encoded in float32.
     """

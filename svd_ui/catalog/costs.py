@@ -12,8 +12,8 @@ from .noise import guided_steps, whole_steps
 
 if TYPE_CHECKING:
     from ..request import GenerationRequest
+    from .checkpoint import CheckpointRow
     from .profiles import ProfileRow
-    from .rows import CheckpointRow
 
 REFERENCE_STEPS = 25
 """What few-step weights are compared with: this many guided steps of the model they were distilled from."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..request import GenerationRequest
-    from .rows import CheckpointRow
+    from .checkpoint import CheckpointRow
 
 AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
 """Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), appendix B: the schedule optimised for Stable Video
@@ -35,7 +35,7 @@ def sigmas(row: CheckpointRow, request: GenerationRequest) -> list[float]:
 
 
 def whole_steps(row: CheckpointRow, request: GenerationRequest) -> list[bool]:
-    """Whether each step of a resolved ``request`` runs all layers, as ``core/caching.py`` decides it."""
+    """Whether each step of a resolved ``request`` runs all layers, as ``core/sampling/feature_cache.py`` decides it."""
     interval, levels = request.cache_interval or 1, sigmas(row, request)
     last = len(levels) - 1 if levels[-1] > LAST_SIGMA else None
     return [index % interval == 0 or index == last for index in range(len(levels))]

@@ -10,8 +10,9 @@ from .. import presets
 from ..assets import Assets
 from ..errors import BadInput, NotFound
 from ..request import GenerationRequest, has_source
+from ..sentences import sentence
 from ..settings import Settings
-from ..stored import open_settings
+from ..settings_tag import open_settings
 from .runner import Runner
 
 
@@ -85,4 +86,4 @@ def _still(settings: Settings, want: Asked, explicit: dict[str, Any]) -> tuple[s
     if not Path(source).is_file():
         raise BadInput(f"There is no file {source}.", field="image")
     added = Assets.of(settings).add(Path(source), want.background)
-    return added.ref, list(added.notes)
+    return added.ref, list(map(sentence, added.notes))

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..errors import BadInput
+from ..plugins import Params, Registry, registry_of
 from ..request import GenerationRequest
 
 PANEL = "The request"
@@ -42,6 +43,10 @@ def values(given: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None and value != []}
     found: dict[str, Any] = {}
     for name, info in GenerationRequest.model_fields.items():
+        registry = registry_of(info)
+        if registry is not None:
+            found |= _chosen(name, registry, given)
+            continue
         inner = _switched(info)
         parts = {part: _part(name, part, given[key]) for part in inner if (key := f"{name}__{part}") in given}
         if parts or (inner and given.get(name)):
@@ -49,6 +54,40 @@ def values(given: dict[str, Any]) -> dict[str, Any]:
         elif name in given and not inner:
             found[name] = _value(name, given[name])
     return found
+
+
+def _chosen(name: str, registry: Registry[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A field of kinds: what ``--method camera`` names, with what ``--camera.zoom`` and ``--camera "zoom=1"`` set.
+
+    A parameter that is set chooses its kind. Raises BadInput where two methods are asked for.
+    """
+    several = get_origin(GenerationRequest.model_fields[name].annotation) is tuple
+    value = _value(name, given[name]) if name in given else ()
+    entries: list[dict[str, Any]] = [dict(one) for one in (value if several or value == () else [value])]
+    for kind, cls in registry.classes().items():
+        parts = _pairs(kind, given.get(f"{name}__{kind}", ""))
+        parts |= {part: given[key] for part in _own(cls) if (key := f"{name}__{kind}__{part}") in given}
+        if parts:
+            entry = next((one for one in entries if one.get("kind") == kind), None)
+            entries = entries if entry is not None else [*entries, {"kind": kind}]
+            (entry or entries[-1]).update(parts)
+    if len(entries) > 1 and not several:
+        names = " and ".join(str(one.get("kind")) for one in entries)
+        raise BadInput(f"A clip has one {name}: {names} were asked for.", field=name)
+    return {name: tuple(entries) if several else entries[0]} if entries else {}
+
+
+def _pairs(kind: str, text: str) -> dict[str, str]:
+    """``zoom=1.2,pan=left`` => values by name. Raises BadInput for anything else."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if any(not equals for _, equals, _ in pairs):
+        raise BadInput(f"{flag(kind)} takes name=value pairs with commas between; {text!r} is none.")
+    return {part.strip(): value.strip() for part, _, value in pairs}
+
+
+def _own(cls: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The parameters of a kind."""
+    return {part: info for part, info in cls.model_fields.items() if part != "kind"}
 
 
 def _value(name: str, value: Any) -> Any:
@@ -75,7 +114,16 @@ def _item(name: str, text: str, models: tuple[type[BaseModel], ...]) -> Any:
 
 
 def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
-    """One option; of a switched model, the switch and an option for each of its fields, named by their titles."""
+    """One option; of a switched model, the switch and an option for each of its fields, named by their titles.
+
+    A field of kinds has ``--camera.zoom`` for every parameter of a kind, and ``--camera`` for several in one text.
+    """
+    registry = registry_of(info)
+    if registry is not None:
+        return [
+            option_of(name, info),
+            *(one for kind, cls in registry.classes().items() for one in _of_kind(name, kind, cls)),
+        ]
     inner = _switched(info)
     if not inner:
         return [option_of(name, info)]
@@ -86,6 +134,18 @@ def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
     return [_parameter(name, flag(name), bool, info), *parts]
 
 
+def _of_kind(name: str, kind: str, cls: type[Params]) -> list[inspect.Parameter]:
+    own = _own(cls)
+    parts = [
+        _parameter(f"{name}__{kind}__{part}", f"{flag(kind)}.{part.replace('_', '-')}", _plain_type(of.annotation), of)
+        for part, of in own.items()
+    ]
+    if not own or kind in GenerationRequest.model_fields:
+        return parts
+    about = FieldInfo(annotation=str, default=None, title=cls.title(), description=cls.summary())
+    return [_parameter(f"{name}__{kind}", flag(kind), str, about, metavar="NAME=VALUE,..."), *parts]
+
+
 def option_of(name: str, info: FieldInfo) -> inspect.Parameter:
     """One option for one field; a union of models or a tuple of them is text, a yes or no a pair of switches."""
     kind = _plain_type(info.annotation)
@@ -93,13 +153,13 @@ def option_of(name: str, info: FieldInfo) -> inspect.Parameter:
     return _parameter(name, option, kind, info)
 
 
-def _parameter(name: str, option: str, kind: Any, info: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, option: str, kind: Any, info: FieldInfo, metavar: str | None = None) -> inspect.Parameter:
     declared = typer.Option(
         option,
         help=_help(info),
         show_default=False,
         rich_help_panel=PANEL,
-        metavar=None if kind is bool else _metavar(info),
+        metavar=metavar or (None if kind is bool else _metavar(info)),
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declared]
@@ -155,6 +215,9 @@ def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
 
 
 def _metavar(info: FieldInfo) -> str | None:
+    registry = registry_of(info)
+    if registry is not None:
+        return f"{'|'.join(registry.classes())}|JSON"
     models, inner = _models(info.annotation), _without_none(info.annotation)
     if models:
         return "KIND|JSON"

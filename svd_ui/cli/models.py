@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ..catalog import checkpoint
+from ..catalog import find_checkpoint
 from ..errors import BadInput
 from ..hub import TEXT_TO_IMAGE, Hub
 from .console import err, interactive, out, reporting, settings_or_exit
@@ -49,7 +49,7 @@ def download(id: Id) -> None:
     if id == TEXT_TO_IMAGE:
         downloading(lambda cancel: hub.fetch_text_to_image(cancel), settings.text_to_image)
     else:
-        row = checkpoint(settings, id)
+        row = find_checkpoint(settings, id)
         if row.licence:
             err().print(f"{row.title}: {row.licence} {row.licence_url}", soft_wrap=True)
         downloading(lambda cancel: hub.fetch(row, cancel), row.title)
@@ -65,7 +65,7 @@ def remove(id: Id, yes: Yes = False) -> None:
     settings = settings_or_exit()
     hub = Hub(settings)
     if id != TEXT_TO_IMAGE:
-        row = checkpoint(settings, id)
+        row = find_checkpoint(settings, id)
         if row.repo is None:
             hub.remove(row)
     entry = next((entry for entry in hub.cached() if entry.id == id), None)
@@ -77,5 +77,7 @@ def remove(id: Id, yes: Yes = False) -> None:
         if not interactive():
             raise BadInput("Say --yes to delete without being asked.")
         typer.confirm(question, abort=True, err=True)
-    freed = hub.remove_repo(settings.text_to_image) if id == TEXT_TO_IMAGE else hub.remove(checkpoint(settings, id))
+    freed = (
+        hub.remove_repo(settings.text_to_image) if id == TEXT_TO_IMAGE else hub.remove(find_checkpoint(settings, id))
+    )
     err().print(f"{size(freed)} freed.")

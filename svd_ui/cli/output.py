@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import BadInput
 from ..jobs import Job, Jobs
-from ..jobs.tiles import file_of
+from ..jobs.status import file_of
 from ..media.atomic import atomic
 from ..request import GenerationRequest
 

@@ -19,6 +19,8 @@ from rich.progress import (
 from ..engine import CancelToken
 from ..events import Downloading
 from ..jobs import Job
+from ..notes import Note
+from ..sentences import sentence
 from .console import err
 
 STAGES = {
@@ -47,7 +49,7 @@ class JobBar:
         )
         self._progress = Progress(*columns, console=err(), transient=True, disable=quiet)
         self._task: TaskID = self._progress.add_task("Starting", total=None, steps="", eta="")
-        self._said: set[str] = set()
+        self._said: set[Note] = set()
 
     def __enter__(self) -> Self:
         self._progress.__enter__()
@@ -68,7 +70,7 @@ class JobBar:
         for note in job.notes:
             if note not in self._said and not self._progress.disable:
                 self._said.add(note)
-                self._progress.console.print(note, markup=False, soft_wrap=True)
+                self._progress.console.print(sentence(note), markup=False, soft_wrap=True)
 
 
 def downloading(fetch: Callable[[CancelToken], Iterator[Downloading]], title: str, quiet: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from functools import cached_property
 from typing import Self
 
-from ..catalog import CheckpointRow, checkpoint
+from ..catalog import CheckpointRow, find_checkpoint
 from ..engine import Device, Engine
 from ..errors import Interrupted
 from ..events import ENDED
@@ -51,7 +51,7 @@ class Runner:
     def row(self, id: str) -> CheckpointRow:
         """The row a request's checkpoint means; the device is asked only where the answer depends on it."""
         if id != "auto":
-            return checkpoint(self.settings, id)
+            return find_checkpoint(self.settings, id)
         on_cpu = choose(self.settings, self.hub, "cpu", None)
         if choose(self.settings, self.hub, "cuda", None) == on_cpu:
             return on_cpu

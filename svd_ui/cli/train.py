@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Cancelled
+from ..finetune import TrainRequest, read_config
+from ..finetune.folder import RunFolder, Status
 from ..settings import Settings
-from ..training import TrainRequest, read_config
-from ..training.folder import RunFolder, Status
 from .console import err, out, reporting, settings_or_exit
 from .fields import option_of
 
@@ -37,7 +37,7 @@ def _train(
     **fields: Any,
 ) -> None:
     """Fine-tune a checkpoint on a folder of clips. Run it again with the same name to go on where it stopped."""
-    from ..engine.training import train as work
+    from ..engine.finetune import train as work
 
     settings = settings_or_exit()
     if fields.get("name") is None and fields.get("out") is not None:

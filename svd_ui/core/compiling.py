@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..catalog import ProfileRow
+from ..notes import Note
 
 log = logging.getLogger(__name__)
 
@@ -33,36 +34,36 @@ def decide(
     profile: ProfileRow,
     waiting: int,
     compiled_before: bool,
-) -> tuple[bool, str]:
-    """Whether the blocks are compiled, and why, for people. ``waiting`` clips are queued behind this one."""
+) -> tuple[bool, Note]:
+    """Whether the blocks are compiled, and why. ``waiting`` clips are queued behind this one."""
     if setting == "off":
-        return False, "not compiled: chosen"
+        return False, Note.of("not_compiled", why=Note.of("chosen"))
     if unfit := obstacle(profile):
-        return False, f"not compiled: {unfit}"
+        return False, Note.of("not_compiled", why=unfit)
     if setting == "on":
-        return True, "compiled: chosen"
+        return True, Note.of("compiled", why=Note.of("chosen"))
     if device.type != "cuda":
-        return False, f"not compiled: it does not pay on {device.type}"
+        return False, Note.of("not_compiled", why=Note.of("no_gain_on", device=device.type))
     if compiled_before:
-        return True, "compiled: it has been before"
+        return True, Note.of("compiled", why=Note.of("compiled_before"))
     if waiting >= WORTH_CLIPS:
-        return True, f"compiled: {waiting} more clips wait"
-    return False, "not compiled: it pays over several clips"
+        return True, Note.of("compiled", why=Note.of("clips_wait", count=waiting))
+    return False, Note.of("not_compiled", why=Note.of("pays_over_several"))
 
 
-def obstacle(profile: ProfileRow) -> str:
-    """Why blocks cannot be compiled under ``profile``; empty where they can."""
+def obstacle(profile: ProfileRow) -> Note | None:
+    """Why blocks cannot be compiled under ``profile``; None where they can."""
     if profile.offload == "group":  # hooks that move weights are no part of a graph
-        return "the profile streams the weights"
+        return Note.of("weights_streamed")
     if profile.forward_chunking:  # a graph would hold every part by itself: dozens per layer, minutes of compiling
-        return "the profile works in small parts"
-    return ""
+        return Note.of("forward_chunked")
+    return None
 
 
-class Compiled:
+class CompiledBlocks:
     """The repeated blocks of ``unet`` compiled, until ``remove``; afterwards nothing of it is left on them.
 
-    Compiling itself happens at the first calls. When it fails, all blocks go on uncompiled and ``trouble`` says why.
+    Compiling itself happens at the first calls. When it fails, all blocks go on uncompiled and ``failure`` says why.
     """
 
     def __init__(self, unet: nn.Module, backend: str = "inductor") -> None:
@@ -70,8 +71,8 @@ class Compiled:
         torch._dynamo.config.accumulated_recompile_limit = max(
             torch._dynamo.config.accumulated_recompile_limit, len(REPEATED) * GRAPHS
         )
-        self.trouble: str | None = None
-        self._blocks = repeated(unet)
+        self.failure: str | None = None
+        self._blocks = repeated_blocks(unet)
         for block in self._blocks:
             # dynamic=False: graphs for any shape would be fewer and slower, and a clip's shapes never change.
             # fullgraph: what fails has then failed before anything ran, so that the block can run once more.
@@ -87,20 +88,20 @@ class Compiled:
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
-            if not of_the_compiler(error):
+            if not is_compiler_error(error):
                 raise
-            self.trouble = _first_line(getattr(error, "inner_exception", error))
+            self.failure = _first_line(getattr(error, "inner_exception", error))
             log.warning("torch.compile failed, going on without", exc_info=error)
         self.remove()
         return block._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def repeated(unet: nn.Module) -> list[nn.Module]:
+def repeated_blocks(unet: nn.Module) -> list[nn.Module]:
     """The blocks of ``unet`` that many others are like."""
     return [module for module in unet.modules() if any(base.__name__ in REPEATED for base in type(module).__mro__)]
 
 
-def of_the_compiler(error: BaseException) -> bool:
+def is_compiler_error(error: BaseException) -> bool:
     """Whether ``error`` is torch.compile's own and not one of the model at work, such as memory that ran out."""
     modules = [base.__module__ for base in type(error).__mro__]
     return any(name.startswith(("torch._dynamo", "torch._inductor", "triton")) for name in modules)

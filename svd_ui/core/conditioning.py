@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..request import GenerationRequest
-from .denoiser import Conditioning
-from .kept import digest
-from .randomness import Generators, gaussian
+from .encoder_cache import digest
 from .runtime import Runtime
+from .sampling.denoiser import Conditioning
+from .sampling.sigmas import Generators, gaussian
 
 ENCODED_AT_ONCE = 4
 
@@ -48,18 +48,20 @@ def condition(
     pixels = to_pixels(images)
     augmented = pixels + request.noise_aug_strength * gaussian(pixels.shape, generator)
     micro = [request.fps - 1, request.motion_bucket_id, request.noise_aug_strength]
-    latents = _kept(runtime, encode, augmented)
+    latents = _cached(runtime, encode, augmented)
     return Conditioning(
-        image_embeds=_kept(runtime, embed, pixels),
+        image_embeds=_cached(runtime, embed, pixels),
         image_latents=latents[:, None].expand(-1, request.num_frames, -1, -1, -1),
         added_time_ids=torch.tensor([micro] * len(images), dtype=torch.float32, device=runtime.device),
     )
 
 
-def _kept(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixels: Tensor) -> Tensor:
+def _cached(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixels: Tensor) -> Tensor:
     """``encoder`` of each picture of ``pixels`` [B 3 H W], from memory where it saw that before with these weights."""
     found = [
-        runtime.kept.of((encoder.__name__, runtime.weights, digest(one)), partial(encoder, runtime, one))
+        runtime.encoder_cache.get_or_encode(
+            (encoder.__name__, runtime.weights, digest(one)), partial(encoder, runtime, one)
+        )
         for one in (pixels[place : place + 1] for place in range(len(pixels)))
     ]
     return torch.cat(found).to(runtime.device)

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cancel import CancelToken
 from ..errors import Cancelled
+from ..events import CancelToken
 from .conditioning import to_pixels
-from .hosting import page_locked
+from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
 
 
@@ -91,7 +91,7 @@ def to_frames(pixels: Tensor) -> np.ndarray:
 
 def _fetched(frames: Tensor) -> Tensor:
     """uint8 ``frames`` in host memory, on CUDA page-locked memory if there is any: the bus's full rate."""
-    host = page_locked(frames.numel(), frames.device) if frames.device.type == "cuda" else None
+    host = allocate_pinned(frames.numel(), frames.device) if frames.device.type == "cuda" else None
     if host is None:
         return frames.cpu()
     host = host.view(frames.shape)

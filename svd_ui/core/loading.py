@@ -19,7 +19,7 @@ MODULES = {
     "unet": {"UNetSpatioTemporalConditionModel": "diffusers.models.unets.unet_spatio_temporal_condition"},
     "vae": {
         "AutoencoderKLTemporalDecoder": "diffusers.models.autoencoders.autoencoder_kl_temporal_decoder",
-        "WarpAutoencoder": "svd_ui.core.warp_autoencoder",
+        "WarpAutoencoder": "svd_ui.core.families.warp_autoencoder",
     },
     "image_encoder": {"CLIPVisionModelWithProjection": "transformers.models.clip.modeling_clip"},
 }
@@ -50,7 +50,7 @@ def warm_up() -> None:
         importlib.import_module(module)
 
 
-def class_named(component: str, index: dict[str, Any]) -> Any:
+def component_class(component: str, index: dict[str, Any]) -> Any:
     """The class that ``model_index.json`` names for ``component``; raises BadInput for one we do not know."""
     _, name = index.get(component) or (None, None)
     known = MODULES[component]
@@ -81,11 +81,10 @@ def hide_progress_bars() -> None:
 def load_module(folder: Path, component: str, dtype: torch.dtype, variant: str | None, title: str) -> Any:
     """One component in ``dtype``, on the CPU, ready for inference.
 
-    An autoencoder that looks things up in the still stays in float32: rounded motion adds up over a clip.
+    A class may fix its own number format as ``inference_dtype``, whatever the others run in.
     """
-    cls = class_named(component, read_index(folder))
-    if getattr(cls, "wants_still", False):
-        dtype = torch.float32
+    cls = component_class(component, read_index(folder))
+    dtype = getattr(cls, "inference_dtype", dtype)
     hide_progress_bars()
     part = folder / component
     module = cls.from_pretrained(

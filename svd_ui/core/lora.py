@@ -1,4 +1,4 @@
-"""LoRAs in force for one clip: added to the weights on entry, taken away on exit, to the bit.
+"""LoRAs fused for one clip: added to the weights on entry, taken away on exit, to the bit.
 
 A LoRA changes a layer's weight by ``alpha / r * up @ down`` (Hu et al. 2021, arXiv 2106.09685, section 4.1). The sum
 is written *into* the tensors that are there, so every reference to them, pinned host copies, streaming
@@ -28,8 +28,8 @@ class Lora:
 
 
 @contextmanager
-def in_force(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
-    """``loras`` merged into ``runtime.unet`` within the block; ``runtime.weights`` names them meanwhile.
+def use_loras(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
+    """``loras`` fused into ``runtime.unet`` within the block; ``runtime.weights`` names them meanwhile.
 
     Enter it before the U-Net is put on the device. Raises BadInput(field="loras") before anything is changed
     where a file does not fit the checkpoint.
@@ -38,7 +38,7 @@ def in_force(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
         yield
         return
     before = runtime.weights
-    with merged(runtime.unet, loras, runtime.row.title):
+    with fuse_loras(runtime.unet, loras, runtime.row.title):
         runtime.weights = tuple(digest(lora.file, lora.weight) for lora in loras)
         try:
             yield
@@ -47,7 +47,7 @@ def in_force(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
 
 
 @contextmanager
-def merged(unet: nn.Module, loras: Sequence[Lora], model: str) -> Iterator[None]:
+def fuse_loras(unet: nn.Module, loras: Sequence[Lora], model: str) -> Iterator[None]:
     """The weights of ``unet`` with ``loras`` added; afterwards the very same numbers are back."""
     changes = _changes(unet, loras, model)
     originals: dict[nn.Parameter, Tensor] = {}

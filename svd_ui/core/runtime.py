@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..notes import Note
 from . import attention, loading
-from .compiling import Compiled, obstacle
+from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for, step_down
+from .encoder_cache import EncoderCache
 from .exact import exact, unused_in_steps
-from .kept import Kept
-from .memory import Placement, chunked_forward, trim
-from .schedule import karras
+from .offload import Placement, chunked_forward, trim
+from .sampling.sigmas import karras
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
 
@@ -64,7 +65,7 @@ class Runtime:
         self.row, self.plan = row, plan
         self.weights: tuple[str, ...] = ()
         """Digests of the LoRAs in force: part of the key of whatever is kept between clips."""
-        self.kept = Kept()
+        self.encoder_cache = EncoderCache()
         self.unet, self.vae, self.image_encoder = (modules[name] for name in ("unet", "vae", "image_encoder"))
         self.feature_extractor, self.scheduler = feature_extractor, scheduler
         attention.install(self.unet, plan.attention)
@@ -73,7 +74,7 @@ class Runtime:
         if plan.exact:
             self._exact.enter_context(exact(self.unet, self.vae, conv2d=plan.temporal_conv2d))
         self._placement = self._placed()
-        self._compiled: Compiled | None = None
+        self._compiled: CompiledBlocks | None = None
         self._compile(plan)
 
     @property
@@ -87,13 +88,13 @@ class Runtime:
     @property
     def compiled(self) -> bool:
         """Whether the U-Net's blocks run compiled."""
-        return self._compiled is not None and self._compiled.trouble is None
+        return self._compiled is not None and self._compiled.failure is None
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What did not go as the plan has it, for people."""
-        trouble = self._compiled.trouble if self._compiled is not None else None
-        return (*self._placement.notes, *((f"not compiled: {trouble}",) if trouble else ()))
+    def notes(self) -> tuple[Note, ...]:
+        """What did not go as the plan has it."""
+        failure = self._compiled.failure if self._compiled is not None else None
+        return (*self._placement.notes, *((Note.of("not_compiled", why=failure),) if failure else ()))
 
     @property
     def latent_channels(self) -> int:
@@ -171,7 +172,7 @@ class Runtime:
             self._compiled.remove()
             self._compiled = None
         elif self._compiled is None and wanted:
-            self._compiled = Compiled(self.unet)
+            self._compiled = CompiledBlocks(self.unet)
 
     def close(self) -> None:
         """Let go of every weight, whoever still holds this object."""
@@ -179,7 +180,7 @@ class Runtime:
             self._compiled.remove()
         self._exact.close()
         self._modules.clear()
-        self.kept.clear()
+        self.encoder_cache.clear()
         for name in ("unet", "vae", "image_encoder", "_placement"):
             delattr(self, name)
 

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..cancel import CancelToken
 from ..errors import BadInput, Cancelled, WeightsMissing
+from ..events import CancelToken
 from ..request import GenerationRequest
 from ..settings import Settings
-from ..stills import StillModel
+from ..text_to_image_info import StillModel
 from .devices import Plan
-from .memory import trim
-from .randomness import seeded
+from .offload import trim
+from .sampling.sigmas import seeded
 
 Progress = tuple[int, int]
 
 
-class StillMaker:
+class TextToImage:
     """Makes stills; the pipeline lives only while one is made, because the clip needs the memory next."""
 
-    def make(
+    def generate(
         self, settings: Settings, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
     ) -> Iterator[Progress | Image.Image]:
         """Yield (step, total) after each step, then the picture at the resolved request's width and height.
@@ -43,9 +43,9 @@ class StillMaker:
             raise Cancelled()
         pipeline = load_pipeline(folder, model, plan)
         try:
-            drawing = _Drawing(pipeline, arguments, cancel)
-            yield from drawing.steps()
-            yield drawing.picture.resize((request.width, request.height), Image.Resampling.LANCZOS)
+            thread = _PipelineThread(pipeline, arguments, cancel)
+            yield from thread.steps()
+            yield thread.picture.resize((request.width, request.height), Image.Resampling.LANCZOS)
         finally:
             del pipeline
             trim()
@@ -93,7 +93,7 @@ def load_pipeline(folder: Path, model: StillModel, plan: Plan) -> Any:
     return pipeline
 
 
-class _Drawing:
+class _PipelineThread:
     """One call of a pipeline, turned inside out: it runs in a thread and its steps are yielded here.
 
     The pipelines only offer a callback. Raising in it is the one way all of them can be stopped.

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cancel import CancelToken
+from ..events import CancelToken
 from ..request import GenerationRequest
 from .conditioning import condition
-from .denoiser import Conditioning, concatenated
-from .loop import Step
 from .methods import Services, sample
-from .randomness import seeded
 from .runtime import Runtime
+from .sampling.denoiser import Conditioning, concatenated
+from .sampling.samplers import Step
+from .sampling.sigmas import seeded
 
 
 @dataclass(frozen=True)

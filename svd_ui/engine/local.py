@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from .. import stored
+from .. import settings_tag
 from ..assets import Assets
-from ..catalog import PROFILES, CheckpointRow, checkpoint
+from ..catalog import PROFILES, CheckpointRow, find_checkpoint
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import (
     Event,
@@ -32,9 +32,9 @@ from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
 from .advice import advice
 from .clock import Deadline, Stopwatch
+from .error_mapping import forget, mapping
 from .estimates import estimate
-from .failures import forget, mapping
-from .ladder import Ladder
+from .oom_fallback import Ladder
 from .output import POSTER, ClipFiles, Frames
 from .post import apply
 from .sampling import Work, decode, denoise, effective, load
@@ -94,9 +94,9 @@ class LocalEngine:
                 total_bytes=total,
                 free_bytes=free,
                 profile=plan.profile.id,
-                profile_reason=plan.reasons[0],
+                profile_reason=plan.reasons["profile"],
                 attention=plan.attention,
-                attention_reason=plan.reasons[2],
+                attention_reason=plan.reasons["attention"],
                 dtype=str(plan.dtype).removeprefix("torch."),
                 loaded_checkpoint=self._stages.loaded,
                 measured=info.measured,
@@ -154,7 +154,7 @@ class LocalEngine:
 
     def _choose(self, id: str, plan: Plan) -> CheckpointRow:
         if id != "auto":
-            return checkpoint(self._settings, id)
+            return find_checkpoint(self._settings, id)
         info = self._stages.device(plan)
         return choose(self._settings, self._hub, info.kind, info.memory()[0])
 
@@ -217,7 +217,7 @@ class LocalEngine:
         yield Finished(result=self._result(work, last_frame=last, **names))
 
     def _tag(self, work: Work) -> str:
-        return stored.tag(work.request, effective(self._stages, work), self._stages.versions())
+        return settings_tag.tag(work.request, effective(self._stages, work), self._stages.versions())
 
     def _result(self, work: Work, **files: Any) -> Result:
         return Result(

@@ -13,19 +13,20 @@ from PIL import Image
 from ..catalog import CheckpointRow
 from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
+from ..notes import Note
 from ..request import GenerationRequest
 from .clock import Deadline, Stopwatch
-from .failures import LESS_MEMORY, forget, mapped, mapping, out_of_memory
-from .ladder import Ladder
+from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
+from .oom_fallback import Ladder
 from .output import Frames
 from .stages import Stages
 
 if TYPE_CHECKING:
     import torch
 
-    from ..core.denoiser import Conditioning
     from ..core.devices import Plan
     from ..core.runtime import Runtime
+    from ..core.sampling.denoiser import Conditioning
 
 Encoded = TypeVar("Encoded")
 
@@ -43,7 +44,7 @@ class Work:
     ladder: Ladder
     cancel: Deadline
     watch: Stopwatch
-    notes: list[str]
+    notes: list[Note]
     runtime: Runtime | None = None
 
 
@@ -137,11 +138,11 @@ def effective(stages: Stages, work: Work) -> Effective:
         device=stages.device(plan).name,
         exact=plan.exact,
         compiled=work.runtime is not None and work.runtime.compiled,
-        reasons=(*plan.reasons, *(work.runtime.notes if work.runtime is not None else ()), *work.ladder.notes),
+        reasons=(*plan.notes, *(work.runtime.notes if work.runtime is not None else ()), *work.ladder.notes),
     )
 
 
-def next_rung(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
+def next_rung(error: Exception, step_down: Callable[[], Note | None], doing: str) -> Note:
     """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
     if not out_of_memory(error):
         raise mapped(error, doing) from error

@@ -25,10 +25,10 @@ from . import CancelToken, Timed
 if TYPE_CHECKING:
     import torch
 
-    from ..core.denoiser import Conditioning
     from ..core.devices import DeviceInfo, Plan
-    from ..core.loop import Step
     from ..core.runtime import Models, Runtime
+    from ..core.sampling.denoiser import Conditioning
+    from ..core.sampling.samplers import Step
     from ..core.wall import Batch
 
 log = logging.getLogger(__name__)
@@ -67,16 +67,16 @@ class Stages:
         # second, and as long after a cancelled one.
         gc.collect()
         gc.freeze()
-        self._first_look()
+        self._quick_benchmark()
 
-    def _first_look(self) -> None:
+    def _quick_benchmark(self) -> None:
         """Measure what nobody did yet. A device in trouble, or full, is told by the clips that want it."""
-        from ..core.exact.pointwise import get_ready
-        from ..core.measuring import first_look
+        from ..core.autotune.device_benchmark import quick_benchmark
+        from ..core.exact.ops import get_ready
 
         try:
             plan = self.plan("auto")
-            first_look(plan)
+            quick_benchmark(plan)
             if plan.exact:
                 get_ready(plan.device)
         except Exception as error:
@@ -91,7 +91,7 @@ class Stages:
 
         plan = plan_for(self._settings, profile, self._device, row, request)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
-        return replace(plan, compile=compile, reasons=(*plan.reasons, why))
+        return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
     def device_id(self, plan: Plan) -> str:
         """The same for every process that uses the same physical device, whatever its settings call it."""
@@ -108,7 +108,7 @@ class Stages:
 
     def flops_per_second(self, plan: Plan) -> float | None:
         """The measured rate of the device's matrix products; None while nobody measured it."""
-        from ..core.measuring import flops_per_second
+        from ..core.autotune.device_benchmark import flops_per_second
 
         return flops_per_second(plan)
 
@@ -173,9 +173,9 @@ class Stages:
 
     def _loras(self, runtime: Runtime, request: GenerationRequest) -> AbstractContextManager[None]:
         """The request's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""
-        from ..core.lora import Lora, in_force
+        from ..core.lora import Lora, use_loras
 
-        return in_force(runtime, [Lora(find(self._settings, one), one.weight) for one in request.loras])
+        return use_loras(runtime, [Lora(find(self._settings, one), one.weight) for one in request.loras])
 
     def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
         from ..core.preview import preview_jpeg
@@ -193,18 +193,18 @@ class Stages:
         self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
     ) -> Iterator[tuple[int, int] | Image.Image]:
         """(step, total) pairs, then the picture."""
-        from ..core.text_to_image import StillMaker
+        from ..core.text_to_image import TextToImage
 
-        return StillMaker().make(self._settings, folder, request, plan, cancel)
+        return TextToImage().generate(self._settings, folder, request, plan, cancel)
 
     def expect(self, clips: int) -> None:
         self.waiting = clips
 
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""
-        from ..core.measuring import measure
+        from ..core.autotune.device_benchmark import full_benchmark
 
-        return measure(self.plan("auto"))
+        return full_benchmark(self.plan("auto"))
 
     def free(self) -> None:
         """Give back what the last clip held beside the weights."""

@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .. import stored
-from ..catalog import CheckpointRow
+from .. import settings_tag
+from ..catalog import PROFILES, CheckpointRow, ProfileRow
+from ..catalog.costs import peak_bytes
+from ..catalog.profiles import room
 from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
+from ..notes import Note
 from ..request import GenerationRequest
-from .failures import mapping
-from .output import Frames
+from .error_mapping import mapping
+from .output import Frames, TileFiles, sheet_of
 from .sampling import Work, condition, decode, effective, next_rung, use_rung
 from .stages import Stages
-from .tiles import TileFiles, sheet_of
-from .together import tiles_at_once
 
 if TYPE_CHECKING:
     from ..core.runtime import Runtime
     from ..core.wall import Batch
-
-DRAFTS = "These tiles are drafts, approximate: render one in full to see it as it will be."
-LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in full."
 
 
 def wall(
@@ -41,15 +39,15 @@ def wall(
     """
     request = work.request
     if request.speed != "exact":
-        work.notes.append(DRAFTS)
+        work.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4" or request.post:
-        work.notes.append(LATER)
+        work.notes.append(Note.of("wall_format"))
     latents = yield from _Denoising(stages, work, runtime).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
     def tag(seed: int, motion: int) -> str:
         tile = asked.tile(seed, motion).model_copy(update=same)
-        return stored.tag(tile, effective(stages, work), stages.versions())
+        return settings_tag.tag(tile, effective(stages, work), stages.versions())
 
     with TileFiles(out, request, tag) as files:
         yield from _decode(stages, work, runtime, latents, still, files.add)
@@ -116,15 +114,13 @@ class _Denoising:
         """Calls that ``batch`` still needs when no more than the limit go together."""
         return -(-len(batch) // self._limit) * ((self._work.request.num_inference_steps or 1) - batch.steps_done)
 
-    def _smaller(self) -> str | None:
+    def _smaller(self) -> Note | None:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
         ladder = self._work.ladder
         if self._limit == 1:
             return ladder.down_from_denoising()
         self._limit //= 2
-        many = f"{self._limit} tiles" if self._limit > 1 else "1 tile"
-        ladder.notes.append(f"Memory ran out while denoising: going on with {many} at a time.")
-        return ladder.notes[-1]
+        return ladder.told(Note.of("fewer_tiles", count=self._limit))
 
 
 class _Glimpses:
@@ -163,3 +159,30 @@ def _decode(
         work.cancel.check()
         with work.watch("writing"), mapping("writing the wall"):
             take(chunks)
+
+
+MOST = 8
+
+
+def tiles_at_once(
+    row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, kind: str, total_bytes: int | None
+) -> int:
+    """1 to ``MOST`` tiles of a resolved ``request`` on a device of ``kind`` with ``total_bytes``.
+
+    1 on a CPU, which one keeps as busy as several (nano, four tiles of two steps on one core: 3.8, 3.8 and 3.9 s of
+    its time for one, two and four at once), and where the need or the memory is not known. A profile meant
+    for a smaller device than this one is held to that device's memory.
+    """
+    nominal = min((one.min_bytes for one in PROFILES.values() if one.order < profile.order), default=total_bytes)
+    space = room(kind, None if total_bytes is None or nominal is None else min(total_bytes, nominal))
+    if kind == "cpu" or space is None or request.wall is None:
+        return 1
+    most = min(MOST, request.wall.seeds * len(request.wall.motion_bucket_ids))
+    return next((count for count in range(most, 1, -1) if _fits(row, profile, request, count, space)), 1)
+
+
+def _fits(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, count: int, space: int) -> bool:
+    """Activations grow with the tiles as they do with the frames; the weights are there once."""
+    longer = request.model_copy(update={"num_frames": (request.num_frames or row.num_frames) * count})
+    needed = peak_bytes(row, profile, longer)
+    return needed is not None and needed <= space

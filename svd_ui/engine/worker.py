@@ -1,6 +1,6 @@
 """The engine in a process of its own, supervised: whatever happens to it, the caller goes on.
 
-The process is started as ``python -m svd_ui.engine.process`` rather than through ``multiprocessing``, whose
+The process is started as ``python -m svd_ui.engine.worker_main`` rather than through ``multiprocessing``, whose
 spawn imports the caller's ``__main__`` again and whose events can stay locked when their holder is killed.
 """
 
@@ -21,10 +21,10 @@ from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Engine, Estimate, Timed, never
-from .child import Child
+from .device_lock import device_lock
 from .estimates import estimate
-from .lock import device_lock
 from .messages import Cancel, Described, Done, EngineFactory, Start, Work
+from .worker_handle import Child
 
 GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cancel import CancelToken
-from ..catalog import CheckpointRow, checkpoint, checkpoints
+from ..catalog import CheckpointRow, checkpoints, find_checkpoint
 from ..errors import BadInput, Cancelled, WeightsMissing
-from ..events import Downloading
+from ..events import CancelToken, Downloading
 from ..settings import Settings
 from . import composed, layout
 
@@ -231,7 +230,7 @@ def choose(settings: Settings, hub: Hub, device_kind: str, total_bytes: int | No
     On a CPU, and on devices under ``SMALLEST_DEVICE``, nano goes first. Where nothing is present the row to download.
     """
     if settings.checkpoint != "auto":
-        return checkpoint(settings, settings.checkpoint)
+        return find_checkpoint(settings, settings.checkpoint)
     rows = checkpoints(settings)
     ranked = sorted(rows.values(), key=lambda row: (row.id != "nano", row.rank), reverse=True)
     present = [row for row in ranked if hub.present(row)]

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from ..engine import Device, Estimate
 from ..events import Result, Stage
+from ..notes import Note
 from ..request import Frozen, GenerationRequest
 
 JobKind = Literal["clip", "still", "download"]
@@ -35,7 +36,7 @@ class Job(Frozen):
     message: str = ""
     error: dict[str, Any] | None = None
     result: Result | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     has_preview: bool = False
     created: float
     started: float | None = None

@@ -25,11 +25,13 @@ from ..events import (
     Result,
     SteppedDown,
 )
+from ..notes import Note
 from ..request import GenerationRequest
-from .kinds import TimingKey, key_of_resolved
+from ..sentences import sentence
 from .stopwatch import Stopwatch
 from .store import Store
 from .timing import Timings
+from .timing_key import TimingKey, key_of_resolved
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -62,7 +64,7 @@ class Recorder:
         self.lost = False
         self.ended = False
         self._key, self._later, self._warm = key, later, warm
-        self._notes: list[str] = []
+        self._notes: list[Note] = []
         self._watch = Stopwatch(time.time(), even=key is None or key.pace.even)
         self._cold = True
         self._reported = 0.0
@@ -98,12 +100,15 @@ class Recorder:
             case SteppedDown():
                 # Progress goes on from where it was: only the note is new.
                 self._notes.append(event.note)
-                values = {"state": event.stage, "message": event.note, "notes": json.dumps(self._notes)}
+                values = {"state": event.stage, "message": sentence(event.note), "notes": self._notes_json()}
             case _:
                 pass
         if not isinstance(event, SteppedDown):
             values.setdefault("message", "")
         self._update(values)
+
+    def _notes_json(self) -> str:
+        return json.dumps([note.model_dump() for note in self._notes])
 
     def _denoising(self, event: Denoising) -> dict[str, Any]:
         values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total}
@@ -143,7 +148,7 @@ class Recorder:
             state="finished",
             message="",
             result=result.model_dump_json() if result else None,
-            notes=json.dumps(self._notes),
+            notes=self._notes_json(),
         )
 
     def cancelled(self) -> None:
@@ -154,7 +159,7 @@ class Recorder:
         if isinstance(error, WorkerStopped):
             log.warning("job %s: %s", self.id, error)
         text = json.dumps(error.to_dict(), default=str)
-        self._end(state=state, message=error.message, error=text, notes=json.dumps(self._notes))
+        self._end(state=state, message=error.message, error=text, notes=self._notes_json())
 
     def _learn(self, request: GenerationRequest) -> None:
         """Under the request that was really run: what ``auto`` and blanks were taken for beforehand may differ."""

@@ -9,8 +9,9 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from .. import stored
+from .. import settings_tag
 from ..events import Result, Stage
+from ..notes import Note, read_notes
 from ..request import SCHEMA_VERSION, GenerationRequest
 from . import Job, JobKind
 
@@ -21,9 +22,9 @@ KINDS = frozenset(get_args(JobKind))
 
 def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
     request, dropped = read_request(row["request"], row["schema"])
-    notes = tuple(str(note) for note in _json(row["notes"], []))
+    notes = read_notes(_json(row["notes"], []))
     if dropped:
-        notes = (*notes, f"Settings of another release were left out: {', '.join(dropped)}.")
+        notes = (*notes, Note.of("settings_left_out", names=dropped))
     return Job(
         id=row["id"],
         owner=row["owner"],
@@ -55,7 +56,7 @@ def _state(row: sqlite3.Row) -> Stage:
 def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The stored request, and the names of the settings that had to be left out."""
     data = _json(text, {})
-    values, dropped = stored.migrate(data if isinstance(data, dict) else {}, schema)
+    values, dropped = settings_tag.migrate(data if isinstance(data, dict) else {}, schema)
     return GenerationRequest.model_validate(values), dropped
 
 
@@ -65,6 +66,7 @@ def read_result(text: str | None, schema: int) -> Result | None:
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
     known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
+    known["notes"] = read_notes(known.get("notes") or ())
     less: dict[str, Any] = {"effective": None, "seconds": {}}
     for without in ({}, less, {**less, "tiles": ()}):
         try:

@@ -23,17 +23,17 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind
 from .database import Database
-from .driving import Runner
 from .housekeeping import Housekeeping
-from .kinds import CountedWork
+from .intake import Desk
+from .job_eta import CLIPS, DOWNLOADS, to_jobs
+from .job_run import Runner
 from .leases import LEASE_SECONDS, Lease, live
-from .outlook import CLIPS, DOWNLOADS, to_jobs
 from .recording import PREVIEW
 from .slots import Slot
+from .status import stored_name
 from .store import Store
-from .submitting import Desk
-from .tiles import stored_name
 from .timing import Timings
+from .timing_key import CountedWork
 from .watching import Watching
 
 log = logging.getLogger(__name__)

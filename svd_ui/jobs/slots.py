@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..engine import Engine
 from ..errors import Interrupted, SvdUiError
-from .driving import Run
+from .job_run import Run
 from .store import Store
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .database import Database
-from .kinds import TimingKey, Works, by_size
+from .timing_key import TimingKey, Works, by_size
 
 NEW_WEIGHT = 0.4
 AFTER = frozenset({"decoding", "post_processing", "writing"})

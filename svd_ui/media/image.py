@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ..errors import BadInput, BadPicture
+from ..notes import Note
 from . import colour
 from .formats import READABLE, decoders, why_unreadable
 
@@ -27,7 +28,7 @@ class Picture:
     """``image`` is upright RGB of at most LONGEST_SIDE; ``notes`` say what was changed or is unusual about it."""
 
     image: Image.Image
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def load(data: bytes | Path, *, max_bytes: int, max_pixels: int, background: str = "#ffffff") -> Picture:
@@ -76,7 +77,7 @@ def fit(image: Image.Image, width: int, height: int, focus_x: float = 0.5, focus
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
-def _decode(image: Image.Image, frames: list[str], fill: tuple[int, int, int], background: str) -> Picture:
+def _decode(image: Image.Image, frames: list[Note], fill: tuple[int, int, int], background: str) -> Picture:
     notes = list(frames)
     original = image.size
     image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
@@ -89,7 +90,7 @@ def _decode(image: Image.Image, frames: list[str], fill: tuple[int, int, int], b
         )  # before the colour work, which is slower; palettes and key colours cannot be averaged
     rgba = _shrunk(colour.to_rgba(upright))
     if rgba.mode == "RGBA":
-        notes.append(f"Transparent parts are filled with {background}.")
+        notes.append(Note.of("background_filled", background=background))
     clean = colour.flatten(rgba, fill)
     clean.info.clear()
     return Picture(clean, tuple(notes))
@@ -118,20 +119,19 @@ def _bounded(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _frame_notes(image: Image.Image) -> list[str]:
+def _frame_notes(image: Image.Image) -> list[Note]:
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return []
-    what = "page of the file" if image.format == "TIFF" else "frame of the animation"
-    return [f"Only the first {what} is used."]
+    return [Note.of("first_page_only") if image.format == "TIFF" else Note.of("first_frame_only")]
 
 
-def _shape_notes(size: tuple[int, int]) -> list[str]:
+def _shape_notes(size: tuple[int, int]) -> list[Note]:
     w, h = size
     notes = []
     if min(size) < SMALL_SIDE:
-        notes.append(f"The picture is only {w} x {h} pixels: the clip will be soft.")
+        notes.append(Note.of("picture_tiny", width=w, height=h))
     if max(size) > NARROW * min(size):
-        notes.append(f"The picture is very {'wide' if w > h else 'tall'}: only a part of it fits into the clip.")
+        notes.append(Note.of("picture_very_wide") if w > h else Note.of("picture_very_tall"))
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .launch import launch, serve
+from .app import launch, serve
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -17,9 +17,9 @@ __all__ = ["build_ui", "launch", "serve"]
 
 def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
     """The page over ``jobs``, not yet served."""
-    from .launch import prepare
+    from .app import prepare
 
     prepare(settings)
-    from .page import build_ui as build
+    from .animate.layout import build_ui as build
 
     return build(jobs, settings)

@@ -14,12 +14,11 @@ from gradio.events import api as declare_api
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job
-from ..jobs.status import status
-from ..jobs.tiles import in_full
+from ..jobs.status import in_full, status
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
-from .dials import FIELDS, value_type
-from .owner import new_token, owner_of, reader
+from .controls import FIELDS, value_type
+from .visitor import new_token, owner_of, reader
 
 MAX_HISTORY = 100
 TILE = "tile"

@@ -90,14 +90,14 @@ class Context:
 
     def ignored_by_stills(self) -> dict[str, str]:
         """Request field => why the model that makes stills takes no notice of it; empty while it is not here."""
-        from ..stills import ignored_fields
+        from ..text_to_image_info import ignored_fields
 
         folder = self.hub.text_to_image_path() if self.text_to_image_present() else None
         return ignored_fields(folder) if folder else {}
 
     def training(self) -> str:
         """The name of a fine-tuning run that works now, and holds the device that clips wait for; '' when none does."""
-        from ..training.runs import Runs
+        from ..finetune.runs import Runs
 
         when, name = self._training
         if time.monotonic() - when > TRAINING_SECONDS:
@@ -108,7 +108,7 @@ class Context:
     @property
     def remote(self) -> bool:
         """Whether visitors may be strangers, who are not told about the server's folders."""
-        from .owner import is_public
+        from .visitor import is_public
 
         return is_public(self.settings)
 

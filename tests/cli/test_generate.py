@@ -15,7 +15,7 @@ from svd_ui.jobs.service import JobService, open_store
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
-from svd_ui.stored import open_settings
+from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine
 

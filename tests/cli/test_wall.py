@@ -10,7 +10,7 @@ from PIL import Image
 
 from svd_ui.cli import fields
 from svd_ui.media.video import read_frames
-from svd_ui.stored import open_settings
+from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine
 

@@ -11,16 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import condition
-from svd_ui.core.denoiser import guided_within
-from svd_ui.core.loop import Step, consistency
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import gaussian, seeded
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.schedule import karras
+from svd_ui.core.sampling.denoiser import guided_within
+from svd_ui.core.sampling.samplers import Step, consistency
+from svd_ui.core.sampling.sigmas import gaussian, karras, seeded
 from svd_ui.errors import Cancelled
+from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 from tests.tiny import save_tiny_svd
 

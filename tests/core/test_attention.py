@@ -14,17 +14,18 @@ from svd_ui.core.attention import (
     MAX_BATCH_ENTRIES,
     Attend,
     AttentionProcessor,
-    ByShape,
+    KernelTable,
     attend_with,
     available,
-    by_shape,
     choose,
     install,
+    kernel_table,
     sdpa,
     split_batch,
 )
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
+from svd_ui.sentences import sentence
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -121,7 +122,7 @@ def test_the_choice_comes_with_its_reason(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
     chosen, why = choose(setting, device)
     assert chosen == name
-    assert reason in why
+    assert reason in sentence(why)
 
 
 def test_flash_attention_wants_an_ampere_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +130,7 @@ def test_flash_attention_wants_an_ampere_card(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     assert available(CUDA)[0] == ["sdpa", "xformers"]
-    assert "Ampere" in choose("flash", CUDA)[1]
+    assert "Ampere" in sentence(choose("flash", CUDA)[1])
 
 
 def test_an_unknown_attention_is_one_sentence() -> None:
@@ -170,11 +171,11 @@ def test_the_limit_counts_what_the_kernel_puts_on_the_grid(times_heads: bool, pa
 
 def test_with_auto_all_layers_share_one_table(runtime: Runtime) -> None:
     install(runtime.unet, "auto")
-    table = by_shape(runtime.unet)
+    table = kernel_table(runtime.unet)
     assert table is not None
     assert {id(processor.attend) for processor in runtime.unet.attn_processors.values()} == {id(table)}
     install(runtime.unet, "sdpa")
-    assert by_shape(runtime.unet) is None
+    assert kernel_table(runtime.unet) is None
 
 
 def test_each_shape_has_its_kernel_and_others_sdpa() -> None:
@@ -183,7 +184,7 @@ def test_each_shape_has_its_kernel_and_others_sdpa() -> None:
     def named(name: str) -> Attend:
         return lambda query, key, value: called.append(name) or sdpa(query, key, value)  # type: ignore[func-returns-value]
 
-    table = ByShape({(3, 2): named("spatial"), (4, 2): named("temporal")}, named("default"))
+    table = KernelTable({(3, 2): named("spatial"), (4, 2): named("temporal")}, named("default"))
     for tokens in (3, 4, 5):
         table(*(torch.ones(1, tokens, 1, 2) for _ in range(3)))
     assert called == ["spatial", "temporal", "default"]

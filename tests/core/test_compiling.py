@@ -1,4 +1,4 @@
-"""Compiled blocks: the same results, few graphs, and a compiler that fails costs nothing but its gain."""
+"""CompiledBlocks blocks: the same results, few graphs, and a compiler that fails costs nothing but its gain."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
-from svd_ui.core.compiling import Compiled, decide, of_the_compiler, repeated
+from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, repeated_blocks
 from svd_ui.core.conditioning import condition
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
+from svd_ui.sentences import sentence
 
 from .conftest import picture, request
 
@@ -40,28 +41,33 @@ def clip(runtime: Runtime, seed: int = 3, **values: Any) -> Tensor:
     return last.latents
 
 
+def said(*args: Any) -> tuple[bool, str]:
+    compiled, why = decide(*args)
+    return compiled, sentence(why)
+
+
 def test_when_blocks_are_compiled() -> None:
     resident, streamed = PROFILES["24gb"], PROFILES["4gb"]
     assert decide("off", CUDA, resident, 9, True)[0] is False
     assert decide("on", CPU, resident, 0, False)[0] is True
-    assert decide("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
-    assert decide("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
+    assert said("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
+    assert said("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
     assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 3, 4, 9)] == [False, False, True, True]
     assert decide("auto", CUDA, resident, 0, True)[0] is True
     assert decide("auto", CPU, resident, 9, True)[0] is False
-    assert decide("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
+    assert said("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
 
 
 def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(runtime: Runtime) -> None:
     """In turn, every step calls the U-Net twice, each time with another sigma; a second clip has another still."""
     expected = [clip(runtime), clip(runtime, seed=4)]
     counter = CompileCounterWithBackend("eager")
-    compiled = Compiled(runtime.unet, backend=counter)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(runtime.unet, backend=counter)  # type: ignore[arg-type]
     first = clip(runtime)
     graphs = counter.frame_count
     second = clip(runtime, seed=4)
-    assert compiled.trouble is None
-    assert 3 <= graphs <= len(repeated(runtime.unet))
+    assert compiled.failure is None
+    assert 3 <= graphs <= len(repeated_blocks(runtime.unet))
     assert counter.frame_count == graphs
     for got, wanted in zip((first, second), expected, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
@@ -72,7 +78,7 @@ def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(r
 
 def test_only_the_repeated_blocks_are_compiled_and_nothing_stays(runtime: Runtime) -> None:
     before = {name: dict(module.__dict__) for name, module in runtime.unet.named_modules()}
-    compiled = Compiled(runtime.unet, backend="eager")
+    compiled = CompiledBlocks(runtime.unet, backend="eager")
     touched = {type(m).__name__ for m in runtime.unet.modules() if m._compiled_call_impl is not None}
     assert touched == {"BasicTransformerBlock", "TemporalBasicTransformerBlock", "SpatioTemporalResBlock"}
     compiled.remove()
@@ -102,7 +108,7 @@ class Ours(BasicTransformerBlock):
 
 def test_subclasses_are_blocks_too() -> None:
     net = nn.Sequential(BasicTransformerBlock(), Ours(), Block())
-    assert repeated(net) == [net[0], net[1]]
+    assert repeated_blocks(net) == [net[0], net[1]]
 
 
 def test_a_compiler_that_fails_leaves_the_eager_blocks_and_says_why() -> None:
@@ -115,11 +121,11 @@ def test_a_compiler_that_fails_leaves_the_eager_blocks_and_says_why() -> None:
     net = nn.Sequential(BasicTransformerBlock(), Ours())
     x = torch.randn(3, 2)
     expected = net(x)
-    compiled = Compiled(net, backend=broken)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(net, backend=broken)  # type: ignore[arg-type]
     assert torch.equal(net(x), expected)
     assert torch.equal(net(x), expected)
     assert calls == [1]  # one block tried, none again
-    assert compiled.trouble == "no C compiler here"
+    assert compiled.failure == "no C compiler here"
     assert not any(module._compiled_call_impl for module in net.modules())
 
 
@@ -131,16 +137,16 @@ def test_memory_that_runs_out_is_not_the_compilers_fault() -> None:
         return run
 
     net = nn.Sequential(Ours())
-    compiled = Compiled(net, backend=full)  # type: ignore[arg-type]
+    compiled = CompiledBlocks(net, backend=full)  # type: ignore[arg-type]
     with pytest.raises(torch.OutOfMemoryError):
         net(torch.randn(3, 2))
-    assert compiled.trouble is None
-    assert not of_the_compiler(MemoryError())
-    assert of_the_compiler(torch._dynamo.exc.TorchDynamoException("x"))
+    assert compiled.failure is None
+    assert not is_compiler_error(MemoryError())
+    assert is_compiler_error(torch._dynamo.exc.TorchDynamoException("x"))
 
 
 def test_the_limit_of_graphs_is_raised_for_a_large_model() -> None:
-    Compiled(nn.Sequential(Ours()), backend="eager").remove()
+    CompiledBlocks(nn.Sequential(Ours()), backend="eager").remove()
     assert torch._dynamo.config.recompile_limit >= compiling.GRAPHS
 
 
@@ -151,7 +157,7 @@ def test_a_runtime_compiles_as_its_plan_says_and_no_longer_after_stepping_down(r
     plan = runtime.plan
     runtime.adopt(replace(plan, compile=True))
     assert runtime.compiled
-    assert blocks() == len(repeated(runtime.unet))
+    assert blocks() == len(repeated_blocks(runtime.unet))
     runtime.use_profile(PROFILES["8gb"])
     assert (runtime.compiled, blocks(), runtime.plan.compile) == (False, 0, False)
     runtime.adopt(replace(plan, compile=True))

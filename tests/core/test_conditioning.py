@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from svd_ui.cancel import never
 from svd_ui.core.conditioning import condition
-from svd_ui.core.denoiser import Conditioning
-from svd_ui.core.kept import Kept, digest
+from svd_ui.core.encoder_cache import EncoderCache, digest
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.denoiser import Conditioning
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
 from tests.core.conftest import picture, request
 
 
@@ -83,14 +83,14 @@ def test_a_clip_from_memory_is_the_clip(strength: float, runtime: Runtime) -> No
         return list(sample(Services(runtime, made), asked, generator, never()))[-1].latents
 
     first = clip()
-    assert len(runtime.kept) == 2
+    assert len(runtime.encoder_cache) == 2
     assert torch.equal(clip(), first)
 
 
 def test_several_stills_are_encoded_as_each_alone(runtime: Runtime) -> None:
     images, asked = [picture(64, 64, seed) for seed in (0, 1, 0)], request()
     together = condition(runtime, images, asked, [seeded(seed) for seed in (4, 5, 6)])
-    runtime.kept.clear()
+    runtime.encoder_cache.clear()
     for place, (image, seed) in enumerate(zip(images, (4, 5, 6), strict=True)):
         alone = condition(runtime, image, asked, seeded(seed))
         assert torch.equal(together.image_latents[place], alone.image_latents[0])
@@ -113,16 +113,16 @@ def test_what_is_handed_out_can_be_changed_without_harm(runtime: Runtime) -> Non
 
 def test_nothing_is_kept_of_a_model_that_was_closed(runtime: Runtime) -> None:
     cond(runtime)
-    kept = runtime.kept
+    cache = runtime.encoder_cache
     runtime.close()
-    assert len(kept) == 0
+    assert len(cache) == 0
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    kept, made = Kept(at_most=2), []
+    cache, made = EncoderCache(max_entries=2), []
 
     def make(name: str) -> torch.Tensor:
-        return kept.of(name, lambda: made.append(name) or torch.zeros(1))  # type: ignore[func-returns-value]
+        return cache.get_or_encode(name, lambda: made.append(name) or torch.zeros(1))  # type: ignore[func-returns-value]
 
     for name in "abacab":
         make(name)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import encode, to_pixels
 from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
+from svd_ui.events import never
 from tests.core.conftest import CPU_PLAN, picture
 from tests.tiny import save_tiny_svd, save_tiny_warp
 
@@ -153,6 +153,6 @@ class OnCard:
 def test_where_no_pages_can_be_locked_frames_come_through_ordinary_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed request for page-locked memory says "out of memory" and is no reason to step down."""
     asked: list[int] = []
-    monkeypatch.setattr("svd_ui.core.decode.page_locked", lambda nbytes, device: asked.append(nbytes))
+    monkeypatch.setattr("svd_ui.core.decode.allocate_pinned", lambda nbytes, device: asked.append(nbytes))
     assert _fetched(OnCard()).tolist() == list(range(6))  # type: ignore[arg-type]
     assert asked == [6]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from svd_ui.catalog import PROFILES
+from svd_ui.core.autotune import BenchmarkStore
 from svd_ui.core.devices import (
     DeviceInfo,
     Plan,
@@ -20,8 +21,9 @@ from svd_ui.core.devices import (
     temporal_conv2d_for,
     temporal_key,
 )
-from svd_ui.core.measured import Measured
 from svd_ui.errors import BadInput
+from svd_ui.notes import Note
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -38,7 +40,7 @@ def test_on_a_cpu_the_plan_is_the_cpu_profile_with_reasons() -> None:
     assert plan.device == torch.device("cpu")
     assert plan.profile.id == "cpu"
     assert plan.attention == "sdpa"
-    assert [reason.split(" ")[0] for reason in plan.reasons][:1] == ["profile"]
+    assert [sentence(note) for note in plan.notes][:1] == ["profile cpu: no GPU in use"]
     assert plan.module_dtype("vae") == torch.float32
 
 
@@ -53,7 +55,7 @@ def test_weights_are_not_moved_out_of_memory_that_is_shared() -> None:
     plan = plan_for(Settings(devices="cpu"), "8gb")
     assert plan.profile.offload == "none"
     assert plan.profile.guidance_in_turn
-    assert any("stay in place" in reason for reason in plan.reasons)
+    assert any("stay in place" in sentence(note) for note in plan.notes)
 
 
 @pytest.mark.parametrize("settings", [Settings(devices="cuda:99"), Settings(profile="2gb"), Settings(attention="fast")])
@@ -74,14 +76,15 @@ def test_gpus_run_in_half_precision(kind: str) -> None:
 def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
     dtype, reason = dtype_for("cpu")
     assert dtype in {torch.float32, torch.bfloat16}
-    assert reason.startswith(str(dtype).removeprefix("torch."))
+    assert sentence(reason).startswith(str(dtype).removeprefix("torch."))
 
 
 def test_stepping_down_says_so() -> None:
-    plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", ("profile 12gb: chosen", "float16"))
+    reasons = {"profile": Note.of("chosen"), "dtype": Note.of("float16_on_gpu")}
+    plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
     down = step_down(plan, PROFILES["8gb"])
     assert down.profile.offload == "model"
-    assert down.reasons == ("profile 8gb: memory ran out", "float16")
+    assert [sentence(note) for note in down.notes] == ["profile 8gb: memory ran out", "float16 on a GPU"]
 
 
 @pytest.mark.parametrize(
@@ -99,11 +102,11 @@ def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
 ) -> None:
     """Whatever was measured: a clip's features three times over are what a card has no memory for."""
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
-    info, measured = DeviceInfo(torch.device("cuda:0"), kind, "a card", measured=False), Measured()
-    measured.put(temporal_key("a card", dtype), {"conv3d": 1.0, "conv2d": 2.0})
-    chosen, why = temporal_conv2d_for(info, dtype, measured)
+    info, store = DeviceInfo(torch.device("cuda:0"), kind, "a card", measured=False), BenchmarkStore()
+    store.put(temporal_key("a card", dtype), {"conv3d": 1.0, "conv2d": 2.0})
+    chosen, why = temporal_conv2d_for(info, dtype, store)
     assert chosen == conv2d
     assert bool(why) == conv2d
     if not conv2d:
-        measured.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
-        assert temporal_conv2d_for(info, dtype, measured) == (True, "")
+        store.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
+        assert temporal_conv2d_for(info, dtype, store) == (True, None)

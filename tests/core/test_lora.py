@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from svd_ui.core.lora import Lora, merged
+from svd_ui.core.lora import Lora, fuse_loras
 from svd_ui.errors import BadInput
 from svd_ui.loras import LoraFile
 
@@ -54,7 +54,7 @@ def test_weights_are_the_sum_within_and_the_same_bits_after(model: Model, tmp_pa
     x = torch.randn(3, 6)
     before, bits = model(x), {name: value.clone() for name, value in model.state_dict().items()}
     places = {name: value.data_ptr() for name, value in model.state_dict().items()}
-    with merged(model, [lora(tmp_path, tensors, 0.5)], "model"):
+    with fuse_loras(model, [lora(tmp_path, tensors, 0.5)], "model"):
         torch.testing.assert_close(model.attn.to_q.weight, expected)
         assert not torch.equal(model(x), before)
         assert {name: value.data_ptr() for name, value in model.state_dict().items()} == places
@@ -66,11 +66,11 @@ def test_several_add_up(model: Model, tmp_path: Path) -> None:
     one = lora(tmp_path, pair("attn.to_q", 8, 6), 1.0, "one")
     two = lora(tmp_path, pair("attn.to_q", 8, 6, rank=3, seed=5), -0.25, "two")
     base = model.attn.to_q.weight.clone()
-    with merged(model, [one], "model"):
+    with fuse_loras(model, [one], "model"):
         first = model.attn.to_q.weight - base
-    with merged(model, [two], "model"):
+    with fuse_loras(model, [two], "model"):
         second = model.attn.to_q.weight - base
-    with merged(model, [one, two], "model"):
+    with fuse_loras(model, [one, two], "model"):
         torch.testing.assert_close(model.attn.to_q.weight, base + first + second, atol=1e-5, rtol=1e-5)
 
 
@@ -82,9 +82,9 @@ def test_alpha_scales_by_the_rank_and_kohya_names_find_their_layer(model: Model,
         "lora_unet_attn_to_out_0.alpha": torch.tensor(2.0),
     }
     base = model.attn.to_out[0].weight.clone()
-    with merged(model, [lora(tmp_path, plain)], "model"):
+    with fuse_loras(model, [lora(tmp_path, plain)], "model"):
         whole = model.attn.to_out[0].weight - base
-    with merged(model, [lora(tmp_path, kohya, name="kohya")], "model"):
+    with fuse_loras(model, [lora(tmp_path, kohya, name="kohya")], "model"):
         torch.testing.assert_close(model.attn.to_out[0].weight - base, whole / 2, atol=1e-6, rtol=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_convolutions_take_loras_too(model: Model, tmp_path: Path) -> None:
     down, up = torch.randn(2, 3, 3, 3), torch.randn(5, 2, 1, 1)
     base = model.conv.weight.clone()
     file = lora(tmp_path, {"conv.lora_down.weight": down, "conv.lora_up.weight": up})
-    with merged(model, [file], "model"):
+    with fuse_loras(model, [file], "model"):
         expected = base + torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
         torch.testing.assert_close(model.conv.weight, expected, atol=1e-5, rtol=1e-5)
 
@@ -100,7 +100,7 @@ def test_convolutions_take_loras_too(model: Model, tmp_path: Path) -> None:
 def test_half_precision_comes_back_to_the_bit(model: Model, tmp_path: Path) -> None:
     model.half()
     before = model.attn.to_q.weight.clone()
-    with merged(model, [lora(tmp_path, pair("attn.to_q", 8, 6))], "model"):
+    with fuse_loras(model, [lora(tmp_path, pair("attn.to_q", 8, 6))], "model"):
         assert model.attn.to_q.weight.dtype == torch.float16
         assert not torch.equal(model.attn.to_q.weight, before)
     assert torch.equal(model.attn.to_q.weight, before)
@@ -108,7 +108,10 @@ def test_half_precision_comes_back_to_the_bit(model: Model, tmp_path: Path) -> N
 
 def test_an_error_inside_restores_too(model: Model, tmp_path: Path) -> None:
     before = model.attn.to_q.weight.clone()
-    with pytest.raises(RuntimeError, match="stop"), merged(model, [lora(tmp_path, pair("attn.to_q", 8, 6))], "model"):
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        fuse_loras(model, [lora(tmp_path, pair("attn.to_q", 8, 6))], "model"),
+    ):
         raise RuntimeError("stop")
     assert torch.equal(model.attn.to_q.weight, before)
 
@@ -121,7 +124,7 @@ def test_a_lora_for_another_model_is_refused_before_anything_changes(
     fitting = lora(tmp_path, pair("attn.to_q", 8, 6), name="fits")
     with (
         pytest.raises(BadInput, match="another model") as caught,
-        merged(model, [fitting, lora(tmp_path, bad, name="bad")], "nano"),
+        fuse_loras(model, [fitting, lora(tmp_path, bad, name="bad")], "nano"),
     ):
         pass
     assert caught.value.field == "loras"

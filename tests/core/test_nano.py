@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from svd_ui.cancel import never
 from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core import methods
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decode
 from svd_ui.core.devices import Plan
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.services import Services
+from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.events import never
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from svd_ui.cancel import never
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decode
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import Generators, seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.sigmas import Generators, seeded
+from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 
 from .conftest import picture, request

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from svd_ui.cancel import never
 from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Models, Runtime
+from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.errors import BadInput, WeightsMissing
+from svd_ui.events import never
+from svd_ui.notes import Note
 from tests.tiny import save_tiny_svd
 
 from .conftest import CPU_PLAN, picture, request
@@ -56,10 +57,10 @@ def test_release_frees_under_every_kind_of_placement(tiny_folder: Path, profile:
 def test_a_loaded_checkpoint_is_kept_between_clips_and_takes_a_new_profile(tiny_folder: Path) -> None:
     models = Models()
     first = models.get(folder_row(tiny_folder), tiny_folder, CPU_PLAN)
-    plan = Plan(CPU_PLAN.device, PROFILES["12gb"], CPU_PLAN.dtype, "sdpa", ("because",))
+    plan = Plan(CPU_PLAN.device, PROFILES["12gb"], CPU_PLAN.dtype, "sdpa", {"profile": Note.of("chosen")})
     assert models.get(folder_row(tiny_folder), tiny_folder, plan) is first
     assert first.profile.id == "12gb"
-    assert first.plan.reasons == ("because",)
+    assert first.plan.reasons == {"profile": Note.of("chosen")}
 
 
 def test_pickled_weights_are_not_read(tiny_folder: Path, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from svd_ui.cancel import CancelToken, never
 from svd_ui.core.devices import Plan
-from svd_ui.core.text_to_image import StillMaker
+from svd_ui.core.text_to_image import TextToImage
 from svd_ui.errors import Cancelled, WeightsMissing
+from svd_ui.events import CancelToken, never
 from svd_ui.settings import Settings
-from svd_ui.stills import FEW_STEPS, StillModel, ignored_fields
+from svd_ui.text_to_image_info import FEW_STEPS, StillModel, ignored_fields
 from tests.tiny import save_tiny_text_to_image
 
 from .conftest import CPU_PLAN, request
@@ -29,7 +29,7 @@ def make(
     folder: Path, cancel: CancelToken, plan: Plan = CPU_PLAN, **values: object
 ) -> tuple[list[object], Image.Image]:
     asked = request(image=None, prompt="a boat", **values)
-    *steps, picture = StillMaker().make(Settings(), folder, asked, plan, cancel)
+    *steps, picture = TextToImage().generate(Settings(), folder, asked, plan, cancel)
     assert isinstance(picture, Image.Image)
     return steps, picture
 
@@ -71,7 +71,7 @@ def test_the_native_area_is_kept_in_the_aspect_asked_for() -> None:
 
 def test_cancelling_stops_after_the_step(turbo: Path) -> None:
     cancel = threading.Event()
-    steps = StillMaker().make(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, cancel)
+    steps = TextToImage().generate(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, cancel)
     assert next(steps) == (1, FEW_STEPS)
     cancel.set()
     with pytest.raises(Cancelled):
@@ -79,7 +79,7 @@ def test_cancelling_stops_after_the_step(turbo: Path) -> None:
 
 
 def test_leaving_early_ends_the_work(turbo: Path) -> None:
-    steps = StillMaker().make(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, never())
+    steps = TextToImage().generate(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, never())
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "make-still"]

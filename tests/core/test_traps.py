@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from svd_ui.cancel import never
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import condition, embed, encode, resize_antialiased, to_pixels
 from svd_ui.core.devices import Plan
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import gaussian, seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.sigmas import gaussian, seeded
 from svd_ui.errors import BadInput
+from svd_ui.events import never
 from tests.tiny import save_tiny_svd
 
 from .conftest import CPU_PLAN, picture, request

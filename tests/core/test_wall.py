@@ -13,8 +13,8 @@ from torch import Tensor
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import condition
 from svd_ui.core.methods import Services, sample
-from svd_ui.core.randomness import seeded
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.core.wall import Batch, sample_batch, whole_wall
 from svd_ui.engine import never
 from svd_ui.errors import Cancelled

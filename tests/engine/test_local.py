@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from svd_ui import stored
+from svd_ui import settings_tag
 from svd_ui.assets import Assets
 from svd_ui.engine import Engine, never
 from svd_ui.engine.local import LocalEngine
@@ -28,6 +28,7 @@ from svd_ui.errors import BadInput, Cancelled, DiskFull, NotFound, OutOfMemory, 
 from svd_ui.events import Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.video import read_comment, read_frames
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -121,7 +122,7 @@ def test_a_still_becomes_a_clip_with_everything_beside_it(here: Settings, image:
     assert result.effective is not None
     assert (result.effective.profile, result.effective.dtype in {"float32", "bfloat16"}) == ("cpu", True)
 
-    found = stored.parse(read_comment(out / result.video) or "")
+    found = settings_tag.parse(read_comment(out / result.video) or "")
     assert found.request == result.request
     assert found.request.checkpoint == "local:tiny"
     assert found.request.num_frames == 4
@@ -151,7 +152,7 @@ def test_other_formats_come_beside_the_mp4(
     result = result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never())))
     assert getattr(result, field) == name
     assert result.video == "clip.mp4"
-    assert stored.open_settings(tmp_path / "out" / name).request == result.request
+    assert settings_tag.open_settings(tmp_path / "out" / name).request == result.request
 
 
 def test_release_leaves_nothing_of_the_model(here: Settings, image: str, tmp_path: Path) -> None:
@@ -182,11 +183,11 @@ def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
     here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another seed, motion, size, length, speed or an explicit profile: the weights that are there serve."""
-    from svd_ui.core import loading, memory
+    from svd_ui.core import loading, offload
 
     loads: list[str] = []
     moves: list[str] = []
-    load_module, place, move = loading.load_module, memory.Placement.__init__, torch.nn.Module.to
+    load_module, place, move = loading.load_module, offload.Placement.__init__, torch.nn.Module.to
 
     def counted_load(folder: Path, component: str, *args: Any) -> Any:
         loads.append(component)
@@ -201,7 +202,7 @@ def test_a_second_request_on_a_warm_process_loads_and_moves_nothing(
         return move(self, *args, **kwargs)
 
     monkeypatch.setattr(loading, "load_module", counted_load)
-    monkeypatch.setattr(memory.Placement, "__init__", counted_place)
+    monkeypatch.setattr(offload.Placement, "__init__", counted_place)
     engine = LocalEngine(here, "cpu")
 
     def run(name: str, **values: Any) -> Result:
@@ -235,7 +236,7 @@ def test_the_record_says_whether_it_was_exact_and_compiled(here: Settings, image
         result = result_of(list(engine.generate(ask(image, num_inference_steps=1), tmp_path / str(exact), never())))
         assert result.effective is not None
         assert (result.effective.exact, result.effective.compiled) == (exact, False)
-    assert any(reason.startswith("not compiled: ") for reason in result.effective.reasons)
+    assert any(sentence(reason).startswith("not compiled: ") for reason in result.effective.reasons)
 
 
 def test_the_autoencoder_comes_to_the_device_once_for_all_chunks(here: Settings, image: str, tmp_path: Path) -> None:
@@ -277,8 +278,8 @@ def test_oom_while_denoising_takes_the_next_profile_and_the_same_clip_comes_out(
     result = result_of(events)
     notes = [event.note for event in events if isinstance(event, SteppedDown)]
     assert len(notes) == 2
-    assert "12gb" in notes[0]
-    assert "8gb" in notes[1]
+    assert notes[0].params["profile"] == "12gb"
+    assert notes[1].params["profile"] == "8gb"
     assert set(notes) <= set(result.notes)
     assert result.effective is not None
     assert result.effective.profile == "8gb"
@@ -295,7 +296,7 @@ def test_oom_while_loading_takes_the_next_profile(here: Settings, image: str, tm
     result = result_of(list(engine.generate(request, tmp_path / "out", never())))
     assert result.effective is not None
     assert result.effective.profile == "12gb"
-    assert "loading" in result.notes[0]
+    assert "loading" in sentence(result.notes[0])
 
     engine = LocalEngine(here, stages=Trouble(here, too_large="4gb"))
     with pytest.raises(OutOfMemory, match="while loading the model"):
@@ -314,7 +315,7 @@ def test_oom_while_reading_the_still_takes_the_next_profile_and_the_same_clip_co
     assert [event.stage for event in events if isinstance(event, SteppedDown)] == ["conditioning", "conditioning"]
     assert result.effective is not None
     assert result.effective.profile == "12gb"
-    assert "reading the still" in result.notes[0]
+    assert "reading the still" in sentence(result.notes[0])
     one, two = (load_file(tmp_path / name / "latents.safetensors")["latents"] for name in ("calm", "out"))
     np.testing.assert_allclose(one, two, atol=1e-3 if result.effective.dtype == "float32" else 0.1)
 
@@ -334,7 +335,7 @@ def test_oom_in_every_stage_of_one_clip_goes_down_the_same_ladder(here: Settings
     result = result_of(events)
     assert result.effective is not None
     assert (result.effective.profile, result.effective.decode_chunk_size) == ("8gb", 1)
-    assert [note for note in result.notes if "ran out" in note] == list(result.effective.reasons[-5:])
+    assert [note for note in result.notes if "ran out" in sentence(note)] == list(result.effective.reasons[-5:])
 
 
 def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp
     assert read_frames(tmp_path / "out" / str(result.video)).shape[0] == 4
     assert result.effective is not None
     assert result.effective.decode_chunk_size == 1
-    inside = stored.parse(read_comment(tmp_path / "out" / str(result.video)) or "")
+    inside = settings_tag.parse(read_comment(tmp_path / "out" / str(result.video)) or "")
     assert inside.effective["decode_chunk_size"] == 1
 
 
@@ -358,7 +359,7 @@ def test_oom_after_the_first_chunk_is_in_the_clip_too(here: Settings, image: str
     assert read_frames(video).shape[0] == 4
     assert result.effective is not None
     assert result.effective.decode_chunk_size == 1
-    assert stored.parse(read_comment(video) or "").effective == result.effective.model_dump(mode="json")
+    assert settings_tag.parse(read_comment(video) or "").effective == result.effective.model_dump(mode="json")
 
 
 def test_below_the_last_rung_the_error_names_remedies(here: Settings, image: str, tmp_path: Path) -> None:
@@ -466,7 +467,8 @@ def test_notes_say_what_may_disappoint(here: Settings, tmp_path: Path) -> None:
 
     small = Assets.of(here).keep(photo(40, 30))
     request = ask(small, num_frames=10, num_inference_steps=1)
-    notes = " ".join(result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never()))).notes)
+    result = result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never())))
+    notes = " ".join(map(sentence, result.notes))
     assert "trained on 4 frames" in notes
     assert "40x30" in notes
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from svd_ui.catalog import PROFILES
-from svd_ui.core.lora import Lora, merged
-from svd_ui.core.memory import Placement
+from svd_ui.core.lora import Lora, fuse_loras
+from svd_ui.core.offload import Placement
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.errors import BadInput
@@ -86,7 +86,7 @@ def test_offloaded_weights_take_part_and_come_back_to_the_bit(profile: str, tmp_
         x, original + draw["layer.lora_B.weight"] @ draw["layer.lora_A.weight"], layer.bias
     )
     placement = Placement({"unet": model}, torch.device("cpu"), PROFILES[profile])
-    with merged(model, [lora], "model"), placement.use("unet"):
+    with fuse_loras(model, [lora], "model"), placement.use("unet"):
         torch.testing.assert_close(layer(x), wanted, atol=1e-5, rtol=1e-5)
     with placement.use("unet"):
         assert torch.equal(layer(x), torch.nn.functional.linear(x, original, layer.bias))

@@ -25,7 +25,7 @@ def test_a_device_that_cannot_be_measured_is_no_crash(
     def full(plan: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr("svd_ui.core.measuring.first_look", full)
+    monkeypatch.setattr("svd_ui.core.autotune.device_benchmark.quick_benchmark", full)
     Stages(settings).warm_up()
     Stages(settings.model_copy(update={"devices": "cuda:77"})).warm_up()
     assert "was not measured: CUDA out of memory" in caplog.text
@@ -33,7 +33,7 @@ def test_a_device_that_cannot_be_measured_is_no_crash(
 
 def test_the_threads_in_use_are_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("svd_ui.core.trials.thread_counts", lambda: [5, 1])
+    monkeypatch.setattr("svd_ui.core.autotune.microbenchmarks.thread_counts", lambda: [5, 1])
     assert LocalEngine(settings).describe().threads == 5
 
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
-from svd_ui.catalog.rows import ANIMATE_LCM
+from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.engine.advice import advice
-from svd_ui.engine.ladder import Ladder
 from svd_ui.engine.logs import redact, secrets_of
+from svd_ui.engine.oom_fallback import Ladder
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
@@ -47,7 +48,7 @@ def test_advice_only_where_it_is_due() -> None:
     assert advice(request, XT, (2048, 1152)) == []
     assert len(advice(request.model_copy(update={"num_frames": 60}), XT, None)) == 1
     assert len(advice(request.model_copy(update={"width": 1000}), XT, None)) == 1
-    assert "64x64" in advice(request.model_copy(update={"width": 64, "height": 64}), XT, None)[0]
+    assert "64x64" in sentence(advice(request.model_copy(update={"width": 64, "height": 64}), XT, None)[0])
 
 
 @pytest.mark.parametrize(
@@ -71,12 +72,12 @@ def test_what_is_approximate_is_said_with_its_cost(
 ) -> None:
     request = GenerationRequest.model_validate(values)
     notes = advice(request.resolved(row.defaults(request.speed)), row, None)
-    assert (said is None and not notes) or notes[0].startswith(f"Approximate: {said}")
+    assert (said is None and not notes) or sentence(notes[0]).startswith(f"Approximate: {said}")
 
 
 def test_more_jumps_than_a_consistency_model_was_made_for_are_said() -> None:
     request = GenerationRequest(num_inference_steps=9).resolved(ANIMATE_LCM.defaults())
-    assert "1 to 8 steps" in advice(request, ANIMATE_LCM, None)[1]
+    assert "1 to 8 steps" in sentence(advice(request, ANIMATE_LCM, None)[1])
 
 
 def test_secrets_are_known_by_name_and_by_form() -> None:

@@ -16,15 +16,14 @@ from svd_ui.catalog import PROFILES, checkpoints
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
-from svd_ui.engine.together import MOST, tiles_at_once
-from svd_ui.engine.wall import DRAFTS, LATER
+from svd_ui.engine.wall import MOST, tiles_at_once
 from svd_ui.errors import Cancelled, DiskFull, OutOfMemory
 from svd_ui.events import Decoding, Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.sheet import SHEET_SIDE, Sheet, small
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
-from svd_ui.stored import open_settings
+from svd_ui.settings_tag import open_settings
 
 WALL = Wall(seeds=2, motion_bucket_ids=(30, 220))
 
@@ -43,6 +42,10 @@ def result_of(events: list[Event]) -> Result:
     last = events[-1]
     assert isinstance(last, Finished)
     return last.result
+
+
+def codes(result: Result) -> set[str]:
+    return {note.code for note in result.notes}
 
 
 class Watched(Stages):
@@ -93,7 +96,7 @@ def test_a_wall_becomes_small_tiles_and_a_sheet(here: Settings, image: str, tmp_
     with Image.open(tmp_path / "poster.jpg") as sheet:
         assert sheet.width > 2 * 64
         assert sheet.height > 2 * 64
-    assert DRAFTS in result.notes
+    assert "wall_drafts" in codes(result)
     assert result.effective is not None
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "poster.jpg",
@@ -146,7 +149,7 @@ def test_out_of_memory_halves_how_many_go_together_and_keeps_what_is_done(
     # The step done by all four is not done again: each smaller batch makes two more.
     assert stages.sizes == sizes
     notes = [event.note for event in events if isinstance(event, SteppedDown)]
-    assert notes == [note for note in result.notes if "Memory ran out" in note]
+    assert notes == [note for note in result.notes if note.code in {"fewer_tiles", "smaller_profile"}]
     assert len(notes) == (1 if most == 2 else 2)
     last = [event for event in events if isinstance(event, Denoising)][-1]
     assert last.step == last.total
@@ -200,7 +203,7 @@ def test_a_full_disk_leaves_no_tile(
 def test_other_formats_are_kept_for_the_clip_in_full(here: Settings, image: str, tmp_path: Path) -> None:
     asked = ask(image, num_inference_steps=1, output_format="gif", speed="exact")
     result = result_of(list(LocalEngine(here, "cpu").generate(asked, tmp_path, never())))
-    assert (LATER in result.notes, DRAFTS in result.notes) == (True, False)
+    assert ("wall_format" in codes(result), "wall_drafts" in codes(result)) == (True, False)
     assert (result.animation, result.request.output_format) == (None, "gif")
 
 

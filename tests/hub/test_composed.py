@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from svd_ui.catalog import PROFILES, CheckpointRow, checkpoint
+from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.hub import Hub, composed, layout
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def row(settings: Settings) -> CheckpointRow:
-    return checkpoint(settings, "animatelcm-svd-xt")
+    return find_checkpoint(settings, "animatelcm-svd-xt")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_download_brings_one_unet_and_the_rest_of_the_base(hub: Hub, row: Chec
 def test_a_base_that_is_here_is_not_fetched_again(
     hub: Hub, row: CheckpointRow, settings: Settings, server: FakeHub
 ) -> None:
-    list(hub.fetch(checkpoint(settings, "svd-xt"), NEVER))
+    list(hub.fetch(find_checkpoint(settings, "svd-xt"), NEVER))
     assert hub.present(row) is None
     server.requests.clear()
     *_, last = hub.fetch(row, NEVER)
@@ -84,7 +84,7 @@ def test_a_base_that_is_here_is_not_fetched_again(
 def test_removing_it_leaves_the_base_and_losing_the_base_loses_it(
     hub: Hub, row: CheckpointRow, settings: Settings
 ) -> None:
-    base = checkpoint(settings, "svd-xt")
+    base = find_checkpoint(settings, "svd-xt")
     list(hub.fetch(base, NEVER))
     list(hub.fetch(row, NEVER))
     folder = hub.present(row)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import hf_hub_download
 
-from svd_ui.catalog import CheckpointRow, checkpoint
+from svd_ui.catalog import CheckpointRow, find_checkpoint
 from svd_ui.errors import Cancelled, DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from svd_ui.hub import Hub
 from svd_ui.settings import Settings
@@ -40,7 +40,7 @@ def hub(settings: Settings, server: FakeHub, tmp_path: Path) -> Hub:
 
 @pytest.fixture
 def row(settings: Settings) -> CheckpointRow:
-    return checkpoint(settings, "svd")
+    return find_checkpoint(settings, "svd")
 
 
 def test_a_download_brings_the_half_precision_weights_and_configs_only(

@@ -25,6 +25,7 @@ from svd_ui.events import ENDED
 from svd_ui.jobs.database import MIGRATIONS, Database
 from svd_ui.jobs.service import JobService, open_store, server_alive
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import PATIENCE, Serve, ended, until
@@ -244,7 +245,7 @@ def test_rows_of_other_releases_are_read(settings: Settings, request_: Generatio
         assert seen.state == "loading"
         assert seen.request.seed == 7
         assert seen.request.num_frames is None
-        assert any("warp_drive" in note for note in seen.notes)
+        assert any("warp_drive" in sentence(note) for note in seen.notes)
         assert seen.result is not None
 
 

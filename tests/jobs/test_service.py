@@ -16,6 +16,7 @@ from svd_ui.events import Event, Loading
 from svd_ui.jobs import Jobs
 from svd_ui.jobs.service import JobService
 from svd_ui.jobs.status import status
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -137,8 +138,8 @@ def test_an_unmapped_error_shows_no_traceback(serve: Serve, request_: Generation
 
 
 def test_notes_of_a_step_down_are_kept(serve: Serve, request_: GenerationRequest) -> None:
-    service = serve(FakeEngine(steps=1, delay=0.0, note="Memory ran out: decoding 2 frames at a time."))
-    assert ended(service, service.submit(request_, "ann")).notes == ("Memory ran out: decoding 2 frames at a time.",)
+    service = serve(FakeEngine(steps=1, delay=0.0, note=Note.of("smaller_decode_chunk", count=2)))
+    assert ended(service, service.submit(request_, "ann")).notes == (Note.of("smaller_decode_chunk", count=2),)
 
 
 def test_a_still_joins_history_with_its_prompt(serve: Serve, settings: Settings) -> None:

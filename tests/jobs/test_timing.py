@@ -9,10 +9,10 @@ import pytest
 from svd_ui.catalog import CheckpointRow
 from svd_ui.events import Decoding, Denoising, Encoding, Loading
 from svd_ui.jobs import Job
-from svd_ui.jobs.kinds import TimingKey, key_of
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.jobs.stopwatch import Stopwatch
 from svd_ui.jobs.timing import Known, Timing
+from svd_ui.jobs.timing_key import TimingKey, key_of
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine

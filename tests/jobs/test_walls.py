@@ -12,12 +12,13 @@ from PIL import Image
 from svd_ui.errors import NotFound
 from svd_ui.jobs import Job
 from svd_ui.jobs.service import JobService
-from svd_ui.jobs.tiles import file_of, in_full
+from svd_ui.jobs.status import file_of, in_full
 from svd_ui.media.sheet import SHEET_SIDE
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, Wall
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
-from svd_ui.stored import open_settings
+from svd_ui.settings_tag import open_settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import Clock, Serve, Stepping, ended
 
@@ -140,7 +141,7 @@ def test_a_wall_of_another_release_is_read_without_what_is_not_known(
         sql.execute("UPDATE jobs SET result = ?, request = ?", (json.dumps(newer), json.dumps(asked)))
     read = service.get(job.id)
     assert read.request.wall == wall.wall
-    assert any("wall.cameras" in note for note in read.notes)
+    assert any("wall.cameras" in sentence(note) for note in read.notes)
     assert read.result is not None
     assert (read.result.tiles, read.result.poster) == ((), "poster.jpg")
 

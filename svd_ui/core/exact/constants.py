@@ -20,7 +20,7 @@ class Constants(NamedTuple):
     """One transformer's, for B conditionings.
 
     position  [F C]    embedding of the frames' positions
-    spatial   [N 1 C]  outputs of each block's cross-attention; N is B, or B F where frames are told different things
+    spatial   [N 1 C]  outputs of each block's cross-attention; N is B, or B F where frames are conditioned differently
     temporal  [B 1 C]
     """
 
@@ -47,11 +47,11 @@ class CrossConstants:
         self._of = [(layer, constants(layer, image_embeds, image_embeds, num_frames)) for layer in transformers(unet)]
 
     @contextmanager
-    def given(self) -> Iterator[None]:
+    def use(self) -> Iterator[None]:
         """Calls of the U-Net, or of its transformers alone, use these constants within the block."""
         try:
-            for transformer, its in self._of:
-                transformer.__dict__["_constants"] = its
+            for transformer, values in self._of:
+                transformer.__dict__["_constants"] = values
             yield
         finally:
             for transformer, _ in self._of:
@@ -91,7 +91,7 @@ def transformers(unet: nn.Module) -> list[Any]:
 
 
 def unused_in_steps(unet: nn.Module) -> list[nn.Module]:
-    """Layers whose weights no step needs while ``CrossConstants`` are given."""
+    """Layers whose weights no step needs while ``CrossConstants`` are in use."""
     layers: list[nn.Module] = []
     for transformer in transformers(unet):
         layers.append(transformer.time_pos_embed)

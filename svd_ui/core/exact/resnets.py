@@ -1,4 +1,4 @@
-"""The residual blocks of SVD's U-Net and decoder: in place, frames in parts, inputs let go as soon as they are used."""
+"""The residual blocks of SVD's U-Net and decoder: in place, frames in chunks, inputs let go as soon as they are used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from diffusers.models import resnet, upsampling
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .parts import Chunked, Handed, bytes_of, parts, split_first, taken
-from .pointwise import blend_, plus_, silu_
+from .ops import Chunked, OwnedTensors, blend_, bytes_of, chunks, plus_, silu_, split_first, take
 
 
 class AlphaBlender(resnet.AlphaBlender):  # type: ignore[misc]
@@ -39,11 +38,11 @@ class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
             return stock_forward
         return self.run((input_tensor,), temb)
 
-    def run(self, pieces: tuple[Tensor, ...], temb: Tensor | None, out: Tensor | None = None) -> Tensor:
-        """The block for channels that lie in ``pieces`` ``[N c h w]``; into ``out`` where given."""
-        x = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+    def run(self, inputs: tuple[Tensor, ...], temb: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """The block for channels that lie in ``inputs`` ``[N c h w]``; into ``out`` where given."""
+        x = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
         hidden = silu_(self.norm1(x))
-        hidden = convolved(self.conv1, hidden, self._embedding(temb))
+        hidden = convolve(self.conv1, hidden, self._embedding(temb))
         hidden = silu_(self.norm2(hidden))
         hidden = self.conv2(hidden)
         if self.conv_shortcut is not None:
@@ -58,16 +57,16 @@ class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
         """``[N D]`` => ``[N C]``, one row for all where all rows are one."""
         if self.time_emb_proj is None or temb is None:
             return None
-        temb = temb[:1] if is_one(temb, 0) else temb
+        temb = temb[:1] if is_broadcast(temb, 0) else temb
         return self.time_emb_proj(temb if self.skip_time_act else functional.silu(temb))  # type: ignore[no-any-return]
 
 
-def is_one(x: Tensor, dim: int) -> bool:
+def is_broadcast(x: Tensor, dim: int) -> bool:
     """Whether ``x`` is one value repeated along ``dim``, as its strides tell."""
     return x.stride(dim) == 0 and not torch.compiler.is_compiling()
 
 
-def convolved(conv: Any, x: Tensor, added: Tensor | None, as_2d: bool = False) -> Tensor:
+def convolve(conv: Any, x: Tensor, added: Tensor | None, as_2d: bool = False) -> Tensor:
     """``conv(x)`` plus ``added``, which is ``[1 C]`` (then it joins the bias, at no cost) or ``[N C ...]``.
 
     ``as_2d``: a convolution over frames of ``[B C F h w]`` runs as one over the rows of ``[B C F (h w)]``.
@@ -91,67 +90,69 @@ class SpatioTemporalResBlock(resnet.SpatioTemporalResBlock, Chunked):  # type: i
 
     def forward(
         self,
-        hidden_states: Tensor | Handed,
+        hidden_states: Tensor | OwnedTensors,
         temb: Tensor | None = None,
         image_only_indicator: Tensor | None = None,
     ) -> Tensor:
-        """``[B F, C, h, w]`` => a new tensor. Handed tensors are concatenated by channels, and let go."""
+        """``[B F, C, h, w]`` => a new tensor. Owned tensors are concatenated by channels, and let go."""
         if torch.is_grad_enabled() or image_only_indicator is None:
             stock_forward: Tensor = super().forward(hidden_states, temb, image_only_indicator)
             return stock_forward
-        spatial = self._spatial(taken(hidden_states), temb)
+        spatial = self._spatial(take(hidden_states), temb)
         num_frames = image_only_indicator.shape[-1]
         clips = split_first(spatial, num_frames).transpose(1, 2)
         if temb is not None:
-            temb = temb[None] if is_one(temb, 0) else split_first(temb, num_frames)
+            temb = temb[None] if is_broadcast(temb, 0) else split_first(temb, num_frames)
         weight = self.time_mixer.weight(clips, image_only_indicator)
         # The residual block over time gives x + h, and x + weight (x + h - x) needs no x + h.
         clips = plus_(clips, self._temporal(clips, temb), weight)
         return clips.transpose(1, 2).flatten(0, 1)
 
-    def _spatial(self, pieces: tuple[Tensor, ...], temb: Tensor | None) -> Tensor:
+    def _spatial(self, inputs: tuple[Tensor, ...], temb: Tensor | None) -> Tensor:
         """Pictures are independent of each other, so some run at a time where many would need much memory."""
-        block, count = self.spatial_res_block, len(pieces[0])
-        each = sum(bytes_of(piece[0]) for piece in pieces)
-        stretches = list(parts(count, 3 * each, self.most_bytes))
-        if len(stretches) == 1:
-            return block.run(pieces, temb)  # type: ignore[no-any-return]
-        out = pieces[0].new_empty(count, block.out_channels, *pieces[0].shape[2:])
-        for some in stretches:
-            block.run(tuple(piece[some] for piece in pieces), None if temb is None else temb[some], out[some])
+        block, count = self.spatial_res_block, len(inputs[0])
+        each = sum(bytes_of(piece[0]) for piece in inputs)
+        slices = list(chunks(count, 3 * each, self.max_bytes))
+        if len(slices) == 1:
+            return block.run(inputs, temb)  # type: ignore[no-any-return]
+        out = inputs[0].new_empty(count, block.out_channels, *inputs[0].shape[2:])
+        for some in slices:
+            block.run(tuple(piece[some] for piece in inputs), None if temb is None else temb[some], out[some])
         return out
 
     def _temporal(self, x: Tensor, temb: Tensor | None) -> Tensor:
         """What the block over time adds to ``x`` ``[B C F h w]``; embeddings are ``[B F D]``."""
         block = self.temporal_res_block
         hidden = silu_(block.norm1(x))
-        hidden = convolved(block.conv1, hidden, self._embedding(temb), self._conv2d)
+        hidden = convolve(block.conv1, hidden, self._embedding(temb), self._conv2d)
         hidden = silu_(block.norm2(hidden))
-        return convolved(block.conv2, hidden, None, self._conv2d)
+        return convolve(block.conv2, hidden, None, self._conv2d)
 
     def _embedding(self, temb: Tensor | None) -> Tensor | None:
         """``[B F D]`` => ``[B C F]``, one for all where all are one."""
         projection = self.temporal_res_block.time_emb_proj
         if projection is None or temb is None:
             return None
-        temb = temb[:, :1] if is_one(temb, 1) else temb
+        temb = temb[:, :1] if is_broadcast(temb, 1) else temb
         return projection(functional.silu(temb)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class Upsample2D(upsampling.Upsample2D, Chunked):  # type: ignore[misc]
     """Twice the size, then a convolution, some pictures at a time."""
 
-    def forward(self, hidden_states: Tensor | Handed, output_size: Any = None, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(
+        self, hidden_states: Tensor | OwnedTensors, output_size: Any = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """``[N C h w]`` => ``[N C 2h 2w]`` (or ``output_size``)."""
-        (x,) = taken(hidden_states)
+        (x,) = take(hidden_states)
         if torch.is_grad_enabled():
             stock_forward: Tensor = super().forward(x, output_size, *args, **kwargs)
             return stock_forward
-        stretches = list(parts(len(x), 8 * bytes_of(x[0]), self.most_bytes))
-        if len(stretches) == 1:
+        slices = list(chunks(len(x), 8 * bytes_of(x[0]), self.max_bytes))
+        if len(slices) == 1:
             return super().forward(x, output_size)  # type: ignore[no-any-return]
         out: Tensor | None = None
-        for some in stretches:
+        for some in slices:
             part = super().forward(x[some], output_size)
             out = part.new_empty(len(x), *part.shape[1:]) if out is None else out
             out[some] = part
@@ -159,8 +160,8 @@ class Upsample2D(upsampling.Upsample2D, Chunked):  # type: ignore[misc]
         return out
 
 
-def hand(module: nn.Module, *tensors: Tensor) -> Tensor | Handed:
-    """``tensors`` as ``module`` takes them best: handed over, or, where it is compiled, as one plain tensor."""
+def give(module: nn.Module, *tensors: Tensor) -> Tensor | OwnedTensors:
+    """``tensors`` as ``module`` takes them best: owned, or, where it is compiled, as one plain tensor."""
     if module._compiled_call_impl is None and isinstance(module, (SpatioTemporalResBlock, Upsample2D)):
-        return Handed(*tensors)
+        return OwnedTensors(*tensors)
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)

@@ -1,4 +1,4 @@
-"""The transformers of SVD's U-Net: tokens in place, in parts, without cross-attention's needless work."""
+"""The transformers of SVD's U-Net: tokens in place, in chunks, without cross-attention's needless work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from ..attention import Attend, sdpa
 from .constants import Constants, constants
-from .parts import CACHE_BYTES, Chunked, bytes_of, parts, split_first
-from .pointwise import geglu_, plus_
+from .ops import CACHE_BYTES, Chunked, bytes_of, chunks, geglu_, plus_, split_first
 
 
 class TransformerSpatioTemporalModel(transformer_temporal.TransformerSpatioTemporalModel):  # type: ignore[misc]
@@ -35,19 +34,19 @@ class TransformerSpatioTemporalModel(transformer_temporal.TransformerSpatioTempo
         if torch.is_grad_enabled() or image_only_indicator is None:
             return super().forward(hidden_states, encoder_hidden_states, image_only_indicator, return_dict)
         num_frames = image_only_indicator.shape[-1]
-        given = self._given(encoder_hidden_states, len(hidden_states) // num_frames, num_frames)
+        clip_constants = self._clip_constants(encoder_hidden_states, len(hidden_states) // num_frames, num_frames)
         tokens = self._tokens(hidden_states)
         blocks = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
         for index, (block, temporal_block) in enumerate(blocks):
-            tokens = block(tokens, encoder_hidden_states=given.spatial[index])
-            mix = _add_position(tokens, given.position)
-            mix = temporal_block(mix, num_frames=num_frames, encoder_hidden_states=given.temporal[index])
+            tokens = block(tokens, encoder_hidden_states=clip_constants.spatial[index])
+            mix = _add_position(tokens, clip_constants.position)
+            mix = temporal_block(mix, num_frames=num_frames, encoder_hidden_states=clip_constants.temporal[index])
             tokens = self.time_mixer(tokens, mix, image_only_indicator)
             del mix
         output = self._output(tokens, hidden_states)
         return TransformerTemporalModelOutput(sample=output) if return_dict else (output,)
 
-    def _given(self, contexts: Tensor | None, batch: int, num_frames: int) -> Constants:
+    def _clip_constants(self, contexts: Tensor | None, batch: int, num_frames: int) -> Constants:
         """The constants of this clip, or those of ``contexts`` ``[B 1 D]`` or ``[(B F) 1 D]``."""
         if self._constants is not None and self._constants.fit(batch, num_frames):
             return self._constants
@@ -92,15 +91,15 @@ class BasicTransformerBlock(stock.BasicTransformerBlock, Chunked):  # type: igno
         attended = [
             self._attention(group, constant) for group, constant in zip(groups, encoder_hidden_states, strict=True)
         ]
-        return add_feed_forward_(self.ff, self.norm3, joined(attended, hidden_states), self.most_bytes)
+        return add_feed_forward_(self.ff, self.norm3, join(attended, hidden_states), self.max_bytes)
 
     def _attention(self, frames: Tensor, constant: Tensor) -> Tensor:
         """Frames of one conditioning ``[F, h w, C]`` plus their self-attention and ``constant`` ``[1 C]``."""
 
         def output(some: Tensor) -> Tensor:
-            return projected(self.attn1, self_attention(self.attn1, self.norm1(some)), constant)
+            return project(self.attn1, self_attention(self.attn1, self.norm1(some)), constant)
 
-        return add_in_parts_(frames, output, 5 * bytes_of(frames[0]), self.most_bytes)
+        return add_in_chunks_(frames, output, 5 * bytes_of(frames[0]), self.max_bytes)
 
 
 class TemporalBasicTransformerBlock(stock.TemporalBasicTransformerBlock, Chunked):  # type: ignore[misc]
@@ -114,12 +113,12 @@ class TemporalBasicTransformerBlock(stock.TemporalBasicTransformerBlock, Chunked
         if torch.is_grad_enabled() or encoder_hidden_states is None:
             stock_forward: Tensor = super().forward(hidden_states, num_frames, encoder_hidden_states)
             return stock_forward
-        hidden_states = add_feed_forward_(self.ff_in, self.norm_in, hidden_states, self.most_bytes)
+        hidden_states = add_feed_forward_(self.ff_in, self.norm_in, hidden_states, self.max_bytes)
         clips = split_first(hidden_states, num_frames)
         attended = [
             self._attention(clip, constant) for clip, constant in zip(clips, encoder_hidden_states, strict=True)
         ]
-        return add_feed_forward_(self.ff, self.norm3, joined(attended, hidden_states), self.most_bytes)
+        return add_feed_forward_(self.ff, self.norm3, join(attended, hidden_states), self.max_bytes)
 
     def _attention(self, clip: Tensor, constant: Tensor) -> Tensor:
         """One clip's tokens ``[F, h w, C]`` plus their attention over frames and ``constant`` ``[1 C]``."""
@@ -127,11 +126,11 @@ class TemporalBasicTransformerBlock(stock.TemporalBasicTransformerBlock, Chunked
         def output(places: Tensor) -> Tensor:
             mixed = self_attention(self.attn1, self.norm1(places.transpose(0, 1)), over_time=True)
             if mixed.is_contiguous():
-                return projected(self.attn1, mixed, constant)
-            return projected(self.attn1, mixed.transpose(0, 1), constant).transpose(0, 1)
+                return project(self.attn1, mixed, constant)
+            return project(self.attn1, mixed.transpose(0, 1), constant).transpose(0, 1)
 
         places = clip.transpose(0, 1)
-        return add_in_parts_(places, output, 5 * bytes_of(places[0]), self.most_bytes).transpose(0, 1)
+        return add_in_chunks_(places, output, 5 * bytes_of(places[0]), self.max_bytes).transpose(0, 1)
 
 
 def self_attention(attn: Any, tokens: Tensor, over_time: bool = False) -> Tensor:
@@ -146,7 +145,7 @@ def self_attention(attn: Any, tokens: Tensor, over_time: bool = False) -> Tensor
     return attend(query, key, value).flatten(2)
 
 
-def projected(attn: Any, tokens: Tensor, constant: Tensor) -> Tensor:
+def project(attn: Any, tokens: Tensor, constant: Tensor) -> Tensor:
     """The output layer, and ``constant`` ``[1 C]`` with it: a bias costs nothing."""
     layer = attn.to_out[0]
     if type(layer) is nn.Linear and layer.bias is not None and layer.weight.dtype == tokens.dtype:
@@ -154,7 +153,7 @@ def projected(attn: Any, tokens: Tensor, constant: Tensor) -> Tensor:
     return plus_(layer(tokens), constant)
 
 
-def add_feed_forward_(ff: Any, norm: nn.Module, tokens: Tensor, most_bytes: int) -> Tensor:
+def add_feed_forward_(ff: Any, norm: nn.Module, tokens: Tensor, max_bytes: int) -> Tensor:
     """``tokens + ff(norm(tokens))`` in place, some rows at a time."""
     if not isinstance(ff.net[0], GEGLU):
         return plus_(tokens, ff(norm(tokens)))
@@ -166,21 +165,21 @@ def add_feed_forward_(ff: Any, norm: nn.Module, tokens: Tensor, most_bytes: int)
     rows = tokens.flatten(0, -2)
     hidden = ff.net[0].proj.out_features * tokens.element_size()
     if tokens.device.type == "cpu":
-        most_bytes = CACHE_BYTES
-    return add_in_parts_(rows, output, hidden, most_bytes).view_as(tokens)
+        max_bytes = CACHE_BYTES
+    return add_in_chunks_(rows, output, hidden, max_bytes).view_as(tokens)
 
 
-def add_in_parts_(x: Tensor, output: Callable[[Tensor], Tensor], bytes_each: int, most_bytes: int) -> Tensor:
-    """``x + output(x)`` in ``x``'s place; ``output`` treats rows of ``x`` alone and needs ``bytes_each`` for one."""
-    stretches = list(parts(len(x), bytes_each, most_bytes))
-    if len(stretches) == 1:
+def add_in_chunks_(x: Tensor, output: Callable[[Tensor], Tensor], item_bytes: int, max_bytes: int) -> Tensor:
+    """``x + output(x)`` in ``x``'s place; ``output`` treats rows of ``x`` alone and needs ``item_bytes`` for one."""
+    slices = list(chunks(len(x), item_bytes, max_bytes))
+    if len(slices) == 1:
         return plus_(x, output(x))
-    for stretch in stretches:
-        x[stretch].add_(output(x[stretch]))
+    for rows in slices:
+        x[rows].add_(output(x[rows]))
     return x
 
 
-def joined(groups: list[Tensor], whole: Tensor) -> Tensor:
+def join(groups: list[Tensor], whole: Tensor) -> Tensor:
     """``groups`` as one tensor: ``whole``, in which they lie, or while compiling, where they do not, a new one."""
     if len(groups) == 1:
         return groups[0]

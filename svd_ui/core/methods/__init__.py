@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import torch
 
-from ...cancel import CancelToken
+from ...events import CancelToken
 from ...request import GenerationRequest
-from ..fastest import settle
-from ..loop import Step
-from ..randomness import Generators
-from ..services import Services
+from ..autotune.attention import select_kernels
+from ..sampling.context import Services
+from ..sampling.samplers import Step
+from ..sampling.sigmas import Generators
 
 __all__ = ["Services", "sample"]
 
@@ -40,7 +40,7 @@ def sample(
     method = importlib.import_module(f".{request.method.kind}", __name__)
     generators = [generator] if isinstance(generator, torch.Generator) else list(generator)
     before = [one.get_state() for one in generators]
-    settle(services.runtime.unet, services.runtime.plan, services.conditioning.image_latents.shape)
+    select_kernels(services.runtime.unet, services.runtime.plan, services.conditioning.image_latents.shape)
     try:
         with services.runtime.denoising(services.conditioning.image_latents.shape[1]):
             yield from method.sample(services, request, generator, cancel, resume)

@@ -9,13 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...cancel import CancelToken
+from ...events import CancelToken
 from ...request import GenerationRequest
-from .. import loop, schedule
-from ..caching import Reuse
-from ..denoiser import Denoiser, guided, guided_within
-from ..randomness import Generators, gaussian
-from ..services import Services
+from ..sampling import samplers
+from ..sampling.context import Services
+from ..sampling.denoiser import Denoiser, guided, guided_within
+from ..sampling.feature_cache import FeatureCache
+from ..sampling.sigmas import Generators, ays, consistency, gaussian
 
 SVD_SIGMA_MAX = 700.0
 """The sigma_max that a request's sigmas are given for."""
@@ -26,8 +26,8 @@ def sample(
     request: GenerationRequest,
     generator: Generators,
     cancel: CancelToken,
-    resume: loop.Step | None = None,
-) -> Iterator[loop.Step]:
+    resume: samplers.Step | None = None,
+) -> Iterator[samplers.Step]:
     """See ``methods.sample``. With features reused, the step after ``resume`` computes all of them anew."""
     if request.num_inference_steps is None:
         raise ValueError("the request must be resolved")
@@ -36,9 +36,9 @@ def sample(
     x, first = (noise, 0) if resume is None else (resume.latents.to(noise.device), resume.index)
     denoiser = approximated(services, request, cancel, sigmas, first)
     if services.runtime.row.sampler == "consistency":
-        yield from loop.consistency(denoiser, x, sigmas, lambda: gaussian(x.shape, generator).to(x.device), first)
+        yield from samplers.consistency(denoiser, x, sigmas, lambda: gaussian(x.shape, generator).to(x.device), first)
     else:
-        yield from loop.euler(denoiser, x, sigmas, first)
+        yield from samplers.euler(denoiser, x, sigmas, first)
 
 
 def sigmas_of(services: Services, request: GenerationRequest) -> Tensor:
@@ -46,8 +46,8 @@ def sigmas_of(services: Services, request: GenerationRequest) -> Tensor:
     steps, runtime = request.num_inference_steps or 0, services.runtime
     if runtime.row.sampler == "consistency":
         config = runtime.scheduler.config
-        return schedule.consistency(steps, config.sigma_min, config.sigma_max)
-    return schedule.ays(steps) if request.schedule == "ays" else services.sigmas(steps)
+        return consistency(steps, config.sigma_min, config.sigma_max)
+    return ays(steps) if request.schedule == "ays" else services.sigmas(steps)
 
 
 def approximated(
@@ -56,8 +56,8 @@ def approximated(
     """The guided model, with the features of some steps reused where the request asks for it."""
     if (request.cache_interval or 1) == 1:
         return guided_denoiser(services, request, cancel)
-    reuse = Reuse.along(sigmas, request.cache_interval or 1, first)
-    return reuse.paced(guided_denoiser(replace(services, reuse=reuse), request, cancel))
+    reuse = FeatureCache.along(sigmas, request.cache_interval or 1, first)
+    return reuse.count_steps(guided_denoiser(replace(services, reuse=reuse), request, cancel))
 
 
 def guided_denoiser(services: Services, request: GenerationRequest, cancel: CancelToken) -> Denoiser:

@@ -1,0 +1,89 @@
+"""Writing a trained checkpoint as a diffusers folder that the app loads like any other."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
+from torch import Tensor
+
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, preview_matrix
+
+from .model import build_clip, build_processor, build_scheduler
+from .motion import BASE_FPS
+from .objective import Objective
+
+SIGMA_MIN, SIGMA_MAX = 1.5, 90.0
+"""The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale).
+
+It begins where even a pan of the whole frame is drowned, and stops early: the last step returns the mean estimate at
+``SIGMA_MIN``, which is smooth and steady where a small network's fine detail would differ from frame to frame.
+"""
+
+
+def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
+    """What ``svd_ui.json`` tells the app's catalogue about this checkpoint."""
+    matrix, bias = preview_matrix(vae)
+    objective = Objective(residual_scale)
+    return {
+        "form": "residual",
+        "residual_scale": residual_scale,
+        "train_sigma": [objective.sigma_mean, objective.sigma_std],
+        "sigma_reference": SIGMA_MAX,
+        "num_frames": 14,
+        "width": 512,
+        "height": 288,
+        "size_multiple": vae.patch_size,
+        "motion_gain": vae.motion_gain,
+        "decode_chunk_size": 14,  # milliseconds
+        "num_inference_steps": 8,
+        "fps": int(BASE_FPS),
+        "min_guidance_scale": 1.0,
+        "max_guidance_scale": 1.0,
+        "preview": [[round(v, 5) for v in row] for row in matrix.tolist()],
+        "preview_bias": [round(v, 5) for v in bias.tolist()],
+    }
+
+
+def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoencoder, residual_scale: float) -> None:
+    """Every module in half precision, safetensors under 15 MB each, and ``svd_ui.json``."""
+    pipeline = StableVideoDiffusionPipeline(
+        vae=copy.deepcopy(vae),
+        image_encoder=build_clip(),
+        unet=unet,
+        scheduler=build_scheduler(SIGMA_MIN, SIGMA_MAX),
+        feature_extractor=build_processor(),
+    )
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
+    _name_our_class(folder / "model_index.json")
+    _forget_origin(folder / "vae" / "config.json")
+    (folder / "svd_ui.json").write_text(json.dumps(settings(vae, residual_scale), indent=1) + "\n")
+
+
+def _name_our_class(index: Path) -> None:
+    """model_index.json names our autoencoder's module, and the processor's class as SVD does."""
+    content = json.loads(index.read_text())
+    content["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    content["vae"] = ["svd_ui.core.families.warp_autoencoder", "WarpAutoencoder"]
+    index.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _forget_origin(config: Path) -> None:
+    """Where on the trainer's disk the autoencoder came from is nobody's business."""
+    content = json.loads(config.read_text())
+    content.pop("_name_or_path", None)
+    config.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def with_weights(unet: UNetSpatioTemporalConditionModel, weights: list[Tensor]) -> UNetSpatioTemporalConditionModel:
+    """A copy of ``unet`` on the CPU holding ``weights`` (one per parameter, in order)."""
+    copy: UNetSpatioTemporalConditionModel = type(unet).from_config(unet.config)
+    with torch.no_grad():
+        for parameter, value in zip(copy.parameters(), weights, strict=True):
+            parameter.copy_(value.cpu())
+    return copy.eval()

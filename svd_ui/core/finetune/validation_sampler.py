@@ -1,0 +1,63 @@
+"""Sample clips while a run goes on: the sampler people will use, on the weights as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...events import CancelToken
+from ...media.video import Mp4Writer
+from ...request import GenerationRequest
+from .. import methods
+from ..conditioning import condition
+from ..decode import decode
+from ..runtime import Runtime
+from ..sampling.context import Services
+from ..sampling.sigmas import seeded
+
+STEPS = 10
+"""A sample is for judging the motion; a finished clip takes as many steps as the checkpoint wants."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Always the same still, seed and dials, so that only the weights differ between samples."""
+
+    runtime: Runtime
+    request: GenerationRequest
+    still: Image.Image
+
+    @classmethod
+    def of(cls, runtime: Runtime, still: np.ndarray, frames: int, seed: int) -> Sampler:
+        """``still`` uint8 ``[H W 3]`` at the training size."""
+        height, width = still.shape[:2]
+        row = runtime.row
+        request = GenerationRequest(
+            width=width, height=height, num_frames=frames, seed=seed,
+            num_inference_steps=min(STEPS, row.num_inference_steps),
+        ).resolved(row.defaults())  # fmt: skip
+        return cls(runtime, request, Image.fromarray(still))
+
+    @torch.no_grad()
+    def frames(self, cancel: CancelToken) -> np.ndarray:
+        """uint8 ``[F H W 3]``. Raises Cancelled."""
+        generator = seeded(self.request.seed or 0)
+        cond = condition(self.runtime, self.still, self.request, generator)
+        services = Services(runtime=self.runtime, conditioning=cond)
+        latents = None
+        for step in methods.sample(services, self.request, generator, cancel):
+            latents = step.latents
+        assert latents is not None, "at least one step was asked for"
+        chunk = self.request.decode_chunk_size or 8
+        return np.concatenate(list(decode(self.runtime, latents, self.still, chunk, cancel)))
+
+    def write(self, path: Path, cancel: CancelToken) -> None:
+        """One mp4 at ``path``."""
+        frames = self.frames(cancel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Mp4Writer(path, frames.shape[2], frames.shape[1], self.request.output_fps or 7) as writer:
+            writer.add(frames)

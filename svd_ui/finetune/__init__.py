@@ -1,0 +1,137 @@
+"""Fine-tuning as people ask for it: one request, from flags, a file or the page. No torch.
+
+The work is done by ``recipes.nano`` in a process of its own; ``runs`` starts, stops and watches it.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..catalog import CheckpointRow
+from ..errors import BadInput
+from ..request import MAX_SEED, Frozen
+from ..validation import validated
+
+__all__ = ["NAME", "Layers", "Method", "Precision", "Targets", "TrainRequest", "read_config"]
+
+Method = Literal["lora", "temporal", "full"]
+Targets = Literal["temporal", "spatial", "both"]
+Layers = Literal["attention", "transformer", "all"]
+Precision = Literal["auto", "no", "fp16", "bf16"]
+NAME = r"^[A-Za-z0-9][\w.\- ]{0,79}$"
+
+
+class TrainRequest(Frozen):
+    """One fine-tuning run. Fields that default to None take the checkpoint's value (``resolved``)."""
+
+    name: str = Field(pattern=NAME, title="Name", description="What the result is called in the app.")
+    data: Path = Field(title="Clips", description="A folder of mp4, webm, gif or webp files, or of numbered pictures.")
+    checkpoint: str = Field("auto", max_length=120, title="Checkpoint", description="What is trained further.")
+    method: Method = Field(
+        "lora",
+        title="Method",
+        description="lora: a small add-on; temporal: all temporal layers; full: every layer of the U-Net.",
+    )
+    targets: Targets = Field(
+        "temporal", title="LoRA layers", description="Attention over time (motion), within a frame (look), or both."
+    )
+    layers: Layers = Field(
+        "attention",
+        title="LoRA depth",
+        description="attention alone; transformer: and feed-forward layers; all: and convolutions, which hold most.",
+    )
+    rank: int = Field(16, ge=1, le=256, title="LoRA rank", description="Size of the add-on: more holds more.")
+    alpha: float | None = Field(
+        None, gt=0, le=1024, title="LoRA alpha", description="Strength of the add-on; blank = its rank."
+    )
+    steps: int = Field(1000, ge=1, le=1_000_000, title="Steps", description="Updates of the weights.")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, title="Learning rate", description="Size of an update; full training wants about a tenth."
+    )
+    warmup_steps: int = Field(
+        50, ge=0, le=100_000, title="Warm-up", description="Steps over which the learning rate rises to its value."
+    )
+    batch_size: int = Field(1, ge=1, le=256, title="Batch", description="Clips per process and pass.")
+    gradient_accumulation: int = Field(
+        1, ge=1, le=256, title="Accumulate", description="Passes per update: a larger batch in the same memory."
+    )
+    width: int | None = Field(
+        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels; blank = the checkpoint's own size."
+    )
+    height: int | None = Field(
+        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels; blank = the checkpoint's own size."
+    )
+    num_frames: int | None = Field(
+        None, ge=2, le=64, title="Frames", description="Per training clip; blank = the checkpoint's own."
+    )
+    fps: float = Field(
+        7.0, ge=1, le=60, title="FPS of picture folders", description="Videos tell theirs; numbered pictures do not."
+    )
+    static_below: float = Field(
+        0.01, ge=0, le=1, title="Least motion", description="Stretches with less motion than this are left out."
+    )
+    precision: Precision = Field(
+        "auto", title="Precision", description="Number format of the arithmetic; auto follows the device."
+    )
+    gradient_checkpointing: bool = Field(
+        True, title="Checkpoint gradients", description="Compute activations twice to keep fewer of them."
+    )
+    eight_bit: bool = Field(
+        False,
+        title="8-bit AdamW",
+        description="Optimizer state in a quarter of the memory; needs bitsandbytes and CUDA.",
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, title="EMA", description="Average of the weights over time, such as 0.999; 0 = off."
+    )
+    seed: int = Field(0, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same run.")
+    sample_every: int = Field(
+        200, ge=0, le=1_000_000, title="Sample every", description="Steps between sample clips; 0 = none."
+    )
+    save_every: int = Field(
+        200, ge=1, le=1_000_000, title="Save every", description="Steps between states a stopped run goes on from."
+    )
+    out: Path | None = Field(
+        None, title="Result", description="File or folder to write; blank = where the app finds it."
+    )
+    licence: str = Field(
+        "", max_length=200, title="Licence", description="Under which others may use the result; kept in its file."
+    )
+    note: str = Field(
+        "", max_length=300, title="Note", description="About the clips it was trained on; kept in its file."
+    )
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> Self:
+        if (self.width is None) != (self.height is None):
+            raise ValueError("Give both width and height, or neither")
+        return self
+
+    def resolved(self, row: CheckpointRow) -> TrainRequest:
+        """The same run with every blank filled from its checkpoint."""
+        blank = {
+            "width": row.width,
+            "height": row.height,
+            "num_frames": row.num_frames,
+            "alpha": float(self.rank),
+        }
+        filled = {name: value for name, value in blank.items() if getattr(self, name) is None}
+        return self.model_copy(update={**filled, "checkpoint": row.id})
+
+
+def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainRequest:
+    """A TOML (or JSON) file with the fields of ``TrainRequest``, overruled by ``flags`` that are given. Raises BadInput."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            text = path.read_text("utf-8")
+            values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path.name} is not a TOML file that can be read: {error}") from error
+    return validated(TrainRequest, {**values, **{name: value for name, value in flags.items() if value is not None}})

@@ -1,0 +1,100 @@
+"""A request comes in: checked, given an id, and stored with what is known about its time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from ..assets import Assets
+from ..catalog import CheckpointRow, checkpoints, find_checkpoint
+from ..engine import Device
+from ..errors import BadInput, NotFound, SvdUiError
+from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..loras import find
+from ..request import GenerationRequest, has_source
+from ..settings import Settings
+from . import JobKind
+from .store import Store
+from .timing_key import key_of
+
+
+class Desk:
+    """``describe`` tells on which device a blank checkpoint will be chosen."""
+
+    def __init__(self, settings: Settings, store: Store, hub: Hub, describe: Callable[[], Device | None]) -> None:
+        self._settings, self._store, self._hub, self._describe = settings, store, hub, describe
+
+    def add(self, request: GenerationRequest, owner: str, kind: JobKind, **place: Any) -> str:
+        """The id of the new row, 128 random bits; ``place`` as in ``Store.add``. Raises BadInput or QueueFull."""
+        request = checked(self._settings, request, kind)
+        key, steps = self.timing_of(request, kind)
+        id = secrets.token_hex(16)
+        self._store.add(id, owner, kind, request, timing_key=key, steps=steps, **place)
+        return id
+
+    def add_download(self, id: str, owner: str) -> str:
+        """As ``add``, for the weights of checkpoint ``id``; the download already under way if there is one."""
+        if id != TEXT_TO_IMAGE:
+            find_checkpoint(self._settings, id)
+        request = GenerationRequest.model_validate({"checkpoint": id})
+        return self._store.active_download(id) or self.add(request, owner, "download")
+
+    def timing_of(self, request: GenerationRequest, kind: JobKind) -> tuple[str, int]:
+        """(timing key, denoising steps); an empty key where they cannot be known."""
+        if kind == "download":
+            return request.checkpoint, 0
+        try:
+            key, steps = key_of(request, self._row_of(request), kind)
+        except SvdUiError:
+            return "", 0
+        return str(key), steps
+
+    def _row_of(self, request: GenerationRequest) -> CheckpointRow:
+        rows = checkpoints(self._settings)
+        if request.checkpoint in rows:
+            return rows[request.checkpoint]
+        device = self._describe() or Device(kind="cpu", name="")
+        return choose(self._settings, self._hub, device.kind, device.total_bytes)
+
+
+def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> GenerationRequest:
+    """The request with blanks normalised and its seed fixed. Raises BadInput."""
+    request = _normalised(request)
+    if kind == "download":
+        return request
+    if kind == "still":
+        if request.prompt is None or request.image is not None:
+            raise BadInput("Describe the still to make; a picture is not needed for it.", field="prompt")
+        request = request.model_copy(update={"wall": None})  # one still is the first frame of every tile
+    elif not has_source(request):
+        both = request.image is not None
+        detail = (
+            "Give a still or a prompt, not both." if both else "Give a still to animate, or a prompt to make one from."
+        )
+        raise BadInput(detail, field="prompt" if both else "image")
+    if request.image is not None:
+        _require_picture(settings, request.image)
+    if request.checkpoint != "auto":
+        # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
+        find_checkpoint(settings, request.checkpoint).check(request)
+    for lora in request.loras:
+        find(settings, lora)
+    return request.with_seed()
+
+
+def _normalised(request: GenerationRequest) -> GenerationRequest:
+    """Blank texts mean None; a negative prompt means nothing without a prompt."""
+    prompt = (request.prompt or "").strip() or None
+    negative = (request.negative_prompt or "").strip() or None
+    name = request.checkpoint.strip() or "auto"
+    return request.model_copy(
+        update={"prompt": prompt, "negative_prompt": negative if prompt else None, "checkpoint": name}
+    )
+
+
+def _require_picture(settings: Settings, ref: str) -> None:
+    try:
+        Assets.of(settings).path(ref)
+    except NotFound as error:
+        raise BadInput("The picture is not here any more: add it again.", field="image") from error

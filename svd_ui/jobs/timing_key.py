@@ -1,0 +1,137 @@
+"""Kinds of clips: what the time of a clip depends on, and how one kind's cost compares with another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ..catalog import CheckpointRow, find_checkpoint
+from ..catalog.costs import around_flops, step_flops, tiles
+from ..errors import SvdUiError
+from ..request import GenerationRequest
+from ..settings import Settings
+from . import JobKind
+
+PACE = "pace="
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What makes the steps of a clip cheaper than those of the exact one, and how many clips there are."""
+
+    cache_interval: int = 1
+    schedule: str = "checkpoint"
+    guidance_sigma_min: float | None = None
+    guidance_sigma_max: float | None = None
+    tiles: int = 1
+
+    def __str__(self) -> str:
+        ends = ("" if end is None else f"{end:g}" for end in (self.guidance_sigma_min, self.guidance_sigma_max))
+        return f"{PACE}{','.join((str(self.cache_interval), self.schedule, *ends, str(self.tiles)))}"
+
+    @classmethod
+    def parse(cls, text: str) -> Pace:
+        """The inverse of ``str``. Raises ValueError for anything else."""
+        interval, schedule, low, high, tiles = text.removeprefix(PACE).split(",")
+        return cls(int(interval), schedule, float(low) if low else None, float(high) if high else None, int(tiles))
+
+    @property
+    def even(self) -> bool:
+        """Whether every step is like the others."""
+        return replace(self, schedule="checkpoint") == Pace()
+
+
+EXACT = Pace()
+
+
+@dataclass(frozen=True)
+class TimingKey:
+    """What the time of a clip depends on, besides its steps."""
+
+    checkpoint: str
+    width: int
+    height: int
+    num_frames: int
+    guided: bool
+    from_prompt: bool
+    kind: JobKind = "clip"
+    pace: Pace = EXACT
+
+    def __str__(self) -> str:
+        parts = (self.kind, f"{self.width}x{self.height}", self.num_frames, int(self.guided), int(self.from_prompt))
+        text = f"{self.checkpoint}|{'|'.join(map(str, parts))}"
+        # Exact clips are called what they were before there were others, so nothing that was learnt is lost.
+        return text if self.pace == EXACT else f"{text}|{self.pace}"
+
+    @classmethod
+    def parse(cls, text: str) -> TimingKey | None:
+        """The inverse of ``str``; None for anything else."""
+        before, _, last = text.rpartition("|")
+        has_pace = last.startswith(PACE)
+        try:
+            checkpoint, kind, size, frames, guided, from_prompt = (before if has_pace else text).rsplit("|", 5)
+            width, height = map(int, size.split("x"))
+            pace = Pace.parse(last) if has_pace else EXACT
+            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind, pace)  # type: ignore[arg-type]
+        except ValueError:
+            return None
+
+
+def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
+    """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
+    full = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
+    steps = 0 if kind == "still" else full.num_inference_steps or 0
+    return key_of_resolved(full, kind, from_prompt=request.image is None), steps
+
+
+def key_of_resolved(full: GenerationRequest, kind: JobKind, *, from_prompt: bool) -> TimingKey:
+    guided = (full.max_guidance_scale or 1.0) > 1.0
+    size = (full.width or 0, full.height or 0, full.num_frames or 1)
+    ends = (full.guidance_sigma_min, full.guidance_sigma_max) if guided else (None, None)
+    pace = Pace(full.cache_interval or 1, full.schedule or "checkpoint", *ends, tiles(full))
+    return TimingKey(full.checkpoint, *size, guided, from_prompt, kind, EXACT if kind == "still" else pace)
+
+
+class Work(NamedTuple):
+    """Cost of one step and of what follows the steps, each in a unit of its own, the same within a checkpoint."""
+
+    step: float
+    around: float
+
+
+Works = Callable[[TimingKey], Work]
+
+
+def by_size(key: TimingKey) -> Work:
+    """For models of which nothing more is known: cost grows with the pixels and with the frames."""
+    pixels = float(key.width * key.height * key.num_frames * key.pace.tiles)
+    return Work(pixels * (2 if key.guided else 1) / key.pace.cache_interval, max(pixels, 1.0))
+
+
+class CountedWork:
+    """``Works`` from counted operations, where the checkpoint's are known."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, key: TimingKey) -> Work:
+        try:
+            row = find_checkpoint(self._settings, key.checkpoint)
+        except SvdUiError:
+            return by_size(key)
+        request = _typical(key, row)
+        step, around = step_flops(row, request), around_flops(row, request)
+        if step is None or around is None or key.kind == "still":
+            return by_size(key)
+        return Work(step * key.pace.tiles, around[1] * key.pace.tiles)
+
+
+def _typical(key: TimingKey, row: CheckpointRow) -> GenerationRequest:
+    """A request of this kind."""
+    pace = key.pace
+    values = {"width": key.width, "height": key.height, "num_frames": key.num_frames, "schedule": pace.schedule}
+    values |= {"cache_interval": pace.cache_interval, "min_guidance_scale": 1.0}
+    values |= {"guidance_sigma_min": pace.guidance_sigma_min, "guidance_sigma_max": pace.guidance_sigma_max}
+    values |= {"max_guidance_scale": 2.0 if key.guided else 1.0, "num_inference_steps": row.num_inference_steps}
+    return GenerationRequest().model_copy(update=values)

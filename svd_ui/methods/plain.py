@@ -1,0 +1,22 @@
+"""Animate the still, nothing more: the checkpoint's sampler on the guided model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import MethodParams, method
+
+if TYPE_CHECKING:
+    from ..core.sampling.context import SamplingContext
+    from ..core.sampling.samplers import Step
+
+
+@method("plain")
+class Plain(MethodParams):
+    """The still comes alive as the checkpoint sees fit."""
+
+    def sample(self, context: SamplingContext) -> Iterator[Step]:
+        """The checkpoint's own walk from pure noise."""
+        sigmas = context.sigmas()
+        return context.walk(context.approximated(sigmas), context.start(), sigmas)

@@ -1,0 +1,140 @@
+"""Words and numbers as people read them; the only place where states become sentences."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..events import ENDED
+from ..jobs import Job
+
+STATES = {
+    "queued": "Waiting",
+    "downloading": "Downloading the model",
+    "loading": "Loading the model",
+    "making_still": "Making the still",
+    "conditioning": "Looking at the still",
+    "denoising": "Animating",
+    "decoding": "Decoding frames",
+    "post_processing": "Finishing touches",
+    "writing": "Writing the clip",
+    "finished": "Finished",
+    "failed": "Failed",
+    "cancelled": "Stopped",
+    "interrupted": "Interrupted",
+}
+MB, GB = 1_000_000, 1_000_000_000
+
+
+def size(count: float | None) -> str:
+    """Bytes in MB or GB (powers of ten, as the hub counts them)."""
+    if count is None:
+        return "an unknown size"
+    return f"{count / GB:.1f} GB" if count >= GB else f"{count / MB:.0f} MB"
+
+
+def memory(count: float | None) -> str:
+    """Device memory in GiB, as its makers count it."""
+    return "" if count is None else f"{count / 2**30:.0f} GB"
+
+
+def gigabytes(count: float) -> str:
+    """The figure alone, to a tenth: ``6.9``; at least 0.1."""
+    return f"{max(0.1, count / 2**30):.1f}"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``2 min 5 s``, ``1 h 10 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def left(seconds: float | None) -> str:
+    """What an ETA is called on the page."""
+    return "" if seconds is None else "almost done" if seconds < 1.5 else f"about {duration(seconds)} left"
+
+
+def ago(when: float) -> str:
+    """How long ago, roughly."""
+    seconds = max(0.0, time.time() - when)
+    if seconds < 60:
+        return "just now"
+    for limit, unit, name in ((3600, 60, "min"), (86400, 3600, "h"), (7 * 86400, 86400, "d")):
+        if seconds < limit:
+            return f"{int(seconds // unit)} {name} ago"
+    return time.strftime("%-d %b %Y", time.localtime(when)) if hasattr(time, "tzset") else time.strftime("%d %b %Y")
+
+
+def fraction(job: Job) -> float | None:
+    """Share of the current stage that is done, 0..1; None while it cannot be told."""
+    if job.state == "finished":
+        return 1.0
+    if job.step is None or not job.total:
+        return None
+    return min(1.0, max(0.0, job.step / job.total))
+
+
+def title(job: Job | None) -> str:
+    """The browser tab's title."""
+    name = "SVD UI"
+    if job is None:
+        return name
+    if job.state in ENDED:
+        mark = {"finished": "✓ Ready", "failed": "✕ Failed"}.get(job.state, STATES[job.state])
+        return f"{mark} · {name}"
+    done = fraction(job)
+    percent = f"{done:.0%} " if done is not None and job.state != "queued" else ""
+    return f"{percent}{STATES[job.state]} · {name}"
+
+
+def headline(job: Job) -> str:
+    """What a job is called in lists: its prompt, or what it is."""
+    prompt = (job.request.prompt or "").strip()
+    if prompt:
+        return prompt if len(prompt) <= 60 else prompt[:59] + "…"
+    if job.kind == "still":
+        return "Still"
+    if job.request.wall:
+        return f"Wall from seed {job.request.seed}"
+    return f"Seed {job.request.seed}"
+
+
+def queue_place(position: int | None) -> str:
+    """Where in the queue."""
+    if position is None:
+        return ""
+    return (
+        "next in line"
+        if position == 0
+        else f"{position} ahead in the queue"
+        if position > 1
+        else "1 ahead in the queue"
+    )
+
+
+def frame_size(width: int | None, height: int | None) -> str:
+    return f"{width} × {height}" if width and height else ""
+
+
+Files = Callable[[Job, str], Path | None]
+"""``Jobs.file``: which of a job's files are there."""
+
+
+def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:
+    """A still exactly as the model sees it."""
+    return f"svd/still/{ref.removeprefix('sha256:')}?w={width}&amp;h={height}&amp;x={x:.4f}&amp;y={y:.4f}"
+
+
+def still_thumb(ref: str) -> str:
+    """A still as it was given, small."""
+    return f"svd/still/{ref.removeprefix('sha256:')}"
+
+
+def clip_url(job: Job, name: str, download: bool = False) -> str:
+    """A file of a job's result, by the name ``Jobs.file`` knows."""
+    return f"svd/job/{job.id}/{name}" + ("?download=1" if download else "")

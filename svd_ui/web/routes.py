@@ -1,0 +1,181 @@
+"""The files the page shows, served by id only: a job's results, a still, an example. The data folder stays closed."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from ..errors import SvdUiError
+from ..finetune.runs import Runs
+from ..jobs import Job
+from ..jobs.status import tile_of
+from ..media.image import fit
+from ..settings import Settings
+from .animate.stills import EXAMPLES, examples
+from .train import allowed as training_allowed
+from .train import views
+
+if TYPE_CHECKING:
+    from ..assets import Assets
+    from .context import Context
+
+THUMB = 960
+EXAMPLE_THUMB = 240
+TYPES = {
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".zip": "application/zip",
+}
+NAMES = re.compile(r"video|poster|frames|animation|tile-\d{1,3}")
+Endpoint = Callable[[Request], Awaitable[Response]]
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+
+
+def routes(context: Context) -> list[Route]:
+    """To be put before gradio's own; each asks for the login where there is one."""
+
+    async def job_file(request: Request) -> Response:
+        name = request.path_params["name"]
+        if not NAMES.fullmatch(name):
+            return _gone()
+        try:
+            job = await run_in_threadpool(context.jobs.get, request.path_params["id"])
+        except SvdUiError:
+            return _gone()
+        path = await run_in_threadpool(context.jobs.file, job, name)
+        if path is None or not path.is_file():
+            return _gone()
+        download = download_name(job, path, name) if "download" in request.query_params else None
+        return FileResponse(path, media_type=TYPES.get(path.suffix), filename=download, headers=FOREVER)
+
+    async def still(request: Request) -> Response:
+        ref = f"sha256:{request.path_params['digest']}"
+        try:
+            wanted = _numbers(request)
+            data = await run_in_threadpool(_still_bytes, context.assets, ref, wanted)
+        except (SvdUiError, ValueError, OSError):
+            return _gone()
+        return Response(data, media_type="image/png" if wanted else "image/jpeg", headers=FOREVER)
+
+    async def example(request: Request) -> Response:
+        path = EXAMPLES / request.path_params["name"]
+        if path not in examples():
+            return _gone()
+        return Response(await run_in_threadpool(_example_bytes, path), media_type="image/jpeg", headers=FOREVER)
+
+    paths: dict[str, Endpoint] = {
+        "/svd/job/{id}/{name}": job_file,
+        "/svd/still/{digest}": still,
+        "/svd/example/{name}": example,
+    }
+    if training_allowed(context.settings):
+        paths[SAMPLES] = samples_endpoint(context.settings)
+    return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+
+
+def download_name(job: Job, path: Path, name: str = "video") -> str:
+    """``<checkpoint>-<seed>.<ending>``, a tile's with its motion: says what it is and sorts well."""
+    request = job.result.request if job.result else job.request
+    tile = tile_of(job, name)
+    what = f"{request.seed}" if tile is None else f"{tile.seed}-motion-{tile.motion_bucket_id}"
+    return re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{what}") + path.suffix
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    """Gradio guards its own routes; these follow the same login."""
+
+    async def guarded(request: Request) -> Response:
+        app = request.app
+        if getattr(app, "auth", None) is not None:
+            names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+            if not any(request.cookies.get(name) in app.tokens for name in names if request.cookies.get(name)):
+                return Response("Log in first.", status_code=401)
+        return await endpoint(request)
+
+    return guarded
+
+
+def _gone() -> Response:
+    return Response("There is nothing here.", status_code=404, media_type="text/plain")
+
+
+def _numbers(request: Request) -> tuple[int, int, float, float] | None:
+    """(width, height, focus_x, focus_y) of the query, or None for the whole picture. Raises ValueError."""
+    query = request.query_params
+    if "w" not in query:
+        return None
+    width, height, x, y = int(query["w"]), int(query["h"]), float(query.get("x", 0.5)), float(query.get("y", 0.5))
+    if not (1 <= width <= 2048 and 1 <= height <= 2048 and 0 <= x <= 1 and 0 <= y <= 1):
+        raise ValueError("out of range")
+    return width, height, x, y
+
+
+@lru_cache(maxsize=2)
+def _opened(assets_path: Path) -> Image.Image:
+    """The last pictures decoded: moving the focus asks for the same one again and again."""
+    with Image.open(assets_path, formats=["PNG"]) as image:
+        picture: Image.Image = image.convert("RGB")
+    return picture
+
+
+def _still_bytes(assets: Assets, ref: str, wanted: tuple[int, int, float, float] | None) -> bytes:
+    image = _opened(assets.path(ref))
+    if wanted is None:
+        return _jpeg(image, THUMB)
+    data = io.BytesIO()
+    fit(image, *wanted).save(data, "PNG", compress_level=1)
+    return data.getvalue()
+
+
+@lru_cache(maxsize=64)
+def _example_bytes(path: Path) -> bytes:
+    with Image.open(path) as image:
+        image.draft("RGB", (EXAMPLE_THUMB * 2, EXAMPLE_THUMB * 2))
+        return _jpeg(image.convert("RGB"), EXAMPLE_THUMB)
+
+
+def _jpeg(image: Image.Image, side: int) -> bytes:
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=88)
+    return data.getvalue()
+
+
+SAMPLES = "/svd/run/{name}/{step}"
+
+
+def samples_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    """One mp4 of a run's folder, or 404."""
+    runs = Runs(settings)
+
+    async def sample(request: Request) -> Response:
+        path = await run_in_threadpool(find_sample, runs, request.path_params["name"], request.path_params["step"])
+        if path is None:
+            return Response("There is nothing here.", status_code=404, media_type="text/plain")
+        return FileResponse(path, media_type="video/mp4", headers=FOREVER)
+
+    return sample
+
+
+def find_sample(runs: Runs, name: str, step: str) -> Path | None:
+    """The sample that run ``name`` made at ``step``, among those that are there."""
+    if not re.fullmatch(r"\d{1,9}", step):
+        return None
+    try:
+        folder = runs.folder(name)
+    except SvdUiError:
+        return None
+    return dict(views.samples(folder)).get(int(step))

@@ -1,0 +1,165 @@
+"""What happens on the Train tab: plain values in, plain values out. Work is done by a thread or by a run's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...catalog import CheckpointRow
+from ...engine import Device
+from ...engine.estimates import CPU_SHARE, GPU_SHARE
+from ...errors import BadInput, NotFound
+from ...finetune import TrainRequest
+from ...finetune.estimate import Cost, Machine, estimate
+from ...finetune.runs import CLIPS, Run, Runs
+from ...validation import validated
+from ..context import Context, uploaded
+from ..controls import Dials
+from . import scan_view, views
+from .scan_worker import Key, Looker, key_of
+
+FIELDS = Dials(TrainRequest.model_fields, "train")
+MAX_FILES = 200
+ENDINGS = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv")
+COLLECTION = "my clips"
+"""The name offered for the first clips."""
+
+
+class Actions:
+    """Handlers that need no component. Raise SvdUiError."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.runs, self.looker = context, Runs(context.settings), Looker()
+
+    # Clips
+
+    def collections(self) -> list[str]:
+        """Names of the clips added so far, in order."""
+        try:
+            return sorted(path.name for path in (self.context.settings.training_dir / CLIPS).iterdir() if path.is_dir())
+        except OSError:
+            return []
+
+    def count(self, collection: str) -> int:
+        """Files in a collection; 0 for a name that is none."""
+        try:
+            folder = self.runs.clips(collection)
+            return sum(1 for path in folder.iterdir() if path.is_file())
+        except (BadInput, OSError):
+            return 0
+
+    def take(self, files: list[dict[str, Any]], collection: str) -> None:
+        """Move uploads into a collection."""
+        paths = [uploaded(str(file.get("path"))) for file in files]
+        for path in paths:
+            if path.suffix.lower() not in ENDINGS:
+                raise BadInput(f"{path.name} is no clip: mp4, webm, gif and webp files can be used.", field="data")
+        if len(paths) + self.count(collection) > MAX_FILES:
+            raise BadInput(f"{collection} would hold more than {MAX_FILES} files: use another name.", field="data")
+        self.runs.add_clips(collection, paths)
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def look(self, collection: str, values: Mapping[str, Any]) -> None:
+        """Begin to look through a collection, cut to what the form asks for."""
+        request = self.request({**values, "name": values.get("name") or "look"}, collection)
+        if not self.count(collection):
+            raise BadInput("Add clips first, or choose earlier ones.", field="data")
+        self.looker.start(request)
+
+    def looked(self, collection: str, values: Mapping[str, Any]) -> str:
+        return scan_view.render(self.looker.now, self._key(collection, values))
+
+    def _key(self, collection: str, values: Mapping[str, Any]) -> Key | None:
+        """None while the form is not valid: then nothing is said to be out of date."""
+        try:
+            return key_of(self.request({**values, "name": "look"}, collection))
+        except BadInput:
+            return None
+
+    # The form
+
+    def bases(self) -> list[tuple[str, str]]:
+        """(title, id) of the checkpoints here that can be trained further."""
+        rows = self.context.rows().values()
+        return [(row.title, row.id) for row in rows if row.sampler != "consistency" and self.context.present(row)]
+
+    def base(self, checkpoint: str) -> CheckpointRow:
+        return self.context.row(checkpoint)
+
+    def request(self, values: Mapping[str, Any], collection: str) -> TrainRequest:
+        """The run the form describes, blanks filled. Raises BadInput naming the field."""
+        given = {name: value for name, value in values.items() if value is not None and value != ""}
+        if given.get("checkpoint") not in dict(map(reversed, self.bases())):  # type: ignore[arg-type]
+            raise BadInput("Choose a checkpoint that is on this machine.", field="checkpoint")
+        request = validated(TrainRequest, {**given, "data": self.runs.clips(collection)})
+        return request.resolved(self.base(request.checkpoint))
+
+    def cost(self, values: Mapping[str, Any], collection: str) -> Cost | None:
+        """None while the form is not valid."""
+        try:
+            request = self.request({**values, "name": "cost"}, collection or COLLECTION)
+        except BadInput:
+            return None
+        return estimate(request, self.base(request.checkpoint), machine_of(self.context.device()))
+
+    # Runs
+
+    def start(self, values: Mapping[str, Any], collection: str) -> None:
+        """Free the memory of the workers, then start the run that the form describes."""
+        request = self.request(values, collection)
+        if not self.count(collection):
+            raise BadInput("Add clips first, or choose earlier ones.", field="data")
+        self._begin(request)
+
+    def resume(self, name: str) -> None:
+        request = self.runs.get(name).request
+        if request is None:
+            raise NotFound(what="training run")
+        self._begin(request)
+
+    def _begin(self, request: TrainRequest) -> None:
+        self.context.jobs.release()
+        self.runs.start(request)
+
+    def stop(self, name: str) -> None:
+        self.runs.stop(name)
+
+    def remove(self, name: str) -> None:
+        self.runs.delete(name)
+
+    def result(self, run: Run) -> str:
+        """What a finished run gave, as the Animate side knows it: a LoRA's name or a checkpoint's id; '' if not there."""
+        made = run.status.result
+        if run.status.state != "finished" or not made or run.request is None:
+            return ""
+        if run.request.method == "lora":
+            known = self.context.loras().get(Path(made).stem)
+            return known.name if known and not known.trouble else ""
+        return next((row.id for row in self.context.rows().values() if row.folder and row.folder.name == made), "")
+
+    def use(self, name: str) -> dict[str, str]:
+        """The form's values that animate with a run's result."""
+        self.context.look_again()
+        run = self.runs.get(name)
+        result = self.result(run)
+        if not result or run.request is None:
+            raise NotFound(what="result")
+        if run.request.method == "lora":
+            return {"checkpoint": run.request.checkpoint, "loras": f"{result}:1"}
+        return {"checkpoint": result, "loras": ""}
+
+    def listed(self) -> str:
+        """All runs, those that work now before the others."""
+        runs = sorted(self.runs.all(), key=lambda run: not run.alive)
+        return views.render(runs, self.runs.folder, self.result)
+
+
+def machine_of(device: Device | None) -> Machine:
+    """What training has of the device; models reach a share of its measured rate, as they do when they animate."""
+    if device is None:
+        return Machine()
+    share = CPU_SHARE if device.kind == "cpu" else GPU_SHARE
+    reached = device.flops_per_second * share if device.flops_per_second else None
+    return Machine(kind=device.kind, total_bytes=device.total_bytes, flops_per_second=reached)

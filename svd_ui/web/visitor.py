@@ -1,0 +1,146 @@
+"""Who is asking: every job belongs to a visitor, known by a token in a cookie (page) or in a parameter (API)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..doctor import device_facts
+from ..engine import Device
+from ..jobs import Job
+from ..request import SCHEMA_VERSION
+from ..sentences import sentence
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "svd_ui_visitor"
+YEAR = 365 * 24 * 3600
+
+
+def new_token() -> str:
+    """128 random bits, for a visitor the app has not met."""
+    return secrets.token_urlsafe(16)
+
+
+def owner_of(token: str) -> str:
+    """The owner a token stands for. Only the digest is stored: reading the database gives nobody a token."""
+    return "v-" + hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def is_public(settings: Settings) -> bool:
+    """Whether strangers can reach the page: by address, share link, or because this is a Space."""
+    return settings.is_public or "SPACE_ID" in os.environ
+
+
+def reader(settings: Settings, owner: str) -> str | None:
+    """Whose jobs a visitor may list, cancel and delete: everybody's (None) on one's own machine."""
+    return owner if is_public(settings) else None
+
+
+def visitor(request: gr.Request | None) -> str:
+    """The owner behind a page event. Without cookies the browser session stands in for the visitor."""
+    cookies = getattr(request, "cookies", None) or {}
+    token = cookies.get(COOKIE) or f"session:{getattr(request, 'session_hash', '')}"
+    return owner_of(token)
+
+
+class VisitorCookie:
+    """ASGI middleware: gives every new browser its token, unreadable to scripts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in {"/", ""} or _has_token(scope):
+            await self.app(scope, receive, send)
+            return
+
+        async def with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"set-cookie", _cookie(scope).encode())]
+            await send(message)
+
+        await self.app(scope, receive, with_cookie)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+
+
+def _has_token(scope: Scope) -> bool:
+    return COOKIE in SimpleCookie(_headers(scope).get("cookie", ""))
+
+
+def _cookie(scope: Scope) -> str:
+    """Over https the page may sit in another site's frame (a Space does), which needs SameSite=None."""
+    https = scope.get("scheme") == "https" or _headers(scope).get("x-forwarded-proto", "").startswith("https")
+    rest = "SameSite=None; Secure; Partitioned" if https else "SameSite=Lax"
+    return f"{COOKIE}={new_token()}; Path=/; Max-Age={YEAR}; HttpOnly; {rest}"
+
+
+_SECRETS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|[Bb]earer\s+\S+)")
+HIDDEN = "a folder of this server"
+_PATHS = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[\w.\- ]+[\\/])+[\w.\-]*")
+
+
+_FOLDERS = re.compile(r"(?<![\w:/\\.])(?:~|[A-Za-z]:)?[\\/][\w.\-]+(?:[\\/][\w.\-]+)*[\\/]?(?<!\.)")
+
+
+def said(error: Mapping[str, Any], remote: bool) -> str:
+    """The sentence of an error (``SvdUiError.to_dict``) for a visitor; folders of the server only for its operator."""
+    message = str(error.get("message", ""))
+    if not remote:
+        return message
+    for value in (error.get("params") or {}).values():
+        if isinstance(value, str) and _FOLDERS.match(value):
+            message = message.replace(value, HIDDEN)  # whole, also where a name has spaces
+    return _FOLDERS.sub(HIDDEN, message)
+
+
+def settings_json(job: Job) -> str:
+    """The request as JSON that the page, the command line and the API take back."""
+    request = (job.result.request if job.result else job.request).model_dump(mode="json", exclude_none=True)
+    effective = job.result.effective.model_dump(mode="json") if job.result and job.result.effective else {}
+    versions = job.result.versions if job.result else {}
+    return json.dumps({"svd_ui": SCHEMA_VERSION, "request": request, "effective": effective, "versions": versions})
+
+
+def error_report(job: Job, device: Device | None) -> str:
+    """Markdown for an issue. Prompts and pictures are the visitor's own and stay out."""
+    request = job.request.model_dump(mode="json", exclude_none=True)
+    private = ("prompt", "negative_prompt", "image")
+    shown = {key: "(given)" if key in private else value for key, value in request.items()}
+    parts: dict[str, Any] = {
+        "error": job.error or {"code": job.state},
+        "stage": {"step": job.step, "total": job.total},
+        "notes": list(map(sentence, job.notes)),
+        "request": shown,
+        "device": device_facts(device),
+        "versions": {"svd_ui": __version__, "python": sys.version.split()[0], "system": platform.platform(), **_page()},
+    }
+    return clean("### SVD UI error report\n\n```json\n" + json.dumps(parts, indent=2, default=str) + "\n```\n")
+
+
+def clean(text: str) -> str:
+    """Tokens, home folders and paths made unreadable."""
+    text = _SECRETS.sub("(secret)", text).replace(str(Path.home()), "~")
+    return _PATHS.sub(lambda match: "(path)/" + re.split(r"[\\/]", match[0])[-1], text)
+
+
+def _page() -> dict[str, str]:
+    from gradio import __version__ as gradio_version
+
+    return {"gradio": gradio_version}

@@ -1,0 +1,1 @@
+"""A package that cannot be loaded, and one step that fails."""

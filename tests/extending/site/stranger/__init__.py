@@ -1,0 +1,1 @@
+"""What somebody else may add to SVD UI, a file each."""

@@ -1,0 +1,97 @@
+"""Runs in processes of their own: started, watched, stopped, gone on with, deleted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from svd_ui.errors import BadInput, NotFound
+from svd_ui.finetune import TrainRequest
+from svd_ui.finetune.folder import RunFolder, Status
+from svd_ui.finetune.runs import Runs
+from svd_ui.settings import Settings
+from tests.clips.test_scan import mp4, pan
+from tests.tiny import save_tiny_svd
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, devices="cpu")
+
+
+def asked(data: Path, **values: object) -> TrainRequest:
+    return TrainRequest.model_validate({"name": "mine", "data": data, "checkpoint": "local:tiny-svd", **values})
+
+
+def until(runs: Runs, state: str, seconds: float = 120) -> Status:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        run = runs.get("mine")
+        if run.status.state == state and (state == "training" or not run.alive):
+            return run.status
+        time.sleep(0.1)
+    raise AssertionError(f"never {state}: {runs.get('mine')}")
+
+
+def test_a_run_is_started_stopped_and_gone_on_with(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    save_tiny_svd(settings.models_dir / "tiny-svd", channels=(32, 32))
+    runs = Runs(settings)
+    clips = settings.data_dir / "mp4"
+    clips.mkdir()
+    mp4(clips / "a.mp4", pan(1, 4, 2))
+    data = runs.add_clips("my clips", [clips / "a.mp4"])
+    request = asked(data, steps=100_000, rank=2, sample_every=0)
+    assert runs.start(request).alive
+    with pytest.raises(BadInput, match="running already"):
+        runs.start(request)
+    until(runs, "training")
+    with pytest.raises(BadInput, match="Stop mine first"):
+        runs.delete("mine")
+    runs.stop("mine")
+    reached = until(runs, "stopped").step
+    assert reached > 0
+    runs.start(request.model_copy(update={"steps": reached + 2}))
+    status = until(runs, "finished")
+    assert (status.step, status.result) == (reached + 2, "mine.safetensors")
+    assert (settings.models_dir / "loras" / "mine.safetensors").is_file()
+    runs.delete("mine")
+    assert runs.all() == []
+    assert (settings.models_dir / "loras" / "mine.safetensors").is_file()
+
+
+def test_a_run_that_cannot_begin_says_why(settings: Settings) -> None:
+    runs = Runs(settings)
+    runs.start(asked(settings.data_dir / "absent", checkpoint="no-such-model"))
+    status = until(runs, "stopped", 60)
+    assert "no checkpoint 'no-such-model'" in status.message
+
+
+def test_a_dead_process_is_not_taken_for_a_living_one(settings: Settings) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    folder = RunFolder(settings.training_dir / "mine")
+    status = Status(state="training", step=7, steps=9, pid=process.pid, updated=time.time())
+    folder.write("status", status.model_dump(mode="json"))
+    run = Runs(settings).get("mine")
+    assert (run.alive, run.status.state) == (False, "stopped")
+    assert "after 7 steps" in run.status.message
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "clips", "encoded"])
+def test_names_cannot_leave_the_folder(settings: Settings, name: str) -> None:
+    with pytest.raises(NotFound):
+        Runs(settings).folder(name)
+
+
+def test_uploads_keep_to_their_folder(settings: Settings, tmp_path: Path) -> None:
+    odd = tmp_path / "..evil;name.mp4"
+    odd.write_bytes(b"x")
+    folder = Runs(settings).add_clips("set", [odd])
+    assert [path.parent for path in folder.iterdir()] == [settings.training_dir / "clips" / "set"]
+    with pytest.raises(BadInput):
+        Runs(settings).add_clips("../set", [odd])

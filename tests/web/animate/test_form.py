@@ -1,0 +1,152 @@
+"""The form without a browser: values, requests, presets, aspect, formatting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from svd_ui.catalog import STABILITY_ROWS, CheckpointRow
+from svd_ui.errors import BadInput, OutOfMemory
+from svd_ui.jobs import Job
+from svd_ui.presets import presets
+from svd_ui.request import GenerationRequest
+from svd_ui.web import controls, formatting, visitor
+from svd_ui.web.animate import history, stage
+from svd_ui.web.animate.form import EXTRAS, all_requests, default_of, request_of, switched, values_of
+from svd_ui.web.animate.stills import Still, aspect_of, size_of
+
+ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
+SMALL = CheckpointRow(id="nano", title="nano", num_frames=14, width=256, height=144, size_multiple=8)
+REF = "sha256:" + "a" * 64
+STILL: Still = {"ref": REF, "width": 400, "height": 300, "notes": []}
+NAMES = [name for name in GenerationRequest.model_fields if name not in {"image", "method", "post"}]
+
+
+def values(**changes: object) -> dict:
+    return {**EXTRAS, **{name: default_of(name) for name in NAMES}, **changes}
+
+
+def test_blank_fields_stay_the_checkpoints() -> None:
+    request = request_of(values(), ROW, STILL)
+    assert (request.num_frames, request.fps, request.seed) == (None, None, None)
+    assert (request.image, request.prompt) == (REF, None)
+    assert (request.width, request.height) == (1024, 576)
+
+
+def test_a_prompt_counts_only_on_its_side() -> None:
+    assert request_of(values(prompt="a hill"), ROW, STILL).image == REF
+    prompted = request_of(values(prompt="a hill", source="Prompt"), ROW, STILL)
+    assert (prompted.image, prompted.prompt) == (None, "a hill")
+
+
+def test_the_still_made_from_a_prompt_is_animated_until_the_prompt_changes() -> None:
+    made: Still = {**STILL, "prompt": "a hill"}
+    assert request_of(values(prompt="a hill ", source="Prompt"), ROW, made).image == REF
+    assert request_of(values(prompt="a lake", source="Prompt"), ROW, made).image is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({}, "image"), ({"source": "Prompt"}, "prompt"), ({"source": "Prompt", "prompt": " "}, "prompt")],
+)
+def test_nothing_to_start_from_is_said_at_its_place(changes: dict, field: str) -> None:
+    with pytest.raises(BadInput) as error:
+        request_of(values(**changes), ROW, None)
+    assert error.value.field == field
+
+
+@pytest.mark.parametrize(("name", "bad"), [("fps", 99), ("num_frames", 1), ("width", 100), ("min_guidance_scale", 0.5)])
+def test_a_bad_value_names_its_field(name: str, bad: float) -> None:
+    extra = {"height": 576} if name == "width" else {}
+    with pytest.raises(BadInput) as error:
+        request_of(values(**{name: bad}, **extra), ROW, STILL)
+    assert error.value.field == name
+
+
+def test_one_half_of_a_size_asks_for_the_other() -> None:
+    with pytest.raises(BadInput) as error:
+        request_of(values(width=512), ROW, STILL)
+    assert error.value.field == "height"
+
+
+def test_every_picture_with_every_seed() -> None:
+    stills = {"items": [STILL, {**STILL, "ref": "sha256:" + "b" * 64}], "at": 0}
+    made = all_requests(values(seeds=3, seed=10), ROW, stills)
+    assert [request.seed for request in made] == [10, 11, 12] * 2
+    assert len({request.image for request in made}) == 2
+    with pytest.raises(BadInput):
+        all_requests(values(seeds=99), ROW, stills)
+
+
+@pytest.mark.parametrize("row", [ROW, SMALL], ids=lambda row: row.id)
+@pytest.mark.parametrize("aspect", ["16:9", "9:16", "1:1", "4:5", "Source"])
+def test_a_request_comes_back_as_the_same_aspect(row: CheckpointRow, aspect: str) -> None:
+    request = request_of(values(aspect=aspect, seed=3, fps=9), row, STILL)
+    back = values_of(request, row, STILL, NAMES)
+    assert size_of(row, back["aspect"], STILL) == (request.width, request.height)
+    assert (back["width"], back["seed"], back["fps"], back["source"]) == (None, 3, 9, "Picture")
+
+
+def test_an_odd_size_comes_back_as_numbers() -> None:
+    request = request_of(values(width=640, height=512), ROW, STILL)
+    back = values_of(request, ROW, STILL, NAMES)
+    assert (back["width"], back["height"]) == (640, 512)
+    assert aspect_of(640, 512) is None
+
+
+def test_presets_yield_to_what_was_set_by_hand() -> None:
+    portrait = presets()["portrait"].values
+    assert switched("None", "portrait", values())["motion_bucket_id"] == portrait["motion_bucket_id"]
+    assert "motion_bucket_id" not in switched("None", "portrait", values(motion_bucket_id=200))
+    back = switched("portrait", "None", values(**{**portrait, "aspect": "4:5"}))
+    assert (back["motion_bucket_id"], back["aspect"], back["focus_y"]) == (127, "16:9", 0.5)
+
+
+def test_ranges_come_from_the_fields() -> None:
+    slider = controls.dial("motion_bucket_id")
+    assert (slider.minimum, slider.maximum, slider.value, slider.label) == (1, 255, 127, "Motion")
+    assert controls.dial("prompt").max_length == 500
+    assert controls.dial("num_frames").value is None
+
+
+def job(**changes: object) -> Job:
+    base = {"id": "0" * 32, "owner": "v", "state": "queued", "request": GenerationRequest(image=REF), "created": 0.0}
+    return Job(**{**base, **changes})
+
+
+def test_markup_escapes_what_people_type() -> None:
+    evil = GenerationRequest(prompt="<img src=x onerror=alert(1)>")
+    html = stage.render(job(request=evil, state="failed", error={"code": "x", "message": "<b>"}), lambda *_: None)
+    html += history.render([job(request=evil)], lambda *_: None, None, None)
+    assert "<img src=x" not in html
+    assert "<b>" not in html
+
+
+def test_titles_tell_progress() -> None:
+    assert formatting.title(job(state="denoising", step=5, total=10)) == "50% Animating · SVD UI"
+    assert formatting.title(job(state="finished")).startswith("✓ Ready")
+    assert formatting.left(75) == "about 1 min 15 s left"
+
+
+def test_a_report_keeps_no_secret_path_or_prompt() -> None:
+    error = OutOfMemory(doing="x", remedy="hf_abcdefghijk /home/ann/models/x.bin C:\\Users\\ann\\x.bin").to_dict()
+    text = visitor.error_report(job(state="failed", error=error, request=GenerationRequest(prompt="my secret")), None)
+    assert not any(word in text for word in ("hf_abc", "ann", "my secret"))
+    assert "out_of_memory" in text
+
+
+def test_the_pages_process_never_imports_torch() -> None:
+    code = (
+        "import sys, tempfile, pathlib\n"
+        "from svd_ui.settings import Settings\n"
+        "from svd_ui.jobs.service import JobService\n"
+        "from svd_ui.web import build_ui\n"
+        "s = Settings(data_dir=pathlib.Path(tempfile.mkdtemp()))\n"
+        "build_ui(JobService(s, slots=False), s)\n"
+        "import svd_ui.jobs.compose, app\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'accelerate'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,85 @@
+"""Serving: ports, whose jobs one sees, the visitor's cookie, the warning."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from svd_ui.settings import Settings
+from svd_ui.web.animate.stage import render
+from svd_ui.web.app import free_port, host_of, launch_options
+from svd_ui.web.visitor import COOKIE, VisitorCookie, is_public, owner_of, reader, visitor
+from tests.web.animate.test_form import job
+
+
+def test_the_next_free_port_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port("127.0.0.1", port) > port
+
+
+@pytest.mark.parametrize(
+    ("host", "share", "public"), [("127.0.0.1", False, False), ("0.0.0.0", False, True), ("localhost", True, True)]
+)
+def test_strangers_see_their_own_jobs_only(host: str, share: bool, public: bool) -> None:
+    settings = Settings(host=host, share=share)
+    assert is_public(settings) is public
+    assert reader(settings, "v-me") == ("v-me" if public else None)
+
+
+def test_a_space_listens_to_the_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "ann/svd")
+    assert host_of(Settings()) == "0.0.0.0"
+    assert is_public(Settings())
+
+
+def test_an_owner_is_a_digest_of_the_token() -> None:
+    assert owner_of("secret") == owner_of("secret") != owner_of("other")
+    assert "secret" not in owner_of("secret")
+    request = SimpleNamespace(cookies={COOKIE: "secret"}, session_hash="x")
+    assert visitor(request) == owner_of("secret")  # type: ignore[arg-type]
+    assert visitor(SimpleNamespace(cookies={}, session_hash="x")) != owner_of("secret")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cookie", "expected"),
+    [("http", b"", b"SameSite=Lax"), ("https", b"", b"SameSite=None; Secure"), ("http", b"a=1", b"HttpOnly")],
+)
+def test_a_new_visitor_gets_a_cookie(scheme: str, cookie: bytes, expected: bytes) -> None:
+    assert expected in _cookies(scheme, cookie)
+
+
+def test_a_known_visitor_keeps_theirs() -> None:
+    assert _cookies("http", f"{COOKIE}=abc".encode()) == b""
+
+
+def _cookies(scheme: str, cookie: bytes) -> bytes:
+    sent: list[dict] = []
+
+    async def app(scope: dict, receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/", "scheme": scheme, "headers": [(b"cookie", cookie)]}
+    asyncio.run(VisitorCookie(app)(scope, None, send))  # type: ignore[arg-type]
+    return b"; ".join(value for key, value in sent[0]["headers"] if key == b"set-cookie")
+
+
+def test_limits_and_login_reach_the_server() -> None:
+    options = launch_options(Settings(max_upload_mb=7, auth="ann:secret"))
+    assert options["max_file_size"] == 7_000_000
+    assert options["auth"] == ("ann", "secret")
+    assert "allowed_paths" not in options
+
+
+def test_a_finished_download_says_what_to_do_next() -> None:
+    html = render(job(kind="download", state="finished"), lambda *_: None)
+    assert "Download complete" in html
+    assert "goes on from there" in render(job(kind="download", state="cancelled"), lambda *_: None)
