@@ -52,7 +52,7 @@ class Ours:
     ) -> Counter:
         """One denoising step of a clip of ``frames`` x ``height`` x ``width`` latent cells.
 
-        What is computed once per clip is computed before. With ``reuse`` (a ``caching.FeatureCache``) it is the step after a
+        What is computed once per clip is computed before. With ``reuse`` (a ``FeatureCache``) it is the step after a
         whole one, unless its pace says otherwise.
         """
         # Not use_profile: it would move weights, and there are none. These profiles keep all of them resident.

@@ -149,7 +149,7 @@ def known_clip(nano: Nano, path: Path, index: int) -> Known:
     frames = render(view_at(photo, nano.size, span, (0.5, 0.5)), motion, nano.size, FRAMES, 7)
     seen = sources(motion, points, FRAMES, 7)
     moved = torch.from_numpy((seen - points) * max(nano.size) / 2).float().permute(0, 3, 1, 2)
-    latents = nano.vae.encode_moved(to_tensor(frames[:1]), moved)[None]
+    latents = nano.vae.encode_flow(to_tensor(frames[:1]), moved)[None]
     return Known(frames, latents, bucket_of(mean_flow(seen), 7))
 
 

@@ -28,7 +28,7 @@ Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """One clip on disk. ``fps`` None where the source does not tell (a folder of pictures)."""
 
     path: Path
@@ -40,21 +40,21 @@ class Source:
         return self.path.name
 
 
-def find_sources(folder: Path) -> Iterator[Source | BadInput]:
+def find_sources(folder: Path) -> Iterator[ClipSource | BadInput]:
     """Every clip in ``folder`` and below, in order of their names; an unreadable one as the error that says why."""
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder.name!r} with clips.", field="data")
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
         pictures = _pictures(place)
         if pictures:
-            yield Source(place, "pictures", None)
+            yield ClipSource(place, "pictures", None)
         stills = set(pictures)
         for path in sorted(path for path in place.iterdir() if path.is_file() and path not in stills):
             if path.suffix.lower() in VIDEOS | ANIMATIONS:
                 yield _opened(path)
 
 
-def frames(source: Source, width: int, height: int) -> Iterator[Frame]:
+def frames(source: ClipSource, width: int, height: int) -> Iterator[Frame]:
     """The frames of ``source``, cropped about the middle and resized to exactly ``width`` x ``height``.
 
     Raises BadInput(field="data") where the file breaks off or is not what it claims.
@@ -69,11 +69,11 @@ def frames(source: Source, width: int, height: int) -> Iterator[Frame]:
         ) from error
 
 
-def _opened(path: Path) -> Source | BadInput:
+def _opened(path: Path) -> ClipSource | BadInput:
     try:
         if path.suffix.lower() in VIDEOS:
-            return Source(path, "video", _video_fps(path))
-        return Source(path, "animation", _animation_fps(path))
+            return ClipSource(path, "video", _video_fps(path))
+        return ClipSource(path, "animation", _animation_fps(path))
     except BadInput as error:
         return error
     except (av.error.FFmpegError, OSError, ValueError, SyntaxError):

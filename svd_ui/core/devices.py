@@ -95,7 +95,7 @@ def available() -> list[str]:
     return [*names, "cpu"]
 
 
-def selected(settings: Settings) -> list[str]:
+def select_devices(settings: Settings) -> list[str]:
     """The devices to use, in order: ``SVD_UI_DEVICES``, or all GPUs, or the CPU. Raises BadInput for an absent one."""
     here = available()
     if settings.devices.strip() in {"", "auto"}:
@@ -210,7 +210,7 @@ def plan_for(
     wanted = profile_name if profile_name != "auto" else settings.profile
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
-    info = describe("cpu" if wanted == "cpu" else device or selected(settings)[0])
+    info = describe("cpu" if wanted == "cpu" else device or select_devices(settings)[0])
     if wanted == "auto":
         profile, why = profile_for(info.kind, *info.usable(), row, request)
     else:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from ..catalog import CheckpointRow, find_checkpoint
 from ..errors import BadInput
 from ..finetune import TrainRequest
-from ..finetune.folder import WAITING, RunFolder, Status
+from ..finetune.runs import WAITING, RunFolder, Status
 from ..hub import Hub
 from ..settings import Settings
 from . import CancelToken

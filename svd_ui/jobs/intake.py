@@ -19,7 +19,7 @@ from .store import Store
 from .timing_key import key_of
 
 
-class Desk:
+class Intake:
     """``describe`` tells on which device a blank checkpoint will be chosen."""
 
     def __init__(self, settings: Settings, store: Store, hub: Hub, describe: Callable[[], Device | None]) -> None:

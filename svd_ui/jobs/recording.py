@@ -28,9 +28,8 @@ from ..events import (
 from ..notes import Note
 from ..request import GenerationRequest
 from ..sentences import sentence
-from .stopwatch import Stopwatch
 from .store import Store
-from .timing import Timings
+from .timing import RunTimer, Timings
 from .timing_key import TimingKey, key_of_resolved
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class Recorder:
         self.ended = False
         self._key, self._later, self._warm = key, later, warm
         self._notes: list[Note] = []
-        self._watch = Stopwatch(time.time(), even=key is None or key.pace.even)
+        self._watch = RunTimer(time.time(), even=key is None or key.pace.even)
         self._cold = True
         self._reported = 0.0
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from svd_ui import clips
-from svd_ui.clips.labels import buckets, histogram
-from svd_ui.clips.scenes import cuts, motion_score, thumbnail
+from svd_ui.clips import buckets, cuts, histogram, motion_score, thumbnail
 from svd_ui.errors import BadInput
 from svd_ui.media.video import Mp4Writer
 

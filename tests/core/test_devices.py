@@ -16,7 +16,7 @@ from svd_ui.core.devices import (
     describe,
     dtype_for,
     plan_for,
-    selected,
+    select_devices,
     step_down,
     temporal_conv2d_for,
     temporal_key,
@@ -65,7 +65,7 @@ def test_wrong_settings_are_named(settings: Settings) -> None:
 
 
 def test_devices_are_used_in_the_order_asked() -> None:
-    assert selected(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
+    assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
 
 
 @pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])

@@ -10,9 +10,9 @@ import pytest
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.engine.advice import advice
-from svd_ui.engine.logs import redact, secrets_of
 from svd_ui.engine.oom_fallback import Ladder
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
+from svd_ui.engine.worker_handle import redact, secrets_of
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
 from svd_ui.request import GenerationRequest

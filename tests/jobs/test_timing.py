@@ -10,8 +10,7 @@ from svd_ui.catalog import CheckpointRow
 from svd_ui.events import Decoding, Denoising, Encoding, Loading
 from svd_ui.jobs import Job
 from svd_ui.jobs.service import JobService, open_store
-from svd_ui.jobs.stopwatch import Stopwatch
-from svd_ui.jobs.timing import Known, Timing
+from svd_ui.jobs.timing import Known, RunTimer, Timing
 from svd_ui.jobs.timing_key import TimingKey, key_of
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -47,7 +46,7 @@ def test_loading_counts_only_where_the_checkpoint_is_not_in_memory() -> None:
 
 
 def test_the_stopwatch_tells_loading_from_work() -> None:
-    watch = Stopwatch(0.0)
+    watch = RunTimer(0.0)
     for now, event in (
         (1.0, Loading(checkpoint="svd")),
         (21.0, Encoding()),

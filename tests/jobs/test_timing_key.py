@@ -8,8 +8,7 @@ import pytest
 
 from svd_ui.catalog import STABILITY_ROWS
 from svd_ui.events import Decoding, Denoising, Encoding
-from svd_ui.jobs.stopwatch import Stopwatch
-from svd_ui.jobs.timing import Known, Timing
+from svd_ui.jobs.timing import Known, RunTimer, Timing
 from svd_ui.jobs.timing_key import CountedWork, Pace, TimingKey, key_of
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
@@ -79,7 +78,7 @@ def test_a_draft_is_foretold_from_an_exact_clip(works: CountedWork) -> None:
     assert (draft.before, draft.loading) == (3.0, 0.0)
 
 
-def run(watch: Stopwatch, steps: list[float]) -> Stopwatch:
+def run(watch: RunTimer, steps: list[float]) -> RunTimer:
     now = 1.0
     watch.see(Encoding(), now)
     for index, seconds in enumerate(steps):
@@ -90,13 +89,13 @@ def run(watch: Stopwatch, steps: list[float]) -> Stopwatch:
 
 
 def test_uneven_steps_are_averaged_and_even_ones_are_not_led_astray() -> None:
-    reusing = run(Stopwatch(0.0, even=False), [9.0, 1.0, 1.0] * 4)
+    reusing = run(RunTimer(0.0, even=False), [9.0, 1.0, 1.0] * 4)
     assert reusing.step_seconds == pytest.approx(11 / 3)
-    assert run(Stopwatch(0.0), [20.0, *[1.0] * 11]).step_seconds == 1.0
+    assert run(RunTimer(0.0), [20.0, *[1.0] * 11]).step_seconds == 1.0
 
 
 def test_tiles_made_together_share_their_steps() -> None:
-    timing = run(Stopwatch(0.0, even=False), [2.0] * 6).timing(20.0, steps=3)  # two batches of three steps
+    timing = run(RunTimer(0.0, even=False), [2.0] * 6).timing(20.0, steps=3)  # two batches of three steps
     assert timing is not None and timing.step == pytest.approx(4.0)
 
 

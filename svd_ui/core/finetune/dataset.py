@@ -21,12 +21,12 @@ from ...clips import Stretch
 from ...media.atomic import atomic
 from ..conditioning import embed, encode_clip
 from ..runtime import Runtime
-from .loss import Clips
+from .loss import ClipBatch
 
 ENCODERS = ("vae", "image_encoder", "feature_extractor")
 
 
-class Examples:
+class Dataset:
     """The training set: ``build`` computes what is missing, ``batch`` reads."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Examples:
                     save_file(_encoded(runtime, frames), temporary)
         progress(len(self.stretches))
 
-    def batch(self, indices: Sequence[int], device: torch.device) -> Clips:
+    def batch(self, indices: Sequence[int], device: torch.device) -> ClipBatch:
         """The clips of ``indices``, on ``device``."""
         read = [load_file(self._path(self.stretches[index])) for index in indices]
         chosen = [self.stretches[index] for index in indices]
@@ -62,7 +62,7 @@ class Examples:
         def stacked(name: str) -> Tensor:
             return torch.stack([one[name] for one in read]).to(device)
 
-        return Clips(
+        return ClipBatch(
             latents=stacked("latents").float() * self._scaling_factor,
             embeds=stacked("embeds").float(),
             stills=stacked("still").float() / 127.5 - 1,

@@ -16,7 +16,7 @@ from ..sampling.denoiser import Conditioning, Preconditioning, UNet
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipBatch:
     """One batch of what is cached: clean clips and their labels.
 
     latents   [B F C h w]  scaled
@@ -50,7 +50,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Objective:
+class DiffusionLoss:
     """sigma = exp(``sigma_mean`` + ``sigma_std`` n), strength = exp(-3 + 0.5 n); ``form`` as in the checkpoint's row.
 
     ``dropout`` p: one draw r takes the embedding away for r < 2p and the still for p <= r < 3p, so each is missing
@@ -67,7 +67,7 @@ class Objective:
     residual_scale: float = 1.0
     held: int = 0
 
-    def draw(self, clips: Clips, generator: torch.Generator) -> Draw:
+    def draw(self, clips: ClipBatch, generator: torch.Generator) -> Draw:
         """All from ``generator``, on the CPU."""
         count = len(clips.latents)
 
@@ -85,7 +85,7 @@ class Objective:
             without_still=(share >= p) & (share < 3 * p) & torch.tensor(self.form == "plain"),
         )
 
-    def conditioning(self, clips: Clips, draw: Draw, still_latents: Tensor) -> Conditioning:
+    def conditioning(self, clips: ClipBatch, draw: Draw, still_latents: Tensor) -> Conditioning:
         """``still_latents`` [B C h w]: the noisy still encoded, **unscaled**, as the sampler's."""
         embeds = clips.embeds * _keep(draw.without_embeds, clips.embeds)
         still = still_latents * _keep(draw.without_still, still_latents)
@@ -93,7 +93,7 @@ class Objective:
         frames = clips.latents.shape[1]
         return Conditioning(embeds, still[:, None].expand(-1, frames, -1, -1, -1), ids)
 
-    def loss(self, unet: UNet, clips: Clips, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
+    def loss(self, unet: UNet, clips: ClipBatch, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
         """Mean square per clip, ``[B]``, in float32. ``scaling_factor`` takes the still to scaled latents."""
         x0 = self._target(clips.latents, cond.image_latents * scaling_factor)
         sigma = draw.sigma.to(x0)[:, None, None, None, None]

@@ -24,7 +24,7 @@ STEPS = 10
 
 
 @dataclass(frozen=True)
-class Sampler:
+class ValidationSampler:
     """Always the same still, seed and dials, so that only the weights differ between samples."""
 
     runtime: Runtime
@@ -32,7 +32,7 @@ class Sampler:
     still: Image.Image
 
     @classmethod
-    def of(cls, runtime: Runtime, still: np.ndarray, frames: int, seed: int) -> Sampler:
+    def of(cls, runtime: Runtime, still: np.ndarray, frames: int, seed: int) -> ValidationSampler:
         """``still`` uint8 ``[H W 3]`` at the training size."""
         height, width = still.shape[:2]
         row = runtime.row

@@ -11,6 +11,7 @@ import gradio as gr
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput, SvdUiError
+from ...migration import renamed
 from ...presets import Preset, presets, validate
 from ...request import GenerationRequest, Wall
 from .. import controls
@@ -83,7 +84,7 @@ class Form:
         ``checkpoints`` are those there are now, which may be more than when the page was built.
         """
         values = self.defaults()
-        stored = value if isinstance(value, dict) else {}
+        stored = renamed(GenerationRequest, value) if isinstance(value, dict) else {}
         for name, control in self.controls.items():
             held = stored.get(name)
             if name in stored and (plausible(control, held) or (name == "checkpoint" and held in checkpoints)):

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from ...finetune import TrainRequest
+from ...migration import renamed
 from .. import formatting, icons
 from ..animate.form import Form, plausible
 from . import views
@@ -131,7 +133,7 @@ def _add(form: Form, name: str, actions: Actions, **extra: object) -> None:
 
 def kept_values(tab: Tab, stored: Any, bases: list[str]) -> tuple[str, dict[str, Any]]:
     """(collection, values by name): what the browser kept where it fits, else what the controls began with."""
-    stored = stored if isinstance(stored, dict) else {}
+    stored = renamed(TrainRequest, stored) if isinstance(stored, dict) else {}
     values = {name: control.value for name, control in tab.form.controls.items()}
     for name, control in tab.form.controls.items():
         if name in stored and name != "checkpoint" and plausible(control, stored[name]):

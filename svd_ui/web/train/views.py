@@ -8,8 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...finetune import TrainRequest
-from ...finetune.folder import RunFolder
-from ...finetune.runs import Run
+from ...finetune.runs import RunFolder, TrainingRun
 from .. import formatting, icons
 from . import curve
 
@@ -24,7 +23,7 @@ STATES = {
 }
 
 
-def render(runs: list[Run], folder: Callable[[str], RunFolder], usable: Callable[[Run], str]) -> str:
+def render(runs: list[TrainingRun], folder: Callable[[str], RunFolder], usable: Callable[[TrainingRun], str]) -> str:
     """``usable`` names what a finished run gave, as the Animate side knows it; '' where it is not there."""
     if not runs:
         return ""
@@ -43,7 +42,7 @@ def sample_url(run: str, step: int, version: int) -> str:
     return f"svd/run/{quote(run)}/{step}?v={version}"
 
 
-def _card(run: Run, folder: RunFolder, result: str) -> str:
+def _card(run: TrainingRun, folder: RunFolder, result: str) -> str:
     status, name = run.status, escape(run.name)
     badge = f'<span class="state {status.state}">{STATES[status.state]}</span>'
     said = status.message if status.state in {"preparing", "stopped", "failed"} else ""
@@ -66,7 +65,7 @@ def _about(request: TrainRequest | None) -> str:
     return " · ".join(part for part in (request.checkpoint, what, size, request.data.name) if part)
 
 
-def _bar(run: Run) -> str:
+def _bar(run: TrainingRun) -> str:
     status = run.status
     if not run.alive and not status.step:
         return ""
@@ -91,7 +90,7 @@ def _samples(run: str, folder: RunFolder) -> str:
     return f'<div class="samples">{cells}</div>' if cells else ""
 
 
-def _result(run: Run, result: str) -> str:
+def _result(run: TrainingRun, result: str) -> str:
     if run.status.state != "finished":
         return ""
     kind = "LoRA" if run.request is None or run.request.method == "lora" else "checkpoint"
@@ -100,7 +99,7 @@ def _result(run: Run, result: str) -> str:
     return f'<p class="quiet">It is among the {kind}s now.</p>'
 
 
-def _acts(run: Run, result: str) -> str:
+def _acts(run: TrainingRun, result: str) -> str:
     name, state = escape(run.name), run.status.state
     delete = (
         f'<button type="button" class="btn ghost" data-act="remove" data-id="{name}" data-confirm="Delete for good?">'

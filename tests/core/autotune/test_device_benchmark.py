@@ -169,7 +169,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.usefixtures("raced")
-def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_benchmark_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbenchmarks, "is_idle", lambda: True)
     plan = plan_for(settings)
     assert flops_per_second(plan) is None
@@ -177,7 +177,7 @@ def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytes
     rate = flops_per_second(plan_for(settings))
     assert rate is not None
     assert rate > 1e8
-    monkeypatch.setattr(Timer, "compare", None)  # a second look must not measure anything
+    monkeypatch.setattr(Timer, "compare", None)  # a second one must not measure anything
     quick_benchmark(plan_for(settings))
     assert flops_per_second(plan_for(settings)) == rate
 
@@ -227,12 +227,14 @@ def test_threads_of_a_busy_machine_are_shown_and_not_believed(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(microbenchmarks, "thread_counts", lambda: [2, 1])
-    monkeypatch.setattr(microbenchmarks, "thread_candidates", lambda *_: {"2": lambda: time.sleep(0.02), "1": lambda: None})
-    for quiet, chosen in ((False, "2"), (True, "1")):
-        monkeypatch.setattr(microbenchmarks, "is_idle", lambda quiet=quiet: quiet)
+    monkeypatch.setattr(
+        microbenchmarks, "thread_candidates", lambda *_: {"2": lambda: time.sleep(0.02), "1": lambda: None}
+    )
+    for idle, chosen in ((False, "2"), (True, "1")):
+        monkeypatch.setattr(microbenchmarks, "is_idle", lambda idle=idle: idle)
         rows = [row for row in full_benchmark(plan_for(settings)) if row.what == "threads"]
         assert [row.choice for row in rows if row.chosen] == [chosen]
-        assert all(("not remembered" in row.note) is not quiet for row in rows)
+        assert all(("not remembered" in row.note) is not idle for row in rows)
         assert plan_for(settings).threads == int(chosen)
 
 

@@ -13,7 +13,7 @@ from svd_ui.engine import Device
 from svd_ui.errors import BadInput, NotFound, SvdUiError
 from svd_ui.finetune import TrainRequest
 from svd_ui.finetune.estimate import Cost
-from svd_ui.finetune.folder import Status
+from svd_ui.finetune.runs import Status
 from svd_ui.jobs import Job
 from svd_ui.loras import LoraFile
 from svd_ui.request import GenerationRequest, LoraRef
