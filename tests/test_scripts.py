@@ -66,7 +66,7 @@ class Machine:
             env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), **env},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
 

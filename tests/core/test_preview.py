@@ -72,6 +72,7 @@ def test_without_a_matrix_there_is_none() -> None:
     assert preview_jpeg(row(), torch.zeros(1, 4, 16, 8, 8)) is None
 
 
+@pytest.mark.slow  # it times: on a machine that does other work too it tells nothing
 @pytest.mark.parametrize(("gain", "size"), [(0.0, (72, 128)), (8.0, (18, 32))])
 def test_it_costs_less_than_one_percent_of_the_shortest_step(
     tiny_folder: Path, gain: float, size: tuple[int, int]

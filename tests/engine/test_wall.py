@@ -137,6 +137,7 @@ def test_tiles_that_share_a_call_are_counted_once(
     assert len(result_of(events).tiles) == 4
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(("most", "sizes"), [(2, [4, 2, 2, 2, 2]), (1, [4, 1, 1, 1, 1, 1, 1, 1, 1])])
 def test_out_of_memory_halves_how_many_go_together_and_keeps_what_is_done(
     here: Settings, image: str, tmp_path: Path, four_at_once: None, most: int, sizes: list[int]

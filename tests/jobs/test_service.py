@@ -20,7 +20,7 @@ from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Serve, ended, until
+from tests.jobs.conftest import Serve, Stepping, ended, until
 
 
 def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: GenerationRequest) -> None:
@@ -44,11 +44,18 @@ def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: Generat
 
 
 def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest) -> None:
-    service = serve(FakeEngine(steps=4, delay=0.25))
+    gate = threading.Event()
+    service = serve(Stepping(steps=4, gate=gate))
     job = service.submit(request_, "ann")
+    gate.set()
 
     async def watch() -> list[tuple[str, int | None, int | None]]:
-        return [(seen.state, seen.step, seen.total) async for seen in service.changes(job.id)]
+        seen: list[tuple[str, int | None, int | None]] = []
+        async for now in service.changes(job.id):
+            if now.state == "denoising" and now.step not in {step for _, step, _ in seen}:
+                gate.set()
+            seen.append((now.state, now.step, now.total))
+        return seen
 
     seen = asyncio.run(watch())
     steps = [(step, total) for state, step, total in seen if state == "denoising"]

@@ -20,7 +20,7 @@ from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Serve, ended
+from tests.jobs.conftest import Clock, Serve, Stepping, ended
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ def test_a_wall_of_another_release_is_read_without_what_is_not_known(
 
 
 def test_a_wall_is_expected_to_take_longer_than_one_clip(
-    serve: Serve, request_: GenerationRequest, wall: GenerationRequest
+    serve: Serve, request_: GenerationRequest, wall: GenerationRequest, clock: Clock
 ) -> None:
-    service = serve(FakeEngine(delay=0.02))
+    service = serve(Stepping(clock, delay=0.02))
     made(service, request_)
     one = service.estimate(request_).seconds
     four = service.estimate(wall.model_copy(update={"speed": "exact"})).seconds

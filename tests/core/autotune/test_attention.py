@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -193,8 +192,6 @@ def test_nothing_is_measured_where_there_is_no_choice(attention: str, runtime: R
 def test_a_benchmark_runs_each_shape_anew() -> None:
     plan = replace(CPU_PLAN, benchmarks=BenchmarkStore())
     for _ in range(2):
-        began = time.perf_counter()
         found = list(benchmark_shapes(plan, NANO, (1, 4, 6, 8), {"sdpa": sdpa}))
         assert len({shape for shape, _ in found}) == len(found) > 2
         assert all(result.winner == "sdpa" for _, result in found)
-        assert time.perf_counter() - began < 5

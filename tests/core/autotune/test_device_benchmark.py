@@ -116,6 +116,7 @@ class TestNumberFormat:
         assert found == dtype
         assert why in sentence(reason)
 
+    @pytest.mark.usefixtures("raced")
     def test_it_is_tried_once_where_there_are_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries: list[int] = []
         monkeypatch.setattr(devices, "bfloat16_units", lambda: "AMX tiles")
@@ -167,6 +168,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path, devices="cpu")
 
 
+@pytest.mark.usefixtures("raced")
 def test_the_quick_benchmark_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbenchmarks, "is_idle", lambda: True)
     plan = plan_for(settings)
@@ -180,6 +182,7 @@ def test_the_quick_benchmark_finds_a_rate_once(settings: Settings, monkeypatch: 
     assert flops_per_second(plan_for(settings)) == rate
 
 
+@pytest.mark.usefixtures("raced")
 def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbenchmarks, "is_idle", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -190,12 +193,12 @@ def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: p
     assert "temporal_conv" in settings.measured_file.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("float32")
 def test_the_temporal_form_that_won_is_planned(settings: Settings) -> None:
     assert plan_for(settings).temporal_conv2d is False
     name = devices.temporal_key(describe("cpu").name, torch.float32)
     BenchmarkStore(settings.measured_file).put(name, {"conv3d": 2.0, "conv2d": 1.0})
-    if plan_for(settings).dtype == torch.float32:
-        assert plan_for(settings).temporal_conv2d is True
+    assert plan_for(settings).temporal_conv2d is True
 
 
 def test_a_benchmark_shows_every_choice_and_remembers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

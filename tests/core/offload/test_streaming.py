@@ -276,10 +276,10 @@ def test_the_real_unet_computes_with_what_is_on_the_device_only(runtime: Runtime
         *_, last = sample(context)
         return last.latents
 
-    expected = clip()
     device = Device()
     unused = unused_in_steps(runtime.unet)
     streamed = StreamedModule(runtime.unet, CPU, unused, copy_stream=device)
+    expected = clip()  # of the packed weights: where they lie decides the kernels of some CPUs, hence the last bits
     masters = {
         unit.weights.bytes.untyped_storage().data_ptr()
         for unit in (*streamed.units, *streamed.resident)

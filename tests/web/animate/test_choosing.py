@@ -36,7 +36,7 @@ class Judging(FakeEngine):
 
 @pytest.fixture(scope="module")
 def served(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), port=8040, checkpoint="nano")
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), checkpoint="nano")
     yield from serving(settings, Judging(steps=2, delay=0.05, settings=settings, device=CARD))
 
 
