@@ -12,7 +12,7 @@ from PIL import Image
 
 from .. import settings_tag
 from ..assets import Assets
-from ..catalog import PROFILES, CheckpointRow, find_checkpoint
+from ..catalog import PROFILES, CheckpointRow
 from ..clip import ClipSpec, shape_after
 from ..errors import BadInput, Cancelled, StepRanOut, WeightsMissing
 from ..events import (
@@ -25,7 +25,8 @@ from ..events import (
     StillMade,
     Writing,
 )
-from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
 from ..media.image import fit
 from ..media.video import write_poster
 from ..notes import Note
@@ -57,6 +58,7 @@ class LocalEngine:
         self._settings = settings
         self._stages = stages or Stages(settings, device)
         self._hub = Hub(settings)
+        self._checkpoints = Checkpoints(settings, self._hub)
         self._assets = Assets.of(settings)
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
@@ -149,18 +151,17 @@ class LocalEngine:
 
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Generation:
         """Decide checkpoint, plan and every blank of ``request``."""
-        row = self._choose(request.checkpoint, self._stages.plan(request.profile))
+        row = self._row(request)
         row.check(request)
         clip = ClipSpec.of(request, row)
         plan = self._stages.plan(request.profile, clip)
         fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
-    def _choose(self, id: str, plan: Plan) -> CheckpointRow:
-        if id != "auto":
-            return find_checkpoint(self._settings, id)
-        info = self._stages.device(plan)
-        return choose(self._settings, self._hub, info.kind, info.memory()[0])
+    def _row(self, request: GenerationRequest) -> CheckpointRow:
+        info = self._stages.device(self._stages.plan(request.profile))
+        device = Device(kind=info.kind, name=info.name, total_bytes=info.memory()[0])
+        return self._checkpoints.resolve(request.checkpoint, device)
 
     def _make_still(self, generation: Generation) -> Generator[Event, None, str]:
         """From the prompt; return the asset that the picture becomes, the request's image from here on."""
