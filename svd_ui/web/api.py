@@ -17,7 +17,7 @@ from ..jobs import Job
 from ..jobs.status import in_full, status
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
-from .controls import FIELDS, value_type
+from .controls import CLIP
 from .visitor import new_token, owner_of, reader
 
 MAX_HISTORY = 100
@@ -44,7 +44,7 @@ class Api:
 
     def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
-        parameters = [*FIELDS, TILE, "token"]
+        parameters = [*CLIP.fields, TILE, "token"]
 
         def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
             values = dict(zip(parameters, args, strict=False))
@@ -63,7 +63,7 @@ class Api:
                 result: dict[str, Any] = call(*bind(args))
                 return result
 
-        types = {**{name: annotation(name) for name in FIELDS}, TILE: str | None, "token": str | None}
+        types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
         endpoint.__signature__ = inspect.Signature(arguments, return_annotation=dict)  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ def annotation(name: str) -> Any:
     """The type a client sees: an upload for the picture, plain JSON for nested values, the field's own otherwise."""
     if name == "image":
         return FileData | None
-    kind = value_type(name)[0]
+    kind = CLIP.value_type(name)[0]
     if get_origin(kind) is tuple:
         return list | None
     if hasattr(kind, "model_fields"):
