@@ -69,8 +69,7 @@ class Kinds:
         return {f"{self.field}.{kind}.parameters": on[kind] for kind in self.classes if self.open and self.names(kind)}
 
     def blank(self) -> dict[str, Any]:
-        chosen = {f"{self.field}.{kind}": False for kind in self.classes} if self.several else {self.field: self.first}
-        return {**chosen, **self._parameters({})}
+        return self.unfold(() if self.several else None)
 
     def fold(self, values: Values) -> dict[str, Any]:
         if self.several:

@@ -38,6 +38,7 @@ SCRIPTS = {
     "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
 }
 """What runs when a piece is first shown, and the events it may send: gradio looks for their names in quotes."""
+CHIPS: dict[str, Any] = {"elem_classes": ["chips", "dial"]}
 SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
@@ -136,8 +137,7 @@ def _settings_card(page: Page, context: Context) -> None:
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             _field(page, "seed", min_width=130, scale=4, placeholder="random")
             page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
-        chips = {"kind": gr.Radio, "elem_classes": ["chips", "dial"]}
-        _field(page, "checkpoint", choices=checkpoint_choices(context), **chips)
+        _field(page, "checkpoint", choices=checkpoint_choices(context), kind=gr.Radio, **CHIPS)
         _piece(page, "offer")
         page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
         _piece(page, "lora_list", elem_id="loras")
@@ -146,28 +146,42 @@ def _settings_card(page: Page, context: Context) -> None:
 
 
 def _advanced(page: Page) -> None:
-    chips = {"elem_classes": ["chips", "dial"]}
     _field(page, "noise_aug_strength", step=0.005)
     _fields(page, "min_guidance_scale", "max_guidance_scale")
     _fields(page, "output_fps", "decode_chunk_size")
     _fields(page, "width", "height", info="Blank: from the aspect.")
     _field(page, "focus_x")
     _field(page, "focus_y")
-    _field(page, "schedule", **chips)
+    _field(page, "schedule", **CHIPS)
     _fields(page, "cache_interval")
     _fields(page, "guidance_sigma_min", "guidance_sigma_max")
     _field(page, "negative_prompt", checked=False, lines=1)
     with gr.Row(elem_classes=["dials-row"]):
-        seeds = {"info": f"Clips per picture, 1 to {MAX_SEEDS}.", "elem_classes": ["dial"]}
         page.control(
             "seeds",
-            gr.Number(1, precision=0, label="Seeds at once", min_width=140, elem_id="dial-seeds", **seeds),
+            gr.Number(
+                EXTRAS["seeds"],
+                precision=0,
+                label="Seeds at once",
+                info=f"Clips per picture, 1 to {MAX_SEEDS}.",
+                min_width=140,
+                elem_id="dial-seeds",
+                elem_classes=["dial"],
+            ),
         )
-        filled = {"label": "Background", "info": "Fills transparent parts.", "elem_id": "dial-background"}
-        page.control("background", gr.ColorPicker(EXTRAS["background"], min_width=140, **filled))
+        page.control(
+            "background",
+            gr.ColorPicker(
+                EXTRAS["background"],
+                label="Background",
+                info="Fills transparent parts.",
+                min_width=140,
+                elem_id="dial-background",
+            ),
+        )
     _kinds(page, "post")
-    _field(page, "output_format", **chips)
-    _field(page, "profile", **chips)
+    _field(page, "output_format", **CHIPS)
+    _field(page, "profile", **CHIPS)
 
 
 def _kinds(page: Page, field: str) -> None:
@@ -177,13 +191,11 @@ def _kinds(page: Page, field: str) -> None:
         return
     if not group.several:
         titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
-        chips = {"elem_id": f"dial-{field}", "elem_classes": ["chips", "dial"]}
-        page.control(
-            field, gr.Radio(titles, value=group.first, label=CLIP.label(field), info=CLIP.info(field), **chips)
-        )
+        texts: dict[str, Any] = {"label": CLIP.label(field), "info": CLIP.info(field)}
+        page.control(field, gr.Radio(titles, value=group.first, elem_id=f"dial-{field}", **texts, **CHIPS))
     for kind, cls in group.classes.items():
         if group.several:
-            switch = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
+            switch: dict[str, Any] = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
             page.control(f"{field}.{kind}", gr.Checkbox(False, elem_classes=["dial"], **switch))
         if group.names(kind):
             with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
