@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
-from svd_ui.catalog.architectures import Mode, Peak, Work
+from svd_ui.catalog.architectures import FlopModel, Mode, Peak
 from svd_ui.core.sampling.feature_cache import FeatureCache
 
 Size = tuple[int, int, int]
 """(frames, height, width) in latent cells."""
 
 SIZES: tuple[Size, ...] = ((2, 8, 16), (3, 16, 16), (4, 16, 24), (6, 24, 32))
-"""One clip for each coefficient of ``Work``, whole at every level of the U-Net."""
+"""One clip for each coefficient of ``FlopModel``, whole at every level of the U-Net."""
 NATIVE: dict[str, Size] = {"svd": (25, 72, 128), "nano": (14, 18, 32)}
 LADDER = (0.1, 0.4, 1.0, 2.0)
 """Clips at which memory is counted, as shares of the native one."""
@@ -41,7 +41,7 @@ def counted(ours: Ours) -> dict[str, Any]:
     }
 
 
-def work(flops: Mapping[Size, int]) -> Work:
+def work(flops: Mapping[Size, int]) -> FlopModel:
     """The coefficients that give these counts."""
     terms = {
         "linear": [frames * height * width for frames, height, width in flops],
@@ -54,7 +54,7 @@ def work(flops: Mapping[Size, int]) -> Work:
     matrix, counts = np.array(list(terms.values()), dtype=float).T, np.array(list(flops.values()), dtype=float)
     unit = matrix.max(axis=0)  # each column in its own, or the squares drown the rest
     found = np.linalg.lstsq(matrix / unit, counts, rcond=None)[0] / unit
-    return Work(**{name: _rounded(value) for name, value in zip(terms, found, strict=True)})
+    return FlopModel(**{name: _rounded(value) for name, value in zip(terms, found, strict=True)})
 
 
 def denoising(ours: Ours, mode: Mode) -> Peak:

@@ -24,6 +24,7 @@ from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from benchmarks.report import Row, finish, parser
 from svd_ui.catalog import PROFILES, STABILITY_ROWS
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes
+from svd_ui.clip import ClipSpec
 from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest
 
@@ -126,19 +127,19 @@ def _clip_rows(step: Counter, decode: Counter, ours: Ours) -> Iterator[Row]:
     yield Row("clip, AYS in 10 steps", (10 * 2 * one + around) / full, "x", at_most=0.43)
     yield Row("clip, 4 steps of few-step weights, unguided", (4 * one + around) / full, "x", at_most=0.12)
     for speed in ("fast", "draft"):
-        request = GenerationRequest(speed=speed, checkpoint="svd-xt").resolved(XT.defaults(speed))
-        steps = f"{request.num_inference_steps} steps, {request.schedule}, features every {request.cache_interval}"
-        yield Row(f"clip, speed {speed}, of SVD-XT's exact one", cost_ratio(XT, request), "x", note=steps)
+        clip = ClipSpec.of(GenerationRequest(speed=speed), XT)
+        steps = f"{clip.num_inference_steps} steps, {clip.schedule}, features every {clip.cache_interval}"
+        yield Row(f"clip, speed {speed}, of SVD-XT's exact one", cost_ratio(clip), "x", note=steps)
 
 
 def _ladder_rows() -> Iterator[Row]:
     """Device memory as ``catalog/costs.py`` predicts it for the clip above, weights included."""
-    request = GenerationRequest(num_inference_steps=STEPS).resolved(XT.defaults())
+    clip = ClipSpec.of(GenerationRequest(num_inference_steps=STEPS), XT)
     for profile in PROFILES.values():
-        peak = peak_bytes(XT, profile, request)
+        peak = peak_bytes(clip, profile)
         note = f"{profile.title}, decode {profile.decode_chunk_size}"
         yield Row(f"peak memory, profile {profile.id}", None if peak is None else peak / GIB, "GiB", note=note)
-    flops = clip_flops(XT, request)
+    flops = clip_flops(clip)
     yield Row("clip, as predicted", None if flops is None else flops / 1e12, "TFLOP")
 
 

@@ -31,7 +31,7 @@ from svd_ui import loras
 from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core.devices import Plan, describe
 from svd_ui.core.finetune import run
-from svd_ui.core.finetune.validation_sampler import Sampler
+from svd_ui.core.finetune.validation_sampler import ValidationSampler
 from svd_ui.core.lora import Lora, use_loras
 from svd_ui.core.runtime import Runtime
 from svd_ui.events import never
@@ -72,7 +72,7 @@ def measure(runtime: Runtime, chosen: list[Lora]) -> dict[str, float]:
     found = {}
     with use_loras(runtime, chosen):
         for index, path in enumerate(sorted(HELD_OUT.glob("*.jpg"))):
-            sampler = Sampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
+            sampler = ValidationSampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
             found[path.stem] = sideways(sampler.frames(never()))
     return found
 

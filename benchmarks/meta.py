@@ -12,13 +12,14 @@ import torch
 from benchmarks import models
 from benchmarks.counter import Counter
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow, ProfileRow, nano_row
+from svd_ui.clip import ClipSpec
 from svd_ui.core.devices import Plan
 from svd_ui.core.exact import unused_in_steps
 from svd_ui.core.offload.streaming import SMALL_BYTES, units_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.context import SamplingContext
 from svd_ui.core.sampling.denoiser import Conditioning
-from svd_ui.events import never
+from svd_ui.request import GenerationRequest
 
 RESIDENT = PROFILES["24gb"]
 IN_TURN = PROFILES["24gb"].model_copy(update={"guidance_in_turn": True})
@@ -52,15 +53,15 @@ class Ours:
     ) -> Counter:
         """One denoising step of a clip of ``frames`` x ``height`` x ``width`` latent cells.
 
-        What is computed once per clip is computed before. With ``reuse`` (a ``caching.FeatureCache``) it is the step after a
+        What is computed once per clip is computed before. With ``reuse`` (a ``FeatureCache``) it is the step after a
         whole one, unless its pace says otherwise.
         """
         # Not use_profile: it would move weights, and there are none. These profiles keep all of them resident.
         self.runtime.plan = replace(self.runtime.plan, profile=profile)
-        x, services = self._clip(frames, height, width, reuse)
+        x, context = self._clip(frames, height, width, reuse)
         sigma = torch.ones((), device=models.META)
         with torch.no_grad(), self.runtime.denoising(frames):
-            run = services.pair(never()) if guided else services.conditional(never())
+            run = context.pair() if guided else context.conditional()
             if reuse is not None:
                 run(x, sigma)
             with self._counting() as counter:
@@ -68,18 +69,19 @@ class Ours:
                 del kept
         return counter
 
-    def _clip(self, frames: int, height: int, width: int, reuse: Any) -> tuple[torch.Tensor, Services]:
+    def _clip(self, frames: int, height: int, width: int, reuse: Any) -> tuple[torch.Tensor, SamplingContext]:
         channels = self.runtime.latent_channels
         with models.META:
             still = torch.empty(1, 1, channels, height, width).expand(-1, frames, -1, -1, -1)
             width_of = int(self.runtime.unet.config.cross_attention_dim)
             cond = Conditioning(torch.empty(1, 1, width_of), still, torch.empty(1, 3))
             x = torch.empty(1, frames, channels, height, width)
-        return x, Services(self.runtime, cond, **({} if reuse is None else {"reuse": reuse}))
+        clip = ClipSpec.of(GenerationRequest(), self.runtime.row)
+        return x, SamplingContext(self.runtime, cond, clip, torch.Generator(), reuse=reuse)
 
     def decode(self, frames: int, height: int, width: int) -> Counter:
         """One chunk of ``frames`` decoded together."""
-        looks = {"still": self._picture(height, width)} if self.runtime.wants_still else {}
+        looks = {"still": self._picture(height, width)} if self.architecture == "nano" else {}
         shape = (frames, self.runtime.latent_channels, height, width)
         with self.runtime.use("vae") as vae:
             latents = torch.empty(shape, dtype=vae.dtype, device=models.META)

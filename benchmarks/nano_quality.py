@@ -31,13 +31,14 @@ from recipes.nano.photos import find_photos, load_photo
 from recipes.nano.render import render, view_at
 from recipes.nano.render import still as still_view
 from svd_ui.catalog import PROFILES, folder_row
-from svd_ui.core import methods
+from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
-from svd_ui.core.decode import decode
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan, describe
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.context import SamplingContext
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest, Speed
@@ -75,22 +76,22 @@ class Nano:
         vae: WarpAutoencoder = self.runtime.vae
         return vae
 
-    def request(self, seed: int, **values: Any) -> GenerationRequest:
+    def clip(self, seed: int, **values: Any) -> ClipSpec:
         height, width = self.size
         asked = GenerationRequest(width=width, height=height, num_frames=FRAMES, seed=seed, speed=self.speed, **values)
-        return asked.resolved(self.runtime.row.defaults(self.speed))
+        return ClipSpec.of(asked, self.runtime.row)
 
-    def services(self, still: Frames, request: GenerationRequest) -> tuple[Services, torch.Generator]:
-        generator = seeded(request.seed or 0)
-        cond = condition(self.runtime, Image.fromarray(still), request, generator)
-        return Services(runtime=self.runtime, conditioning=cond), generator
+    def context(self, still: Frames, clip: ClipSpec) -> SamplingContext:
+        generator = seeded(clip.seed)
+        cond = condition(self.runtime, Image.fromarray(still), clip, generator)
+        return SamplingContext(self.runtime, cond, clip, generator)
 
     def animate(self, still: Frames, seed: int, **values: Any) -> Frames:
         """[H W 3] => [F H W 3]"""
-        request = self.request(seed, **values)
-        services, generator = self.services(still, request)
-        *_, last = methods.sample(services, request, generator, never())
-        return np.concatenate([*decode(self.runtime, last.latents, Image.fromarray(still), FRAMES, never())])
+        *_, last = sample(self.context(still, self.clip(seed, **values)))
+        return np.concatenate(
+            [*decode(decoder_of(self.runtime, Image.fromarray(still)), last.latents, FRAMES, never())]
+        )
 
 
 def psnr(a: Frames, b: Frames) -> float:
@@ -149,7 +150,7 @@ def known_clip(nano: Nano, path: Path, index: int) -> Known:
     frames = render(view_at(photo, nano.size, span, (0.5, 0.5)), motion, nano.size, FRAMES, 7)
     seen = sources(motion, points, FRAMES, 7)
     moved = torch.from_numpy((seen - points) * max(nano.size) / 2).float().permute(0, 3, 1, 2)
-    latents = nano.vae.encode_moved(to_tensor(frames[:1]), moved)[None]
+    latents = nano.vae.encode_flow(to_tensor(frames[:1]), moved)[None]
     return Known(frames, latents, bucket_of(mean_flow(seen), 7))
 
 
@@ -157,9 +158,8 @@ def error_bands(nano: Nano, clips: list[Known]) -> dict[float, float]:
     """sigma => error of the estimated displacement over that of a still that does not move."""
     totals = {sigma: [0.0, 0.0] for sigma in SIGMAS}
     for index, clip in enumerate(clips):
-        request = nano.request(SEED + index, motion_bucket_id=round(clip.bucket))
-        services, _ = nano.services(clip.frames[0], request)
-        denoise = services.conditional(never())
+        known = nano.clip(SEED + index, motion_bucket_id=round(clip.bucket))
+        denoise = nano.context(clip.frames[0], known).conditional()
         z = clip.latents
         for sigma in SIGMAS:
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(SEED + index))
@@ -239,7 +239,7 @@ def rows(nano: Nano, measured: list[Measured], clips: list[Known]) -> list[Row]:
 
 def _round_trip(nano: Nano, clip: Known) -> float:
     """PSNR of a rendered clip that was encoded with its known motion and decoded again."""
-    decoded = decode(nano.runtime, clip.latents, Image.fromarray(clip.frames[0]), FRAMES, never())
+    decoded = decode(decoder_of(nano.runtime, Image.fromarray(clip.frames[0])), clip.latents, FRAMES, never())
     return psnr(np.concatenate([*decoded]), clip.frames)
 
 

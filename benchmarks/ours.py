@@ -20,19 +20,20 @@ from torch import Tensor
 
 from svd_ui.assets import Assets
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
+from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan, without_offload
 from svd_ui.core.loading import Normalisation
-from svd_ui.core.methods.plain import guided_denoiser
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.sampling.context import Services
-from svd_ui.core.sampling.denoiser import concatenated, guided, svd_denoiser, together
+from svd_ui.core.sampling.context import SamplingContext
+from svd_ui.core.sampling.denoiser import batched_cfg, concatenated, guided, svd_denoiser
 from svd_ui.engine import CancelToken, never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
 from svd_ui.events import Decoding, Denoising, Finished
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.tiny import SVD_SCHEDULER
 
@@ -147,7 +148,7 @@ class Ours:
             profile=effective.profile,
             chunk=effective.decode_chunk_size,
             compiled=effective.compiled,
-            note=" ".join(result.notes),
+            note=" ".join(map(sentence, result.notes)),
         )
 
     @property
@@ -188,15 +189,15 @@ def steps(ours: Ours, stock: Stock, picture: Image.Image, sigma: float = 1.0) ->
     Stock is diffusers' U-Net with both conditionings in one batch, as its pipeline calls it; ours goes through our
     runtime, as the profile has it.
     """
-    runtime, request = ours.runtime(), ours.request(picture, 2).resolved(ours.row.defaults())
+    runtime, clip = ours.runtime(), ClipSpec.of(ours.request(picture, 2), ours.row)
     generator, device = torch.Generator().manual_seed(SEED), ours.accelerator.device
     with torch.no_grad(), runtime.denoising(ours.config.num_frames):
-        cond = condition(runtime, picture, request, generator)
+        cond = condition(runtime, picture, clip, generator)
         x = torch.randn(cond.image_latents.shape, generator=generator).to(device) * sigma
         at = torch.tensor(sigma, device=device)
-        mine = guided_denoiser(Services(runtime, cond), request, never())
+        mine = SamplingContext(runtime, cond, clip, generator).guided()
         batch = svd_denoiser(stock.pipeline.unet, concatenated(cond, cond.unconditional()), runtime.plan.dtype)
-        theirs = guided(together(batch), torch.linspace(1.0, 3.0, ours.config.num_frames))
+        theirs = guided(batched_cfg(batch), torch.linspace(1.0, 3.0, ours.config.num_frames))
         yield {"stock": lambda: theirs(x, at), "ours": lambda: mine(x, at)}
 
 

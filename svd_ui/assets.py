@@ -16,6 +16,7 @@ from PIL import Image
 from .errors import BadInput, NotFound
 from .media import image as media_image
 from .media.atomic import write_bytes
+from .notes import Note
 from .settings import Settings
 
 MB = 1_000_000
@@ -29,7 +30,7 @@ class Added:
     ref: str
     width: int
     height: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class Assets:

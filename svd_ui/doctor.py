@@ -24,6 +24,7 @@ from .engine import Device, Timed
 from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub, choose
 from .jobs import Jobs
+from .sentences import sentence
 from .settings import Settings
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
@@ -38,7 +39,7 @@ def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[s
     return {
         "versions": versions(),
         "system": _system(),
-        "device": device.model_dump(mode="json") if device else None,
+        "device": device_facts(device),
         "device_trouble": trouble,
         "checkpoint": _chosen(settings, hub, device),
         "checkpoints": checkpoint_facts(hub),
@@ -46,6 +47,14 @@ def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[s
         "hub": _hub(hub),
         "settings": setting_facts(settings),
     }
+
+
+def device_facts(device: Device | None) -> dict[str, Any] | None:
+    """The device as JSON for people: the reasons in words."""
+    if device is None:
+        return None
+    words = {name: sentence(getattr(device, name)) for name in ("profile_reason", "attention_reason")}
+    return {**device.model_dump(mode="json"), **words}
 
 
 def measured(settings: Settings) -> tuple[str, list[Timed]]:

@@ -4,6 +4,7 @@
     SvdUiError                         code             exit
     ├── BadInput                       bad_input           2   names the field it belongs to
     │   ├── BadPicture                 bad_picture         2
+    │   ├── BadClip                    bad_clip            2   of clips to train on, by its name
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
@@ -12,6 +13,7 @@
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
+    │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
@@ -77,6 +79,16 @@ class BadPicture(BadInput):
     code = "bad_picture"
 
 
+class BadClip(BadInput):
+    """``name`` is the clip's, ``detail`` goes on from there."""
+
+    code = "bad_clip"
+    template = "{name} {detail}"
+
+    def __init__(self, detail: str, field: str | None = "data", *, name: str, **params: Any) -> None:
+        super().__init__(detail, field, name=name, **params)
+
+
 class QueueFull(BadInput):
     code = "queue_full"
 
@@ -130,6 +142,13 @@ class PluginFailed(SvdUiError):
     template = (
         "{name} failed ({detail}). Make the clip without it, or ask the makers of {package}: the log has the details."
     )
+
+
+class StepRanOut(PluginFailed):
+    """``index`` is the step's place among those of the request."""
+
+    code = "step_ran_out"
+    template = "Memory ran out in {name}."
 
 
 class DiskFull(SvdUiError):

@@ -1,14 +1,16 @@
 """Presets: partial requests as data, one JSON file each in ``presets/``.
 
-    {"order": 10, "title": "...", "description": "one line", "aspect": "9:16", "values": {"motion_bucket_id": 60}}
+    {"version": 1, "order": 10, "title": "...", "description": "one line", "aspect": "9:16", "values": {"motion_bucket_id": 60}}
 
-``values`` holds request fields only. ``aspect`` is optional: width and height depend on the checkpoint, so
+``values`` holds request fields only. ``version`` is the schema of the release that wrote it: what this release does not
+know of such a file is left out and named; in one without it, written by hand, it is an error. ``aspect`` is optional: width and height depend on the checkpoint, so
 ``size_values`` turns it into them for a given row.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,19 +20,25 @@ from pydantic import Field, ValidationError, field_validator
 
 from .catalog import CheckpointRow
 from .errors import BadInput
+from .migration import left_out, migrate, renamed
 from .request import Frozen, GenerationRequest
+from .sentences import sentence
 from .settings import REPOSITORY
 from .validation import validate
 
 __all__ = ["ASPECTS", "Preset", "apply", "presets", "size_values", "validate"]
 
+log = logging.getLogger(__name__)
 FOLDER = REPOSITORY / "presets"
 ASPECTS = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0, "4:5": 4 / 5}
 """Aspects by the names people know, as width / height."""
 
 
 class Preset(Frozen):
-    """What a use case asks for; everything it does not say stays the checkpoint's or the field's."""
+    """What a use case asks for; everything it does not say stays the checkpoint's or the field's.
+
+    ``dropped`` names what its file has of another release.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str = Field(min_length=1, max_length=40)
@@ -38,6 +46,7 @@ class Preset(Frozen):
     order: int = 0
     aspect: str | None = None
     values: dict[str, Any] = {}
+    dropped: tuple[str, ...] = ()
 
     @field_validator("aspect")
     @classmethod
@@ -80,9 +89,22 @@ def size_values(preset: Preset, row: CheckpointRow) -> dict[str, int]:
 
 def _read(path: Path) -> Preset:
     try:
-        preset = Preset.model_validate({**json.loads(path.read_text("utf-8")), "id": path.stem})
+        preset = _parsed(path.stem, dict(json.loads(path.read_text("utf-8"))))
         validate(preset.values)
     except (OSError, ValueError, TypeError, ValidationError, BadInput) as error:
         reason = error.message if isinstance(error, BadInput) else "it is not a preset"
         raise BadInput(f"The preset {path.name} cannot be used: {reason}", field="preset") from error
     return preset
+
+
+def _parsed(id: str, data: dict[str, Any]) -> Preset:
+    """The preset in a file's JSON, under today's names. Raises ValidationError."""
+    if "version" in data:
+        version = data.pop("version")
+        data, dropped = migrate(Preset, data, version)
+        values, inside = migrate(GenerationRequest, data.get("values", {}), version)
+        data |= {"values": values, "dropped": (*dropped, *inside)}
+        for note in left_out(data["dropped"]):
+            log.warning("preset %s: %s", id, sentence(note))
+    preset = Preset.model_validate({**renamed(Preset, data), "id": id})
+    return preset.model_copy(update={"values": renamed(GenerationRequest, preset.values)})

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from .methods import Method
 from .methods.plain import Plain
@@ -30,6 +30,8 @@ Speed = Literal["exact", "fast", "draft"]
 Schedule = Literal["checkpoint", "ays"]
 MAX_TILES = 24
 MAX_POST = 8
+APPROXIMATE: dict[str, JsonValue] = {"approximate": True}
+"""Marks the fields that trade likeness for time."""
 
 
 def _asset_ref(value: str) -> str:
@@ -58,9 +60,13 @@ class Wall(Frozen):
     def _few_enough(self) -> Self:
         if len(set(self.motion_bucket_ids)) < len(self.motion_bucket_ids):
             raise ValueError("Each motion may stand on the wall once")
-        if self.seeds * len(self.motion_bucket_ids) > MAX_TILES:
+        if self.tiles > MAX_TILES:
             raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
         return self
+
+    @property
+    def tiles(self) -> int:
+        return self.seeds * len(self.motion_bucket_ids)
 
     def pairs(self, first_seed: int) -> tuple[tuple[int, int], ...]:
         """(seed, motion) of every tile, row by row; the seeds count on from ``first_seed`` and wrap at 2**32."""
@@ -119,6 +125,7 @@ class GenerationRequest(Frozen):
         None,
         title="Schedule",
         description="Where the steps lie: the checkpoint's own, or ays (few steps, approximate); blank = by speed.",
+        json_schema_extra=APPROXIMATE,
     )
     cache_interval: int | None = Field(
         None,
@@ -126,6 +133,7 @@ class GenerationRequest(Frozen):
         le=5,
         title="Reuse features",
         description="Compute all layers only every so many steps, approximate; 1 = at every step, blank = by speed.",
+        json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_min: float | None = Field(
         None,
@@ -133,6 +141,7 @@ class GenerationRequest(Frozen):
         le=1000,
         title="Guide above sigma",
         description="Below this noise level guidance is left out, approximate; blank = guided to the end.",
+        json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_max: float | None = Field(
         None,
@@ -140,6 +149,7 @@ class GenerationRequest(Frozen):
         le=1000,
         title="Guide below sigma",
         description="Above this noise level guidance is left out, approximate; blank = guided from the start.",
+        json_schema_extra=APPROXIMATE,
     )
     fps: int | None = Field(
         None,

@@ -11,26 +11,21 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from pydantic import BaseModel
-from pydantic_core import ErrorDetails
 
 from .errors import BadInput
-from .plugins import registry_of
+from .migration import migrate
 from .request import SCHEMA_VERSION, GenerationRequest
-from .validation import culprits
 
 MAX_TEXT = 1_000_000
 NOTHING = "There are no settings in this file: only clips made by this app carry them."
 GARBLED = "The settings in this file cannot be read: they are damaged or were not written by this app."
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""From each older schema to the next: renames and changed meanings. Additions and removals need none."""
 
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:[\\/]|~[\\/]|/)(?:[^\s'\",;:\\/]+[\\/])*([^\s'\",;:\\/]+)")
 
@@ -74,29 +69,10 @@ def parse(text: str) -> Stored:
     request = _request_in(data)
     if request is None:
         raise BadInput(GARBLED)
-    version = data.get("svd_ui", SCHEMA_VERSION)
-    kept, dropped = migrate(request, version if isinstance(version, int) else SCHEMA_VERSION)
+    kept, dropped = migrate(GenerationRequest, request, data.get("svd_ui"))
     return Stored(
         GenerationRequest.model_validate(kept), _mapping(data.get("effective")), _mapping(data.get("versions")), dropped
     )
-
-
-def migrate(data: dict[str, Any], schema_version: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A stored request of any release as one this release accepts, and the names of what was dropped.
-
-    Older schemas are upgraded step by step; unknown keys (also inside a method or post step), values out of range and
-    kinds whose package is gone are dropped. Never raises.
-    """
-    current = {str(name): value for name, value in data.items()}
-    for version in range(max(1, schema_version), SCHEMA_VERSION):
-        if version in UPGRADES:
-            current = UPGRADES[version](current)
-    dropped: list[str] = []
-    while faults := culprits(current):
-        for name, errors in faults.items():
-            if not _drop_inside(current, name, errors, dropped):
-                dropped.append(called(name, current.pop(name)))
-    return current, tuple(dropped)
 
 
 def open_settings(source: Path | bytes) -> Stored:
@@ -131,65 +107,6 @@ def _request_in(data: Any) -> dict[str, Any] | None:
     if isinstance(inner, dict):
         return inner
     return data if "svd_ui" not in data and data.keys() & GenerationRequest.model_fields.keys() else None
-
-
-def _drop_inside(current: dict[str, Any], name: str, errors: list[ErrorDetails], dropped: list[str]) -> bool:
-    """Take only what is wrong out of a nested value; False where it has to go as a whole.
-
-    Anywhere that is unknown keys; where a kind is chosen also values it does not take, and entries whose kind is gone.
-    """
-    info = GenerationRequest.model_fields.get(name)
-    chosen = info is not None and registry_of(info) is not None
-    places = [error["loc"][1:] for error in errors]
-    if not all(places) or not all(chosen or error["type"] == "extra_forbidden" for error in errors):
-        return False
-    named = []
-    try:
-        for place in reversed(places):
-            path = _in_data(current[name], place)
-            gone = _at(current[name], path)
-            current[name] = _without(current[name], path)
-            named.append(called(name, gone) if chosen and _is_kind(gone) else ".".join(map(str, (name, *path))))
-    except (KeyError, IndexError, TypeError):
-        return False
-    dropped += reversed(named)
-    return True
-
-
-def called(name: str, value: Any) -> str:
-    """How a dropped value is named: by its field, and by its kind where it is one of several."""
-    return f"{name} {value['kind']}" if _is_kind(value) else name
-
-
-def _is_kind(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("kind"), str)
-
-
-def _in_data(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...]:
-    """``place`` without the labels that a union adds to it, which the data does not have."""
-    path: list[Any] = []
-    for part in place:
-        inside = isinstance(value, list | tuple) or (isinstance(value, dict) and part in value)
-        if not inside and part is not place[-1]:
-            continue
-        path.append(part)
-        value = value[part]
-    return tuple(path)
-
-
-def _at(value: Any, path: tuple[Any, ...]) -> Any:
-    for part in path:
-        value = value[part]
-    return value
-
-
-def _without(value: Any, path: tuple[Any, ...]) -> Any:
-    """A copy of ``value`` without what lies at ``path``."""
-    part, rest = path[0], path[1:]
-    if isinstance(value, list | tuple):
-        return [*value[:part], *([_without(value[part], rest)] if rest else []), *value[part + 1 :]]
-    kept = {key: inner for key, inner in value.items() if key != part}
-    return {**value, part: _without(value[part], rest)} if rest else kept
 
 
 def _without_paths(value: Any) -> Any:

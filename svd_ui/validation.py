@@ -11,10 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import BadInput
+from .migration import culprits, renamed
 from .plugins import registry_of
 from .request import GenerationRequest
 
-__all__ = ["culprits", "validate", "validated"]
+__all__ = ["validate", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Fields = Mapping[str, FieldInfo]
@@ -26,34 +27,18 @@ def validate(values: Mapping[str, Any]) -> GenerationRequest:
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """``values`` as a ``model``. Raises BadInput as ``validate`` does."""
+    """``values``, also under names that fields once had, as a ``model``. Raises BadInput as ``validate`` does."""
+    values = renamed(model, values)
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
-        if field is None and model is GenerationRequest:
-            field = next(iter(culprits(values)), None)
+        if field is None:
+            field = next(iter(culprits(model, values)), None)
         raise _of_kind(first, model.model_fields) or BadInput(
             _sentence(first, field, model.model_fields), field=field
         ) from error
-
-
-def culprits(values: Mapping[str, Any]) -> dict[str, list[ErrorDetails]]:
-    """The fields without which ``values`` are valid, with what is wrong about each.
-
-    Fields are admitted one by one in their order, so of two that exclude each other the later is named.
-    """
-    kept: dict[str, Any] = {}
-    found: dict[str, list[ErrorDetails]] = {}
-    for name, value in values.items():
-        try:
-            GenerationRequest.model_validate({**kept, name: value})
-        except ValidationError as error:
-            found[name] = error.errors(include_url=False)
-        else:
-            kept[name] = value
-    return found
 
 
 def _of_kind(error: ErrorDetails, fields: Fields) -> BadInput | None:

@@ -33,6 +33,7 @@ from svd_ui.events import (
 )
 from svd_ui.media.sheet import Sheet
 from svd_ui.media.video import Mp4Writer
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -47,7 +48,6 @@ DEFAULTS = {
 }
 EFFECTIVE = Effective(profile="cpu", decode_chunk_size=2, attention="sdpa", dtype="float32", device="fake")
 VERSIONS = {"svd_ui": "test"}
-WALL_NOTE = "These tiles are drafts, approximate: render one in full to see it as it will be."
 
 
 class FakeEngine:
@@ -67,7 +67,7 @@ class FakeEngine:
         fail: BaseException | None = None,
         *,
         settings: Settings | None = None,
-        note: str | None = None,
+        note: Note | None = None,
         gate: threading.Event | None = None,
         device: Device | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class FakeEngine:
             note,
             gate,
         )
-        self.device = device or Device(kind="cpu", name="Fake device", profile="cpu", profile_reason="no GPU in use")
+        self.device = device or Device(kind="cpu", name="Fake device", profile="cpu", profile_reason=Note.of("no_gpu"))
         self.calls: list[GenerationRequest] = []
         self.prepared: list[str] = []
         self.released = 0
@@ -204,7 +204,7 @@ class FakeEngine:
             tiles=tuple(tiles),
             seconds={"denoising": self.steps * self.delay * len(pairs)},
             versions=VERSIONS,
-            notes=(WALL_NOTE,),
+            notes=(Note.of("wall_drafts"),),
         )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from svd_ui.assets import Added, Assets
 from svd_ui.errors import BadInput, BadPicture, NotFound
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -79,7 +80,7 @@ def test_notes_reach_the_caller(assets: Assets) -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(buffer, "PNG")
     added = assets.add(buffer.getvalue(), background="#102030")
-    assert added.notes == ("Transparent parts are filled with #102030.",)
+    assert tuple(map(sentence, added.notes)) == ("Transparent parts are filled with #102030.",)
     assert assets.open(added.ref).getpixel((0, 0)) == (16, 32, 48)
 
 

@@ -22,6 +22,7 @@ from svd_ui.jobs.service import JobService
 from svd_ui.media.image import fit
 from svd_ui.presets import validate
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 
@@ -137,9 +138,9 @@ def test_works_right_up_to_a_playable_clip(case: str, settings: Settings, servic
     make, size, note = WORKS[case]
     added = Assets.of(settings).add(make())
     assert (added.width, added.height) == size
-    assert any(note in line for line in added.notes) if note else added.notes == ()
+    assert any(note in sentence(line) for line in added.notes) if note else added.notes == ()
     assert fit(Assets.of(settings).open(added.ref), 256, 144).size == (256, 144)
-    job = service.wait(service.submit(GenerationRequest(image=added.ref, num_frames=2), "me").id, 20)
+    job = service.wait(service.submit(GenerationRequest(image=added.ref, num_frames=2), "me").id, 60)
     assert job.state == "finished", job.error
     video = service.file(job, "video")
     assert video is not None
@@ -227,11 +228,11 @@ def test_a_full_disk_fails_one_job_and_keeps_the_rest(
     settings: Settings, engine: FakeEngine, service: JobService
 ) -> None:
     request = GenerationRequest(prompt="a fox", num_frames=2)
-    before = service.wait(service.submit(request, "me").id, 20)
+    before = service.wait(service.submit(request, "me").id, 60)
     engine.fail = DiskFull()
-    failed = service.wait(service.submit(request, "me").id, 20)
+    failed = service.wait(service.submit(request, "me").id, 60)
     engine.fail = None
-    after = service.wait(service.submit(request, "me").id, 20)
+    after = service.wait(service.submit(request, "me").id, 60)
     assert [job.state for job in (before, failed, after)] == ["finished", "failed", "finished"]
     assert failed.error is not None
     assert failed.error["code"] == "disk_full"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from svd_ui import catalog
-from svd_ui.catalog.noise import whole_steps
+from svd_ui.clip import ClipSpec
 from svd_ui.errors import BadInput
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -104,12 +105,11 @@ def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
 )
 def test_auto_profile_fits_the_card_as_drivers_report_it(kind: str, total: int | None, expected: str) -> None:
     row, reason = catalog.profile_for(kind, total)
-    assert row.id == expected and reason
+    assert row.id == expected and sentence(reason)
 
 
-def asked(row: catalog.CheckpointRow, **values: Any) -> GenerationRequest:
-    request = GenerationRequest.model_validate(values)
-    return request.resolved(row.defaults(request.speed))
+def asked(row: catalog.CheckpointRow, **values: Any) -> ClipSpec:
+    return ClipSpec.of(GenerationRequest.model_validate(values), row)
 
 
 def test_speeds_cost_less_and_less_and_exact_is_the_checkpoints_own(settings: Settings) -> None:
@@ -117,15 +117,11 @@ def test_speeds_cost_less_and_less_and_exact_is_the_checkpoints_own(settings: Se
         exact, fast, draft = (asked(row, speed=speed) for speed in ("exact", "fast", "draft"))
         assert exact.num_inference_steps == row.num_inference_steps
         assert (exact.schedule, exact.cache_interval) == ("checkpoint", 1)
-        if row.sampler == "consistency":  # few steps already, at any speed
-            assert fast.explicit() | {"seed": 0} == draft.explicit() | {"speed": "fast", "seed": 0}
+        if row.family == "consistency":  # few steps already, at any speed
+            assert fast.request.explicit() | {"seed": 0} == draft.request.explicit() | {"speed": "fast", "seed": 0}
             continue
-        assert whole(row, draft) < whole(row, fast) < whole(row, exact)
-        row.check(draft)
-
-
-def whole(row: catalog.CheckpointRow, request: GenerationRequest) -> int:
-    return sum(whole_steps(row, request))
+        assert sum(draft.whole_steps) < sum(fast.whole_steps) < sum(exact.whole_steps)
+        row.check(draft.request)
 
 
 def test_a_given_value_beats_the_speed(settings: Settings) -> None:
@@ -136,11 +132,11 @@ def test_a_given_value_beats_the_speed(settings: Settings) -> None:
 
 def test_svd_ends_so_near_the_clip_that_its_last_step_may_reuse_but_nano_jumps(settings: Settings) -> None:
     svd, nano = catalog.find_checkpoint(settings, "svd"), catalog.find_checkpoint(settings, "nano")
-    assert whole_steps(svd, asked(svd, num_inference_steps=8, cache_interval=3)) == [True, False, False] * 2 + [
+    assert asked(svd, num_inference_steps=8, cache_interval=3).whole_steps == [True, False, False] * 2 + [
         True,
         False,
     ]
-    assert whole_steps(nano, asked(nano, cache_interval=3)) == [True, False, False] * 2 + [True, True]
+    assert asked(nano, cache_interval=3).whole_steps == [True, False, False] * 2 + [True, True]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ import pytest
 from benchmarks import coefficients
 from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
 from svd_ui import catalog
-from svd_ui.catalog import noise
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
+from svd_ui.clip import ClipSpec
 from svd_ui.core.sampling import sigmas
-from svd_ui.core.sampling.feature_cache import Reuse
+from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
 
@@ -24,9 +25,8 @@ NANO = catalog.nano_row()
 GIB = 1024**3
 
 
-def asked(row: catalog.CheckpointRow = XT, **values: object) -> GenerationRequest:
-    request = GenerationRequest.model_validate(values)
-    return request.resolved(row.defaults(request.speed))
+def asked(row: catalog.CheckpointRow = XT, **values: object) -> ClipSpec:
+    return ClipSpec.of(GenerationRequest.model_validate(values), row)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def _agrees(known: Architecture, ours: Ours, size: tuple[int, int, int]) -> None
     assert known.denoising["one chunked"].bytes(total) == pytest.approx(alone.peak, rel=0.06)
     two = ours.step(*size, guided=True, profile=CHUNKED)
     assert known.denoising["two chunked"].bytes(total) == pytest.approx(two.peak, rel=0.06)
-    reusing = ours.step(*size, guided=False, reuse=Reuse(1000))
+    reusing = ours.step(*size, guided=False, reuse=FeatureCache(1000))
     assert known.reusing.flops(area, frames) == pytest.approx(reusing.flops, rel=0.02)
     parameters = {name: coefficients._parameters(module) for name, module in ours.modules.items()}
     assert known.parameters == parameters
@@ -79,38 +79,38 @@ def test_a_folder_is_known_by_its_configuration_and_never_guessed(tmp_path: Path
     other = catalog.folder_row(save_tiny_svd(tmp_path / "tiny"))
     assert architecture_of(other) is None
     request = asked(other)
-    assert clip_flops(other, request) is None and cost_ratio(other, request) is None
-    assert step_flops(other, request) is None
-    assert peak_bytes(other, catalog.PROFILES["8gb"], request) is None
+    assert clip_flops(request) is None and cost_ratio(request) is None
+    assert step_flops(request) is None
+    assert peak_bytes(request, catalog.PROFILES["8gb"]) is None
 
 
 def test_the_native_clip_costs_what_performance_says() -> None:
-    assert step_flops(XT, asked()) == pytest.approx(153.9e12, rel=0.01)
-    assert clip_flops(XT, asked(num_inference_steps=25)) == pytest.approx(4_024e12, rel=0.01)
+    assert step_flops(asked()) == pytest.approx(153.9e12, rel=0.01)
+    assert clip_flops(asked(num_inference_steps=25)) == pytest.approx(4_024e12, rel=0.01)
 
 
 def test_each_way_of_saving_costs_its_share() -> None:
     exact = asked()
-    assert cost_ratio(XT, exact) == 1.0
-    assert cost_ratio(XT, asked(num_inference_steps=15)) == pytest.approx(0.5, abs=0.03)
-    cached = [cost_ratio(XT, asked(cache_interval=interval)) or 0 for interval in (1, 2, 3, 5)]
+    assert cost_ratio(exact) == 1.0
+    assert cost_ratio(asked(num_inference_steps=15)) == pytest.approx(0.5, abs=0.03)
+    cached = [cost_ratio(asked(cache_interval=interval)) or 0 for interval in (1, 2, 3, 5)]
     assert cached == sorted(cached, reverse=True) and cached[2] < 0.47
-    unguided = cost_ratio(XT, asked(min_guidance_scale=1.0, max_guidance_scale=1.0)) or 0
-    partly = cost_ratio(XT, asked(guidance_sigma_min=1.0, guidance_sigma_max=50.0)) or 0
+    unguided = cost_ratio(asked(min_guidance_scale=1.0, max_guidance_scale=1.0)) or 0
+    partly = cost_ratio(asked(guidance_sigma_min=1.0, guidance_sigma_max=50.0)) or 0
     assert 0.5 < unguided < 0.55 and unguided < partly < 1
-    assert cost_ratio(XT, asked(speed="draft")) < cost_ratio(XT, asked(speed="fast")) < 1  # type: ignore[operator]
+    assert cost_ratio(asked(speed="draft")) < cost_ratio(asked(speed="fast")) < 1  # type: ignore[operator]
 
 
 def test_few_step_weights_are_compared_with_the_model_behind_them() -> None:
-    row = XT.model_copy(update={"sampler": "consistency", "num_inference_steps": 4, "max_guidance_scale": 1.0})
+    row = XT.model_copy(update={"family": "consistency", "num_inference_steps": 4, "max_guidance_scale": 1.0})
     row = row.model_copy(update={"min_guidance_scale": 1.0})
-    assert 0.08 < (cost_ratio(row, asked(row)) or 1) <= 0.13
+    assert 0.08 < (cost_ratio(asked(row)) or 1) <= 0.13
 
 
 def test_a_wall_costs_its_tiles() -> None:
     one, wall = asked(speed="draft"), asked(speed="draft", wall=Wall(seeds=2, motion_bucket_ids=(1, 2, 3)))
-    assert 5.9 < (clip_flops(XT, wall) or 0) / (clip_flops(XT, one) or 1) < 6
-    assert cost_ratio(XT, wall) == pytest.approx(cost_ratio(XT, one), rel=0.01)
+    assert 5.9 < (clip_flops(wall) or 0) / (clip_flops(one) or 1) < 6
+    assert cost_ratio(wall) == pytest.approx(cost_ratio(one), rel=0.01)
 
 
 @pytest.mark.parametrize("row", [XT, NANO], ids=lambda row: row.id)
@@ -119,14 +119,14 @@ def test_more_never_costs_less(row: catalog.CheckpointRow, field: str) -> None:
     values = {"num_frames": range(2, 65), "num_inference_steps": range(1, 101), "decode_chunk_size": range(1, 65)}
     for profile in catalog.PROFILES.values():
         requests = [asked(row, **{field: value}) for value in values.get(field, range(64, 2049, 64))]
-        for cost in (clip_flops, lambda row, one: peak_bytes(row, profile, one)):  # noqa: B023
-            costs = [cost(row, request) or 0 for request in requests]
+        for cost in (clip_flops, lambda one: peak_bytes(one, profile)):  # noqa: B023
+            costs = [cost(request) or 0 for request in requests]
             assert costs == sorted(costs)
 
 
 def test_memory_falls_down_the_ladder_and_the_rows_say_so() -> None:
     request, ladder = asked(), [row for row in catalog.PROFILES.values() if row.id != "cpu"]
-    peaks = [peak_bytes(XT, row, request) or 0 for row in ladder]
+    peaks = [peak_bytes(request, row) or 0 for row in ladder]
     assert peaks == sorted(peaks, reverse=True)
     for row, peak in zip(ladder, peaks, strict=True):
         assert peak + catalog.profiles.CONTEXT_BYTES <= float(row.id.removesuffix("gb")) * catalog.GB, row.id
@@ -135,14 +135,14 @@ def test_memory_falls_down_the_ladder_and_the_rows_say_so() -> None:
 
 def test_streamed_weights_count_with_what_is_there_of_them() -> None:
     known = ARCHITECTURES["svd"]
-    streamed = peak_bytes(XT, catalog.PROFILES["4gb"], asked(num_frames=64, width=2048, height=1152)) or 0
+    streamed = peak_bytes(asked(num_frames=64, width=2048, height=1152), catalog.PROFILES["4gb"]) or 0
     assert streamed > known.denoising["one chunked"].bytes(64 * known.cells(2048, 1152)) + 2 * known.streamed - 1
 
 
 def test_features_kept_are_paid_for() -> None:
     row = catalog.PROFILES["6gb"]
     large = {"num_frames": 64, "width": 1536, "height": 1024, "decode_chunk_size": 1}
-    extra = (peak_bytes(XT, row, asked(cache_interval=3, **large)) or 0) - (peak_bytes(XT, row, asked(**large)) or 0)
+    extra = (peak_bytes(asked(cache_interval=3, **large), row) or 0) - (peak_bytes(asked(**large), row) or 0)
     assert extra == pytest.approx(2 * 640 * 64 * ARCHITECTURES["svd"].cells(1536, 1024), rel=0.01)
 
 
@@ -157,12 +157,12 @@ def test_lines_between_counted_points() -> None:
 
 @pytest.mark.parametrize("steps", [1, 4, 10, 25])
 def test_noise_levels_are_those_of_the_core(steps: int) -> None:
-    plain = noise.sigmas(XT, asked(num_inference_steps=steps))
+    plain = asked(num_inference_steps=steps).sigmas
     assert plain == pytest.approx(sigmas.karras(steps, 0.002, 700.0)[:-1].tolist(), rel=1e-5)
-    ays = noise.sigmas(XT, asked(num_inference_steps=steps, schedule="ays"))
+    ays = asked(num_inference_steps=steps, schedule="ays").sigmas
     assert ays == pytest.approx(sigmas.ays(steps)[:-1].tolist(), rel=1e-5)
     nanos = sigmas.karras(steps, *_range(NANO))[:-1].tolist()
-    assert noise.sigmas(NANO, asked(NANO, num_inference_steps=steps)) == pytest.approx(nanos, rel=1e-5)
+    assert asked(NANO, num_inference_steps=steps).sigmas == pytest.approx(nanos, rel=1e-5)
 
 
 def _range(row: catalog.CheckpointRow) -> tuple[float, float]:
@@ -173,6 +173,6 @@ def _range(row: catalog.CheckpointRow) -> tuple[float, float]:
 
 def test_the_largest_sigma_of_the_interval_is_guided_and_the_smallest_is_not() -> None:
     request = asked(num_inference_steps=25)
-    levels = noise.sigmas(XT, request)
-    bounded = request.model_copy(update={"guidance_sigma_min": levels[20], "guidance_sigma_max": levels[5]})
-    assert [index for index, guided in enumerate(noise.guided_steps(XT, bounded)) if guided] == list(range(5, 20))
+    levels = request.sigmas
+    bounded = replace(request, guidance_sigma_min=levels[20], guidance_sigma_max=levels[5])
+    assert [index for index, guided in enumerate(bounded.guided_steps) if guided] == list(range(5, 20))

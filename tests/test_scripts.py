@@ -10,7 +10,22 @@ from pathlib import Path
 import pytest
 
 BOOTSTRAP = Path(__file__).resolve().parent.parent / "scripts" / "bootstrap.sh"
-TOOLS = ("sh", "cat", "cksum", "tr", "grep", "sed", "basename", "mkdir", "rm", "uname", "chmod", "cp", "printf")
+TOOLS = (
+    "sh",
+    "cat",
+    "cksum",
+    "tr",
+    "grep",
+    "sed",
+    "basename",
+    "mkdir",
+    "rm",
+    "uname",
+    "chmod",
+    "cp",
+    "printf",
+    "dirname",
+)
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell")
 
 
@@ -25,7 +40,8 @@ class Machine:
             if found:
                 (self.bin / tool).symlink_to(found)
         (root / "scripts").mkdir()
-        shutil.copy(BOOTSTRAP, root / "scripts" / "bootstrap.sh")
+        for script in (BOOTSTRAP, BOOTSTRAP.with_name("install")):
+            shutil.copy(script, root / "scripts" / script.name)
         self.write("requirements.txt", "numpy==2.0.0\ntorch==2.13.0\nxformers==0.0.35; sys_platform == 'linux'\n")
 
     def write(self, name: str, text: str, *, run: bool = False) -> Path:
@@ -50,7 +66,7 @@ class Machine:
             env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), **env},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
 
@@ -142,3 +158,20 @@ def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
     machine.venv()
     assert machine.sh("install cuda requirements.txt").returncode == 0
     assert len(machine.pip_calls()) == 2
+
+
+def test_installing_starts_nothing_and_brings_the_tools_only_where_they_are_asked_for(machine: Machine) -> None:
+    machine.venv()
+    machine.write("requirements-dev.txt", "pytest==9.0.0\n")
+    assert machine.sh("sh scripts/install", SVD_UI_TORCH="cuda").returncode == 0
+    assert len(machine.pip_calls()) == 1
+    assert machine.sh("sh scripts/install dev", SVD_UI_TORCH="cuda").returncode == 0
+    assert len(machine.pip_calls()) == 2
+    assert "pytest" in (machine.root / ".venv/wanted.txt").read_text("utf-8")
+    assert "svd_ui" not in machine.log.read_text("utf-8")
+
+
+def test_installing_something_unknown_is_refused(machine: Machine) -> None:
+    done = machine.sh("sh scripts/install all")
+    assert done.returncode == 1
+    assert "unknown argument all" in done.stderr

@@ -15,7 +15,7 @@ from svd_ui.errors import BadInput
 from svd_ui.events import Effective
 from svd_ui.media.video import Mp4Writer, write_frames_zip, write_gif, write_webp
 from svd_ui.request import SCHEMA_VERSION, GenerationRequest
-from svd_ui.settings_tag import Stored, migrate, open_settings, parse, tag
+from svd_ui.settings_tag import Stored, open_settings, parse, tag
 
 REQUEST = GenerationRequest(
     image="sha256:" + "ab" * 32, prompt="a \"café\" at <night> & 'dawn' 🦊\nsecond line", motion_bucket_id=180, seed=7
@@ -130,14 +130,6 @@ def test_numbers_that_are_none() -> None:
     stored = parse('{"svd_ui": 1, "request": {"focus_x": NaN, "noise_aug_strength": Infinity, "seed": 4}}')
     assert stored.request == GenerationRequest(seed=4)
     assert stored.dropped == ("focus_x", "noise_aug_strength")
-
-
-def test_migrate_leaves_its_argument_alone() -> None:
-    data = {"method": {"kind": "plain", "new": 1}, "old": 2}
-    kept, dropped = migrate(data, 99)
-    assert kept == {"method": {"kind": "plain"}}
-    assert dropped == ("method.new", "old")
-    assert data == {"method": {"kind": "plain", "new": 1}, "old": 2}
 
 
 @pytest.mark.parametrize("version", [-1, 0, 1, 2, 10**30, True, "1", None, [1]])

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from svd_ui.core.decode import decode, decode_pixels
-from svd_ui.core.runtime import Runtime
+from svd_ui.core.decode import decode, decode_pixels, decoder_of
+from svd_ui.core.families.svd import Decoder
 from svd_ui.engine import never
 
 from ..accelerator import GIB
@@ -46,6 +46,7 @@ def _both(bench: Bench, chunk: int) -> dict[str, Any]:
         shape = (1, frames, 4, bench.config.height // 8, bench.config.width // 8)
         latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(bench.accelerator.device)
         latents *= runtime.scaling_factor
+        decoder = decoder_of(runtime, still)
 
         def stock() -> Tensor:
             return pipeline.decode_latents(latents.to(pipeline.vae.dtype), frames, chunk)  # type: ignore[no-any-return]
@@ -55,9 +56,9 @@ def _both(bench: Bench, chunk: int) -> dict[str, Any]:
 
         ways: dict[str, Callable[[], Any]] = {
             "stock": stock,
-            "ours": lambda: _pixels(runtime, latents, chunk),
+            "ours": lambda: _pixels(decoder, latents, chunk),
             "stock to pictures": to_pictures,
-            "ours to frames": lambda: list(decode(runtime, latents, still, chunk, never())),
+            "ours to frames": lambda: list(decode(decoder, latents, chunk, never())),
         }
         timed = {name: _timed(bench, way) for name, way in ways.items()}
         in_turn(timed, 1)  # warms up
@@ -70,9 +71,9 @@ def _both(bench: Bench, chunk: int) -> dict[str, Any]:
         }
 
 
-def _pixels(runtime: Runtime, latents: Tensor, chunk: int) -> Tensor:
+def _pixels(decoder: Decoder, latents: Tensor, chunk: int) -> Tensor:
     """``[F 3 H W]`` in float32 on the device, as stock leaves them."""
-    return torch.cat([decode_pixels(runtime, part, None) for part in latents[0].split(chunk)])
+    return torch.cat([decode_pixels(decoder, part) for part in latents[0].split(chunk)])
 
 
 def ours_as_stock(pixels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, ProfileRow
 from svd_ui.catalog.costs import peak_bytes
+from svd_ui.clip import ClipSpec
 from svd_ui.request import GenerationRequest
 
 from ..accelerator import GIB
@@ -60,8 +61,7 @@ def _predicted(bench: Bench, row: ProfileRow) -> int | None:
     if bench.config.name != "full":
         return None
     checkpoint = next(one for one in STABILITY_ROWS if one.id == "svd-xt")
-    request = GenerationRequest(profile=row.id).resolved(checkpoint.defaults())
-    return peak_bytes(checkpoint, row, request)
+    return peak_bytes(ClipSpec.of(GenerationRequest(profile=row.id), checkpoint), row)
 
 
 def rows(bench: Bench) -> list[Row]:

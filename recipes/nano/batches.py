@@ -111,7 +111,7 @@ class Batches:
 
     def _latents(self, example: Example, shape: Shape, rng: Generator) -> Tensor:
         """[F C h w] of a random crop; its last channels keep saying where it lies in the picture."""
-        whole = self._vae.encode_moved(example.still[None], example.moved)
+        whole = self._vae.encode_flow(example.still[None], example.moved)
         (h, w), (height, width) = shape.crop, shape.frame
         top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
         crop: Tensor = whole[..., top : top + h, left : left + w]

@@ -30,7 +30,7 @@ def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
     matrix, bias = preview_matrix(vae)
     objective = Objective(residual_scale)
     return {
-        "form": "residual",
+        "family": "warp",
         "residual_scale": residual_scale,
         "train_sigma": [objective.sigma_mean, objective.sigma_std],
         "sigma_reference": SIGMA_MAX,

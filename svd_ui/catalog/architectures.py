@@ -22,7 +22,7 @@ Mode = Literal["one", "one chunked", "two", "two chunked"]
 """How many conditionings share a call of the U-Net, and whether forward is chunked."""
 
 
-class Work(Frozen):
+class FlopModel(Frozen):
     """Operations of one pass over F frames of P latent cells: F (linear P + spatial P^2 + temporal F P) + once.
 
     Convolutions and feed-forward layers are linear, attention within a frame grows with the square of its cells,
@@ -75,10 +75,10 @@ class Architecture(Frozen):
     id: str
     patch: int
     unet_config: dict[str, Any]
-    unet: Work
-    reusing: Work
-    decode: Work
-    encode: Work
+    unet: FlopModel
+    reusing: FlopModel
+    decode: FlopModel
+    encode: FlopModel
     embed: float
     denoising: dict[Mode, Peak]
     kept: float
@@ -133,10 +133,10 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "num_attention_heads": (5, 10, 20, 20),
                 "in_channels": 8,
             },
-            unet=Work(linear=266_412_000, spatial=7301.25, temporal=11280, once=112_558_000),
-            reusing=Work(linear=16_657_900, spatial=1280, temporal=1280, once=10_977_300),
-            decode=Work(linear=734_486_000, spatial=2048),
-            encode=Work(linear=264_233_000, spatial=2048),
+            unet=FlopModel(linear=266_412_000, spatial=7301.25, temporal=11280, once=112_558_000),
+            reusing=FlopModel(linear=16_657_900, spatial=1280, temporal=1280, once=10_977_300),
+            decode=FlopModel(linear=734_486_000, spatial=2048),
+            encode=FlopModel(linear=264_233_000, spatial=2048),
             embed=334_590_279_680,
             denoising={
                 "one": Peak.through(
@@ -176,10 +176,10 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "num_attention_heads": (2, 2, 4),
                 "in_channels": 64,
             },
-            unet=Work(linear=2_195_970, spatial=56, temporal=320, once=1_441_790),
-            reusing=Work(linear=397_312, once=458_752),
-            decode=Work(linear=0),  # pixels are looked up, which is not counted as arithmetic
-            encode=Work(linear=46_080),
+            unet=FlopModel(linear=2_195_970, spatial=56, temporal=320, once=1_441_790),
+            reusing=FlopModel(linear=397_312, once=458_752),
+            decode=FlopModel(linear=0),  # pixels are looked up, which is not counted as arithmetic
+            encode=FlopModel(linear=46_080),
             embed=27_109_376,
             denoising={
                 "one": Peak.through((896, 1_147_702), (16128, 20_644_662)),

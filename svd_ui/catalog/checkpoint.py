@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from pydantic import model_validator
 
 from ..errors import BadInput
 from ..request import Frozen, GenerationRequest, Speed
 from .architectures import architecture_of
-from .noise import CONSISTENCY_GRID
+from .families import CheckpointFamily, family_of
 
 COMMUNITY = "Stability AI Community License"
+OLD_NAMES = {"form", "sampler"}
+"""Keys of ``svd_ui.json`` that ``family`` replaced."""
 
 
 class CheckpointRow(Frozen):
     """One checkpoint and everything the app must know about it without loading it.
 
-    ``preview`` is the linear latent -> RGB matrix (rows: latent channels; values map scaled latents to
-    0..1), ``preview_bias`` its offset. Where ``motion_gain`` is not 0, the last two latent channels hold a cell's place, x
-    and y from the middle in halves of the longer side, plus this gain times how far the place where it looks in the still
-    has changed since the frame before, and nothing but these two is diffused. ``sigma_reference`` is the sigma_max that control methods' sigma thresholds
-    scale with. ``form`` tells what the U-Net diffuses: the latents, or their difference from the still.
-    ``train_sigma`` are mean and standard deviation of log sigma when it is fine-tuned, in what the U-Net diffuses.
-    ``sampler`` is how it was trained to be walked: Euler's method, or a consistency model's few noisy jumps.
-    Where ``unet_file`` is given, ``repo`` holds only that file, the U-Net's weights, and ``base_repo`` the rest.
+    ``family`` says what kind it is (``catalog/families``). ``preview`` is the linear latent -> RGB matrix (rows: latent
+    channels; values map scaled latents to 0..1), ``preview_bias`` its offset. ``sigma_reference`` is the sigma_max that
+    control methods' sigma thresholds scale with. ``train_sigma`` are mean and standard deviation of log sigma when it is
+    fine-tuned, in what the U-Net diffuses. Where ``unet_file`` is given, ``repo`` holds only that file, the U-Net's
+    weights, and ``base_repo`` the rest.
+
+    Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where ``motion_gain``
+    is not 0, the last two latent channels hold a cell's place, x and y from the middle in halves of the longer side, plus
+    this gain times how far the place where it looks in the still has changed since the frame before, and nothing but
+    these two is diffused.
     """
 
     id: str
     title: str
+    family: str = "svd"
     folder: Path | None = None
     repo: str | None = None
     unet_file: str | None = None
@@ -43,8 +50,6 @@ class CheckpointRow(Frozen):
     fps: int = 7
     decode_chunk_size: int | None = None  # None: the memory profile's
     sigma_reference: float = 700.0
-    form: Literal["plain", "residual"] = "plain"
-    sampler: Literal["euler", "consistency"] = "euler"
     residual_scale: float = 1.0
     train_sigma: tuple[float, float] = (0.7, 1.6)
     preview: tuple[tuple[float, float, float], ...] = ()
@@ -59,54 +64,29 @@ class CheckpointRow(Frozen):
     rank: int = 0
     note: str = ""
 
-    def defaults(self, speed: Speed = "exact") -> dict[str, Any]:
-        """What a request's blank fields mean for this checkpoint at ``speed``."""
-        names = ("num_frames", "width", "height", "num_inference_steps", "fps")
-        guidance = ("min_guidance_scale", "max_guidance_scale")
-        chunk = {} if self.decode_chunk_size is None else {"decode_chunk_size": self.decode_chunk_size}
-        exact = {"schedule": "checkpoint", "cache_interval": 1}
-        return {name: getattr(self, name) for name in (*names, *guidance)} | chunk | exact | self._quicker(speed)
-
-    def _quicker(self, speed: Speed) -> dict[str, Any]:
-        """What ``speed`` changes. A consistency model already takes few steps and shares nothing between them.
-
-        A residual checkpoint takes fewer steps: nano's clips keep their move, a little slower (docs/modes.md).
-        """
-        if speed == "exact" or self.sampler == "consistency":
-            return {}
-        if self.form == "residual":
-            return {"num_inference_steps": max(1, self.num_inference_steps // (2 if speed == "fast" else 4))}
-        if speed == "fast":
-            return {"cache_interval": 3}
-        if self.knows_ays:
-            return {"schedule": "ays", "num_inference_steps": 10, "cache_interval": 2}
-        return {"num_inference_steps": max(1, self.num_inference_steps // 2), "cache_interval": 2}
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_before(cls, data: Any) -> Any:
+        """Until families had names, ``form`` and ``sampler`` told them apart; folders of that time still do."""
+        if not isinstance(data, dict):
+            return data
+        form, sampler = data.get("form"), data.get("sampler")
+        family = "consistency" if sampler == "consistency" else "warp" if form == "residual" else "svd"
+        return {"family": family} | {name: value for name, value in data.items() if name not in OLD_NAMES}
 
     @property
-    def knows_ays(self) -> bool:
-        """Whether the published AYS schedule, made for SVD's range of noise, fits this checkpoint."""
-        return self.sampler == "euler" and self.form == "plain" and self.sigma_reference == 700.0
+    def facts(self) -> CheckpointFamily:
+        """What is known of its kind."""
+        return family_of(self)
+
+    def defaults(self, speed: Speed = "exact") -> dict[str, Any]:
+        """What a request's blank fields mean for this checkpoint at ``speed``."""
+        return self.facts.defaults(self, speed)
 
     def check(self, request: GenerationRequest) -> None:
         """Raise BadInput where ``request``, resolved or not, asks for what this checkpoint cannot do."""
         self.check_size(request.width, request.height)
-        if request.schedule == "ays" and not self.knows_ays:
-            raise BadInput(
-                f"The AYS schedule was made for Stable Video Diffusion's noise; {self.title} takes only its own. "
-                "Leave Schedule blank.",
-                field="schedule",
-            )
-        if self.sampler == "consistency":
-            if (request.cache_interval or 1) > 1:
-                raise BadInput(
-                    f"{self.title} takes so few steps that none is like the one before: leave Reuse features at 1.",
-                    field="cache_interval",
-                )
-            if (request.num_inference_steps or 1) > CONSISTENCY_GRID:
-                raise BadInput(
-                    f"{self.title} takes at most {CONSISTENCY_GRID} steps, and is made for 1 to 8.",
-                    field="num_inference_steps",
-                )
+        self.facts.check(self, request)
 
     def check_size(self, width: int | None, height: int | None) -> None:
         """Raise BadInput for a side that is no whole number of latent cells, as far as the architecture is known."""
@@ -196,7 +176,7 @@ ANIMATE_LCM = _stability(
     unet_file="AnimateLCM-SVD-xt-1.1.safetensors",
     base_repo="stabilityai/stable-video-diffusion-img2vid-xt",
     link="https://huggingface.co/wangfuyun/AnimateLCM-SVD-xt",
-    sampler="consistency",
+    family="consistency",
     download_bytes=7_580_000_000,  # 6.1 GB of U-Net in float32, the rest from SVD-XT in half precision
     rank=5,
     note="SVD-XT distilled to 1 to 8 steps (arXiv 2402.00769); guidance up to 1.5 doubles its time. Its own page "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..clip import ClipSpec
+from ..notes import Note
 from ..request import Frozen, GenerationRequest
 from .checkpoint import STABILITY_ROWS, CheckpointRow
 from .costs import peak_bytes
@@ -138,29 +140,25 @@ def profile_for(
     kind: str,
     total_bytes: int | None,
     free_bytes: int | None = None,
-    row: CheckpointRow | None = None,
-    request: GenerationRequest | None = None,
-) -> tuple[ProfileRow, str]:
-    """The profile ``auto`` means for the resolved ``request`` on a device, and why: the first whose peak fits.
+    clip: ClipSpec | None = None,
+) -> tuple[ProfileRow, Note]:
+    """The profile ``auto`` means for ``clip`` on a device, and why: the first whose peak fits.
 
-    Without a request the row's own clip is meant, without a row SVD-XT's. Where the checkpoint's cost is not known the
+    Without a clip SVD-XT's own is meant. Where the checkpoint's cost is not known the
     size of the card decides.
     """
     if kind == "cpu":
-        return PROFILES["cpu"], "no GPU in use"
+        return PROFILES["cpu"], Note.of("no_gpu")
     space = room(kind, total_bytes, free_bytes)
     if total_bytes is None or space is None:
-        return PROFILES["8gb"], f"memory of {kind} is not known; not measured"
-    row = row or REFERENCE
-    if request is None:
-        request = GenerationRequest().resolved(row.defaults())
-    on_device = f"{total_bytes / GB:.0f} GB on the device"
+        return PROFILES["8gb"], Note.of("memory_unknown", device=kind)
+    clip, total_gb = clip or ClipSpec.of(GenerationRequest(), REFERENCE), total_bytes / GB
     ladder = [profile for profile in PROFILES.values() if profile.id != "cpu"]
     for profile in ladder:
-        peak = peak_bytes(row, placed(profile, kind), request)
+        peak = peak_bytes(clip, placed(profile, kind))
         if peak is None:
             by_size = next((one for one in ladder if total_bytes >= one.min_bytes), ladder[-1])
-            return by_size, f"{on_device}; this model's needs are not known"
+            return by_size, Note.of("needs_unknown", total_gb=total_gb)
         if peak * SPARE <= space:
-            return profile, f"this clip needs about {peak / GB:.1f} GB, {on_device}"
-    return ladder[-1], f"the smallest: {on_device}"
+            return profile, Note.of("clip_needs", needed_gb=peak / GB, total_gb=total_gb)
+    return ladder[-1], Note.of("smallest_profile", total_gb=total_gb)

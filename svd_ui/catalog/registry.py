@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import BadInput
+from ..plugins import CHECKPOINTS, Plugin, load
 from ..settings import REPOSITORY, Settings
-from .checkpoint import ANIMATE_LCM, SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .checkpoint import ANIMATE_LCM, OLD_NAMES, SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .families import family_of
 
+log = logging.getLogger(__name__)
 NANO = REPOSITORY / "assets" / "nano"
 
 
@@ -31,7 +37,7 @@ def nano_row() -> CheckpointRow:
 def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:
     """A row for a diffusers folder: numbers from its ``svd_ui.json``, else from its U-Net's config.
 
-    Raises BadInput when the folder does not hold an image-to-video pipeline of this family.
+    Raises BadInput when the folder does not hold an image-to-video pipeline of a family that is known here.
     """
     try:
         index = json.loads((folder / "model_index.json").read_text("utf-8"))
@@ -42,7 +48,7 @@ def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:
         raise BadInput(f"{folder.name} holds another kind of pipeline.", field="checkpoint")
     own = folder / "svd_ui.json"
     data = json.loads(own.read_text("utf-8")) if own.is_file() else {}
-    known = {key: value for key, value in data.items() if key in CheckpointRow.model_fields}
+    known = {key: value for key, value in data.items() if key in CheckpointRow.model_fields or key in OLD_NAMES}
     latent = int(unet.get("out_channels", 4))
     base = {
         "id": f"local:{folder.name}",
@@ -53,7 +59,9 @@ def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:
         "preview": SD_PREVIEW if latent == 4 else (),
         "rank": 15,
     }
-    return CheckpointRow.model_validate({**base, **known, **overrides, "folder": folder})
+    row = CheckpointRow.model_validate({**base, **known, **overrides, "folder": folder})
+    family_of(row)
+    return row
 
 
 def checkpoint_dirs(settings: Settings) -> list[Path]:
@@ -80,12 +88,34 @@ def _folders(parent: Path) -> list[Path]:
         return []
 
 
+@cache
+def added_rows() -> tuple[CheckpointRow, ...]:
+    """Rows of other packages: an entry point of ``svd_ui.checkpoints`` is a row, rows, or a function that returns them.
+
+    A module is asked for its ``ROWS``; it may have none where all it does is to register a family.
+    """
+    return tuple(row for plugin in load(CHECKPOINTS) for row in _rows_of(plugin))
+
+
+def _rows_of(plugin: Plugin) -> tuple[CheckpointRow, ...]:
+    given = plugin.loaded
+    try:
+        given = getattr(given, "ROWS", ()) if isinstance(given, ModuleType) else given() if callable(given) else given
+        rows = (given,) if isinstance(given, CheckpointRow) else tuple(given or ())
+        for row in rows:
+            family_of(row)
+        return rows
+    except Exception as error:  # as many kinds of failure as there are packages
+        log.warning("the checkpoints of %s were left out", plugin.value, exc_info=error)
+        return ()
+
+
 def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:
-    """All rows by id: nano, the folders found, those on the hub. The first of two equal names wins."""
+    """All rows by id: nano, the folders found, those on the hub, other packages'. The first of two equal names wins."""
     rows: dict[str, CheckpointRow] = {}
     if (NANO / "model_index.json").is_file():
         rows["nano"] = nano_row()
-    for row in (*_discovered(checkpoint_dirs(settings)), *STABILITY_ROWS, ANIMATE_LCM):
+    for row in (*_discovered(checkpoint_dirs(settings)), *STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
         rows.setdefault(row.id, row)
     return rows
 

@@ -1,15 +1,94 @@
-"""The command line: ``python -m svd_ui``, or ``svd-ui`` where the package was installed. One file per command; heavy imports wait until a command runs."""
+"""The command line: ``python -m svd_ui``, or ``svd-ui`` where the package was installed.
+
+``serve`` and ``history`` are here, every longer command in a file of its own; heavy imports wait until one runs.
+"""
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from ..errors import BadInput
+from ..jobs import Job
+from ..settings import Settings
+from .console import out, reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
-from .history import history
 from .models import models
-from .serve import serve
 from .train import train
+
+__all__ = ["app", "main"]
+
+
+def _about(name: str) -> str:
+    """The setting's own help, and its variable."""
+    return f"{Settings.model_fields[name].description} [SVD_UI_{name.upper()}]"
+
+
+@reporting
+def serve(
+    host: Annotated[str | None, typer.Option(help=_about("host"))] = None,
+    port: Annotated[int | None, typer.Option(help=_about("port"))] = None,
+    data_dir: Annotated[Path | None, typer.Option(help=_about("data_dir"))] = None,
+    checkpoint: Annotated[str | None, typer.Option(help=_about("checkpoint"))] = None,
+    profile: Annotated[str | None, typer.Option(help=_about("profile"))] = None,
+    devices: Annotated[str | None, typer.Option(help=_about("devices"))] = None,
+    share: Annotated[bool | None, typer.Option(help=_about("share"))] = None,
+    open_browser: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Show the page in a browser; default where there is a screen."),
+    ] = None,
+) -> None:
+    """Open the page. Options win over the SVD_UI_ variables; 'python -m svd_ui doctor' lists those."""
+    settings = settings_or_exit(
+        host=host, port=port, data_dir=data_dir, checkpoint=checkpoint, profile=profile, devices=devices, share=share
+    )
+    from ..web import launch
+
+    try:
+        launch(settings, open_browser=open_browser)
+    except OSError as error:  # no free port, an address that is not this machine's, a data folder on a full disk
+        raise BadInput(str(error)) from error
+
+
+@reporting
+def history(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs to show.")] = 20,
+    before: Annotated[str | None, typer.Option(help="A job id: show the ones older than it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False,
+) -> None:
+    """List jobs and where their clips are."""
+    from ..jobs.service import open_store
+    from ..jobs.status import status
+
+    settings = settings_or_exit()
+    jobs = open_store(settings)
+    try:
+        found = jobs.history(None, limit, before)
+        files = {job.id: jobs.file(job, "video") for job in found}
+        if as_json:
+            typer.echo(json.dumps([status(job, jobs) for job in found], indent=2, default=str))
+            return
+    finally:
+        jobs.close()
+    if not found:
+        out().print("Nothing was made yet.")
+    for job in found:
+        out().print(_line(job), soft_wrap=True, markup=False)
+        if files[job.id] is not None:
+            out().print(f"    {files[job.id]}", soft_wrap=True, markup=False)
+
+
+def _line(job: Job) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+    what = job.request.prompt or job.request.checkpoint
+    error = f"  {(job.error or {}).get('message', '')}" if job.state == "failed" else ""
+    return f"{when}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{error}"
+
 
 app = typer.Typer(
     name="svd-ui",
@@ -39,6 +118,3 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 def main() -> None:
     """The entry point of ``svd-ui``."""
     app()
-
-
-__all__ = ["app", "main"]

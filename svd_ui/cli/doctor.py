@@ -108,8 +108,8 @@ def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, s
     return [
         ("device", f"{device['name']} [{device['kind']}]{measured}"),
         ("device memory", memory),
-        ("profile", f"{device['profile']} ({_because(device['profile_reason'])})"),
-        ("attention", f"{device['attention']} ({_because(device['attention_reason'])})"),
+        ("profile", f"{device['profile']} ({device['profile_reason'] or 'as set'})"),
+        ("attention", f"{device['attention']} ({device['attention_reason'] or 'as set'})"),
         ("dtype", device["dtype"]),
         *([("threads", str(device["threads"]))] if device["threads"] else []),
         ("matrix products", _rate(device["flops_per_second"])),
@@ -121,11 +121,6 @@ def _rate(flops_per_second: float | None) -> str:
     if flops_per_second is None:
         return "not measured yet (doctor --benchmark does it)"
     return f"{flops_per_second / 1e12:.3g} TFLOP/s, measured"
-
-
-def _because(reason: str) -> str:
-    """``profile cpu: no GPU in use`` => the part that the line does not say already."""
-    return reason.partition(": ")[2] or reason or "as set"
 
 
 def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

@@ -1,11 +1,11 @@
-"""Command line flags made from the fields of ``GenerationRequest``: name, help, range and default live there only."""
+"""Command line flags made from the fields of a request: name, help, range and default live there only."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..errors import BadInput
+from ..migration import old_names
 from ..plugins import Params, Registry, registry_of
 from ..request import GenerationRequest
 
@@ -23,24 +24,50 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parameters() -> list[inspect.Parameter]:
-    """One option per field, all None unless given, so that presets and checkpoints can fill what was not."""
-    return [one for name, info in GenerationRequest.model_fields.items() for one in _parameters(name, info)]
+def with_field_flags(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's ``**fields`` by one option per field of ``model``, for typer to see.
+
+    All are None unless given, so that presets and checkpoints can fill what was not. Names that a field once had are
+    options too, which the help leaves out.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fresh = [*own, *_all_parameters(model)]
+        command.__signature__ = signature.replace(parameters=fresh)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in fresh} | {"return": None}
+        return command
+
+    return decorate
 
 
-def with_field_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace a command's ``**fields`` by one option per request field, for typer to see."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    fresh = [*own, *parameters()]
-    command.__signature__ = signature.replace(parameters=fresh)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in fresh} | {"return": None}
-    return command
+def _all_parameters(model: type[BaseModel]) -> list[inspect.Parameter]:
+    fields = model.model_fields
+    now = [one for name, info in fields.items() for one in _parameters(name, info)]
+    then = [one for old, name in old_names(model).items() for one in _parameters(old, fields[name])]
+    for parameter in then:
+        _, option = get_args(parameter.annotation)
+        option.hidden = True
+    return [*now, *then]
+
+
+def today(model: type[BaseModel], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What the options say under today's names, blank ones left out, and a remark on each old name that was used."""
+    found = {name: value for name, value in given.items() if value is not None and value != []}
+    remarks = []
+    for old, name in old_names(model).items():
+        used = {key: value for key, value in found.items() if key.split("__")[0] == old}
+        if used:
+            remarks.append(f"{flag(old)} is called {flag(name)} now.")
+        for key, value in used.items():
+            del found[key]
+            found.setdefault(f"{name}{key.removeprefix(old)}", value)
+    return found, remarks
 
 
 def values(given: dict[str, Any]) -> dict[str, Any]:
-    """What the flags say, as request values; structured fields are read from a kind, JSON or flags of their own."""
-    given = {name: value for name, value in given.items() if value is not None and value != []}
+    """What the flags say (``today``), as request values; structured fields are read from a kind, JSON or flags of their own."""
     found: dict[str, Any] = {}
     for name, info in GenerationRequest.model_fields.items():
         registry = registry_of(info)

@@ -10,10 +10,10 @@ import typer
 
 from ..errors import Cancelled, Interrupted, SvdUiError, Unexpected, WeightsMissing, from_dict
 from ..jobs import Job
+from ..jobs.status import status
 from ..request import GenerationRequest
-from . import fields
-from .console import err, out, reporting, settings_or_exit
-from .progress import JobBar, downloading
+from . import fields, output
+from .console import JobBar, downloading, err, out, reporting, settings_or_exit
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -22,7 +22,7 @@ IN_FULL = "To render one in full: generate --from its file --speed exact"
 
 
 @reporting
-@fields.with_field_flags
+@fields.with_field_flags(GenerationRequest)
 def generate(
     context: typer.Context,
     picture: Annotated[Path | None, typer.Argument(help="The still to animate.", show_default=False)] = None,
@@ -55,19 +55,18 @@ def generate(
     The job enters the history of the data folder. Exit codes: 0 ok, 1 failed, 2 bad input, 3 weights missing,
     4 out of memory, 130 cancelled.
     """
-    from . import output
-    from .asking import Asked, asked
-    from .runner import Runner
+    from .runner import Inputs, Runner, request_of
 
     settings, quiet = settings_or_exit(), quiet or as_json
     with Runner(settings, context.obj) as runner:
-        given = fields.values(request_fields)
+        named, remarks = fields.today(GenerationRequest, request_fields)
+        given = fields.values(named)
         implied = None if given.get("wall") is not None else output.format_of(target)
-        want = Asked(picture, preset, settings_of, background, given, implied)
-        request, notes = asked(runner, want)
+        inputs = Inputs(picture, preset, settings_of, background, given, implied)
+        request, notes = request_of(runner, inputs)
         place = output.place(target, picture or settings_of, request)
         if not quiet:
-            for note in notes:
+            for note in [*remarks, *notes]:
                 err().print(note, markup=False, soft_wrap=True)
         _have_weights(runner, request, download, quiet)
         with JobBar(quiet) as bar:
@@ -75,8 +74,6 @@ def generate(
         finished = job.state == "finished"
         paths = output.deliver(runner.jobs, job, place) if finished else []
         if as_json:
-            from ..jobs.status import status
-
             facts = {**status(job, runner.jobs), "output": paths}
             typer.echo(json.dumps(facts, indent=2, default=str))
         else:

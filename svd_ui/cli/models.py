@@ -42,7 +42,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
 @reporting
 def download(id: Id) -> None:
     """Fetch a checkpoint from the hub. Ctrl+C stops; the next call goes on where it stopped."""
-    from .progress import downloading
+    from .console import downloading
 
     settings = settings_or_exit()
     hub = Hub(settings)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,26 +11,19 @@ import typer
 
 from ..errors import Cancelled
 from ..finetune import TrainRequest, read_config
-from ..finetune.folder import RunFolder, Status
+from ..finetune.runs import RunFolder, Status
+from ..migration import left_out
+from ..sentences import sentence
 from ..settings import Settings
 from .console import err, out, reporting, settings_or_exit
-from .fields import option_of
+from .fields import today, with_field_flags
 
 REPORT_SECONDS = 2.0
 
 
-def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """One option per field of ``TrainRequest``, all None unless given."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    fresh = [*own, *(option_of(name, info) for name, info in TrainRequest.model_fields.items())]
-    command.__signature__ = signature.replace(parameters=fresh)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in fresh} | {"return": None}
-    return command
-
-
 @reporting
-def _train(
+@with_field_flags(TrainRequest)
+def train(
     config: Annotated[Path | None, typer.Option(help="A TOML file with the same fields; options win over it.")] = None,
     **fields: Any,
 ) -> None:
@@ -40,18 +31,18 @@ def _train(
     from ..engine.finetune import train as work
 
     settings = settings_or_exit()
-    if fields.get("name") is None and fields.get("out") is not None:
-        fields["name"] = Path(fields["out"]).stem
-    request = read_config(config, fields)
+    given, remarks = today(TrainRequest, fields)
+    if "name" not in given and "out" in given:
+        given["name"] = Path(given["out"]).stem
+    request, dropped = read_config(config, given)
+    for remark in [*remarks, *map(sentence, left_out(dropped))]:
+        err().print(remark, markup=False, soft_wrap=True)
     with _Stopping() as stopping, _Telling(settings, request.name):
         status = work(request, settings, stopping)
     err().print(status.message)
     if status.state != "finished":
         raise typer.Exit(Cancelled.exit_code)
     out().print(status.result)
-
-
-train = _with_flags(_train)
 
 
 class _Stopping:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from ..errors import BadInput
+from ..errors import BadClip, BadInput
 from ..media.image import fit
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi"}
@@ -28,7 +28,7 @@ Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """One clip on disk. ``fps`` None where the source does not tell (a folder of pictures)."""
 
     path: Path
@@ -40,65 +40,63 @@ class Source:
         return self.path.name
 
 
-def find_sources(folder: Path) -> Iterator[Source | BadInput]:
+def find_sources(folder: Path) -> Iterator[ClipSource | BadClip]:
     """Every clip in ``folder`` and below, in order of their names; an unreadable one as the error that says why."""
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder.name!r} with clips.", field="data")
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
         pictures = _pictures(place)
         if pictures:
-            yield Source(place, "pictures", None)
+            yield ClipSource(place, "pictures", None)
         stills = set(pictures)
         for path in sorted(path for path in place.iterdir() if path.is_file() and path not in stills):
             if path.suffix.lower() in VIDEOS | ANIMATIONS:
                 yield _opened(path)
 
 
-def frames(source: Source, width: int, height: int) -> Iterator[Frame]:
+def frames(source: ClipSource, width: int, height: int) -> Iterator[Frame]:
     """The frames of ``source``, cropped about the middle and resized to exactly ``width`` x ``height``.
 
-    Raises BadInput(field="data") where the file breaks off or is not what it claims.
+    Raises BadClip where the file breaks off or is not what it claims.
     """
     readers = {"video": _video, "animation": _animation, "pictures": _folder}
     try:
         for picture in readers[source.kind](source.path):
             yield np.asarray(fit(picture, width, height))
     except (av.error.FFmpegError, OSError, ValueError, SyntaxError) as error:
-        raise BadInput(
-            f"{source.name} is damaged or incomplete: save it again, or leave it out.", field="data"
-        ) from error
+        raise BadClip("is damaged or incomplete: save it again, or leave it out.", name=source.name) from error
 
 
-def _opened(path: Path) -> Source | BadInput:
+def _opened(path: Path) -> ClipSource | BadClip:
     try:
         if path.suffix.lower() in VIDEOS:
-            return Source(path, "video", _video_fps(path))
-        return Source(path, "animation", _animation_fps(path))
-    except BadInput as error:
+            return ClipSource(path, "video", _video_fps(path))
+        return ClipSource(path, "animation", _animation_fps(path))
+    except BadClip as error:
         return error
     except (av.error.FFmpegError, OSError, ValueError, SyntaxError):
-        return BadInput(f"{path.name} cannot be read as a clip: save it as mp4 or gif, or leave it out.", field="data")
+        return BadClip("cannot be read as a clip: save it as mp4 or gif, or leave it out.", name=path.name)
 
 
 def _video_fps(path: Path) -> float:
     with av.open(str(path.absolute()), "r") as container:
         if not container.streams.video:
-            raise BadInput(f"{path.name} holds no pictures.", field="data")
+            raise BadClip("holds no pictures.", name=path.name)
         stream = container.streams.video[0]
         if max(stream.width, stream.height) > MAX_SIDE:
-            raise BadInput(f"{path.name} is larger than {MAX_SIDE} pixels along a side.", field="data")
+            raise BadClip(f"is larger than {MAX_SIDE} pixels along a side.", name=path.name)
         rate = stream.average_rate or stream.guessed_rate
         if not rate:
-            raise BadInput(f"{path.name} does not say how many frames a second it has.", field="data")
+            raise BadClip("does not say how many frames a second it has.", name=path.name)
         return float(rate)
 
 
 def _animation_fps(path: Path) -> float:
     with Image.open(path) as image:
         if getattr(image, "n_frames", 1) < 2:
-            raise BadInput(f"{path.name} is a still, not a clip.", field="data")
+            raise BadClip("is a still, not a clip.", name=path.name)
         if max(image.size) > MAX_SIDE:
-            raise BadInput(f"{path.name} is larger than {MAX_SIDE} pixels along a side.", field="data")
+            raise BadClip(f"is larger than {MAX_SIDE} pixels along a side.", name=path.name)
         image.seek(1)
         image.load()  # WebP tells a duration only once its frame is decoded
         return 1000.0 / max(float(image.info.get("duration") or 100), 10.0)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from ..notes import Note
 
 Attention = Literal["auto", "sdpa", "xformers", "flash"]
 """``auto`` is the fastest kernel for each shape, as measured."""
@@ -31,7 +32,7 @@ N x heads: above it they fail or return garbage. Temporal attention at 1024x576 
 (github.com/pytorch/pytorch/issues/142228, github.com/facebookresearch/xformers/issues/845)"""
 
 
-def available(device: torch.device) -> tuple[list[str], dict[str, str]]:
+def available(device: torch.device) -> tuple[list[str], dict[str, Note]]:
     """(kernels that ``device`` can run, sdpa first; why not for the others)."""
     here, absent = ["sdpa"], {}
     for kernel in KERNELS[1:]:
@@ -43,32 +44,33 @@ def available(device: torch.device) -> tuple[list[str], dict[str, str]]:
     return here, absent
 
 
-def choose(setting: str, device: torch.device) -> tuple[Attention, str]:
+def choose(setting: str, device: torch.device) -> tuple[Attention, Note]:
     """What ``SVD_UI_ATTENTION`` means on ``device``, and why. Raises BadInput for an unknown name."""
     if setting not in ("auto", *KERNELS):
         raise BadInput(f"There is no attention {setting!r}. SVD_UI_ATTENTION may be auto, {', '.join(KERNELS)}.")
     here, absent = available(device)
     if setting == "auto":
         if len(here) > 1:
-            return "auto", f"attention auto: the fastest of {', '.join(here)} for each shape, measured once"
-        why = "; ".join(absent.values()) if device.type == "cuda" else "the others need a CUDA device"
-        return "sdpa", f"attention sdpa: {why}"
+            return "auto", Note.of("fastest_kernel", kernels=here)
+        if device.type != "cuda":
+            return "sdpa", Note.of("other_kernels_need_cuda")
+        return "sdpa", Note.of("kernels_absent", absent=list(absent.values()))
     if setting in absent:
-        return "sdpa", f"attention sdpa: {absent[setting]}"
+        return "sdpa", absent[setting]
     chosen: Any = setting
-    return chosen, f"attention {setting}: chosen"
+    return chosen, Note.of("chosen")
 
 
-def _obstacle(kernel: str, device: torch.device) -> str:
-    """What keeps ``kernel`` from running on ``device``; empty where nothing does."""
+def _obstacle(kernel: str, device: torch.device) -> Note | None:
+    """What keeps ``kernel`` from running on ``device``; None where nothing does."""
     module, package = PACKAGES[kernel]
     if device.type != "cuda":
-        return f"{package} needs a CUDA device, this is {device.type}"
+        return Note.of("kernel_needs_cuda", package=package, device=device.type)
     if importlib.util.find_spec(module) is None:
-        return f"{package} is not installed"
+        return Note.of("not_installed", package=package)
     if kernel == "flash" and torch.version.cuda and torch.cuda.get_device_capability(device) < FLASH_CAPABILITY:
-        return f"{package} needs an Ampere card or newer"
-    return ""
+        return Note.of("kernel_needs_ampere", package=package)
+    return None
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..catalog import ProfileRow
+from ..notes import Note
 
 log = logging.getLogger(__name__)
 
@@ -33,30 +34,30 @@ def decide(
     profile: ProfileRow,
     waiting: int,
     compiled_before: bool,
-) -> tuple[bool, str]:
-    """Whether the blocks are compiled, and why, for people. ``waiting`` clips are queued behind this one."""
+) -> tuple[bool, Note]:
+    """Whether the blocks are compiled, and why. ``waiting`` clips are queued behind this one."""
     if setting == "off":
-        return False, "not compiled: chosen"
+        return False, Note.of("not_compiled", why=Note.of("chosen"))
     if unfit := obstacle(profile):
-        return False, f"not compiled: {unfit}"
+        return False, Note.of("not_compiled", why=unfit)
     if setting == "on":
-        return True, "compiled: chosen"
+        return True, Note.of("compiled", why=Note.of("chosen"))
     if device.type != "cuda":
-        return False, f"not compiled: it does not pay on {device.type}"
+        return False, Note.of("not_compiled", why=Note.of("no_gain_on", device=device.type))
     if compiled_before:
-        return True, "compiled: it has been before"
+        return True, Note.of("compiled", why=Note.of("compiled_before"))
     if waiting >= WORTH_CLIPS:
-        return True, f"compiled: {waiting} more clips wait"
-    return False, "not compiled: it pays over several clips"
+        return True, Note.of("compiled", why=Note.of("clips_wait", count=waiting))
+    return False, Note.of("not_compiled", why=Note.of("pays_over_several"))
 
 
-def obstacle(profile: ProfileRow) -> str:
-    """Why blocks cannot be compiled under ``profile``; empty where they can."""
+def obstacle(profile: ProfileRow) -> Note | None:
+    """Why blocks cannot be compiled under ``profile``; None where they can."""
     if profile.offload == "group":  # hooks that move weights are no part of a graph
-        return "the profile streams the weights"
+        return Note.of("weights_streamed")
     if profile.forward_chunking:  # a graph would hold every part by itself: dozens per layer, minutes of compiling
-        return "the profile works in small parts"
-    return ""
+        return Note.of("forward_chunked")
+    return None
 
 
 class CompiledBlocks:

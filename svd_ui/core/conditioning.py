@@ -15,24 +15,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from ..clip import ClipSpec
 from ..errors import BadInput
-from ..request import GenerationRequest
 from .encoder_cache import digest
 from .runtime import Runtime
 from .sampling.denoiser import Conditioning
 from .sampling.sigmas import Generators, gaussian
-
-ENCODED_AT_ONCE = 4
 
 
 @torch.no_grad()
 def condition(
     runtime: Runtime,
     image: Image.Image | Sequence[Image.Image],
-    request: GenerationRequest,
+    clip: ClipSpec,
     generator: Generators,
 ) -> Conditioning:
-    """Encode ``image`` (RGB, one per clip, at the clip's size) for a resolved ``request``.
+    """Encode ``image`` (RGB, one per clip, at the clip's size) for ``clip``.
 
     The noise augmentation takes the first numbers of ``generator``, at strength 0 too; the caller draws
     the latents from what follows. Raises BadInput when the size does not fit latent cells.
@@ -43,15 +41,13 @@ def condition(
     images = [image] if isinstance(image, Image.Image) else list(image)
     if any(side % runtime.patch for one in images for side in one.size):
         raise BadInput(f"Width and height must be multiples of {runtime.patch}.", field="width")
-    if request.num_frames is None or request.fps is None:
-        raise ValueError("the request must be resolved")
     pixels = to_pixels(images)
-    augmented = pixels + request.noise_aug_strength * gaussian(pixels.shape, generator)
-    micro = [request.fps - 1, request.motion_bucket_id, request.noise_aug_strength]
+    augmented = pixels + clip.noise_aug_strength * gaussian(pixels.shape, generator)
+    micro = [clip.fps - 1, clip.motion_bucket_id, clip.noise_aug_strength]
     latents = _cached(runtime, encode, augmented)
     return Conditioning(
         image_embeds=_cached(runtime, embed, pixels),
-        image_latents=latents[:, None].expand(-1, request.num_frames, -1, -1, -1),
+        image_latents=latents[:, None].expand(-1, clip.num_frames, -1, -1, -1),
         added_time_ids=torch.tensor([micro] * len(images), dtype=torch.float32, device=runtime.device),
     )
 
@@ -82,18 +78,6 @@ def encode(runtime: Runtime, pixels: Tensor) -> Tensor:
     with runtime.use("vae", torch.float32 if upcast else None) as vae:
         latents: Tensor = vae.encode(pixels.to(runtime.device, vae.dtype)).latent_dist.mode()
     return latents.float()
-
-
-def encode_clip(runtime: Runtime, frames: Tensor) -> Tensor:
-    """Consecutive frames ``[F 3 H W]`` in [-1, 1], the first being the still => **unscaled** latents ``[F C h w]``.
-
-    Float32. An autoencoder that measures motion sees the clip whole, any other a few frames at a time.
-    """
-    if not hasattr(runtime.vae, "encode_clip"):
-        return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
-    with runtime.use("vae") as vae:
-        latents: Tensor = vae.encode_clip(frames.float().to(runtime.device))
-    return latents
 
 
 def embed(runtime: Runtime, pixels: Tensor) -> Tensor:

@@ -12,55 +12,54 @@ from torch import Tensor
 from ..errors import Cancelled
 from ..events import CancelToken
 from .conditioning import to_pixels
+from .families import verbs_of
+from .families.svd import Decoder
 from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
 
 
 @torch.no_grad()
 def decode(
-    runtime: Runtime,
-    latents: Tensor,
-    still: Image.Image,
-    decode_chunk_size: int,
-    cancel: CancelToken,
-    start: int = 0,
+    decoder: Decoder, latents: Tensor, decode_chunk_size: int, cancel: CancelToken, start: int = 0
 ) -> Iterator[np.ndarray]:
     """Scaled latents ``[1 F C h w]`` => uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
 
-    ``still`` is the picture that conditioned the clip, RGB at the clip's size, for autoencoders that look at it.
     ``start`` skips frames already decoded: after ``torch.OutOfMemoryError`` go on there with a smaller chunk.
     Raises Cancelled between chunks. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
     The autoencoder stays on the device for the whole clip.
     """
-    pixels = to_pixels([still]).to(runtime.device) if runtime.wants_still else None
-    with runtime.use("vae"):
+    with decoder.runtime.use("vae"):
         for first in range(start, latents.shape[1], decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            yield _chunk(runtime, latents[0, : first + decode_chunk_size], first, pixels)
+            yield _chunk(decoder, latents[0, : first + decode_chunk_size], first)
 
 
-def decode_pixels(runtime: Runtime, latents: Tensor, still: Tensor | None) -> Tensor:
+def decoder_of(runtime: Runtime, still: Image.Image) -> Decoder:
+    """For the clips of ``still``, the picture that conditions them: RGB at the clip's size."""
+    return verbs_of(runtime.row).decoder(runtime, to_pixels([still]))
+
+
+def decode_pixels(decoder: Decoder, latents: Tensor) -> Tensor:
     """Scaled latents of a clip's first frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
 
-    ``still`` ``[1 3 H W]`` in [-1, 1] conditioned the clip; None will do unless ``runtime.wants_still``.
     Half precision that overflowed would give black frames; then the same frames are decoded in float32.
     """
-    pixels = _decode(runtime, latents, 0, still, None)
-    if _can_overflow(runtime) and not bool(_sound(pixels)):
-        pixels = _decode(runtime, latents, 0, still, torch.float32)
+    pixels = decoder.pixels(latents)
+    if _can_overflow(decoder.runtime) and not bool(_sound(pixels)):
+        pixels = decoder.pixels(latents, dtype=torch.float32)
     return pixels
 
 
-def _chunk(runtime: Runtime, latents: Tensor, first: int, still: Tensor | None) -> np.ndarray:
+def _chunk(decoder: Decoder, latents: Tensor, first: int) -> np.ndarray:
     """Frames ``first`` and on of ``latents`` [N C h w], with one wait for the device: the verdict arrives with them."""
-    pixels = _decode(runtime, latents, first, still, None)
-    sound = _sound(pixels) if _can_overflow(runtime) else None
+    pixels = decoder.pixels(latents, first)
+    sound = _sound(pixels) if _can_overflow(decoder.runtime) else None
     frames = to_frames(pixels)
     if sound is None or bool(sound):
         return frames
     del pixels
-    return to_frames(_decode(runtime, latents, first, still, torch.float32))
+    return to_frames(decoder.pixels(latents, first, torch.float32))
 
 
 def _can_overflow(runtime: Runtime) -> bool:
@@ -70,16 +69,6 @@ def _can_overflow(runtime: Runtime) -> bool:
 def _sound(pixels: Tensor) -> Tensor:
     """Whether every pixel is a number, still on the device; a sum of clip size stays far from float32's end."""
     return pixels.sum().isfinite()
-
-
-def _decode(runtime: Runtime, latents: Tensor, first: int, still: Tensor | None, dtype: torch.dtype | None) -> Tensor:
-    """Frames ``first`` and on. What moves by looking at the still has to know how it got there; other frames need not."""
-    seen = latents if runtime.wants_still else latents[first:]
-    raw = seen.float() / runtime.scaling_factor
-    looks = {"still": still, "first": first} if runtime.wants_still else {}
-    with runtime.use("vae", dtype) as vae:
-        pixels: Tensor = vae.decode(raw.to(runtime.device, vae.dtype), num_frames=len(raw), **looks).sample
-    return pixels.float()
 
 
 def to_frames(pixels: Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,10 @@ from typing import Literal
 import psutil
 import torch
 
-from ..catalog import PROFILES, CheckpointRow, ProfileRow, profile_for
+from ..catalog import PROFILES, ProfileRow, profile_for
+from ..clip import ClipSpec
 from ..errors import BadInput
-from ..request import GenerationRequest
+from ..notes import Note
 from ..settings import Settings
 from .attention import Attention, choose
 from .autotune import BenchmarkStore, key, microbenchmarks
@@ -54,7 +56,7 @@ class DeviceInfo:
 class Plan:
     """Everything that is decided before weights are loaded.
 
-    ``reasons`` say why, for people: of the profile, of the number format, of the attention, then anything else.
+    ``reasons`` say why, by what was decided: ``profile``, ``dtype``, ``attention``, then anything else.
 
     ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
     they cost little (``module_dtype``). ``threads`` is how many a CPU computes with, None leaves torch's number;
@@ -66,12 +68,20 @@ class Plan:
     profile: ProfileRow
     dtype: torch.dtype
     attention: Attention
-    reasons: tuple[str, ...] = ()
+    reasons: Mapping[str, Note] = field(default_factory=dict)
     threads: int | None = None
     exact: bool = True
     compile: bool = False
     temporal_conv2d: bool = False
     benchmarks: BenchmarkStore = field(default_factory=BenchmarkStore, compare=False, repr=False)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """``reasons`` as they go with a clip: those of the profile and the kernel name what was chosen."""
+        chosen = {"profile": self.profile.id, "attention": self.attention}
+        return tuple(
+            Note.of(what, chosen=chosen[what], why=why) if what in chosen else why for what, why in self.reasons.items()
+        )
 
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
@@ -85,7 +95,7 @@ def available() -> list[str]:
     return [*names, "cpu"]
 
 
-def selected(settings: Settings) -> list[str]:
+def select_devices(settings: Settings) -> list[str]:
     """The devices to use, in order: ``SVD_UI_DEVICES``, or all GPUs, or the CPU. Raises BadInput for an absent one."""
     here = available()
     if settings.devices.strip() in {"", "auto"}:
@@ -121,21 +131,21 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, str]:
+def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, Note]:
     """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
     if kind != "cpu":
-        return torch.float16, "float16 on a GPU"
+        return torch.float16, Note.of("float16_on_gpu")
     units = bfloat16_units()
     if not units:
-        return torch.float32, "float32: this CPU has no bfloat16 units"
+        return torch.float32, Note.of("no_bfloat16_units")
     name = key(device_name, "number format")
     seconds = microbenchmarks.benchmark(
         store or BenchmarkStore(), name, microbenchmarks.dtype_candidates(), Timer.of(torch.device("cpu"))
     )
-    times = ", ".join(f"{option} {1000 * each:.1f} ms" for option, each in seconds.items())
+    times = [f"{option} {1000 * each:.1f} ms" for option, each in seconds.items()]
     if microbenchmarks.fastest(seconds) == "bfloat16":
-        return torch.bfloat16, f"bfloat16: this CPU's {units} win ({times})"
-    return torch.float32, f"float32: this CPU's {units} do not win ({times})"
+        return torch.bfloat16, Note.of("bfloat16_wins", units=units, times=times)
+    return torch.float32, Note.of("bfloat16_loses", units=units, times=times)
 
 
 def bfloat16_units() -> str:
@@ -171,7 +181,7 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
-def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, str]:
+def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, Note | None]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
@@ -179,49 +189,49 @@ def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkSt
     """
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
-        return True, "convolutions over time as Conv2d: this cuDNN has no Conv3d in half precision"
+        return True, Note.of("temporal_conv2d")
     forms = microbenchmarks.recall(store, temporal_key(info.name, dtype), microbenchmarks.TEMPORAL_FORMS)
-    return forms is not None and microbenchmarks.fastest(forms) == "conv2d", ""
+    return forms is not None and microbenchmarks.fastest(forms) == "conv2d", None
 
 
 def plan_for(
     settings: Settings,
     profile_name: str = "auto",
     device: str | None = None,
-    row: CheckpointRow | None = None,
-    request: GenerationRequest | None = None,
+    clip: ClipSpec | None = None,
 ) -> Plan:
     """Decide device, profile, number format and attention.
 
     An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
-    the resolved ``request`` for ``row`` fits in (without them SVD-XT's own clip). Profile ``cpu`` means the CPU on every
+    ``clip`` fits in (without one SVD-XT's own). Profile ``cpu`` means the CPU on every
     machine. Raises BadInput for an unknown name.
     """
     wanted = profile_name if profile_name != "auto" else settings.profile
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
-    info = describe("cpu" if wanted == "cpu" else device or selected(settings)[0])
+    info = describe("cpu" if wanted == "cpu" else device or select_devices(settings)[0])
     if wanted == "auto":
-        profile, reason = profile_for(info.kind, *info.usable(), row, request)
-        why = f"profile {profile.id}: {reason}"
+        profile, why = profile_for(info.kind, *info.usable(), clip)
     else:
-        profile, why = PROFILES[wanted], f"profile {wanted}: chosen"
+        profile, why = PROFILES[wanted], Note.of("chosen")
     benchmarks = BenchmarkStore(settings.measured_file)
     dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
-    reasons = [why, dtype_why, attention_why]
+    reasons = {"profile": why, "dtype": dtype_why, "attention": attention_why}
     if profile.offload != "none" and info.device.type != "cuda":
         profile = without_offload(profile)
-        reasons.append(f"weights stay in place: {info.kind} shares the memory they would be moved to")
+        reasons["offload"] = Note.of("weights_stay", device=info.kind)
     if not info.measured:
-        reasons.append(f"{info.kind} has not been measured with this release")
+        reasons["device"] = Note.of("device_not_measured", device=info.kind)
     conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
+    if conv2d_why is not None:
+        reasons["temporal_conv2d"] = conv2d_why
     return Plan(
         device=info.device,
         profile=profile,
         dtype=dtype,
         attention=attention,
-        reasons=(*reasons, *((conv2d_why,) if conv2d_why else ())),
+        reasons=reasons,
         threads=threads_for(info.name, benchmarks) if info.kind == "cpu" else None,
         exact=settings.exact,
         temporal_conv2d=conv2d,
@@ -237,4 +247,4 @@ def without_offload(profile: ProfileRow) -> ProfileRow:
 def step_down(plan: Plan, profile: ProfileRow) -> Plan:
     """``plan`` with a smaller profile, on the same device."""
     row = profile if plan.device.type == "cuda" else without_offload(profile)
-    return replace(plan, profile=row, reasons=(f"profile {row.id}: memory ran out", *plan.reasons[1:]))
+    return replace(plan, profile=row, reasons={**plan.reasons, "profile": Note.of("memory_ran_out")})

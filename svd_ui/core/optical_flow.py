@@ -4,8 +4,8 @@ Pyramidal Lucas-Kanade (Bouguet 2001) with two priors in place of isolated windo
 motion, and neighbours that move alike (combined local-global, Bruhn et al. 2005, doi:10.1023/B:VISI.0000045324.43199.43).
 Each frame is compared with the first one itself, so that errors do not add up along the clip.
 
-Names: ``moved`` [2 h w] is a frame's displacement in pixels, x then y; ``hessian`` [3 h w] holds xx, xy and yy of the
-mean squared gradients around each cell, ``pull`` [2 h w] the mean gradient times what is left to explain.
+Names: ``flow`` [2 h w] is a frame's displacement in pixels, x then y; ``hessian`` [3 h w] holds xx, xy and yy of the
+mean squared gradients around each cell, ``rhs`` [2 h w] the mean gradient times what is left to explain.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ COARSEST = 16
 """How many times smaller the first picture that is compared may be."""
 ROUNDS = 3
 """Gauss-Newton steps at each size."""
-REACH = 2.0
+MAX_STEP = 2.0
 """Pixels of the compared size that one step may go: as far as gradients tell."""
 SOLVER_STEPS = 24
 STIFFNESS = 0.08
 """Weight of differences between neighbours, as a share of the frame's mean squared gradient."""
-TORN = 2.0
+OCCLUSION_STEP = 2.0
 """Pixels of the compared size by which cells differ that belong to two things, one in front of the other."""
 DAMPING = 1e-4
 """The same for differences from the camera's motion: where nothing is known."""
 OUTLIER = 0.1
 """A difference of grey values that is more likely something new than something moved."""
-TRACKING = 3
+TRACKING_LEVELS = 3
 """At how many sizes a frame is compared that is expected to go on like the ones before."""
-LOST = 0.7
+RESTART_AGREEMENT = 0.7
 """Agreement below which that expectation is dropped and the frame compared at all sizes."""
-UNRELATED, RELATED = 0.2, 0.4
+NO_AGREEMENT, FULL_AGREEMENT = 0.2, 0.4
 """Agreements at which a frame is taken to show nothing of the first, and to show the same things."""
 CAMERA_DAMPING = 2e-3
 """Share of a frame's gradients that must agree on a camera motion before it is believed."""
@@ -46,7 +46,7 @@ class Fit(NamedTuple):
     """How one frame compares with the first, moved: see the module's names; ``agreement`` [h w] is 0..1."""
 
     hessian: Tensor
-    pull: Tensor
+    rhs: Tensor
     agreement: Tensor
 
 
@@ -61,26 +61,26 @@ def displacements(frames: Tensor, patch_size: int) -> Tensor:
     pyramids = _pyramid(frames.float().mean(dim=1, keepdim=True), patch_size)
     cells = (frames.shape[-2] // patch_size, frames.shape[-1] // patch_size)
     rest = torch.zeros(2, *cells, device=frames.device)
-    found = [rest, rest]
+    flows = [rest, rest]
     for index in range(1, len(frames)):
         levels = [(level[:1], level[index : index + 1]) for level in pyramids]
-        moved, agreement = _register(levels[-TRACKING:], 2 * found[-1] - found[-2], patch_size)
-        if index == 1 or agreement < LOST:
+        flow, agreement = _register(levels[-TRACKING_LEVELS:], 2 * flows[-1] - flows[-2], patch_size)
+        if index == 1 or agreement < RESTART_AGREEMENT:
             again = _register(levels, rest, patch_size)
-            moved, agreement = max((moved, agreement), again, key=lambda one: one[1])
-        found.append(moved * min(max((agreement - UNRELATED) / (RELATED - UNRELATED), 0.0), 1.0))
-    return torch.stack(found[1:])
+            flow, agreement = max((flow, agreement), again, key=lambda one: one[1])
+        flows.append(flow * min(max((agreement - NO_AGREEMENT) / (FULL_AGREEMENT - NO_AGREEMENT), 0.0), 1.0))
+    return torch.stack(flows[1:])
 
 
-def upsample(moved: Tensor, factor: int) -> Tensor:
+def upsample(flow: Tensor, factor: int) -> Tensor:
     """[F 2 h w] => [F 2 h*factor w*factor]: evenly between the cells' centres and on beyond the outermost ones."""
     for axis in (-2, -1):
-        first, last = moved.narrow(axis, 0, 1), moved.narrow(axis, -1, 1)
-        if moved.shape[axis] > 1:
-            first = 2 * first - moved.narrow(axis, 1, 1)
-            last = 2 * last - moved.narrow(axis, -2, 1)
-        moved = torch.cat([first, moved, last], dim=axis)
-    larger = functional.interpolate(moved, scale_factor=factor, mode="bilinear", align_corners=False)
+        first, last = flow.narrow(axis, 0, 1), flow.narrow(axis, -1, 1)
+        if flow.shape[axis] > 1:
+            first = 2 * first - flow.narrow(axis, 1, 1)
+            last = 2 * last - flow.narrow(axis, -2, 1)
+        flow = torch.cat([first, flow, last], dim=axis)
+    larger = functional.interpolate(flow, scale_factor=factor, mode="bilinear", align_corners=False)
     return larger[..., factor:-factor, factor:-factor]
 
 
@@ -94,42 +94,42 @@ def _pyramid(grey: Tensor, patch_size: int) -> list[Tensor]:
     return levels[::-1]
 
 
-def _register(levels: list[tuple[Tensor, Tensor]], moved: Tensor, patch_size: int) -> tuple[Tensor, float]:
+def _register(levels: list[tuple[Tensor, Tensor]], flow: Tensor, patch_size: int) -> tuple[Tensor, float]:
     """Pairs of (first, frame) [1 1 H W], the smallest first, and a guess => displacements [2 h w] and their agreement.
 
     The agreement, 1 at best, is that of all cells, those with more to see counting for more.
     """
     for first, frame in levels:
-        cell = frame.shape[-1] // moved.shape[-1]
+        cell = frame.shape[-1] // flow.shape[-1]
         scale = patch_size / cell
         for _ in range(ROUNDS):
-            fit = _compare(first, frame, moved, cell, scale)
-            step = _solve(fit.hessian, fit.pull, moved, fit.hessian, scale) - moved
-            moved = moved + step.clamp(-REACH * scale, REACH * scale)
-    fit = _compare(first, frame, moved, cell, scale)
+            fit = _compare(first, frame, flow, cell, scale)
+            step = _solve(fit.hessian, fit.rhs, flow, fit.hessian, scale) - flow
+            flow = flow + step.clamp(-MAX_STEP * scale, MAX_STEP * scale)
+    fit = _compare(first, frame, flow, cell, scale)
     detail = fit.hessian[0] + fit.hessian[2] + 1e-12
-    moved = _solve(fit.hessian * fit.agreement, torch.zeros_like(moved), moved, fit.hessian, scale)
-    return moved, float((fit.agreement * detail).sum() / detail.sum())
+    flow = _solve(fit.hessian * fit.agreement, torch.zeros_like(flow), flow, fit.hessian, scale)
+    return flow, float((fit.agreement * detail).sum() / detail.sum())
 
 
-def _compare(first: Tensor, frame: Tensor, moved: Tensor, cell: int, scale: float) -> Fit:
+def _compare(first: Tensor, frame: Tensor, flow: Tensor, cell: int, scale: float) -> Fit:
     """``frame`` against ``first``, moved, in windows half as wide again as a cell of ``cell`` pixels.
 
-    A pixel of these pictures is ``scale`` pixels of the clip, in which ``moved`` and the gradients are measured.
+    A pixel of these pictures is ``scale`` pixels of the clip, in which ``flow`` and the gradients are measured.
     """
     height, width = frame.shape[-2:]
-    x, y = upsample(moved[None], cell)[0] / scale
+    x, y = upsample(flow[None], cell)[0] / scale
     x = (torch.arange(width, device=x.device) + 0.5 + x) * (2 / width) - 1
     y = (torch.arange(height, device=y.device) + 0.5)[:, None].add(y) * (2 / height) - 1
     grid = torch.stack([x, y], dim=-1)[None]
-    seen = functional.grid_sample(first, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    warped = functional.grid_sample(first, grid, mode="bilinear", padding_mode="border", align_corners=False)
     inside = ((x.abs() <= 1) & (y.abs() <= 1)).float()
-    gx, gy = _gradients((seen + frame)[0, 0] / (2 * scale))
-    left = (frame - seen)[0, 0]
-    weight = inside / (1 + (left / OUTLIER).square())
-    products = torch.stack([gx * gx, gx * gy, gy * gy, gx * left, gy * left]) * weight
+    gx, gy = _gradients((warped + frame)[0, 0] / (2 * scale))
+    residual = (frame - warped)[0, 0]
+    weight = inside / (1 + (residual / OUTLIER).square())
+    products = torch.stack([gx * gx, gx * gy, gy * gy, gx * residual, gy * residual]) * weight
     means = _windows(
-        torch.cat([products, torch.stack([left.square(), frame[0, 0], frame[0, 0].square()]) * inside]), cell
+        torch.cat([products, torch.stack([residual.square(), frame[0, 0], frame[0, 0].square()]) * inside]), cell
     )
     share = _windows(inside[None], cell)[0].clamp(min=1e-6)
     error, mean, power = means[5:] / share
@@ -149,24 +149,26 @@ def _windows(values: Tensor, cell: int) -> Tensor:
     return functional.avg_pool2d(values[None], cell + 2 * margin, cell, margin, count_include_pad=False)[0]
 
 
-def _solve(hessian: Tensor, pull: Tensor, moved: Tensor, whole: Tensor, scale: float) -> Tensor:
-    """The displacements that ``pull`` asks for, beginning at ``moved``, with the priors.
+def _solve(hessian: Tensor, rhs: Tensor, flow: Tensor, whole: Tensor, scale: float) -> Tensor:
+    """The displacements that ``rhs`` asks for, beginning at ``flow``, with the priors.
 
     Cells that have come apart by more than the priors know pull less on each other, at ``scale`` pixels a pixel.
 
     ``whole`` is the Hessian before anything was left out of it: what the camera must explain a share of.
     """
-    wanted = pull + _times(hessian, moved)
-    camera = _camera(hessian, wanted, whole)
+    target = rhs + _times(hessian, flow)
+    camera = _camera(hessian, target, whole)
     steepness = float(whole[0].mean() + whole[2].mean()) / 2 + 1e-9
-    start = moved - camera
-    across, down = ((1 + (start.diff(dim=axis) / (TORN * scale)).square().sum(dim=0)).rsqrt() for axis in (2, 1))
-    rest = _relaxed(hessian, wanted - _times(hessian, camera), start, (across, down), steepness)
+    start = flow - camera
+    across, down = (
+        (1 + (start.diff(dim=axis) / (OCCLUSION_STEP * scale)).square().sum(dim=0)).rsqrt() for axis in (2, 1)
+    )
+    rest = _relax(hessian, target - _times(hessian, camera), start, (across, down), steepness)
     return camera + rest
 
 
-def _camera(hessian: Tensor, wanted: Tensor, whole: Tensor) -> Tensor:
-    """The affine motion [2 h w] that best does what ``wanted`` asks of all cells."""
+def _camera(hessian: Tensor, target: Tensor, whole: Tensor) -> Tensor:
+    """The affine motion [2 h w] that best does what ``target`` asks of all cells."""
     height, width = hessian.shape[-2:]
     x = torch.linspace(-1, 1, width, device=hessian.device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=hessian.device)[:, None].expand(height, width)
@@ -174,13 +176,13 @@ def _camera(hessian: Tensor, wanted: Tensor, whole: Tensor) -> Tensor:
     xx, xy, yy = ((basis * part.flatten()) @ basis.T for part in hessian)
     matrix = torch.cat([torch.cat([xx, xy], dim=1), torch.cat([xy, yy], dim=1)])
     damping = CAMERA_DAMPING * float(whole[0].sum() + whole[2].sum()) + 1e-9
-    right = (wanted.flatten(1) @ basis.T).flatten()
+    right = (target.flatten(1) @ basis.T).flatten()
     values = torch.linalg.solve(matrix + damping * torch.eye(6, device=matrix.device), right)
     displaced: Tensor = (values.view(2, 3) @ basis).view(2, height, width)
     return displaced
 
 
-def _relaxed(hessian: Tensor, right: Tensor, start: Tensor, links: tuple[Tensor, Tensor], steepness: float) -> Tensor:
+def _relax(hessian: Tensor, right: Tensor, start: Tensor, links: tuple[Tensor, Tensor], steepness: float) -> Tensor:
     """(hessian + stiffness * tension + damping) x = right, from ``start``, with links [h w-1] and [h-1 w] between cells.
 
     ``steepness`` brings stiffness and damping to the scale of this frame's Hessian.
@@ -206,15 +208,15 @@ def _conjugate_gradients(
     system: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], right: Tensor, start: Tensor
 ) -> Tensor:
     """``SOLVER_STEPS`` steps towards system(x) = right (Hestenes & Stiefel 1952)."""
-    x, left = start, right - system(start)
-    prepared = precondition(left)
-    direction, power = prepared, (left * prepared).sum()
+    x, residual = start, right - system(start)
+    prepared = precondition(residual)
+    direction, power = prepared, (residual * prepared).sum()
     for _ in range(SOLVER_STEPS):
         image = system(direction)
         step = power / (direction * image).sum().clamp(min=1e-30)
-        x, left = x + step * direction, left - step * image
-        prepared = precondition(left)
-        before, power = power, (left * prepared).sum()
+        x, residual = x + step * direction, residual - step * image
+        prepared = precondition(residual)
+        before, power = power, (residual * prepared).sum()
         direction = prepared + power / before.clamp(min=1e-30) * direction
     return x
 

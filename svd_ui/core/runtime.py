@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for, step_down
@@ -90,10 +91,10 @@ class Runtime:
         return self._compiled is not None and self._compiled.failure is None
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What did not go as the plan has it, for people."""
+    def notes(self) -> tuple[Note, ...]:
+        """What did not go as the plan has it."""
         failure = self._compiled.failure if self._compiled is not None else None
-        return (*self._placement.notes, *((f"not compiled: {failure}",) if failure else ()))
+        return (*self._placement.notes, *((Note.of("not_compiled", why=failure),) if failure else ()))
 
     @property
     def latent_channels(self) -> int:
@@ -108,16 +109,6 @@ class Runtime:
     def patch(self) -> int:
         """Pixels along a side of one latent cell."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
-
-    @property
-    def held(self) -> int:
-        """How many latent channels, the first, stay the still's in every frame: all but the motion where that is all."""
-        return self.latent_channels - 2 if self.row.motion_gain else 0
-
-    @property
-    def wants_still(self) -> bool:
-        """Whether the autoencoder decodes a clip by looking at its still."""
-        return bool(getattr(self.vae, "wants_still", False))
 
     def sigmas(self, num_inference_steps: int) -> Tensor:
         """The checkpoint's schedule ``[num_inference_steps + 1]`` in units of scaled latents, ending in 0."""

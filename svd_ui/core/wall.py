@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..clip import ClipSpec
 from ..events import CancelToken
-from ..request import GenerationRequest
 from .conditioning import condition
-from .methods import Services, sample
 from .runtime import Runtime
+from .sampling.context import SamplingContext
 from .sampling.denoiser import Conditioning, concatenated
+from .sampling.run import sample
 from .sampling.samplers import Step
 from .sampling.sigmas import seeded
 
@@ -60,32 +61,29 @@ class Batch:
 
 
 @torch.no_grad()
-def whole_wall(runtime: Runtime, still: Image.Image, request: GenerationRequest) -> Batch:
-    """All tiles of a resolved ``request`` that has a wall, row by row, as one batch.
+def whole_wall(runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
+    """All tiles of a wall, row by row, as one batch.
 
     A seed's first numbers are the noise on the still, so its tiles share the encoded still; each begins its own
-    clip with the numbers that follow, exactly as the request of that tile alone would.
+    clip with the numbers that follow, exactly as that tile alone would.
     """
-    if request.wall is None or request.seed is None:
-        raise ValueError("the request must be a wall with its seed")
-    pairs = request.wall.pairs(request.seed)
     drawn: dict[int, tuple[Conditioning, torch.Generator]] = {}
     tiles: list[Conditioning] = []
     generators: list[torch.Generator] = []
-    for seed, motion in pairs:
+    for seed, motion in clip.pairs:
         if seed not in drawn:
             generator = seeded(seed)
-            drawn[seed] = condition(runtime, still, request.tile(seed, motion), generator), generator
+            drawn[seed] = condition(runtime, still, clip.tile(seed, motion), generator), generator
         shared, generator = drawn[seed]
         tiles.append(_moving(shared, motion))
         generators.append(_copy(generator))
-    return Batch(tuple(range(len(pairs))), reduce(concatenated, tiles), tuple(generators))
+    return Batch(tuple(range(len(tiles))), reduce(concatenated, tiles), tuple(generators))
 
 
-def sample_batch(runtime: Runtime, batch: Batch, request: GenerationRequest, cancel: CancelToken) -> Iterator[Batch]:
-    """``batch`` after each step, going on from where it is. Fails, and may be called again, as ``methods.sample`` does."""
-    services = Services(runtime=runtime, conditioning=batch.conditioning)
-    for step in sample(services, request, batch.generators, cancel, batch.last):
+def sample_batch(runtime: Runtime, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
+    """``batch`` after each step, going on from where it is. Fails, and may be called again, as ``run.sample`` does."""
+    context = SamplingContext(runtime, batch.conditioning, clip, batch.generators, cancel, batch.last)
+    for step in sample(context):
         yield replace(batch, last=step)
 
 

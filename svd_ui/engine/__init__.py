@@ -14,6 +14,7 @@ from ..events import CancelToken as CancelToken
 from ..events import Event
 from ..events import Timed as Timed
 from ..events import never as never
+from ..notes import Note
 from ..request import Frozen, GenerationRequest
 
 
@@ -26,9 +27,9 @@ class Device(Frozen):
     total_bytes: int | None = None
     free_bytes: int | None = None
     profile: str = "auto"
-    profile_reason: str = ""
+    profile_reason: Note | None = None
     attention: str = "sdpa"
-    attention_reason: str = ""
+    attention_reason: Note | None = None
     dtype: str = "float32"
     loaded_checkpoint: str | None = None
     measured: bool = True
@@ -37,10 +38,9 @@ class Device(Frozen):
 
 
 class Remedy(Frozen):
-    """Request fields that make a clip fit; ``text`` names the change for a button, such as "Use 8 GB"."""
+    """Request fields that make a clip fit."""
 
     values: dict[str, Any]
-    text: str
 
 
 class Estimate(Frozen):

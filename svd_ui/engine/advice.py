@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-from ..catalog import CheckpointRow
 from ..catalog.costs import cost_ratio
+from ..clip import ClipSpec
 from ..media.image import crop_box
-from ..request import GenerationRequest
-
-MOST_JUMPS = 8
-"""The most steps that the authors of AnimateLCM-SVD-xt show (github.com/G-U-N/AnimateLCM: 1, 2, 4 and 8)."""
+from ..notes import Note
 
 
-def advice(request: GenerationRequest, row: CheckpointRow, picture: tuple[int, int] | None) -> list[str]:
-    """``request`` is resolved; ``picture`` is the (width, height) of the still as it was given."""
-    notes = approximate(request, row)
-    frames, width, height = request.num_frames or 0, request.width or 0, request.height or 0
+def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[Note]:
+    """``picture`` is the (width, height) of the still as it was given."""
+    notes, row, title = approximate(clip), clip.row, clip.row.title
+    frames, width, height = clip.num_frames, clip.width, clip.height
     if not 0.5 <= frames / row.num_frames <= 1.5:
-        notes.append(f"{row.title} was trained on {row.num_frames} frames: {frames} may drift or lose detail.")
+        notes.append(Note.of("frames_untrained", title=title, trained=row.num_frames, num_frames=frames))
     if width % row.size_multiple or height % row.size_multiple:
-        notes.append(f"{row.title} is at its best where both sides are multiples of {row.size_multiple}.")
+        notes.append(Note.of("size_not_a_multiple", title=title, multiple=row.size_multiple))
     share = width * height / (row.width * row.height)
     if not 0.5 <= share <= 2.0:
-        notes.append(f"{width}x{height} is far from the {row.width}x{row.height} of {row.title}: motion may suffer.")
+        trained = f"{row.width}x{row.height}"
+        notes.append(Note.of("size_far_from_trained", title=title, width=width, height=height, trained=trained))
     if picture is not None:
-        left, top, right, bottom = crop_box(picture, width, height, request.focus_x, request.focus_y)
+        left, top, right, bottom = crop_box(picture, width, height, clip.request.focus_x, clip.request.focus_y)
         if right - left < width or bottom - top < height:
-            notes.append(f"The picture is small ({picture[0]}x{picture[1]}) and was enlarged to {width}x{height}.")
+            given = f"{picture[0]}x{picture[1]}"
+            notes.append(Note.of("picture_enlarged", given=given, width=width, height=height))
     return notes
 
 
-def approximate(request: GenerationRequest, row: CheckpointRow) -> list[str]:
+def approximate(clip: ClipSpec) -> list[Note]:
     """One note that names every approximation in force, and what the clip costs with them; none for an exact clip."""
-    found = []
-    steps = request.num_inference_steps or row.num_inference_steps
-    if row.sampler == "consistency":
-        found.append("few-step weights")
-    if request.schedule == "ays":
-        found.append(f"the AYS schedule in {steps} steps")
-    elif request.speed != "exact" and steps < row.num_inference_steps:
-        found.append(f"{steps} instead of {row.num_inference_steps} steps")
-    if (interval := request.cache_interval or 1) > 1:
-        found.append(f"features reused, all layers computed at one step in {interval}")
-    if (request.max_guidance_scale or 1) > 1:
-        low, high = request.guidance_sigma_min, request.guidance_sigma_max
-        found += [f"no guidance above sigma {high:g}"] if high is not None else []
-        found += [f"no guidance at sigma {low:g} and below"] if low is not None else []
+    family, steps = clip.row.facts, clip.num_inference_steps
+    found = family.approximations(clip)
+    if clip.schedule == "ays":
+        found.append(Note.of("ays_schedule", steps=steps))
+    elif clip.request.speed != "exact" and steps < clip.row.num_inference_steps:
+        found.append(Note.of("fewer_steps", steps=steps, full=clip.row.num_inference_steps))
+    if clip.cache_interval > 1:
+        found.append(Note.of("features_reused", interval=clip.cache_interval))
+    if clip.guided:
+        low, high = clip.guidance_sigma_min, clip.guidance_sigma_max
+        found += [Note.of("unguided_above", sigma=high)] if high is not None else []
+        found += [Note.of("unguided_below", sigma=low)] if low is not None else []
     if not found:
         return []
-    ratio = cost_ratio(row, request)
-    cost = "" if ratio is None else f" About {ratio:.0%} of the exact clip's work."
-    return [f"Approximate: {'; '.join(found)}.{cost}", *_too_many_jumps(row, steps)]
-
-
-def _too_many_jumps(row: CheckpointRow, steps: int) -> list[str]:
-    if row.sampler != "consistency" or steps <= MOST_JUMPS:
-        return []
-    return [f"{row.title} is made for 1 to {MOST_JUMPS} steps: more take longer and add little."]
+    ratio = cost_ratio(clip)
+    cost = {} if ratio is None else {"cost": Note.of("cost_share", share=ratio)}
+    return [Note.of("approximate", facts=found, **cost), *family.advice(clip)]

@@ -10,7 +10,7 @@ from ..errors import Cancelled, SvdUiError, TookTooLong
 from . import CancelToken
 
 
-class Stopwatch:
+class StageTimer:
     """Seconds by stage; a stage entered twice adds up."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..catalog import CheckpointRow, checkpoints
 from ..catalog.costs import clip_flops, cost_ratio, peak_bytes
 from ..catalog.profiles import PROFILES, SHARED, ProfileRow, placed, profile_for, room
+from ..clip import ClipSpec
 from ..errors import SvdUiError
 from ..hub import Hub, choose
 from ..request import GenerationRequest
@@ -31,27 +32,27 @@ def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: D
         row = row_of(settings, hub, request, device)
     except SvdUiError:
         return Estimate()
-    full = request.resolved(row.defaults(request.speed))
-    profile = profile_of(settings, device, row, full)
-    seconds = _seconds(row, full, device)
+    clip = ClipSpec.of(request, row)
+    profile = profile_of(settings, device, clip)
+    seconds = _seconds(clip, device)
     known = Estimate(
         seconds=seconds,
         basis=None if seconds is None else "computed",
         profile=profile.id,
-        cost_ratio=cost_ratio(row, full),
+        cost_ratio=cost_ratio(clip),
     )
-    needed = _peak(row, profile, full, device)
+    needed = _peak(clip, profile, device)
     space = room(device.kind, device.total_bytes, _free(device))
     if needed is None or space is None:
         return known.model_copy(update={"peak_bytes": needed})
     fits = needed <= space
 
     def fitting(changed: GenerationRequest) -> bool:
-        again = changed.resolved(row.defaults(changed.speed))
-        peak = _peak(row, profile_of(settings, device, row, again), again, device)
+        again = ClipSpec.of(changed, row)
+        peak = _peak(again, profile_of(settings, device, again), device)
         return peak is not None and peak <= space
 
-    way_out = None if fits else remedy(request, full, row, profile, fitting, device.kind)
+    way_out = None if fits else remedy(request, clip, profile, fitting, device.kind)
     return known.model_copy(update={"peak_bytes": needed, "fits": fits, "remedy": way_out})
 
 
@@ -63,14 +64,14 @@ def row_of(settings: Settings, hub: Hub, request: GenerationRequest, device: Dev
     return choose(settings, hub, device.kind, device.total_bytes)
 
 
-def profile_of(settings: Settings, device: Device, row: CheckpointRow, request: GenerationRequest) -> ProfileRow:
-    """The profile a resolved ``request`` will run under: its own, the installation's, else what fits."""
-    wanted = request.profile if request.profile != "auto" else settings.profile
+def profile_of(settings: Settings, device: Device, clip: ClipSpec) -> ProfileRow:
+    """The profile ``clip`` will run under: its request's, the installation's, else what fits."""
+    wanted = clip.request.profile if clip.request.profile != "auto" else settings.profile
     if device.kind == "cpu":
         return PROFILES["cpu"] if wanted not in PROFILES else placed(PROFILES[wanted], "cpu")
     if wanted in PROFILES:
         return PROFILES[wanted]
-    return profile_for(device.kind, device.total_bytes, _free(device), row, request)[0]
+    return profile_for(device.kind, device.total_bytes, _free(device), clip)[0]
 
 
 def _free(device: Device) -> int | None:
@@ -78,17 +79,17 @@ def _free(device: Device) -> int | None:
     return device.free_bytes if device.loaded_checkpoint is None else None
 
 
-def _peak(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, device: Device) -> int | None:
+def _peak(clip: ClipSpec, profile: ProfileRow, device: Device) -> int | None:
     """On a CPU in the formats it computes in, whatever the profile is called."""
     if device.kind == "cpu" or profile.id == "cpu":
         on_cpu = profile.model_copy(update={"id": "cpu"})
-        return peak_bytes(row, on_cpu, request, 2 if device.dtype == "bfloat16" else 4)
-    return peak_bytes(row, placed(profile, device.kind), request)
+        return peak_bytes(clip, on_cpu, 2 if device.dtype == "bfloat16" else 4)
+    return peak_bytes(clip, placed(profile, device.kind))
 
 
-def _seconds(row: CheckpointRow, request: GenerationRequest, device: Device) -> float | None:
+def _seconds(clip: ClipSpec, device: Device) -> float | None:
     """From counted operations and the device's measured rate; None where either is not known."""
-    operations = clip_flops(row, request)
+    operations = clip_flops(clip)
     if operations is None or not device.flops_per_second:
         return None
     share = CPU_SHARE if device.kind == "cpu" else GPU_SHARE
@@ -105,8 +106,7 @@ Fits = Callable[[GenerationRequest], bool]
 
 def remedy(
     request: GenerationRequest,
-    full: GenerationRequest,
-    row: CheckpointRow,
+    clip: ClipSpec,
     profile: ProfileRow,
     fits: Fits,
     kind: str,
@@ -114,19 +114,19 @@ def remedy(
     """The first change of ``request`` that ``fits``: a smaller profile, decode chunk, size, then fewer frames.
 
     Each comes on top of those before it where they do not suffice; what turns out not to be needed is left out.
-    ``full`` is ``request`` resolved, ``profile`` what it would run under. None where nothing helps.
+    ``clip`` is ``request`` resolved, ``profile`` what it would run under. None where nothing helps.
     """
     taken: Values = {}
     for ways in (
         _profiles(request, profile, kind),
-        _chunks(full, profile),
-        _sizes(full, row),
-        _frames(full),
+        _chunks(clip, profile),
+        _sizes(clip),
+        _frames(clip),
     ):
         smallest: Values = {}
         for smallest in ways:
             if fits(_changed(request, taken | smallest)):
-                return _named(_needed(request, taken | smallest, fits), row)
+                return Remedy(values=_needed(request, taken | smallest, fits))
         taken |= smallest
     return None
 
@@ -140,16 +140,16 @@ def _profiles(request: GenerationRequest, profile: ProfileRow, kind: str) -> Ite
             yield {"profile": row.id}
 
 
-def _chunks(full: GenerationRequest, profile: ProfileRow) -> Iterator[Values]:
-    now = min(full.decode_chunk_size or profile.decode_chunk_size, full.num_frames or 1)
+def _chunks(clip: ClipSpec, profile: ProfileRow) -> Iterator[Values]:
+    now = min(clip.decode_chunk_size or profile.decode_chunk_size, clip.num_frames)
     for chunk in CHUNKS:
         if chunk < now:
             yield {"decode_chunk_size": chunk}
 
 
-def _sizes(full: GenerationRequest, row: CheckpointRow) -> Iterator[Values]:
+def _sizes(clip: ClipSpec) -> Iterator[Values]:
     """Ever smaller, of the same aspect as nearly as ``size_multiple`` allows."""
-    width, height = full.width or row.width, full.height or row.height
+    width, height, row = clip.width, clip.height, clip.row
     unit = row.size_multiple
     for wide in range((width - 1) // unit * unit, 63, -unit):
         high = max(round(wide * height / width / unit) * unit, unit)
@@ -159,8 +159,8 @@ def _sizes(full: GenerationRequest, row: CheckpointRow) -> Iterator[Values]:
             yield {"width": wide, "height": high}
 
 
-def _frames(full: GenerationRequest) -> Iterator[Values]:
-    for frames in range((full.num_frames or 2) - 1, 1, -1):
+def _frames(clip: ClipSpec) -> Iterator[Values]:
+    for frames in range(clip.num_frames - 1, 1, -1):
         yield {"num_frames": frames}
 
 
@@ -175,18 +175,3 @@ def _needed(request: GenerationRequest, values: Values, fits: Fits) -> Values:
 
 def _changed(request: GenerationRequest, values: Values) -> GenerationRequest:
     return request.model_copy(update=values)
-
-
-def _named(values: Values, row: CheckpointRow) -> Remedy:
-    parts = []
-    if "profile" in values:
-        parts.append(f"use the {values['profile'].removesuffix('gb')} GB profile")
-    if "decode_chunk_size" in values:
-        chunk = values["decode_chunk_size"]
-        parts.append(f"decode {chunk} frame{'s' if chunk > 1 else ''} at a time")
-    if "width" in values:
-        parts.append(f"make it {values['width']}x{values['height']}")
-    if "num_frames" in values:
-        parts.append(f"make {values['num_frames']} frames")
-    text = " and ".join(parts)
-    return Remedy(values=values, text=text[0].upper() + text[1:])

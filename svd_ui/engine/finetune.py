@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from ..catalog import CheckpointRow, find_checkpoint
 from ..errors import BadInput
 from ..finetune import TrainRequest
-from ..finetune.folder import WAITING, RunFolder, Status
+from ..finetune.runs import RunFolder, Status
 from ..hub import Hub
 from ..settings import Settings
 from . import CancelToken
@@ -20,7 +20,7 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     """Run ``request`` in this process until it ends; its folder tells how far it is. Raises an SvdUiError."""
     row = row_of(request, settings)
     base = Hub(settings).require(row)
-    if row.sampler == "consistency":
+    if not row.facts.trainable:
         raise BadInput(
             f"{row.title} is a few-step model and cannot be trained further: choose SVD.", field="checkpoint"
         )
@@ -29,7 +29,8 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     if leads:
         folder = RunFolder(settings.training_dir / request.name)
         folder.begin()
-        folder.set_status(Status(state="preparing", message=WAITING, steps=request.steps))
+        told = "Waiting for the device."
+        folder.set_status(Status(state="preparing", message=told, waits=True, steps=request.steps))
     with (
         device_lock(settings, _device_id(settings), cancel) if leads else nullcontext(),
         mapping("training", row.title),

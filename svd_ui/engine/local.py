@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,36 +13,40 @@ from PIL import Image
 from .. import settings_tag
 from ..assets import Assets
 from ..catalog import PROFILES, CheckpointRow, find_checkpoint
-from ..errors import BadInput, Cancelled, WeightsMissing
+from ..clip import ClipSpec, shape_after
+from ..errors import BadInput, Cancelled, StepRanOut, WeightsMissing
 from ..events import (
     Event,
     Finished,
     Loading,
     MakingStill,
-    PostProcessing,
     Result,
+    SteppedDown,
     StillMade,
     Writing,
 )
 from ..hub import TEXT_TO_IMAGE, Hub, choose
 from ..media.image import fit
 from ..media.video import write_poster
+from ..notes import Note
+from ..post import Frames, PostParams
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
 from .advice import advice
-from .clock import Deadline, Stopwatch
+from .clock import Deadline, StageTimer
 from .error_mapping import forget, mapping
 from .estimates import estimate
-from .oom_fallback import Ladder
-from .output import POSTER, ClipFiles, Frames
-from .post import apply
-from .sampling import Work, decode, denoise, effective, load
+from .oom_fallback import OomFallback
+from .output import POSTER, ClipFiles
+from .post_pipeline import PostPipeline
+from .sampling import Generation, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 
 if TYPE_CHECKING:
     from ..core.devices import Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
 
 
@@ -58,29 +62,28 @@ class LocalEngine:
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
         with self._border(limit):
-            work = self._begin(request, limit)
-            folder = self._hub.require(work.row)
-            if work.request.image is None:
-                yield from self._make_still(work)
-            still = self._still(work)
-            yield Loading(checkpoint=work.row.id, title=work.row.title)
-            runtime = yield from load(self._stages, work, folder)
-            if work.request.wall:
-                names = yield from wall(self._stages, work, request, runtime, still, out)
-                yield Finished(result=self._result(work, **names))
+            generation = self._begin(request, limit)
+            row = generation.clip.row
+            folder = self._hub.require(row)
+            image = generation.clip.request.image or (yield from self._make_still(generation))
+            still = self._still(generation, image)
+            yield Loading(checkpoint=row.id, title=row.title)
+            runtime = yield from load(self._stages, generation, folder)
+            if generation.clip.request.wall:
+                names = yield from wall(self._stages, generation, request, runtime, still, out)
+                yield Finished(result=self._result(generation, **names))
                 return
-            latents = yield from denoise(self._stages, work, runtime, still)
-            yield from self._finish(work, runtime, latents, still, out)
+            latents = yield from denoise(self._stages, generation, runtime, still)
+            yield from self._finish(generation, runtime, latents, still, out)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
         with self._border(limit):
-            work = self._begin(request, limit)
-            yield from self._make_still(work)
-            assert work.request.image is not None
+            generation = self._begin(request, limit)
+            image = yield from self._make_still(generation)
             out.mkdir(parents=True, exist_ok=True)
-            write_poster(out / POSTER, np.asarray(self._assets.open(work.request.image)))
-            yield Finished(result=self._result(work, poster=POSTER))
+            write_poster(out / POSTER, np.asarray(self._assets.open(image)))
+            yield Finished(result=self._result(generation, poster=POSTER))
 
     def describe(self) -> Device:
         with mapping("looking at the device"):
@@ -94,9 +97,9 @@ class LocalEngine:
                 total_bytes=total,
                 free_bytes=free,
                 profile=plan.profile.id,
-                profile_reason=plan.reasons[0],
+                profile_reason=plan.reasons["profile"],
                 attention=plan.attention,
-                attention_reason=plan.reasons[2],
+                attention_reason=plan.reasons["attention"],
                 dtype=str(plan.dtype).removeprefix("torch."),
                 loaded_checkpoint=self._stages.loaded,
                 measured=info.measured,
@@ -109,11 +112,12 @@ class LocalEngine:
             if checkpoint is None:
                 self._stages.warm_up()
                 return
-            work = self._begin(
+            generation = self._begin(
                 GenerationRequest.model_validate({"checkpoint": checkpoint}),
                 Deadline(never(), self._settings.max_seconds),
             )
-            self._stages.load(work.row, self._hub.require(work.row), work.plan)
+            row = generation.clip.row
+            self._stages.load(row, self._hub.require(row), generation.plan)
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         return estimate(self._settings, self._hub, request, self.describe())
@@ -143,14 +147,14 @@ class LocalEngine:
         finally:
             self._stages.free()
 
-    def _begin(self, request: GenerationRequest, cancel: Deadline) -> Work:
+    def _begin(self, request: GenerationRequest, cancel: Deadline) -> Generation:
         """Decide checkpoint, plan and every blank of ``request``."""
         row = self._choose(request.checkpoint, self._stages.plan(request.profile))
         row.check(request)
-        request = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
-        plan = self._stages.plan(request.profile, row, request)
-        ladder = Ladder(plan.profile, request.decode_chunk_size, request.num_frames or row.num_frames)
-        return Work(request, row, plan, ladder, cancel, Stopwatch(), notes=[])
+        clip = ClipSpec.of(request, row)
+        plan = self._stages.plan(request.profile, clip)
+        fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
+        return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
     def _choose(self, id: str, plan: Plan) -> CheckpointRow:
         if id != "auto":
@@ -158,75 +162,108 @@ class LocalEngine:
         info = self._stages.device(plan)
         return choose(self._settings, self._hub, info.kind, info.memory()[0])
 
-    def _make_still(self, work: Work) -> Iterator[Event]:
-        """From the prompt; the picture becomes an asset and the request's image."""
-        if not (work.request.prompt or "").strip():
+    def _make_still(self, generation: Generation) -> Generator[Event, None, str]:
+        """From the prompt; return the asset that the picture becomes, the request's image from here on."""
+        if not (generation.clip.request.prompt or "").strip():
             raise BadInput("Give a still to animate, or a prompt to make one from.", field="image")
         folder = self._hub.text_to_image_path()
         if folder is None:
             name = self._settings.text_to_image
             remedy = f"Download it on the page, or with 'python -m svd_ui models download {TEXT_TO_IMAGE}'."
             raise WeightsMissing(title=name, remedy=remedy, checkpoint=TEXT_TO_IMAGE)
-        if not _room_for_two(work.plan):
+        if not _room_for_two(generation.plan):
             self._stages.release()
         yield MakingStill()
         picture: Image.Image | None = None
-        with work.watch("making_still"), mapping("making the still", self._settings.text_to_image):
-            for made in self._stages.still(folder, work.request, work.plan, work.cancel):
+        with generation.timer("making_still"), mapping("making the still", self._settings.text_to_image):
+            for made in self._stages.still(folder, generation.clip.request, generation.plan, generation.cancel):
                 if isinstance(made, Image.Image):
                     picture = made
                 else:
                     yield MakingStill(step=made[0], total=made[1])
         assert picture is not None, "the still maker ends in a picture"
         image = self._assets.keep(picture)
-        work.request = work.request.model_copy(update={"image": image})
+        generation.clip = generation.clip.with_image(image)
         yield StillMade(image=image)
+        return image
 
-    def _still(self, work: Work) -> Image.Image:
+    def _still(self, generation: Generation, image: str) -> Image.Image:
         """The picture at exactly the clip's size: the one crop that the page shows too."""
-        request = work.request
-        assert request.image is not None
-        assert request.width is not None
-        assert request.height is not None
-        picture = self._assets.open(request.image)
-        work.notes += advice(request, work.row, picture.size)
-        return fit(picture, request.width, request.height, request.focus_x, request.focus_y)
+        clip, picture = generation.clip, self._assets.open(image)
+        generation.notes += advice(clip, picture.size)
+        return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y)
 
-    def _finish(self, work: Work, runtime: Runtime, latents: Any, still: Image.Image, out: Path) -> Iterator[Event]:
-        """Decode, post steps, files, ``Finished``."""
-        request = work.request
-        with ClipFiles(out, request, comment=lambda: self._tag(work)) as files:
-            waiting: list[Frames] = []
-            take = waiting.append if request.post else files.add
-            yield from decode(self._stages, work, runtime, latents, still, take)
-            if request.post:
-                clip = np.concatenate(waiting)
-                for done, step in enumerate(request.post):
-                    work.cancel.check()
-                    yield PostProcessing(step=step.kind, done=done, total=len(request.post))
-                    with work.watch("post_processing"), mapping(step.kind):
-                        clip = apply(clip, step)
-                files.add(clip)
+    def _finish(
+        self, generation: Generation, runtime: Runtime, latents: Any, still: Image.Image, out: Path
+    ) -> Iterator[Event]:
+        """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
+        steps = generation.clip.request.post
+        while True:
+            try:
+                files = yield from self._write(
+                    generation, self._stages.decoder(runtime, still), latents, still, out, steps
+                )
+                yield Finished(result=self._result(generation, **files))
+                return
+            except StepRanOut as error:
+                index, note = error.params["index"], Note.of("step_left_out", name=error.params["name"])
+                forget(error)
+            steps = (*steps[:index], *steps[index + 1 :])
+            generation.notes.append(note)
+            self._stages.free()
+            yield SteppedDown(stage="post_processing", note=note)
+
+    def _write(
+        self,
+        generation: Generation,
+        decoder: Decoder,
+        latents: Any,
+        still: Image.Image,
+        out: Path,
+        steps: tuple[PostParams, ...],
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Frames through ``steps`` into the files; return the fields of ``Result`` that tell of them."""
+        clip, last = generation.clip, None
+
+        def take(frames: Frames) -> Iterable[Event] | None:
+            nonlocal last
+            last = frames[-1]
+            if pipeline is not None:
+                return pipeline.put(frames)
+            files.add(frames)
+            return None
+
+        fps = shape_after(clip.shape, steps).fps
+        with ExitStack() as stack:
+            files = stack.enter_context(ClipFiles(out, clip, lambda: self._tag(generation), fps))
+            pipeline = None
+            if steps:
+                about: dict[str, Any] = {"still": still, "latents": latents, "device": str(generation.plan.device)}
+                pipeline = stack.enter_context(PostPipeline(steps, clip.shape, files.add, generation.cancel, **about))
+            yield from decode(self._stages, generation, decoder, latents, take)
+            if pipeline is not None:
+                with generation.timer("post_processing"):
+                    yield from pipeline.finish()
             yield Writing()
-            work.cancel.check()
-            with work.watch("writing"), mapping("writing the clip"):
+            generation.cancel.check()
+            with generation.timer("writing"), mapping("writing the clip"):
                 names = files.finish(latents)
-                assert files.last is not None
-                last = self._assets.keep(files.last)
-            work.cancel.check()
-        yield Finished(result=self._result(work, last_frame=last, **names))
+                assert last is not None, "a clip has frames"
+                kept = self._assets.keep(Image.fromarray(last))
+            generation.cancel.check()
+            return {**names, "shape": files.shape, "last_frame": kept}
 
-    def _tag(self, work: Work) -> str:
-        return settings_tag.tag(work.request, effective(self._stages, work), self._stages.versions())
+    def _tag(self, generation: Generation) -> str:
+        return settings_tag.tag(generation.clip.request, effective(self._stages, generation), self._stages.versions())
 
-    def _result(self, work: Work, **files: Any) -> Result:
+    def _result(self, generation: Generation, **files: Any) -> Result:
         return Result(
-            request=work.request,
-            effective=effective(self._stages, work),
-            image=work.request.image or "",
-            seconds=work.watch.seconds(),
+            request=generation.clip.request,
+            effective=effective(self._stages, generation),
+            image=generation.clip.request.image or "",
+            seconds=generation.timer.seconds(),
             versions=self._stages.versions(),
-            notes=(*work.notes, *work.ladder.notes),
+            notes=(*generation.notes, *generation.fallback.notes),
             **files,
         )
 

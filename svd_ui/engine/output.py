@@ -10,17 +10,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..clip import ClipShape, ClipSpec
 from ..events import Tile
 from ..media.atomic import atomic
 from ..media.background import Background
 from ..media.sheet import Sheet, small
 from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
-from ..request import GenerationRequest
+from ..post import Frames
 
-Frames = NDArray[np.uint8]
 VIDEO, POSTER, LATENTS, FRAMES = "clip.mp4", "poster.jpg", "latents.safetensors", "frames.zip"
 
 
@@ -31,21 +30,26 @@ class ClipFiles:
     are kept only where another format needs them.
     """
 
-    def __init__(self, folder: Path, request: GenerationRequest, comment: Callable[[], str]) -> None:
-        """``comment`` is asked with the first frames and at the end: decoding may have stepped down between."""
-        self._folder, self._request, self._tag = folder, request, comment
+    def __init__(self, folder: Path, clip: ClipSpec, comment: Callable[[], str], fps: int | None = None) -> None:
+        """``comment`` is asked with the first frames and at the end: decoding may have stepped down between.
+
+        ``fps`` is the file's rate where it is not the clip's own.
+        """
+        self._folder, self._clip, self._tag, self._fps = folder, clip, comment, fps or clip.output_fps
         self._stack = ExitStack()
         self._writer: Mp4Writer | None = None
         self._background = Background()
         self._last: Frames | None = None
+        self._count = 0
         self._kept: list[Frames] = []
         self._names: dict[str, str] = {}
         self._comment = ""
 
     @property
-    def last(self) -> Image.Image | None:
-        """The last frame so far."""
-        return None if self._last is None else Image.fromarray(self._last)
+    def shape(self) -> ClipShape:
+        """What was written so far."""
+        height, width = (0, 0) if self._last is None else self._last.shape[:2]
+        return ClipShape(self._count, width, height, self._fps)
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -63,13 +67,12 @@ class ClipFiles:
 
     def add(self, frames: Frames) -> None:
         """The next frames, uint8 ``[f H W 3]``. Raises what befell earlier ones, such as DiskFull."""
-        if self._writer is None:
-            self._open(frames[0])
-        assert self._writer is not None
-        self._background.do(partial(self._writer.add, frames))
-        if self._request.output_format != "mp4":
+        writer = self._writer or self._open(frames[0])
+        self._background.do(partial(writer.add, frames))
+        if self._clip.request.output_format != "mp4":
             self._kept.append(frames)
         self._last = frames[-1]
+        self._count += len(frames)
 
     def finish(self, latents: Any) -> dict[str, str]:
         """Close the mp4, write what else was asked for and the final ``latents``; {field of Result: file name}."""
@@ -79,15 +82,15 @@ class ClipFiles:
         self._save_latents(latents)
         return dict(self._names)
 
-    def _open(self, first: Frames) -> None:
+    def _open(self, first: Frames) -> Mp4Writer:
         height, width = first.shape[:2]
-        fps = self._request.output_fps or self._request.fps or 7
         self._comment = self._tag()
         self._names |= {"video": VIDEO, "poster": POSTER}
-        writer = Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
+        writer = Mp4Writer(self._folder / VIDEO, width, height, self._fps, comment=self._comment)
         self._writer = self._stack.enter_context(writer)
         self._stack.enter_context(self._background)
         self._background.do(partial(write_poster, self._folder / POSTER, first))
+        return self._writer
 
     def _tag_again(self) -> None:
         comment = self._tag()
@@ -96,18 +99,17 @@ class ClipFiles:
             set_comment(self._folder / VIDEO, comment)
 
     def _extra(self) -> None:
-        kind = self._request.output_format
+        kind = self._clip.request.output_format
         if kind == "mp4":
             return
         frames = np.concatenate(self._kept)
-        fps = self._request.output_fps or self._request.fps or 7
         if kind == "png":
             self._names["frames"] = FRAMES
             write_frames_zip(self._folder / FRAMES, frames, self._comment)
             return
         self._names["animation"] = f"clip.{kind}"
         write = {"gif": write_gif, "webp": write_webp}[kind]
-        write(self._folder / self._names["animation"], frames, fps, self._comment)
+        write(self._folder / self._names["animation"], frames, self._fps, self._comment)
 
     def _save_latents(self, latents: Any) -> None:
         """``latents`` [1 F C h w] as float32, for methods that go on from them."""
@@ -122,11 +124,10 @@ class ClipFiles:
 class TileFiles:
     """Writes into ``folder``; whatever it wrote disappears again if the block fails."""
 
-    def __init__(self, folder: Path, request: GenerationRequest, tag: Callable[[int, int], str]) -> None:
-        """``request`` is a resolved wall; ``tag`` gives the settings that go into the file of a (seed, motion)."""
-        self._folder, self._request, self._tag = folder, request, tag
-        self._pairs = pairs_of(request)
-        self._sheet = sheet_of(request)
+    def __init__(self, folder: Path, clip: ClipSpec, tag: Callable[[int, int], str]) -> None:
+        """``clip`` has a wall; ``tag`` gives the settings that go into the file of a (seed, motion)."""
+        self._folder, self._clip, self._tag = folder, clip, tag
+        self._sheet = sheet_of(clip)
         self._tiles: list[Tile] = []
 
     def __enter__(self) -> Self:
@@ -144,9 +145,9 @@ class TileFiles:
         """The frames of the next tile, uint8 ``[f H W 3]`` each, as a small clip. Raises DiskFull."""
         frames = np.concatenate([small(chunk) for chunk in chunks])
         index = len(self._tiles)
-        seed, motion = self._pairs[index]
+        seed, motion = self._clip.pairs[index]
         tile = Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4")
-        fps = self._request.output_fps or self._request.fps or 7
+        fps = self._clip.output_fps
         height, width = frames.shape[1:3]
         with Mp4Writer(self._folder / tile.video, width, height, fps, comment=self._tag(seed, motion)) as writer:
             writer.add(frames)
@@ -159,14 +160,7 @@ class TileFiles:
         return {"poster": POSTER, "tiles": tuple(self._tiles)}
 
 
-def pairs_of(request: GenerationRequest) -> tuple[tuple[int, int], ...]:
-    """(seed, motion) of every tile of a resolved wall."""
-    assert request.wall is not None
-    return request.wall.pairs(request.seed or 0)
-
-
-def sheet_of(request: GenerationRequest) -> Sheet:
-    """The empty sheet of a resolved wall: seeds down, motions across."""
-    assert request.wall is not None
-    captions = [f"seed {seed}, motion {motion}" for seed, motion in pairs_of(request)]
-    return Sheet(captions, len(request.wall.motion_bucket_ids), request.width or 0, request.height or 0)
+def sheet_of(clip: ClipSpec) -> Sheet:
+    """The empty sheet of a wall: seeds down, motions across."""
+    captions = [f"seed {seed}, motion {motion}" for seed, motion in clip.pairs]
+    return Sheet(captions, clip.columns, clip.width, clip.height)

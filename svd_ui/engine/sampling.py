@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
-from ..catalog import CheckpointRow
+from ..clip import ClipSpec
 from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
-from ..request import GenerationRequest
-from .clock import Deadline, Stopwatch
+from ..notes import Note
+from ..post import Frames
+from .clock import Deadline, StageTimer
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
-from .oom_fallback import Ladder
-from .output import Frames
+from .oom_fallback import OomFallback
 from .stages import Stages
 
 if TYPE_CHECKING:
     import torch
 
     from ..core.devices import Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
     from ..core.sampling.denoiser import Conditioning
 
@@ -31,117 +32,122 @@ Encoded = TypeVar("Encoded")
 
 
 @dataclass
-class Work:
-    """One clip, or still, on its way. ``request`` is resolved and gains its image once a still is made.
+class Generation:
+    """One clip, or still, on its way. The clip's request gains its image once a still is made.
 
     ``runtime`` is the model once it is loaded.
     """
 
-    request: GenerationRequest
-    row: CheckpointRow
+    clip: ClipSpec
     plan: Plan
-    ladder: Ladder
+    fallback: OomFallback
     cancel: Deadline
-    watch: Stopwatch
-    notes: list[str]
+    timer: StageTimer
+    notes: list[Note]
     runtime: Runtime | None = None
 
 
-def load(stages: Stages, work: Work, folder: Path) -> Generator[Event, None, Runtime]:
+def load(stages: Stages, generation: Generation, folder: Path) -> Generator[Event, None, Runtime]:
     """Return the model, loaded under the first profile that it fits in."""
     while True:
-        work.cancel.check()
+        generation.cancel.check()
         try:
-            with work.watch("loading"), mapping("loading the model", work.row.title):
-                runtime = stages.load(work.row, folder, work.plan)
-            work.cancel.check()
-            work.runtime = runtime
+            with generation.timer("loading"), mapping("loading the model", generation.clip.row.title):
+                runtime = stages.load(generation.clip.row, folder, generation.plan)
+            generation.cancel.check()
+            generation.runtime = runtime
             return runtime
         except Exception as error:
-            note = next_rung(error, work.ladder.down_from_loading, "loading the model")
+            note = next_fallback(error, generation.fallback.down_from_loading, "loading the model")
         stages.release()
-        work.plan = stages.step_down(work.plan, work.ladder.profile)
+        generation.plan = stages.step_down(generation.plan, generation.fallback.profile)
         yield SteppedDown(stage="loading", note=note)
 
 
 def condition(
-    stages: Stages, work: Work, runtime: Runtime, encode: Callable[[], Encoded]
+    stages: Stages, generation: Generation, runtime: Runtime, encode: Callable[[], Encoded]
 ) -> Generator[Event, None, Encoded]:
     """Return what ``encode`` makes of the still, under the first profile that it fits in. It may be called again."""
     yield Encoding()
     while True:
-        work.cancel.check()
+        generation.cancel.check()
         try:
-            with work.watch("conditioning"):
+            with generation.timer("conditioning"):
                 return encode()
         except Exception as error:
-            note = next_rung(error, work.ladder.down_from_conditioning, "reading the still")
-        use_rung(stages, work, runtime)
+            note = next_fallback(error, generation.fallback.down_from_conditioning, "reading the still")
+        use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="conditioning", note=note)
 
 
-def denoise(stages: Stages, work: Work, runtime: Runtime, still: Image.Image) -> Generator[Event, None, Any]:
+def denoise(
+    stages: Stages, generation: Generation, runtime: Runtime, still: Image.Image
+) -> Generator[Event, None, Any]:
     """Yield each step; return the final latents ``[1 F C h w]``. After an OOM goes on from the last step."""
 
     def encode() -> tuple[Conditioning, torch.Generator]:
-        generator = stages.generator(work.request.seed or 0)
-        return stages.condition(runtime, still, work.request, generator), generator
+        generator = stages.generator(generation.clip.seed)
+        return stages.condition(runtime, still, generation.clip, generator), generator
 
-    cond, generator = yield from condition(stages, work, runtime, encode)
+    cond, generator = yield from condition(stages, generation, runtime, encode)
     last: Any = None
     while True:
         try:
-            with work.watch("denoising"):
+            with generation.timer("denoising"):
                 started = time.perf_counter()
-                for step in stages.sample(runtime, cond, work.request, generator, work.cancel, last):
+                for step in stages.sample(runtime, cond, generation.clip, generator, generation.cancel, last):
                     last = step
-                    preview = stages.preview(work.row, step.denoised)
+                    preview = stages.preview(generation.clip.row, step.denoised)
                     seconds = round(time.perf_counter() - started, 4)
                     yield Denoising(step=step.index, total=step.total, preview=preview, seconds=seconds)
                     started = time.perf_counter()
             return last.latents
         except Exception as error:
-            note = next_rung(error, work.ladder.down_from_denoising, "denoising")
-        use_rung(stages, work, runtime)
+            note = next_fallback(error, generation.fallback.down_from_denoising, "denoising")
+        use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="denoising", note=note)
 
 
 def decode(
-    stages: Stages, work: Work, runtime: Runtime, latents: Any, still: Image.Image, take: Callable[[Frames], None]
+    stages: Stages,
+    generation: Generation,
+    decoder: Decoder,
+    latents: Any,
+    take: Callable[[Frames], Iterable[Event] | None],
 ) -> Iterator[Event]:
-    """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
+    """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
     total, done = int(latents.shape[1]), 0
     yield Decoding(done=0, total=total)
     while done < total:
         try:
-            with work.watch("decoding"):
-                for frames in stages.decode(runtime, latents, still, work.ladder.chunk, work.cancel, done):
-                    take(frames)
+            with generation.timer("decoding"):
+                for frames in stages.decode(decoder, latents, generation.fallback.chunk, generation.cancel, done):
+                    yield from take(frames) or ()
                     done += len(frames)
                     yield Decoding(done=done, total=total)
             return
         except Exception as error:
-            note = next_rung(error, work.ladder.down_from_decoding, "decoding")
-        use_rung(stages, work, runtime)
+            note = next_fallback(error, generation.fallback.down_from_decoding, "decoding")
+        use_fallback(stages, generation, decoder.runtime)
         yield SteppedDown(stage="decoding", note=note)
 
 
-def effective(stages: Stages, work: Work) -> Effective:
+def effective(stages: Stages, generation: Generation) -> Effective:
     """What is really used by now, after any step-down."""
-    plan = work.plan
+    plan = generation.plan
     return Effective(
-        profile=work.ladder.profile.id,
-        decode_chunk_size=work.ladder.chunk,
+        profile=generation.fallback.profile.id,
+        decode_chunk_size=generation.fallback.chunk,
         attention=plan.attention,
         dtype=str(plan.dtype).removeprefix("torch."),
         device=stages.device(plan).name,
         exact=plan.exact,
-        compiled=work.runtime is not None and work.runtime.compiled,
-        reasons=(*plan.reasons, *(work.runtime.notes if work.runtime is not None else ()), *work.ladder.notes),
+        compiled=generation.runtime is not None and generation.runtime.compiled,
+        reasons=(*plan.notes, *(generation.runtime.notes if generation.runtime else ()), *generation.fallback.notes),
     )
 
 
-def next_rung(error: Exception, step_down: Callable[[], str | None], doing: str) -> str:
+def next_fallback(error: Exception, step_down: Callable[[], Note | None], doing: str) -> Note:
     """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
     if not out_of_memory(error):
         raise mapped(error, doing) from error
@@ -152,7 +158,7 @@ def next_rung(error: Exception, step_down: Callable[[], str | None], doing: str)
     return note
 
 
-def use_rung(stages: Stages, work: Work, runtime: Runtime) -> None:
+def use_fallback(stages: Stages, generation: Generation, runtime: Runtime) -> None:
     stages.free()
-    if work.ladder.profile.id != runtime.profile.id:
-        stages.use_profile(runtime, work.ladder.profile)
+    if generation.fallback.profile.id != runtime.profile.id:
+        stages.use_profile(runtime, generation.fallback.profile)

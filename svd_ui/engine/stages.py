@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..clip import ClipSpec
 from ..loras import find
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.devices import DeviceInfo, Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Models, Runtime
     from ..core.sampling.denoiser import Conditioning
     from ..core.sampling.samplers import Step
@@ -59,9 +61,9 @@ class Stages:
 
     def warm_up(self) -> None:
         """Import everything a clip needs, seconds that the first one then does not wait; measure a new device."""
-        from ..core import conditioning, decode, loading, methods, preview, runtime, wall
+        from ..core import conditioning, decode, loading, preview, runtime, wall
 
-        assert all((conditioning, decode, methods, preview, runtime, wall))
+        assert all((conditioning, decode, preview, runtime, wall))
         loading.warm_up()
         # What was imported stays for good. Going over its half a million objects after every clip takes a quarter of a
         # second, and as long after a cancelled one.
@@ -82,16 +84,16 @@ class Stages:
         except Exception as error:
             log.warning("the device was not measured: %s", error)
 
-    def plan(self, profile: str, row: CheckpointRow | None = None, request: GenerationRequest | None = None) -> Plan:
-        """What ``profile`` means for a resolved ``request`` of ``row``; without them for SVD-XT's own clip."""
+    def plan(self, profile: str, clip: ClipSpec | None = None) -> Plan:
+        """What ``profile`` means for ``clip``; without one for SVD-XT's own."""
         from dataclasses import replace
 
         from ..core.compiling import decide
         from ..core.devices import plan_for
 
-        plan = plan_for(self._settings, profile, self._device, row, request)
+        plan = plan_for(self._settings, profile, self._device, clip)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
-        return replace(plan, compile=compile, reasons=(*plan.reasons, why))
+        return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
     def device_id(self, plan: Plan) -> str:
         """The same for every process that uses the same physical device, whatever its settings call it."""
@@ -136,58 +138,63 @@ class Stages:
         return torch.Generator("cpu").manual_seed(seed)
 
     def condition(
-        self, runtime: Runtime, still: Image.Image, request: GenerationRequest, generator: torch.Generator
+        self, runtime: Runtime, still: Image.Image, clip: ClipSpec, generator: torch.Generator
     ) -> Conditioning:
         from ..core.conditioning import condition
 
-        return condition(runtime, still, request, generator)
+        return condition(runtime, still, clip, generator)
 
     def sample(
         self,
         runtime: Runtime,
         cond: Conditioning,
-        request: GenerationRequest,
+        clip: ClipSpec,
         generator: torch.Generator,
         cancel: CancelToken,
         resume: Step | None,
     ) -> Iterator[Step]:
-        from ..core.methods import Services, sample
+        from ..core.sampling.context import SamplingContext
+        from ..core.sampling.run import sample
 
-        with self._loras(runtime, request):
-            yield from sample(Services(runtime=runtime, conditioning=cond), request, generator, cancel, resume)
+        with self._loras(runtime, clip):
+            yield from sample(SamplingContext(runtime, cond, clip, generator, cancel, resume))
 
-    def whole_wall(self, runtime: Runtime, still: Image.Image, request: GenerationRequest) -> Batch:
-        """The start of every tile of a resolved wall."""
+    def whole_wall(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
+        """The start of every tile of a wall."""
         from ..core.wall import whole_wall
 
-        return whole_wall(runtime, still, request)
+        return whole_wall(runtime, still, clip)
 
-    def sample_batch(
-        self, runtime: Runtime, batch: Batch, request: GenerationRequest, cancel: CancelToken
-    ) -> Iterator[Batch]:
+    def sample_batch(self, runtime: Runtime, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
         """Tiles made together, after each step from where they are."""
         from ..core.wall import sample_batch
 
-        with self._loras(runtime, request):
-            yield from sample_batch(runtime, batch, request, cancel)
+        with self._loras(runtime, clip):
+            yield from sample_batch(runtime, batch, clip, cancel)
 
-    def _loras(self, runtime: Runtime, request: GenerationRequest) -> AbstractContextManager[None]:
-        """The request's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""
+    def _loras(self, runtime: Runtime, clip: ClipSpec) -> AbstractContextManager[None]:
+        """The clip's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""
         from ..core.lora import Lora, use_loras
 
-        return use_loras(runtime, [Lora(find(self._settings, one), one.weight) for one in request.loras])
+        return use_loras(runtime, [Lora(find(self._settings, one), one.weight) for one in clip.request.loras])
 
     def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
         from ..core.preview import preview_jpeg
 
         return preview_jpeg(row, denoised)
 
+    def decoder(self, runtime: Runtime, still: Image.Image) -> Decoder:
+        """What decodes the clips of ``still``."""
+        from ..core.decode import decoder_of
+
+        return decoder_of(runtime, still)
+
     def decode(
-        self, runtime: Runtime, latents: Any, still: Image.Image, chunk: int, cancel: CancelToken, start: int
+        self, decoder: Decoder, latents: Any, chunk: int, cancel: CancelToken, start: int
     ) -> Iterator[NDArray[np.uint8]]:
         from ..core.decode import decode
 
-        return decode(runtime, latents, still, chunk, cancel, start)
+        return decode(decoder, latents, chunk, cancel, start)
 
     def still(
         self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,85 +16,86 @@ from .. import settings_tag
 from ..catalog import PROFILES, CheckpointRow, ProfileRow
 from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
+from ..clip import ClipSpec
 from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
+from ..notes import Note
+from ..post import Frames
 from ..request import GenerationRequest
 from .error_mapping import mapping
-from .output import Frames, TileFiles, sheet_of
-from .sampling import Work, condition, decode, effective, next_rung, use_rung
+from .output import TileFiles, sheet_of
+from .sampling import Generation, condition, decode, effective, next_fallback, use_fallback
 from .stages import Stages
 
 if TYPE_CHECKING:
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
     from ..core.wall import Batch
 
-DRAFTS = "These tiles are drafts, approximate: render one in full to see it as it will be."
-LATER = "Tiles are small mp4 files: the chosen format is kept for the clip in full."
-
 
 def wall(
-    stages: Stages, work: Work, asked: GenerationRequest, runtime: Runtime, still: Image.Image, out: Path
+    stages: Stages, generation: Generation, asked: GenerationRequest, runtime: Runtime, still: Image.Image, out: Path
 ) -> Generator[Event, None, dict[str, Any]]:
     """Return the fields of ``Result`` that name the files, all written into ``out``.
 
     A tile's file carries the settings as they were ``asked`` for, so that opening it and choosing another speed
     gives the clip in full.
     """
-    request = work.request
+    clip, request = generation.clip, generation.clip.request
     if request.speed != "exact":
-        work.notes.append(DRAFTS)
+        generation.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4" or request.post:
-        work.notes.append(LATER)
-    latents = yield from _Denoising(stages, work, runtime).run(still)
+        generation.notes.append(Note.of("wall_format"))
+    latents = yield from _Denoising(stages, generation, runtime).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
     def tag(seed: int, motion: int) -> str:
         tile = asked.tile(seed, motion).model_copy(update=same)
-        return settings_tag.tag(tile, effective(stages, work), stages.versions())
+        return settings_tag.tag(tile, effective(stages, generation), stages.versions())
 
-    with TileFiles(out, request, tag) as files:
-        yield from _decode(stages, work, runtime, latents, still, files.add)
+    with TileFiles(out, clip, tag) as files:
+        yield from _decode(stages, generation, stages.decoder(runtime, still), latents, files.add)
         yield Writing()
-        work.cancel.check()
-        with work.watch("writing"), mapping("writing the wall"):
+        generation.cancel.check()
+        with generation.timer("writing"), mapping("writing the wall"):
             return files.finish()
 
 
 class _Denoising:
     """The tiles on their way. ``limit`` is how many share a call of the U-Net; it only ever gets smaller."""
 
-    def __init__(self, stages: Stages, work: Work, runtime: Runtime) -> None:
-        self._stages, self._work, self._runtime = stages, work, runtime
-        info = stages.device(work.plan)
-        self._limit = tiles_at_once(work.row, runtime.profile, work.request, info.kind, info.memory()[0])
+    def __init__(self, stages: Stages, generation: Generation, runtime: Runtime) -> None:
+        self._stages, self._generation, self._runtime = stages, generation, runtime
+        info = stages.device(generation.plan)
+        self._limit = max_tiles_per_call(generation.clip, runtime.profile, info.kind, info.memory()[0])
         self._left: list[Batch] = []
         self._steps_done = 0
-        self._glimpses = _Glimpses(sheet_of(work.request), stages, work.row)
+        self._glimpses = _Glimpses(sheet_of(generation.clip), stages, generation.clip.row)
 
     def run(self, still: Image.Image) -> Generator[Event, None, list[Any]]:
         """Yield each step; return the final latents ``[1 F C h w]`` of every tile, in order.
 
         After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
         """
-        stages, work = self._stages, self._work
-        whole = partial(stages.whole_wall, self._runtime, still, work.request)
-        self._left = [(yield from condition(stages, work, self._runtime, whole))]
+        stages, generation = self._stages, self._generation
+        whole = partial(stages.whole_wall, self._runtime, still, generation.clip)
+        self._left = [(yield from condition(stages, generation, self._runtime, whole))]
         done: dict[int, Any] = {}
         while self._left:
             batch = self._next()
             try:
-                with work.watch("denoising"):
+                with generation.timer("denoising"):
                     started = time.perf_counter()
-                    for later in stages.sample_batch(self._runtime, batch, work.request, work.cancel):
+                    for later in stages.sample_batch(self._runtime, batch, generation.clip, generation.cancel):
                         batch = later
                         yield self._step(batch, started)
                         started = time.perf_counter()
                 done |= zip(batch.places, batch.latents(), strict=True)
                 continue
             except Exception as error:
-                note = next_rung(error, self._smaller, "denoising")
+                note = next_fallback(error, self._smaller, "denoising")
             self._left.insert(0, batch)
-            use_rung(stages, work, self._runtime)
+            use_fallback(stages, generation, self._runtime)
             yield SteppedDown(stage="denoising", note=note)
         return [done[place] for place in sorted(done)]
 
@@ -114,17 +116,15 @@ class _Denoising:
 
     def _steps_left(self, batch: Batch) -> int:
         """Calls that ``batch`` still needs when no more than the limit go together."""
-        return -(-len(batch) // self._limit) * ((self._work.request.num_inference_steps or 1) - batch.steps_done)
+        return -(-len(batch) // self._limit) * (self._generation.clip.num_inference_steps - batch.steps_done)
 
-    def _smaller(self) -> str | None:
+    def _smaller(self) -> Note | None:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
-        ladder = self._work.ladder
+        fallback = self._generation.fallback
         if self._limit == 1:
-            return ladder.down_from_denoising()
+            return fallback.down_from_denoising()
         self._limit //= 2
-        many = f"{self._limit} tiles" if self._limit > 1 else "1 tile"
-        ladder.notes.append(f"Memory ran out while denoising: going on with {many} at a time.")
-        return ladder.notes[-1]
+        return fallback.add(Note.of("fewer_tiles", count=self._limit))
 
 
 class _Glimpses:
@@ -146,32 +146,29 @@ class _Glimpses:
 
 def _decode(
     stages: Stages,
-    work: Work,
-    runtime: Runtime,
+    generation: Generation,
+    decoder: Decoder,
     latents: list[Any],
-    still: Image.Image,
     take: Callable[[list[Frames]], None],
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
     frames = int(latents[0].shape[1])
     for index, one in enumerate(latents):
         chunks: list[Frames] = []
-        for event in decode(stages, work, runtime, one, still, chunks.append):
+        for event in decode(stages, generation, decoder, one, chunks.append):
             if isinstance(event, Decoding):
                 event = Decoding(done=index * frames + event.done, total=len(latents) * frames)
             yield event
-        work.cancel.check()
-        with work.watch("writing"), mapping("writing the wall"):
+        generation.cancel.check()
+        with generation.timer("writing"), mapping("writing the wall"):
             take(chunks)
 
 
 MOST = 8
 
 
-def tiles_at_once(
-    row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, kind: str, total_bytes: int | None
-) -> int:
-    """1 to ``MOST`` tiles of a resolved ``request`` on a device of ``kind`` with ``total_bytes``.
+def max_tiles_per_call(clip: ClipSpec, profile: ProfileRow, kind: str, total_bytes: int | None) -> int:
+    """1 to ``MOST`` tiles of a wall on a device of ``kind`` with ``total_bytes``.
 
     1 on a CPU, which one keeps as busy as several (nano, four tiles of two steps on one core: 3.8, 3.8 and 3.9 s of
     its time for one, two and four at once), and where the need or the memory is not known. A profile meant
@@ -179,14 +176,13 @@ def tiles_at_once(
     """
     nominal = min((one.min_bytes for one in PROFILES.values() if one.order < profile.order), default=total_bytes)
     space = room(kind, None if total_bytes is None or nominal is None else min(total_bytes, nominal))
-    if kind == "cpu" or space is None or request.wall is None:
+    if kind == "cpu" or space is None:
         return 1
-    most = min(MOST, request.wall.seeds * len(request.wall.motion_bucket_ids))
-    return next((count for count in range(most, 1, -1) if _fits(row, profile, request, count, space)), 1)
+    most = min(MOST, clip.tiles)
+    return next((count for count in range(most, 1, -1) if _fits(clip, profile, count, space)), 1)
 
 
-def _fits(row: CheckpointRow, profile: ProfileRow, request: GenerationRequest, count: int, space: int) -> bool:
+def _fits(clip: ClipSpec, profile: ProfileRow, count: int, space: int) -> bool:
     """Activations grow with the tiles as they do with the frames; the weights are there once."""
-    longer = request.model_copy(update={"num_frames": (request.num_frames or row.num_frames) * count})
-    needed = peak_bytes(row, profile, longer)
+    needed = peak_bytes(replace(clip, num_frames=clip.num_frames * count), profile)
     return needed is not None and needed <= space

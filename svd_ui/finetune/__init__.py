@@ -15,10 +15,11 @@ from pydantic import Field, model_validator
 
 from ..catalog import CheckpointRow
 from ..errors import BadInput
-from ..request import MAX_SEED, Frozen
+from ..migration import migrate, renamed
+from ..request import MAX_SEED, SCHEMA_VERSION, Frozen
 from ..validation import validated
 
-__all__ = ["NAME", "Layers", "Method", "Precision", "Targets", "TrainRequest", "read_config"]
+__all__ = ["NAME", "Layers", "Method", "Precision", "Targets", "TrainRequest", "read_config", "read_stored", "stored"]
 
 Method = Literal["lora", "temporal", "full"]
 Targets = Literal["temporal", "spatial", "both"]
@@ -125,13 +126,37 @@ class TrainRequest(Frozen):
         return self.model_copy(update={**filled, "checkpoint": row.id})
 
 
-def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainRequest:
-    """A TOML (or JSON) file with the fields of ``TrainRequest``, overruled by ``flags`` that are given. Raises BadInput."""
+def stored(request: TrainRequest) -> dict[str, Any]:
+    """The JSON that a run keeps of its request."""
+    return {"version": SCHEMA_VERSION, **request.model_dump(mode="json")}
+
+
+def read_stored(data: Mapping[str, Any]) -> tuple[TrainRequest, tuple[str, ...]]:
+    """A run's request written by any release, and the names of what was left out. Raises BadInput where it is none."""
+    kept, dropped = _migrated(data)
+    return validated(TrainRequest, kept), dropped
+
+
+def read_config(path: Path | None, flags: Mapping[str, Any]) -> tuple[TrainRequest, tuple[str, ...]]:
+    """A TOML (or JSON) file with the fields of ``TrainRequest``, overruled by ``flags`` that are given. Raises BadInput.
+
+    A file that says its ``version`` was written by some release: what this one does not know is left out, and named in
+    the second place. Without one it was written by a person, and a mistyped name is an error.
+    """
     values: dict[str, Any] = {}
+    dropped: tuple[str, ...] = ()
     if path is not None:
         try:
             text = path.read_text("utf-8")
-            values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        except (OSError, ValueError) as error:
+            values = dict(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
+        except (OSError, ValueError, TypeError) as error:
             raise BadInput(f"{path.name} is not a TOML file that can be read: {error}") from error
-    return validated(TrainRequest, {**values, **{name: value for name, value in flags.items() if value is not None}})
+        if "version" in values:
+            values, dropped = _migrated(values)
+    given = {name: value for name, value in flags.items() if value is not None}
+    return validated(TrainRequest, {**renamed(TrainRequest, values), **renamed(TrainRequest, given)}), dropped
+
+
+def _migrated(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    values = {name: value for name, value in data.items() if name != "version"}
+    return migrate(TrainRequest, values, data.get("version"))

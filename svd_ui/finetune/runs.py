@@ -1,30 +1,161 @@
-"""The runs of this machine: started in processes of their own, so that neither a closed page nor a restart ends them."""
+"""The fine-tuning runs of this machine, and what each leaves on disk. Whoever looks reads these files.
+
+A run is a process of its own, so that neither a closed page nor a restart ends it. Its folder holds:
+
+request.json     the resolved TrainRequest and the version it was written by; start.json as it was asked for
+scan.json        the clips it trains on, what was left out, motion labels
+status.json      where it stands (``Status``), replaced as a whole
+log.jsonl        one line an update: step, loss, learning_rate, norm, seconds
+samples/         step-000200.mp4 ...
+state/           step-000200/ ...: what a stopped run goes on from, safetensors and numbers
+tensorboard/     the same log for TensorBoard
+stop             present while somebody asks the run to stop
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import psutil
 
 from ..errors import BadInput, NotFound
+from ..media.atomic import write_bytes
 from ..request import Frozen
 from ..settings import Settings
-from . import NAME, TrainRequest
-from .folder import STARTING, RunFolder, Status
+from . import NAME, TrainRequest, read_stored, stored
 
+log = logging.getLogger(__name__)
 CLIPS = "clips"
 _OWN = {"encoded", CLIPS}
-START_SECONDS = 60.0
+State = Literal["preparing", "training", "finished", "stopped", "failed"]
 
 
-class Run(Frozen):
+class Status(Frozen):
+    """Where a run stands. ``pid`` belongs to the process that works on it; ``result`` names the file or folder made.
+
+    ``waits`` until the device is its own.
+    """
+
+    state: State
+    message: str = ""
+    waits: bool = False
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    seconds_per_step: float | None = None
+    pid: int | None = None
+    result: str = ""
+    updated: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        """Whether a run that is alive has the device by now."""
+        return self.state in {"preparing", "training"} and not self.waits
+
+    @property
+    def seconds_left(self) -> float | None:
+        """From the pace of the last steps; None before the first."""
+        if self.seconds_per_step is None or self.state != "training":
+            return None
+        return (self.steps - self.step) * self.seconds_per_step
+
+
+class RunFolder:
+    """Reads and writes one run's files; safe to read while a run writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples"
+
+    @property
+    def states(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    def write(self, name: str, data: Any) -> None:
+        """``name``.json, replaced as a whole."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.root / f"{name}.json", json.dumps(data, indent=1).encode())
+
+    def read(self, name: str) -> Any:
+        """``name``.json, or None where it is absent or damaged."""
+        try:
+            return json.loads((self.root / f"{name}.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def request(self, name: str) -> TrainRequest | None:
+        """The request in ``name``.json, of any release; None where there is none."""
+        data = self.read(name)
+        try:
+            return read_stored(data)[0] if isinstance(data, dict) else None
+        except BadInput as error:
+            log.warning("%s of %s is no request: %s", name, self.root.name, error)
+            return None
+
+    @property
+    def status(self) -> Status | None:
+        data = self.read("status")
+        return Status.model_validate(data) if isinstance(data, dict) else None
+
+    def set_status(self, status: Status) -> None:
+        told = status.model_copy(update={"pid": os.getpid(), "updated": time.time()})
+        self.write("status", told.model_dump(mode="json"))
+
+    def log(self, line: Mapping[str, float]) -> None:
+        """Append one update."""
+        with (self.root / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(line)) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the log's lines after ``step``: a run that goes on from there writes them again."""
+        path = self.root / "log.jsonl"
+        if path.is_file():
+            kept = [json.dumps(line) for line in self.lines() if line["step"] <= step]
+            write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+
+    def lines(self) -> Iterator[dict[str, float]]:
+        """The log, oldest first; a line broken by a crash is left out."""
+        try:
+            text = (self.root / "log.jsonl").read_text("utf-8")
+        except OSError:
+            return
+        for line in text.splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def ask_to_stop(self) -> None:
+        (self.root / "stop").touch()
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return (self.root / "stop").exists()
+
+    def begin(self) -> None:
+        """Forget an earlier wish to stop."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / "stop").unlink(missing_ok=True)
+
+
+class TrainingRun(Frozen):
     """One run as its watchers see it. ``alive``: a process works on it now."""
 
     name: str
@@ -33,20 +164,20 @@ class Run(Frozen):
     request: TrainRequest | None = None
 
 
-class Runs:
+class TrainingRuns:
     """Reads ``settings.training_dir`` and starts ``python -m svd_ui train``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._root = settings.training_dir
 
-    def all(self) -> list[Run]:
+    def all(self) -> list[TrainingRun]:
         """Newest first."""
         folders = [path for path in self._root.glob("*") if path.name not in _OWN and (path / "status.json").is_file()]
         runs = [run for path in folders if (run := self._read(path)) is not None]
         return sorted(runs, key=lambda run: run.status.updated, reverse=True)
 
-    def get(self, name: str) -> Run:
+    def get(self, name: str) -> TrainingRun:
         """Raises NotFound."""
         run = self._read(self.folder(name).root)
         if run is None:
@@ -59,13 +190,13 @@ class Runs:
             raise NotFound(what="training run")
         return RunFolder(self._root / name)
 
-    def start(self, request: TrainRequest) -> Run:
+    def start(self, request: TrainRequest) -> TrainingRun:
         """Begin, or go on with, the run ``request.name``. Raises BadInput where it is running already."""
         folder = self.folder(request.name)
         if (run := self._read(folder.root)) is not None and run.alive:
             raise BadInput(f"{request.name} is running already.", field="name")
         folder.begin()
-        folder.write("start", request.model_dump(mode="json"))
+        folder.write("start", stored(request))
         with (folder.root / "output.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "svd_ui", "train", "--config", str(folder.root / "start.json")],
@@ -75,7 +206,7 @@ class Runs:
                 env={**os.environ, **_environment(self._settings)},
                 start_new_session=True,
             )
-        status = Status(state="preparing", message=STARTING, steps=request.steps)
+        status = Status(state="preparing", message="Starting.", waits=True, steps=request.steps)
         told = status.model_copy(update={"pid": process.pid, "updated": time.time()})
         folder.write("status", told.model_dump(mode="json"))
         return self.get(request.name)
@@ -106,7 +237,7 @@ class Runs:
             raise BadInput("Clips need a name of letters, digits, spaces, '.', '_' and '-'.", field="data")
         return self._root / CLIPS / collection
 
-    def _read(self, path: Path) -> Run | None:
+    def _read(self, path: Path) -> TrainingRun | None:
         folder = RunFolder(path)
         status = folder.status
         if status is None:
@@ -115,12 +246,8 @@ class Runs:
         if status.state in {"preparing", "training"} and not alive:
             text = f"Ended unexpectedly after {status.step} steps: start it again, it goes on from its last state."
             status = status.model_copy(update={"state": "stopped", "message": _last_words(path) or text})
-        data = folder.read("request") or folder.read("start")
-        try:
-            request = TrainRequest.model_validate(data) if data else None
-        except ValueError:  # of another release
-            request = None
-        return Run(name=path.name, status=status, alive=alive, request=request)
+        request = folder.request("request") or folder.request("start")
+        return TrainingRun(name=path.name, status=status, alive=alive, request=request)
 
 
 def _is_alive(status: Status) -> bool:

@@ -16,10 +16,10 @@ from ..catalog import CheckpointRow, checkpoints, find_checkpoint
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..settings import Settings
-from . import composed, layout
+from . import layout
 
 if TYPE_CHECKING:
-    from .transfer import Source
+    from .transfer import DownloadSource
 
 TEXT_TO_IMAGE = "text-to-image"
 SMALLEST_DEVICE = 3_500_000_000  # bytes; the 4gb profile needs 2.4 GiB and the display its share
@@ -78,12 +78,12 @@ class Hub:
         own, base = layout.snapshot(self.cache, row.repo), self._base(row)
         if own is None or base is None or not (own / row.unet_file).is_file():
             return None
-        return composed.compose(self._composed_folder(row), base, own / row.unet_file, row.variant)
+        return layout.compose(self._composed_folder(row), base, own / row.unet_file, row.variant)
 
     def _base(self, row: CheckpointRow) -> Path | None:
         """What ``row`` takes from its base, or None when (part of) it is missing."""
         base = layout.snapshot(self.cache, row.base_repo or "")
-        return base if base and layout.is_complete(base, row.variant, without=composed.UNET) else None
+        return base if base and layout.is_complete(base, row.variant, without=layout.UNET) else None
 
     def _composed_folder(self, row: CheckpointRow) -> Path:
         return self.settings.data_dir / "composed" / row.id
@@ -109,25 +109,25 @@ class Hub:
         if row.repo is None:
             self.require(row)
             return
-        from .transfer import Source
+        from .transfer import DownloadSource
 
         url = row.link or _url(row.repo)
         if row.base_repo is None:
-            yield from self._fetch(Source(row.id, row.title, row.repo, url, row.variant), cancel)
+            yield from self._fetch(DownloadSource(row.id, row.title, row.repo, url, row.variant), cancel)
             return
         base_url, done, needs_base = _url(row.base_repo), 0, self._base(row) is None
         # The larger one first: where the disk is too small, that shows before the first byte.
-        for event in self._fetch(Source(row.id, row.title, row.repo, url, None, file=row.unet_file), cancel):
+        for event in self._fetch(DownloadSource(row.id, row.title, row.repo, url, None, file=row.unet_file), cancel):
             done = event.done_bytes
             total = max(row.download_bytes, done) if needs_base else event.total_bytes
             yield event.model_copy(update={"total_bytes": total})
         if needs_base:
-            rest = Source(row.id, row.title, row.base_repo, base_url, row.variant, without=composed.UNET)
+            rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=layout.UNET)
             for event in self._fetch(rest, cancel):
                 total = None if event.total_bytes is None else done + event.total_bytes
                 yield event.model_copy(update={"done_bytes": done + event.done_bytes, "total_bytes": total})
 
-    def _fetch(self, source: Source, cancel: CancelToken) -> Iterator[Downloading]:
+    def _fetch(self, source: DownloadSource, cancel: CancelToken) -> Iterator[Downloading]:
         from huggingface_hub import constants
 
         from .transfer import Speed, Transfer
@@ -169,7 +169,7 @@ class Hub:
 
     def fetch_text_to_image(self, cancel: CancelToken) -> Iterator[Downloading]:
         """As ``fetch``, for the model that makes stills."""
-        from .transfer import Source
+        from .transfer import DownloadSource
 
         folder = self.text_to_image_folder()
         if folder is not None:
@@ -178,7 +178,7 @@ class Hub:
                 raise WeightsMissing(title=str(folder.name), remedy=remedy)
             return
         repo = self.settings.text_to_image
-        yield from self._fetch(Source(TEXT_TO_IMAGE, repo, repo, _url(repo), "fp16"), cancel)
+        yield from self._fetch(DownloadSource(TEXT_TO_IMAGE, repo, repo, _url(repo), "fp16"), cancel)
 
     # Housekeeping.
 

@@ -6,6 +6,9 @@ found by others::
     models--owner--name/refs/main                        the commit
                         blobs/<etag>                      contents
                         snapshots/<commit>/unet/...       links to blobs
+
+A checkpoint whose U-Net comes from one repository and everything else from another is put together as a folder of
+links into that cache, or of copies where links are not allowed (``compose``); a newer download is linked anew.
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+UNET = "unet"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""What diffusers calls a component's weights in full precision."""
 PART = ".svd-ui.incomplete"
 _TEXT = (".json", ".txt", ".model")  # configs, and the vocabularies of tokenizers
 
@@ -131,3 +138,49 @@ def set_main(cache: Path, repo: str, commit: str) -> None:
     fresh = ref.with_suffix(".new")
     fresh.write_text(commit, "utf-8")
     os.replace(fresh, ref)
+
+
+def compose(target: Path, base: Path, unet_weights: Path, variant: str | None) -> Path:
+    """``target`` as a diffusers folder: ``base`` with ``unet_weights`` in the place of its U-Net's own."""
+    wanted = dict(_parts(base, variant)) | {Path(UNET) / WEIGHTS: unet_weights}
+    for name, source in wanted.items():
+        _follow(source, target / name)
+    for path in target.rglob("*"):
+        if not path.is_dir() and path.relative_to(target) not in wanted:
+            path.unlink()
+    return target
+
+
+def _parts(base: Path, variant: str | None) -> Iterator[tuple[Path, Path]]:
+    """Each file that loading needs of ``base``, by its name there."""
+    present = [path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()]
+    for name in select(read_index(base), present, variant, without=UNET):
+        yield Path(name), base / name
+
+
+def _follow(source: Path, target: Path) -> None:
+    """``target`` becomes ``source``'s file, unless it is already."""
+    source = source.resolve()
+    if _is_same(source, target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    for way in (os.symlink, os.link, shutil.copy2):
+        try:
+            way(source, target)
+            return
+        except OSError:
+            if _is_same(source, target):  # another process of ours was faster
+                return
+            if way is shutil.copy2:
+                raise
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """The same file, or a copy with its date."""
+    if not target.exists():
+        return False
+    if target.samefile(source):
+        return True
+    one, other = source.stat(), target.stat()
+    return not target.is_symlink() and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)

@@ -31,7 +31,7 @@ RESERVE = 256_000_000  # bytes left free beside a download
 
 
 @dataclass(frozen=True)
-class Source:
+class DownloadSource:
     """What is fetched: a repository in one precision, ``fp16`` where it has it.
 
     Or only ``file`` of it, or all but the weights of the component ``without``.
@@ -63,7 +63,7 @@ class Transfer(threading.Thread):
     """Fetches ``source`` into ``cache``; the watcher reads ``done_bytes`` / ``total_bytes`` and ``error``."""
 
     def __init__(
-        self, source: Source, cache: Path, endpoint: str, models_dir: Path, free: Callable[[Path], int]
+        self, source: DownloadSource, cache: Path, endpoint: str, models_dir: Path, free: Callable[[Path], int]
     ) -> None:
         super().__init__(name=f"download-{source.id}", daemon=True)
         self.source, self.cache, self.endpoint, self.models_dir, self.free = source, cache, endpoint, models_dir, free

@@ -181,9 +181,14 @@ class Database:
         except SvdUiError:
             raise
         except sqlite3.Error as error:
-            if "disk is full" in str(error):
+            if _code(error) == sqlite3.SQLITE_FULL:
                 raise DiskFull() from error
             raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's result code, without the byte that tells more."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -198,6 +203,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > end:
+            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > end:
                 raise
             time.sleep(0.05)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..assets import Assets
 from ..catalog import CheckpointRow, checkpoints, find_checkpoint
+from ..clip import ClipSpec
 from ..engine import Device
 from ..errors import BadInput, NotFound, SvdUiError
 from ..hub import TEXT_TO_IMAGE, Hub, choose
@@ -19,7 +20,7 @@ from .store import Store
 from .timing_key import key_of
 
 
-class Desk:
+class Intake:
     """``describe`` tells on which device a blank checkpoint will be chosen."""
 
     def __init__(self, settings: Settings, store: Store, hub: Hub, describe: Callable[[], Device | None]) -> None:
@@ -45,10 +46,11 @@ class Desk:
         if kind == "download":
             return request.checkpoint, 0
         try:
-            key, steps = key_of(request, self._row_of(request), kind)
+            clip = ClipSpec.of(request, self._row_of(request))
         except SvdUiError:
             return "", 0
-        return str(key), steps
+        steps = 0 if kind == "still" else clip.num_inference_steps
+        return str(key_of(clip, kind, from_prompt=request.image is None)), steps
 
     def _row_of(self, request: GenerationRequest) -> CheckpointRow:
         rows = checkpoints(self._settings)

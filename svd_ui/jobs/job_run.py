@@ -1,4 +1,7 @@
-"""Running one claimed job to its end, whatever happens; shared by the slots and by ``run_inline``."""
+"""Running claimed jobs to their end, whatever happens: one (``JobRun``), and one after the other in a thread (``Slot``).
+
+``run_inline`` of the service drives a ``JobRun`` too, in its caller's thread.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
-from ..errors import Cancelled, SvdUiError, TookTooLong, Unexpected
+from ..errors import Cancelled, Interrupted, SvdUiError, TookTooLong, Unexpected
 from ..events import Event
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
@@ -22,9 +26,10 @@ from .store import Store
 from .timing_key import TimingKey
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.2
+QUEUE_POLL_SECONDS = 0.3
+CANCEL_POLL_SECONDS = 0.2
 
-Source = Callable[[Path, CancelToken], Iterator[Event]]
+EventSource = Callable[[Path, CancelToken], Iterator[Event]]
 """(folder for files, cancel) => events of one job."""
 
 
@@ -51,7 +56,7 @@ class RowCancel:
         now = time.monotonic()
         if self._set.is_set() or now < self._next:
             return self._set.is_set()
-        self._next = now + POLL_SECONDS
+        self._next = now + CANCEL_POLL_SECONDS
         if self._deadline is not None and now > self._deadline:
             self.stop(TookTooLong(seconds=self._max_seconds))
             return True
@@ -68,10 +73,10 @@ class RowCancel:
             self._set.set()
 
 
-class Run:
+class JobRun:
     """One claimed job, ready to be driven by ``events``."""
 
-    def __init__(self, source: Source, recorder: Recorder, cancel: RowCancel, *, needs_result: bool) -> None:
+    def __init__(self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool) -> None:
         self.cancel = cancel
         self._source, self._recorder, self._needs_result = source, recorder, needs_result
 
@@ -125,14 +130,14 @@ class Run:
             recorder.fail(reason)
 
 
-class Runner:
+class JobRunner:
     """Claimed rows => runs, for the process whose lease is ``process``."""
 
     def __init__(self, settings: Settings, store: Store, hub: Hub, process: str, later: Later) -> None:
         self._settings, self._store, self._hub = settings, store, hub
         self._process, self._later = process, later
 
-    def prepare(self, row: sqlite3.Row, engine: Engine | None) -> Run:
+    def prepare(self, row: sqlite3.Row, engine: Engine | None) -> JobRun:
         """``engine`` None is for downloads."""
         job = to_job(row)
         limit = None if job.kind == "download" else self._settings.max_seconds
@@ -142,11 +147,12 @@ class Runner:
             engine.expect(self._store.waiting(("clip",)))
         device = engine.describe() if engine is not None else None
         warm = device.loaded_checkpoint if device is not None else None
-        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, warm)
+        find = partial(find_checkpoint, self._settings)
+        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
         cancel = RowCancel(self._store, job.id, self._process, limit)
-        return Run(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
+        return JobRun(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
 
-    def _source(self, job: Job, engine: Engine | None) -> Source:
+    def _source(self, job: Job, engine: Engine | None) -> EventSource:
         def events(folder: Path, cancel: CancelToken) -> Iterator[Event]:
             if engine is None:
                 return self._fetch(job.request.checkpoint, cancel)
@@ -160,3 +166,94 @@ class Runner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+Prepare = Callable[[sqlite3.Row, Engine | None], JobRun]
+"""(claimed row, the slot's engine) => its run."""
+
+
+class Slot(threading.Thread):
+    """Drains the queue of ``kinds``; its engine, if it has one, runs one job at a time here.
+
+    After ``idle_seconds`` without work the engine's device memory is released, once (0: never).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kinds: tuple[str, ...],
+        store: Store,
+        process: str,
+        prepare: Prepare,
+        *,
+        engine: Engine | None = None,
+        idle_seconds: float = 0,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._kinds, self._engine = kinds, engine
+        self._store, self._process, self._prepare = store, process, prepare
+        self._idle_seconds = idle_seconds
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._release_wanted = False
+        self._used = False
+        self._last_work = time.monotonic()
+        self._current: JobRun | None = None
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        with self._wake:
+            self._wake.notify()
+
+    def release(self) -> None:
+        """Free device memory as soon as no job is running here."""
+        self._release_wanted = True
+        self.wake()
+
+    def stop(self) -> None:
+        """Take no more jobs; the running one ends as interrupted within one step."""
+        self._stopping = True
+        current = self._current
+        if current is not None:
+            current.cancel.stop(Interrupted())
+        self.wake()
+
+    def run(self) -> None:
+        while not self._stopping:
+            try:
+                row = self._store.claim(self._process, self._kinds) if self._store.has_work(self._kinds) else None
+            except SvdUiError as error:
+                log.warning("the queue cannot be read: %s", error)
+                row = None
+            if row is not None:
+                self._run(row)
+                continue
+            self._release_if_due()
+            with self._wake:
+                if not self._stopping:
+                    self._wake.wait(QUEUE_POLL_SECONDS)
+
+    def _run(self, row: sqlite3.Row) -> None:
+        try:
+            self._current = run = self._prepare(row, self._engine)
+            if self._stopping:  # stop() came between the claim and here
+                run.cancel.stop(Interrupted())
+            for _ in run.events():
+                pass
+        except Exception:  # a defect of ours: the queue goes on, and the row must not stay "running" for ever
+            log.exception("job %s left its slot in an unforeseen way", row["id"])
+            self._store.interrupt_job(row["id"], self._process)
+        finally:
+            self._current = None
+            self._used = True
+            self._last_work = time.monotonic()
+
+    def _release_if_due(self) -> None:
+        idle = self._used and 0 < self._idle_seconds <= time.monotonic() - self._last_work
+        if self._engine is None or not (idle or self._release_wanted):
+            return
+        self._release_wanted = self._used = False
+        try:
+            self._engine.release()
+        except Exception as error:  # nothing an engine raises between jobs may end its slot
+            log.warning("device memory could not be released: %s", error)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..catalog import CheckpointRow
+from ..clip import ClipSpec
 from ..errors import DiskFull, SvdUiError, WorkerStopped
 from ..events import (
     Decoding,
@@ -25,11 +27,12 @@ from ..events import (
     Result,
     SteppedDown,
 )
+from ..notes import Note
 from ..request import GenerationRequest
-from .stopwatch import Stopwatch
+from ..sentences import sentence
 from .store import Store
-from .timing import Timings
-from .timing_key import TimingKey, key_of_resolved
+from .timing import RunTimer, Timings
+from .timing_key import TimingKey, key_of
 
 log = logging.getLogger(__name__)
 PREVIEW = "preview.jpg"
@@ -44,8 +47,8 @@ Later = Callable[[Callable[[], None]], None]
 class Recorder:
     """One job while it runs. ``later`` keeps a last word that could not be written, to be tried again.
 
-    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up. ``warm`` is
-    the checkpoint that was in memory before.
+    ``lost`` turns true when the row belongs to somebody else by now: the work is then to be given up. ``find`` knows
+    checkpoints by their id, ``warm`` is the one that was in memory before.
     """
 
     def __init__(
@@ -56,14 +59,15 @@ class Recorder:
         folder: Path,
         key: TimingKey | None,
         later: Later,
+        find: Callable[[str], CheckpointRow],
         warm: str | None = None,
     ) -> None:
         self.store, self.id, self.process, self.folder = store, id, process, folder
         self.lost = False
         self.ended = False
-        self._key, self._later, self._warm = key, later, warm
-        self._notes: list[str] = []
-        self._watch = Stopwatch(time.time(), even=key is None or key.pace.even)
+        self._key, self._later, self._find, self._warm = key, later, find, warm
+        self._notes: list[Note] = []
+        self._watch = RunTimer(time.time(), even=key is None or key.pace.even)
         self._cold = True
         self._reported = 0.0
 
@@ -98,12 +102,15 @@ class Recorder:
             case SteppedDown():
                 # Progress goes on from where it was: only the note is new.
                 self._notes.append(event.note)
-                values = {"state": event.stage, "message": event.note, "notes": json.dumps(self._notes)}
+                values = {"state": event.stage, "message": sentence(event.note), "notes": self._notes_json()}
             case _:
                 pass
         if not isinstance(event, SteppedDown):
             values.setdefault("message", "")
         self._update(values)
+
+    def _notes_json(self) -> str:
+        return json.dumps([note.model_dump() for note in self._notes])
 
     def _denoising(self, event: Denoising) -> dict[str, Any]:
         values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total}
@@ -143,7 +150,7 @@ class Recorder:
             state="finished",
             message="",
             result=result.model_dump_json() if result else None,
-            notes=json.dumps(self._notes),
+            notes=self._notes_json(),
         )
 
     def cancelled(self) -> None:
@@ -154,7 +161,7 @@ class Recorder:
         if isinstance(error, WorkerStopped):
             log.warning("job %s: %s", self.id, error)
         text = json.dumps(error.to_dict(), default=str)
-        self._end(state=state, message=error.message, error=text, notes=json.dumps(self._notes))
+        self._end(state=state, message=error.message, error=text, notes=self._notes_json())
 
     def _learn(self, request: GenerationRequest) -> None:
         """Under the request that was really run: what ``auto`` and blanks were taken for beforehand may differ."""
@@ -162,9 +169,12 @@ class Recorder:
             return
         now = time.time()
         checkpoint = self._key.checkpoint if request.checkpoint == "auto" else request.checkpoint
-        request = request.model_copy(update={"checkpoint": checkpoint})
-        key = key_of_resolved(request, self._key.kind, from_prompt=self._key.from_prompt)
-        together = request.num_inference_steps if key.pace.tiles > 1 else None
+        try:
+            clip = ClipSpec.of(request, self._find(checkpoint))
+        except SvdUiError:  # it was deleted meanwhile
+            return
+        key = key_of(clip, self._key.kind, from_prompt=self._key.from_prompt)
+        together = clip.num_inference_steps if clip.tiles > 1 else None
         timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now, together)
         if timing is None:
             return

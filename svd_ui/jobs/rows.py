@@ -1,29 +1,57 @@
-"""A stored row => what readers see. Rows of an older or newer release never fail; what they lose is named."""
+"""Stored rows => jobs as readers see them, with their place in the queue and the time they will still take.
+
+Rows of an older or newer release never fail; what they lose is named.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from .. import settings_tag
-from ..events import Result, Stage
-from ..request import SCHEMA_VERSION, GenerationRequest
+from ..events import ENDED, Result, Stage
+from ..migration import left_out, migrate
+from ..notes import read_notes
+from ..request import GenerationRequest
 from . import Job, JobKind
+from .leases import total_slots
+from .store import Store
+from .timing import Timings, waiting_seconds
 
 log = logging.getLogger(__name__)
+
+
 STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))
+CLIPS = ("clip", "still")
+DOWNLOADS = ("download",)
+
+
+def to_jobs(store: Store, timings: Timings, rows: Sequence[sqlite3.Row], warm: str | None = None) -> list[Job]:
+    """One look at the queue serves all rows; ended ones need none. ``warm`` is the checkpoint in memory."""
+    active = [row for row in rows if row["state"] not in ENDED]
+    if not active:
+        return [to_job(row) for row in rows]
+    known = timings.known(warm)
+    expected: dict[str, tuple[int | None, float | None]] = {}
+    for lane in (CLIPS, DOWNLOADS):
+        waiting = [row for row in active if row["state"] == "queued" and row["kind"] in lane]
+        if waiting:
+            slots = total_slots(store.database) if lane is CLIPS else 1
+            queue = store.queue(lane)
+            ends = waiting_seconds(known, store.running(lane), queue, slots)
+            expected |= {row["id"]: (row["position"], ends[row["id"]]) for row in queue}
+    running = [row for row in active if row["state"] != "queued"]
+    expected |= {row["id"]: (None, known.remaining(row)) for row in running}
+    return [to_job(row, *expected.get(row["id"], (None, None))) for row in rows]
 
 
 def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
     request, dropped = read_request(row["request"], row["schema"])
-    notes = tuple(str(note) for note in _json(row["notes"], []))
-    if dropped:
-        notes = (*notes, f"Settings of another release were left out: {', '.join(dropped)}.")
     return Job(
         id=row["id"],
         owner=row["owner"],
@@ -37,7 +65,7 @@ def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | N
         message=row["message"],
         error=_json(row["error"], None),
         result=read_result(row["result"], row["schema"]),
-        notes=notes,
+        notes=(*read_notes(_json(row["notes"], [])), *left_out(dropped)),
         has_preview=bool(row["has_preview"]),
         created=row["created"],
         started=row["started"],
@@ -55,7 +83,7 @@ def _state(row: sqlite3.Row) -> Stage:
 def read_request(text: str, schema: int) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The stored request, and the names of the settings that had to be left out."""
     data = _json(text, {})
-    values, dropped = settings_tag.migrate(data if isinstance(data, dict) else {}, schema)
+    values, dropped = migrate(GenerationRequest, data if isinstance(data, dict) else {}, schema)
     return GenerationRequest.model_validate(values), dropped
 
 
@@ -65,6 +93,7 @@ def read_result(text: str | None, schema: int) -> Result | None:
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
     known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
+    known["notes"] = read_notes(known.get("notes") or ())
     less: dict[str, Any] = {"effective": None, "seconds": {}}
     for without in ({}, less, {**less, "tiles": ()}):
         try:
@@ -72,11 +101,6 @@ def read_result(text: str | None, schema: int) -> Result | None:
         except ValidationError as error:
             log.warning("a stored result could not be read in full: %s", error)
     return None
-
-
-def dump_request(request: GenerationRequest) -> tuple[str, int]:
-    """(JSON, schema version) as columns."""
-    return request.model_dump_json(), SCHEMA_VERSION
 
 
 def _json(text: str | None, default: Any) -> Any:

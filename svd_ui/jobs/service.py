@@ -17,24 +17,23 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..engine import Device, Engine, Estimate
+from ..engine.worker import WorkerEngine
 from ..errors import NotFound, SvdUiError
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import Job, JobKind
+from . import Job, JobKind, Watching
 from .database import Database
 from .housekeeping import Housekeeping
-from .intake import Desk
-from .job_eta import CLIPS, DOWNLOADS, to_jobs
-from .job_run import Runner
+from .intake import Intake
+from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Lease, live
 from .recording import PREVIEW
-from .slots import Slot
+from .rows import CLIPS, DOWNLOADS, to_jobs
 from .status import stored_name
 from .store import Store
 from .timing import Timings
-from .timing_key import CountedWork
-from .watching import Watching
+from .timing_key import CountedCosts
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
@@ -63,11 +62,11 @@ class JobService(Watching):
         hub = hub or Hub(settings)
         self._database = Database(settings.database)
         self._store = Store(self._database)
-        self._timings = Timings(self._database, CountedWork(settings))
+        self._timings = Timings(self._database, CountedCosts(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
-        self._desk = Desk(settings, self._store, hub, self.describe)
-        self._runner = Runner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self._intake = Intake(settings, self._store, hub, self.describe)
+        self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
         self._closed = False
         self._starting = threading.Lock()
         self._slots = self._make_slots() if slots else []
@@ -105,7 +104,7 @@ class JobService(Watching):
         """Check, fix the seed, store; raises BadInput or QueueFull. ``kind`` download: see ``download``."""
         if kind == "download":
             return self.download(request.checkpoint, owner)
-        id = self._desk.add(request, owner, kind, max_queue=self.settings.max_queue)
+        id = self._intake.add(request, owner, kind, max_queue=self.settings.max_queue)
         self._wake()
         return self.get(id)
 
@@ -114,7 +113,7 @@ class JobService(Watching):
 
         ``hub.TEXT_TO_IMAGE`` names the model that makes stills. Raises BadInput for an unknown checkpoint.
         """
-        id = self._desk.add_download(checkpoint_id, owner)
+        id = self._intake.add_download(checkpoint_id, owner)
         self._wake()
         return self.get(id)
 
@@ -185,7 +184,7 @@ class JobService(Watching):
     def estimate(self, request: GenerationRequest) -> Estimate:
         """The engine's, but seconds as measured here for such clips where there are any; waiting left out."""
         cost = self._engines[0].estimate(request) if self._engines else Estimate()
-        key, steps = self._desk.timing_of(request, "clip")
+        key, steps = self._intake.timing_of(request, "clip")
         seconds = self._timings.known(self._warm()).whole(key, steps)
         return cost if seconds is None else cost.model_copy(update={"seconds": seconds, "basis": "measured"})
 
@@ -209,7 +208,7 @@ class JobService(Watching):
         Closing the iterator early, or an interrupt from the keyboard, cancels the job.
         """
         self._hold_lease()
-        id = self._desk.add(request, owner, kind, process=self._lease.id)
+        id = self._intake.add(request, owner, kind, process=self._lease.id)
         run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
         try:
             yield self._job(self._store.row(id, deleted=True))
@@ -258,3 +257,23 @@ def server_alive(settings: Settings) -> bool:
         return False
     with closing(Database(settings.database)) as database:
         return bool(live(database))
+
+
+def devices(settings: Settings) -> list[str | None]:
+    """One entry per worker; None lets the worker choose its device."""
+    names = [name.strip() for name in settings.devices.split(",") if name.strip()]
+    return [None if name == "auto" else name for name in names] or [None]
+
+
+def compose(settings: Settings, *, start: bool = True) -> JobService:
+    """One supervised worker per device of ``SVD_UI_DEVICES``, and the service that keeps them busy.
+
+    Returns at once: the workers import and look at their devices while the page is already served. Close it at the end.
+    """
+    engines = [WorkerEngine(settings, device) for device in devices(settings)]
+    service = JobService(settings, engines)
+    if start:
+        for engine in engines:
+            engine.start()
+        service.start()
+    return service

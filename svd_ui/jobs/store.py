@@ -16,10 +16,9 @@ from typing import Any
 
 from ..errors import Interrupted, NotFound, QueueFull, SvdUiError
 from ..events import ENDED
-from ..request import GenerationRequest
+from ..request import SCHEMA_VERSION, GenerationRequest
 from . import JobKind
 from .database import Database
-from .rows import dump_request
 
 NOT_ENDED = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
 PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
@@ -57,9 +56,22 @@ class Store:
     ) -> None:
         """A new row: queued, or running at once in ``process``. Raises QueueFull."""
         now = time.time()
-        text, schema = dump_request(request)
         state, started = ("queued", None) if process is None else ("loading", now)
-        values = (id, owner, kind, state, schema, text, timing_key, steps, process, now, started, started, now)
+        values = (
+            id,
+            owner,
+            kind,
+            state,
+            SCHEMA_VERSION,
+            request.model_dump_json(),
+            timing_key,
+            steps,
+            process,
+            now,
+            started,
+            started,
+            now,
+        )
         with self.database.write() as sql:
             if max_queue is not None:
                 waiting = sql.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]

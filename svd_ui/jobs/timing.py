@@ -1,18 +1,27 @@
-"""How long things take, learnt from what they took: seconds per step and around the steps, by kind of clip."""
+"""How long things take: measured while a job runs (``RunTimer``), learnt by kind of clip, and foretold from that.
+
+Seconds are those of one step, and those around the steps.
+"""
 
 from __future__ import annotations
 
 import math
 import sqlite3
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..events import Denoising, Downloading, Event, Loading
 from .database import Database
-from .timing_key import TimingKey, Works, by_size
+from .timing_key import Costs, TimingKey, by_size
 
 NEW_WEIGHT = 0.4
 AFTER = frozenset({"decoding", "post_processing", "writing"})
+
+RECENT = 12
+"""Steps that the pace is taken from: whole rounds of any interval at which features are renewed, but 5."""
+
 
 # A loading time of 0 means that nothing had to be loaded, which says nothing about loading.
 LEARN = f"""
@@ -39,10 +48,10 @@ class Timing:
 
 
 class Timings:
-    """``works`` tells what kinds of clips cost, to scale from one that was measured to another."""
+    """``costs`` tells what kinds of clips cost, to scale from one that was measured to another."""
 
-    def __init__(self, database: Database, works: Works = by_size) -> None:
-        self._database, self._works = database, works
+    def __init__(self, database: Database, costs: Costs = by_size) -> None:
+        self._database, self._costs = database, costs
 
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
@@ -54,14 +63,14 @@ class Timings:
         rows = self._database.read(
             "SELECT key, step_seconds, before_seconds, after_seconds, loading_seconds FROM timings"
         )
-        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._works)
+        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._costs)
 
 
 class Known:
     """What was learnt at one moment."""
 
-    def __init__(self, timings: dict[str, Timing], warm: str | None = None, works: Works = by_size) -> None:
-        self._timings, self._warm, self._works = timings, warm, works
+    def __init__(self, timings: dict[str, Timing], warm: str | None = None, costs: Costs = by_size) -> None:
+        self._timings, self._warm, self._costs = timings, warm, costs
 
     def whole(self, key: str, steps: int, warm: str | None = None) -> float | None:
         """Seconds of a job from its start; ``warm`` overrides which checkpoint is in memory then."""
@@ -82,11 +91,11 @@ class Known:
             return None
         others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
         near = [
-            (abs(math.log(ratio)), _scale(self._works(wanted).around, self._works(other).around), ratio, timing)
+            (abs(math.log(ratio)), _scale(self._costs(wanted).around, self._costs(other).around), ratio, timing)
             for other, timing in others
             if other is not None
             and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
-            and (ratio := _ratio(self._works(wanted).step, self._works(other).step)) is not None
+            and (ratio := _ratio(self._costs(wanted).step, self._costs(other).step)) is not None
         ]
         if not near:
             return None
@@ -158,3 +167,76 @@ def waiting_seconds(
         lanes[0] = (end, checkpoint_of(row["timing_key"]))
         ends[row["id"]] = end
     return ends
+
+
+class RunTimer:
+    """Fed with every event of a run and the time it came (seconds, any zero).
+
+    ``even`` says that all steps cost the same, as they do unless some skip layers or guidance.
+    """
+
+    def __init__(self, now: float, even: bool = True) -> None:
+        self._even = even
+        self.loading = 0.0
+        self._start = self._mark = now
+        self._phase = "before"
+        self._loads_since: float | None = now  # a worker that has to be started first is part of the loading
+        self._elsewhere = self._before = 0.0
+        self._ended_steps = now
+        self._steps: list[float] = []
+
+    def see(self, event: Event, now: float) -> bool:
+        """Take in an event; True when something ended that the rest is not measured from any more."""
+        # A step is reported at its end.
+        seconds = event.seconds if isinstance(event, Denoising) else None
+        began = now - (seconds or 0.0)
+        changed = self._see_loading(event, began)
+        if isinstance(event, Denoising):
+            if self._phase == "before":
+                self._phase, changed = "steps", True
+                self._before = max(0.0, began - self._start - self.loading - self._elsewhere)
+                self._steps += [seconds] if seconds is not None else []
+            else:
+                self._steps.append(seconds if seconds is not None else now - self._mark)
+        elif event.stage in AFTER and self._phase == "steps":
+            self._phase, self._ended_steps, changed = "after", now, True
+        self._mark = now
+        return changed
+
+    def _see_loading(self, event: Event, began: float) -> bool:
+        if isinstance(event, Downloading):
+            self._elsewhere += began - self._mark
+            self._loads_since = None
+            return True
+        if isinstance(event, Loading):
+            self._loads_since = self._loads_since if self._loads_since is not None else began
+            return False
+        since, self._loads_since = self._loads_since, None
+        if since is None:
+            return False
+        self.loading += max(0.0, began - since)
+        return True
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Of one step, as the last ones went."""
+        return self._typical(self._steps[-RECENT:]) if self._steps else None
+
+    def timing(self, now: float, steps: int | None = None) -> Timing | None:
+        """What the whole run took; None when it had no measured steps.
+
+        ``steps`` shares their time out over that many, where several clips took them together.
+        """
+        if not self._steps:
+            return None
+        after = now - self._ended_steps if self._phase == "after" else 0.0
+        step = sum(self._steps) / steps if steps else self._typical(self._steps)
+        return Timing(step, self._before, after, self.loading)
+
+    def _typical(self, steps: list[float]) -> float:
+        """A step that stood out tells nothing where all should be alike, and much where they are not."""
+        return statistics.median(steps) if self._even else statistics.mean(steps)
+
+    def still(self, now: float) -> Timing:
+        """The same for a run that only makes a still."""
+        return Timing(0.0, now - self._start - self.loading - self._elsewhere, 0.0, self.loading)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..catalog import CheckpointRow, find_checkpoint
-from ..catalog.costs import around_flops, step_flops, tiles
+from ..catalog.costs import around_flops, step_flops
+from ..clip import ClipSpec
 from ..errors import SvdUiError
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -78,60 +79,52 @@ class TimingKey:
             return None
 
 
-def key_of(request: GenerationRequest, row: CheckpointRow, kind: JobKind) -> tuple[TimingKey, int]:
-    """(what its time depends on, denoising steps) of a request, its blanks filled from ``row``."""
-    full = request.resolved(row.defaults(request.speed)).model_copy(update={"checkpoint": row.id})
-    steps = 0 if kind == "still" else full.num_inference_steps or 0
-    return key_of_resolved(full, kind, from_prompt=request.image is None), steps
+def key_of(clip: ClipSpec, kind: JobKind, *, from_prompt: bool) -> TimingKey:
+    ends = (clip.guidance_sigma_min, clip.guidance_sigma_max) if clip.guided else (None, None)
+    pace = EXACT if kind == "still" else Pace(clip.cache_interval, clip.schedule, *ends, clip.tiles)
+    return TimingKey(clip.row.id, clip.width, clip.height, clip.num_frames, clip.guided, from_prompt, kind, pace)
 
 
-def key_of_resolved(full: GenerationRequest, kind: JobKind, *, from_prompt: bool) -> TimingKey:
-    guided = (full.max_guidance_scale or 1.0) > 1.0
-    size = (full.width or 0, full.height or 0, full.num_frames or 1)
-    ends = (full.guidance_sigma_min, full.guidance_sigma_max) if guided else (None, None)
-    pace = Pace(full.cache_interval or 1, full.schedule or "checkpoint", *ends, tiles(full))
-    return TimingKey(full.checkpoint, *size, guided, from_prompt, kind, EXACT if kind == "still" else pace)
-
-
-class Work(NamedTuple):
+class RelativeCost(NamedTuple):
     """Cost of one step and of what follows the steps, each in a unit of its own, the same within a checkpoint."""
 
     step: float
     around: float
 
 
-Works = Callable[[TimingKey], Work]
+Costs = Callable[[TimingKey], RelativeCost]
 
 
-def by_size(key: TimingKey) -> Work:
+def by_size(key: TimingKey) -> RelativeCost:
     """For models of which nothing more is known: cost grows with the pixels and with the frames."""
     pixels = float(key.width * key.height * key.num_frames * key.pace.tiles)
-    return Work(pixels * (2 if key.guided else 1) / key.pace.cache_interval, max(pixels, 1.0))
+    return RelativeCost(pixels * (2 if key.guided else 1) / key.pace.cache_interval, max(pixels, 1.0))
 
 
-class CountedWork:
-    """``Works`` from counted operations, where the checkpoint's are known."""
+class CountedCosts:
+    """``Costs`` from counted operations, where the checkpoint's are known."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def __call__(self, key: TimingKey) -> Work:
+    def __call__(self, key: TimingKey) -> RelativeCost:
+        if key.kind == "still":
+            return by_size(key)
         try:
-            row = find_checkpoint(self._settings, key.checkpoint)
-        except SvdUiError:
+            clip = _typical(key, find_checkpoint(self._settings, key.checkpoint))
+        except (SvdUiError, ValueError):  # a checkpoint that is gone, a key of another time
             return by_size(key)
-        request = _typical(key, row)
-        step, around = step_flops(row, request), around_flops(row, request)
-        if step is None or around is None or key.kind == "still":
+        step, around = step_flops(clip), around_flops(clip)
+        if step is None or around is None:
             return by_size(key)
-        return Work(step * key.pace.tiles, around[1] * key.pace.tiles)
+        return RelativeCost(step * key.pace.tiles, around[1] * key.pace.tiles)
 
 
-def _typical(key: TimingKey, row: CheckpointRow) -> GenerationRequest:
-    """A request of this kind."""
+def _typical(key: TimingKey, row: CheckpointRow) -> ClipSpec:
+    """A clip of this kind."""
     pace = key.pace
     values = {"width": key.width, "height": key.height, "num_frames": key.num_frames, "schedule": pace.schedule}
     values |= {"cache_interval": pace.cache_interval, "min_guidance_scale": 1.0}
     values |= {"guidance_sigma_min": pace.guidance_sigma_min, "guidance_sigma_max": pace.guidance_sigma_max}
     values |= {"max_guidance_scale": 2.0 if key.guided else 1.0, "num_inference_steps": row.num_inference_steps}
-    return GenerationRequest().model_copy(update=values)
+    return ClipSpec.of(GenerationRequest().model_copy(update=values), row)

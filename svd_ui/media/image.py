@@ -1,4 +1,6 @@
-"""Pictures as people have them -> clean RGB, and the one crop that page and model share."""
+"""Pictures as people have them -> clean RGB, what to say about those that cannot be read, and the one crop that page
+and model share.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,17 @@ from pathlib import Path
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ..errors import BadInput, BadPicture
+from ..notes import Note
 from . import colour
-from .formats import READABLE, decoders, why_unreadable
 
 __all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "fit", "load"]
 
+ALLOWED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_MAGIC = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 LONGEST_SIDE = 4096
 SMALL_SIDE = 64
 NARROW = 4.0
@@ -27,7 +35,7 @@ class Picture:
     """``image`` is upright RGB of at most LONGEST_SIDE; ``notes`` say what was changed or is unusual about it."""
 
     image: Image.Image
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def load(data: bytes | Path, *, max_bytes: int, max_pixels: int, background: str = "#ffffff") -> Picture:
@@ -76,7 +84,7 @@ def fit(image: Image.Image, width: int, height: int, focus_x: float = 0.5, focus
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
-def _decode(image: Image.Image, frames: list[str], fill: tuple[int, int, int], background: str) -> Picture:
+def _decode(image: Image.Image, frames: list[Note], fill: tuple[int, int, int], background: str) -> Picture:
     notes = list(frames)
     original = image.size
     image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
@@ -89,7 +97,7 @@ def _decode(image: Image.Image, frames: list[str], fill: tuple[int, int, int], b
         )  # before the colour work, which is slower; palettes and key colours cannot be averaged
     rgba = _shrunk(colour.to_rgba(upright))
     if rgba.mode == "RGBA":
-        notes.append(f"Transparent parts are filled with {background}.")
+        notes.append(Note.of("background_filled", background=background))
     clean = colour.flatten(rgba, fill)
     clean.info.clear()
     return Picture(clean, tuple(notes))
@@ -118,20 +126,19 @@ def _bounded(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _frame_notes(image: Image.Image) -> list[str]:
+def _frame_notes(image: Image.Image) -> list[Note]:
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return []
-    what = "page of the file" if image.format == "TIFF" else "frame of the animation"
-    return [f"Only the first {what} is used."]
+    return [Note.of("first_page_only") if image.format == "TIFF" else Note.of("first_frame_only")]
 
 
-def _shape_notes(size: tuple[int, int]) -> list[str]:
+def _shape_notes(size: tuple[int, int]) -> list[Note]:
     w, h = size
     notes = []
     if min(size) < SMALL_SIDE:
-        notes.append(f"The picture is only {w} x {h} pixels: the clip will be soft.")
+        notes.append(Note.of("picture_tiny", width=w, height=h))
     if max(size) > NARROW * min(size):
-        notes.append(f"The picture is very {'wide' if w > h else 'tall'}: only a part of it fits into the clip.")
+        notes.append(Note.of("picture_very_wide") if w > h else Note.of("picture_very_tall"))
     return notes
 
 
@@ -188,3 +195,48 @@ def _colour(name: str) -> tuple[int, int, int]:
 
 def _bad(sentence: str) -> BadPicture:
     return BadPicture(sentence, field="image")
+
+
+def decoders() -> list[str]:
+    """The allowed formats this installation of Pillow can read (AVIF and WebP are optional parts of it)."""
+    Image.init()
+    return [name for name in ALLOWED if name in Image.OPEN]
+
+
+def why_unreadable(data: bytes) -> str:
+    """One sentence about bytes that no decoder recognised, naming what to do instead."""
+    head = data[:4096]
+    kind = _kind(head)
+    if kind:
+        return f"{kind} Formats that work: {READABLE}."
+    if head.startswith(_MAGIC) or head[8:12] in (b"WEBP", b"avif", b"avis"):
+        return "The picture is damaged or incomplete and cannot be read: save it again, or send another."
+    return f"This file is not a picture that can be read. Formats that work: {READABLE}."
+
+
+def _kind(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        if head[8:12] in _HEIC_BRANDS:
+            return "HEIC pictures are not supported: save it as JPEG first."
+        if head[8:12] not in (b"avif", b"avis"):
+            return "This is a video, not a picture: send one frame of it."
+        return None
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+        return "SVG drawings are not supported: export it as PNG first."
+    if head.startswith(b"%PDF"):
+        return "PDF documents are not supported: export the page as PNG first."
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "This is a video, not a picture: send one frame of it."
+    if _is_text(head):
+        return "This is a text file, not a picture, whatever its name says."
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        # The last bytes may cut a character in two.
+        text = head.decode("utf-8") if len(head) < 4096 else head[:-4].decode("utf-8", "ignore")
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\t\r\n\f" for char in text)

@@ -15,6 +15,7 @@ from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job
 from ..jobs.status import in_full, status
+from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
 from .controls import CLIP
@@ -44,10 +45,12 @@ class Api:
 
     def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
-        parameters = [*CLIP.fields, TILE, "token"]
+        types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
+        # Names that fields once had come last, so that arguments by position stay what they are.
+        types |= {old: annotation(name) for old, name in old_names(GenerationRequest).items()}
 
         def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
-            values = dict(zip(parameters, args, strict=False))
+            values = dict(zip(types, args, strict=False))
             token = values.pop("token", None)
             return {name: value for name, value in values.items() if value is not None}, token
 
@@ -63,7 +66,6 @@ class Api:
                 result: dict[str, Any] = call(*bind(args))
                 return result
 
-        types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
         endpoint.__signature__ = inspect.Signature(arguments, return_annotation=dict)  # type: ignore[attr-defined]
@@ -116,7 +118,7 @@ class Api:
     def _request(self, values: dict[str, Any]) -> GenerationRequest:
         from ..presets import validate
 
-        given = dict(values)
+        given = renamed(GenerationRequest, values)
         if "image" in given:
             given["image"] = self._picture(given["image"])
         request = validate(self._of_tile(given.pop(TILE, None)) | given)

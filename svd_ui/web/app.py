@@ -123,7 +123,7 @@ def prepare(settings: Settings) -> None:
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
     prepare(settings)
-    from ..jobs.compose import compose
+    from ..jobs.service import compose
 
     with compose(settings) as jobs:
         demo, url = serve(jobs, settings)

@@ -97,11 +97,11 @@ class Context:
 
     def training(self) -> str:
         """The name of a fine-tuning run that works now, and holds the device that clips wait for; '' when none does."""
-        from ..finetune.runs import Runs
+        from ..finetune.runs import TrainingRuns
 
         when, name = self._training
         if time.monotonic() - when > TRAINING_SECONDS:
-            name = next((run.name for run in Runs(self.settings).all() if run.alive and run.status.works), "")
+            name = next((run.name for run in TrainingRuns(self.settings).all() if run.alive and run.status.works), "")
             self._training = (time.monotonic(), name)
         return name
 

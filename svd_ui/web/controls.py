@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, MaxLen, MultipleOf
 from pydantic.fields import FieldInfo
 
 from ..catalog import CheckpointRow
-from ..request import GenerationRequest, Speed
+from ..request import APPROXIMATE, GenerationRequest, Speed
 
 WIDGETS: dict[str, type[gr.components.Component]] = {
     "slider": gr.Slider,
@@ -63,7 +63,7 @@ class Controls:
 
     def approximate(self, name: str) -> bool:
         """Whether a field trades likeness for time. ``speed`` sets such fields and is labelled choice by choice."""
-        return name != "speed" and "approximate" in (self.fields[name].description or "")
+        return self.fields[name].json_schema_extra == APPROXIMATE
 
     def label(self, name: str) -> str:
         """The label of a field's control."""

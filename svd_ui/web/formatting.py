@@ -185,8 +185,3 @@ def html(template: str, **facts: Any) -> str:
 def notice(text: str, good: bool = False) -> str:
     """The line above a form's button; '' clears it."""
     return html("notice", text=text, good=good)
-
-
-def text_of(note: str) -> str:
-    """What a note says to people."""
-    return note

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from ..errors import SvdUiError
-from ..finetune.runs import Runs
+from ..finetune.runs import TrainingRuns
 from ..jobs import Job
 from ..jobs.status import tile_of
 from ..media.image import fit
@@ -159,7 +159,7 @@ SAMPLES = "/svd/run/{name}/{step}"
 
 def samples_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     """One mp4 of a run's folder, or 404."""
-    runs = Runs(settings)
+    runs = TrainingRuns(settings)
 
     async def sample(request: Request) -> Response:
         path = await run_in_threadpool(find_sample, runs, request.path_params["name"], request.path_params["step"])
@@ -170,7 +170,7 @@ def samples_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Respon
     return sample
 
 
-def find_sample(runs: Runs, name: str, step: str) -> Path | None:
+def find_sample(runs: TrainingRuns, name: str, step: str) -> Path | None:
     """The sample that run ``name`` made at ``step``, among those that are there."""
     if not re.fullmatch(r"\d{1,9}", step):
         return None

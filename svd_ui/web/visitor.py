@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..doctor import device_facts
 from ..engine import Device
 from ..jobs import Job
 from ..request import SCHEMA_VERSION
+from ..sentences import sentence
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -124,9 +126,9 @@ def error_report(job: Job, device: Device | None) -> str:
     parts: dict[str, Any] = {
         "error": job.error or {"code": job.state},
         "stage": {"step": job.step, "total": job.total},
-        "notes": list(job.notes),
+        "notes": list(map(sentence, job.notes)),
         "request": shown,
-        "device": device.model_dump(mode="json") if device else None,
+        "device": device_facts(device),
         "versions": {"svd_ui": __version__, "python": sys.version.split()[0], "system": platform.platform(), **_page()},
     }
     return clean("### SVD UI error report\n\n```json\n" + json.dumps(parts, indent=2, default=str) + "\n```\n")

@@ -59,7 +59,8 @@ def test_the_report_tells_all_settings_and_no_secret(settings: Settings, monkeyp
     assert facts["disk"]["data"]["free_bytes"] > 0
 
 
-def test_an_env_file_is_named_as_the_source(settings: Settings) -> None:
+def test_an_env_file_is_named_as_the_source(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     Path(".env").write_text("SVD_UI_PORT=7999\n", "utf-8")
     with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
         facts = report(jobs, Settings())

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from svd_ui import clips
-from svd_ui.clips.labels import buckets, histogram
-from svd_ui.clips.scenes import cuts, motion_score, thumbnail
+from svd_ui.clips import buckets, cuts, histogram, motion_score, thumbnail
 from svd_ui.errors import BadInput
 from svd_ui.media.video import Mp4Writer
+from svd_ui.sentences import sentence
 
 Frames = NDArray[np.uint8]
 SIZE = {"width": 96, "height": 64, "num_frames": 8}
@@ -68,7 +68,7 @@ def test_static_and_short_clips_are_dropped_with_their_reason(tmp_path: Path) ->
     mp4(tmp_path / "short.mp4", pan(2, 5, 3))
     mp4(tmp_path / "good.mp4", pan(3, 8, 3))
     found = clips.scan(tmp_path, **SIZE)
-    reasons = {one.name: one.reason for one in found.dropped}
+    reasons = {one.name: sentence(one.reason) for one in found.dropped}
     assert [one.name for one in found.stretches] == ["good.mp4"]
     assert "nothing moves" in reasons["still.mp4"]
     assert "8 are needed" in reasons["short.mp4"]

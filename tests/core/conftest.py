@@ -12,8 +12,12 @@ import torch
 from PIL import Image
 
 from svd_ui.catalog import PROFILES, folder_row
+from svd_ui.clip import ClipSpec
+from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.context import SamplingContext
+from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.request import GenerationRequest
 from tests.tiny import save_tiny_svd
 
@@ -70,3 +74,17 @@ def request(**values: Any) -> GenerationRequest:
         "max_guidance_scale": 3.0,
     }
     return GenerationRequest(**{**defaults, **values}).resolved({})
+
+
+def clip_of(runtime: Runtime, **values: Any) -> ClipSpec:
+    """``request(**values)`` for the checkpoint in memory."""
+    return ClipSpec.of(request(**values), runtime.row)
+
+
+def prepared(
+    runtime: Runtime, asked: GenerationRequest, image: Any = None, generator: Any = None, **more: Any
+) -> SamplingContext:
+    """A clip of ``asked`` right before its first step: of a picture of its size, seeded with 3, unless given."""
+    clip, generator = ClipSpec.of(asked, runtime.row), generator or seeded(3)
+    cond = condition(runtime, image or picture(clip.width, clip.height), clip, generator)
+    return SamplingContext(runtime, cond, clip, generator, **more)

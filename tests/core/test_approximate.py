@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,21 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
-from svd_ui.core.conditioning import condition
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.denoiser import guided_within
+from svd_ui.core.sampling.denoiser import cfg_interval
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.samplers import Step, consistency
 from svd_ui.core.sampling.sigmas import gaussian, karras, seeded
 from svd_ui.errors import Cancelled
-from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, picture, request
+from .conftest import CPU_PLAN, prepared, request
 
 
 def clip(runtime: Runtime, asked: GenerationRequest, resume: Step | None = None) -> list[Step]:
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-    return list(sample(services, asked, generator, never(), resume))
+    context = prepared(runtime, asked)
+    return list(sample(replace(context, resume=resume)))
 
 
 @pytest.fixture
@@ -72,7 +70,7 @@ def test_its_sigmas_scale_with_the_checkpoints_noise(tiny_folder: Path) -> None:
 
 
 def test_the_upper_bound_is_in_the_interval_and_the_lower_is_not() -> None:
-    denoise = guided_within(lambda x, _: x + 1, lambda x, _: x, 1.0, 2.0)
+    denoise = cfg_interval(lambda x, _: x + 1, lambda x, _: x, 1.0, 2.0)
     asked = [float(denoise(torch.zeros(()), torch.tensor(sigma))) for sigma in (0.5, 1.0, 1.5, 2.0, 2.5)]
     assert asked == [0, 0, 1, 1, 0]
 
@@ -123,10 +121,10 @@ def test_going_on_after_a_step_is_as_if_nothing_had_happened(distilled: Runtime,
 
 
 def test_running_out_of_memory_changes_no_noise_that_follows(distilled: Runtime) -> None:
-    asked, generator = request(**FEW), seeded(3)
-    services = Services(distilled, condition(distilled, picture(64, 64), asked, generator))
+    asked = request(**FEW)
+    context = prepared(distilled, asked)
     expected = clip(distilled, asked)[-1].latents
-    steps = sample(services, asked, generator, never())
+    steps = sample(context)
     before = [next(steps), next(steps)]
 
     def full(*_: Any) -> None:
@@ -136,17 +134,17 @@ def test_running_out_of_memory_changes_no_noise_that_follows(distilled: Runtime)
     with pytest.raises(torch.OutOfMemoryError):
         next(steps)
     handle.remove()
-    *_, last = sample(services, asked, generator, never(), before[1])
+    *_, last = sample(replace(context, resume=before[1]))
     assert torch.equal(last.latents, expected)
 
 
 def test_few_steps_can_be_cancelled_within_one(distilled: Runtime) -> None:
     cancel, seen = threading.Event(), []
-    asked, generator = request(**FEW), seeded(3)
-    services = Services(distilled, condition(distilled, picture(64, 64), asked, generator))
+    asked = request(**FEW)
+    context = prepared(distilled, asked)
     distilled.unet.register_forward_pre_hook(lambda *_: seen.append(cancel.set()))
     with pytest.raises(Cancelled):
-        list(sample(services, asked, generator, cancel))
+        list(sample(replace(context, cancel=cancel)))
     assert len(seen) == 1
 
 
@@ -156,9 +154,8 @@ def test_all_approximations_together_make_a_clip(runtime: Runtime, values: dict[
     cancel, seen = threading.Event(), []
     steps = clip(runtime, asked)
     assert len(steps) == 6 and all(step.latents.isfinite().all() for step in steps)
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
+    context = prepared(runtime, asked)
     runtime.unet.register_forward_pre_hook(lambda *_: seen.append(len(seen) == 3 and cancel.set()))
     with pytest.raises(Cancelled):
-        list(sample(services, asked, generator, cancel))
+        list(sample(replace(context, cancel=cancel)))
     assert len(seen) == 4

@@ -25,6 +25,7 @@ from svd_ui.core.attention import (
 )
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
+from svd_ui.sentences import sentence
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -121,7 +122,7 @@ def test_the_choice_comes_with_its_reason(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
     chosen, why = choose(setting, device)
     assert chosen == name
-    assert reason in why
+    assert reason in sentence(why)
 
 
 def test_flash_attention_wants_an_ampere_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +130,7 @@ def test_flash_attention_wants_an_ampere_card(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     assert available(CUDA)[0] == ["sdpa", "xformers"]
-    assert "Ampere" in choose("flash", CUDA)[1]
+    assert "Ampere" in sentence(choose("flash", CUDA)[1])
 
 
 def test_an_unknown_attention_is_one_sentence() -> None:

@@ -14,13 +14,12 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
 from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, repeated_blocks
-from svd_ui.core.conditioning import condition
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
-from svd_ui.events import never
+from svd_ui.sentences import sentence
 
-from .conftest import picture, request
+from .conftest import picture, prepared, request
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -34,22 +33,25 @@ def fresh() -> Iterator[None]:
 
 def clip(runtime: Runtime, seed: int = 3, **values: Any) -> Tensor:
     asked = request(num_inference_steps=3, **values)
-    generator = seeded(seed)
-    services = Services(runtime, condition(runtime, picture(64, 64, seed), asked, generator))
-    *_, last = sample(services, asked, generator, never())
+    *_, last = sample(prepared(runtime, asked, picture(64, 64, seed), seeded(seed)))
     return last.latents
+
+
+def said(*args: Any) -> tuple[bool, str]:
+    compiled, why = decide(*args)
+    return compiled, sentence(why)
 
 
 def test_when_blocks_are_compiled() -> None:
     resident, streamed = PROFILES["24gb"], PROFILES["4gb"]
     assert decide("off", CUDA, resident, 9, True)[0] is False
     assert decide("on", CPU, resident, 0, False)[0] is True
-    assert decide("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
-    assert decide("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
+    assert said("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
+    assert said("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
     assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 3, 4, 9)] == [False, False, True, True]
     assert decide("auto", CUDA, resident, 0, True)[0] is True
     assert decide("auto", CPU, resident, 9, True)[0] is False
-    assert decide("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
+    assert said("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
 
 
 def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(runtime: Runtime) -> None:

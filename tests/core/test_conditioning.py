@@ -11,12 +11,12 @@ from torch import nn
 
 from svd_ui.core.conditioning import condition
 from svd_ui.core.encoder_cache import EncoderCache, digest
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.context import SamplingContext
 from svd_ui.core.sampling.denoiser import Conditioning
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
-from svd_ui.events import never
-from tests.core.conftest import picture, request
+from tests.core.conftest import clip_of, picture
 
 
 class Calls:
@@ -43,10 +43,9 @@ def calls(runtime: Runtime) -> Iterator[Calls]:
 
 
 def cond(runtime: Runtime, picture_seed: int = 0, **values: Any) -> tuple[Conditioning, torch.Generator]:
-    asked = request(**values)
-    generator = seeded(asked.seed or 0)
-    image = picture(asked.width or 64, asked.height or 64, picture_seed)
-    return condition(runtime, image, asked, generator), generator
+    clip = clip_of(runtime, **values)
+    generator = seeded(clip.seed)
+    return condition(runtime, picture(clip.width, clip.height, picture_seed), clip, generator), generator
 
 
 @pytest.mark.parametrize(
@@ -79,8 +78,8 @@ def test_without_noise_a_still_is_encoded_once_whatever_the_seed(runtime: Runtim
 def test_a_clip_from_memory_is_the_clip(strength: float, runtime: Runtime) -> None:
     def clip() -> torch.Tensor:
         made, generator = cond(runtime, noise_aug_strength=strength)
-        asked = request(noise_aug_strength=strength, num_inference_steps=2)
-        return list(sample(Services(runtime, made), asked, generator, never()))[-1].latents
+        asked = clip_of(runtime, noise_aug_strength=strength, num_inference_steps=2)
+        return list(sample(SamplingContext(runtime, made, asked, generator)))[-1].latents
 
     first = clip()
     assert len(runtime.encoder_cache) == 2
@@ -88,7 +87,7 @@ def test_a_clip_from_memory_is_the_clip(strength: float, runtime: Runtime) -> No
 
 
 def test_several_stills_are_encoded_as_each_alone(runtime: Runtime) -> None:
-    images, asked = [picture(64, 64, seed) for seed in (0, 1, 0)], request()
+    images, asked = [picture(64, 64, seed) for seed in (0, 1, 0)], clip_of(runtime)
     together = condition(runtime, images, asked, [seeded(seed) for seed in (4, 5, 6)])
     runtime.encoder_cache.clear()
     for place, (image, seed) in enumerate(zip(images, (4, 5, 6), strict=True)):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import encode, to_pixels
-from svd_ui.core.decode import _fetched, decode, decode_pixels, to_frames
+from svd_ui.core.decode import _fetched, decode, decode_pixels, decoder_of, to_frames
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
@@ -44,7 +44,7 @@ def test_the_autoencoder_is_placed_once_for_all_chunks(runtime: Runtime, monkeyp
             depth[0] -= 1
 
     monkeypatch.setattr(runtime, "use", watched)
-    chunks = list(decode(runtime, latents(), STILL, 2, never()))
+    chunks = list(decode(decoder_of(runtime, STILL), latents(), 2, never()))
     assert [len(chunk) for chunk in chunks] == [2, 2, 1]
     assert arrivals == ["vae"]
     assert depth == [0]
@@ -58,7 +58,7 @@ def test_a_decode_that_stops_gives_the_autoencoder_back(runtime: Runtime) -> Non
         def is_set(self) -> bool:
             return bool(cancelled)
 
-    frames = decode(runtime, latents(), STILL, 2, Cancel())
+    frames = decode(decoder_of(runtime, STILL), latents(), 2, Cancel())
     next(frames)
     cancelled.append(True)
     with pytest.raises(Cancelled):
@@ -67,8 +67,8 @@ def test_a_decode_that_stops_gives_the_autoencoder_back(runtime: Runtime) -> Non
 
 
 def test_going_on_after_a_smaller_chunk_skips_what_is_there(runtime: Runtime) -> None:
-    expected = np.concatenate(list(decode(runtime, latents(), STILL, 1, never())))
-    rest = np.concatenate(list(decode(runtime, latents(), STILL, 1, never(), start=3)))
+    expected = np.concatenate(list(decode(decoder_of(runtime, STILL), latents(), 1, never())))
+    rest = np.concatenate(list(decode(decoder_of(runtime, STILL), latents(), 1, never(), start=3)))
     assert np.array_equal(rest, expected[3:])
 
 
@@ -90,10 +90,10 @@ def test_half_precision_that_overflows_is_decoded_again_in_float32(tmp_path: Pat
             out[0, 0, 0, 0] = float("inf")
 
     runtime.vae.decoder.register_forward_hook(overflowing)
-    chunks = list(decode(runtime, latents(4), STILL, 2, never()))
+    chunks = list(decode(decoder_of(runtime, STILL), latents(4), 2, never()))
     assert seen == [torch.float16, torch.float32, torch.float16]
     with torch.no_grad():
-        again = to_frames(decode_pixels(runtime, latents(4)[0, 2:], None))
+        again = to_frames(decode_pixels(decoder_of(runtime, STILL), latents(4)[0, 2:]))
     assert np.array_equal(chunks[1], again)
     assert runtime.vae.dtype == torch.float16
 
@@ -105,7 +105,9 @@ def test_half_precision_leaves_an_autoencoder_that_looks_at_the_still_exact(tmp_
     runtime, detailed = Runtime(folder_row(folder), folder, plan), noisy(208, 64)
     with torch.no_grad():
         scaled = encode(runtime, to_pixels([detailed])) * runtime.scaling_factor
-    frames = np.concatenate(list(decode(runtime, scaled[None].expand(1, 3, -1, -1, -1), detailed, 2, never())))
+    frames = np.concatenate(
+        list(decode(decoder_of(runtime, detailed), scaled[None].expand(1, 3, -1, -1, -1), 2, never()))
+    )
     assert (runtime.unet.dtype, runtime.vae.dtype) == (torch.float16, torch.float32)
     assert np.abs(frames.astype(int) - np.asarray(detailed)).max() <= 1
 
@@ -114,12 +116,12 @@ def test_motion_adds_up_over_chunks(tmp_path: Path) -> None:
     folder = save_tiny_warp(tmp_path / "warp")
     runtime, detailed = Runtime(folder_row(folder), folder, CPU_PLAN), noisy(128, 64)
     clip = torch.randn(1, 5, 8, 4, 8, generator=torch.Generator().manual_seed(0))
-    whole = np.concatenate(list(decode(runtime, clip, detailed, 5, never())))
+    whole = np.concatenate(list(decode(decoder_of(runtime, detailed), clip, 5, never())))
     for start in (0, 3):
-        chunks = list(decode(runtime, clip, detailed, 2, never(), start=start))
+        chunks = list(decode(decoder_of(runtime, detailed), clip, 2, never(), start=start))
         assert np.array_equal(np.concatenate(chunks), whole[start:])
     with torch.no_grad():
-        pixels = decode_pixels(runtime, clip[0], to_pixels([detailed]))
+        pixels = decode_pixels(decoder_of(runtime, detailed), clip[0])
     assert np.array_equal(to_frames(pixels), whole)
 
 

@@ -16,12 +16,14 @@ from svd_ui.core.devices import (
     describe,
     dtype_for,
     plan_for,
-    selected,
+    select_devices,
     step_down,
     temporal_conv2d_for,
     temporal_key,
 )
 from svd_ui.errors import BadInput
+from svd_ui.notes import Note
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -38,7 +40,7 @@ def test_on_a_cpu_the_plan_is_the_cpu_profile_with_reasons() -> None:
     assert plan.device == torch.device("cpu")
     assert plan.profile.id == "cpu"
     assert plan.attention == "sdpa"
-    assert [reason.split(" ")[0] for reason in plan.reasons][:1] == ["profile"]
+    assert [sentence(note) for note in plan.notes][:1] == ["profile cpu: no GPU in use"]
     assert plan.module_dtype("vae") == torch.float32
 
 
@@ -53,7 +55,7 @@ def test_weights_are_not_moved_out_of_memory_that_is_shared() -> None:
     plan = plan_for(Settings(devices="cpu"), "8gb")
     assert plan.profile.offload == "none"
     assert plan.profile.guidance_in_turn
-    assert any("stay in place" in reason for reason in plan.reasons)
+    assert any("stay in place" in sentence(note) for note in plan.notes)
 
 
 @pytest.mark.parametrize("settings", [Settings(devices="cuda:99"), Settings(profile="2gb"), Settings(attention="fast")])
@@ -63,7 +65,7 @@ def test_wrong_settings_are_named(settings: Settings) -> None:
 
 
 def test_devices_are_used_in_the_order_asked() -> None:
-    assert selected(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
+    assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
 
 
 @pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])
@@ -74,14 +76,15 @@ def test_gpus_run_in_half_precision(kind: str) -> None:
 def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
     dtype, reason = dtype_for("cpu")
     assert dtype in {torch.float32, torch.bfloat16}
-    assert reason.startswith(str(dtype).removeprefix("torch."))
+    assert sentence(reason).startswith(str(dtype).removeprefix("torch."))
 
 
 def test_stepping_down_says_so() -> None:
-    plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", ("profile 12gb: chosen", "float16"))
+    reasons = {"profile": Note.of("chosen"), "dtype": Note.of("float16_on_gpu")}
+    plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
     down = step_down(plan, PROFILES["8gb"])
     assert down.profile.offload == "model"
-    assert down.reasons == ("profile 8gb: memory ran out", "float16")
+    assert [sentence(note) for note in down.notes] == ["profile 8gb: memory ran out", "float16 on a GPU"]
 
 
 @pytest.mark.parametrize(
@@ -106,4 +109,4 @@ def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
     assert bool(why) == conv2d
     if not conv2d:
         store.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
-        assert temporal_conv2d_for(info, dtype, store) == (True, "")
+        assert temporal_conv2d_for(info, dtype, store) == (True, None)

@@ -14,16 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from svd_ui.catalog import NANO, PROFILES, nano_row
-from svd_ui.core import methods
-from svd_ui.core.conditioning import condition
-from svd_ui.core.decode import decode
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import Services
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest
+
+from .conftest import prepared
 
 PHOTOS = Path(__file__).resolve().parents[2] / "benchmarks" / "data"
 SIZE = (256, 144)
@@ -42,10 +42,8 @@ def still(request: pytest.FixtureRequest) -> Image.Image:
 def latents(nano: Runtime, still: Image.Image, **values: object) -> Tensor:
     asked = GenerationRequest.model_validate(
         {"width": SIZE[0], "height": SIZE[1], "num_frames": 14, "seed": 5, "num_inference_steps": 4, **values}
-    ).resolved(nano.row.defaults())
-    generator = seeded(asked.seed or 0)
-    services = Services(runtime=nano, conditioning=condition(nano, still, asked, generator))
-    *_, last = methods.sample(services, asked, generator, never())
+    )
+    *_, last = sample(prepared(nano, asked, still, seeded(asked.seed or 0)))
     return last.latents
 
 
@@ -66,7 +64,7 @@ def test_the_dial_moves_it_and_fps_slows_its_frames(nano: Runtime, still: Image.
 @torch.no_grad()
 def test_the_first_frame_is_the_still_and_the_last_is_sharp(nano: Runtime, still: Image.Image) -> None:
     clip = latents(nano, still, motion_bucket_id=250)
-    frames = np.concatenate([*decode(nano, clip, still, 14, never())]).astype(float)
+    frames = np.concatenate([*decode(decoder_of(nano, still), clip, 14, never())]).astype(float)
     assert 10 * np.log10(255**2 / np.mean((frames[0] - np.asarray(still)) ** 2)) > 26
     detail = [np.abs(np.diff(frame.mean(axis=-1), axis=1)).mean() for frame in frames]
     assert 0.7 < detail[-1] / detail[0] < 1.3

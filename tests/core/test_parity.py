@@ -8,22 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from svd_ui.core.conditioning import condition
-from svd_ui.core.decode import decode
-from svd_ui.core.methods import Services, sample
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import Generators, seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 
-from .conftest import picture, request
+from .conftest import picture, prepared, request
 
 TOLERANCE = 1e-4
 
 
 def ours(runtime: Runtime, image: Any, asked: GenerationRequest, generator: Generators) -> torch.Tensor:
-    services = Services(runtime, condition(runtime, image, asked, generator))
-    *_, last = sample(services, asked, generator, never())
+    *_, last = sample(prepared(runtime, asked, image, generator))
     return last.latents
 
 
@@ -80,7 +78,7 @@ def test_decoded_frames_are_equal(runtime: Runtime, reference: Any, decode_chunk
     asked = request(num_inference_steps=8, num_frames=5, decode_chunk_size=decode_chunk_size)
     expected = theirs(reference, picture(64, 64), asked, seeded(7), output_type="pil")[0]
     latents = ours(runtime, picture(64, 64), asked, seeded(7))
-    frames = np.concatenate(list(decode(runtime, latents, picture(64, 64), decode_chunk_size, never())))
+    frames = np.concatenate(list(decode(decoder_of(runtime, picture(64, 64)), latents, decode_chunk_size, never())))
     assert frames.dtype == np.uint8
     difference = np.abs(frames.astype(int) - np.stack([np.asarray(frame) for frame in expected]))
     assert difference.max() <= 1  # a value on the edge between two levels may round either way

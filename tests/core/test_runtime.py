@@ -14,16 +14,14 @@ import pytest
 import torch
 
 from svd_ui.catalog import PROFILES, folder_row
-from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.run import sample
 from svd_ui.errors import BadInput, WeightsMissing
-from svd_ui.events import never
+from svd_ui.notes import Note
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, picture, request
+from .conftest import CPU_PLAN, prepared, request
 
 
 def references(runtime: Runtime) -> list[weakref.ref[object]]:
@@ -56,10 +54,10 @@ def test_release_frees_under_every_kind_of_placement(tiny_folder: Path, profile:
 def test_a_loaded_checkpoint_is_kept_between_clips_and_takes_a_new_profile(tiny_folder: Path) -> None:
     models = Models()
     first = models.get(folder_row(tiny_folder), tiny_folder, CPU_PLAN)
-    plan = Plan(CPU_PLAN.device, PROFILES["12gb"], CPU_PLAN.dtype, "sdpa", ("because",))
+    plan = Plan(CPU_PLAN.device, PROFILES["12gb"], CPU_PLAN.dtype, "sdpa", {"profile": Note.of("chosen")})
     assert models.get(folder_row(tiny_folder), tiny_folder, plan) is first
     assert first.profile.id == "12gb"
-    assert first.plan.reasons == ("because",)
+    assert first.plan.reasons == {"profile": Note.of("chosen")}
 
 
 def test_pickled_weights_are_not_read(tiny_folder: Path, tmp_path: Path) -> None:
@@ -93,7 +91,7 @@ def test_an_empty_folder_is_missing_weights(tiny_folder: Path, tmp_path: Path) -
 
 def test_importing_the_runtime_does_not_import_what_only_loading_needs() -> None:
     code = (
-        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.methods\n"
+        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.sampling.run\n"
         "print(*{m.split('.')[0] for m in sys.modules} & {'diffusers', 'transformers', 'accelerate', 'xformers'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -131,9 +129,8 @@ def test_cross_attention_is_left_out_of_every_step(tiny_folder: Path, profile: s
     asked = request(num_inference_steps=2)
 
     def clip(runtime: Runtime, *, spoil: bool) -> torch.Tensor:
-        generator = seeded(3)
-        services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-        steps = sample(services, asked, generator, never())
+        context = prepared(runtime, asked)
+        steps = sample(context)
         next(steps)
         for block in runtime.unet.modules() if spoil else ():
             if hasattr(block, "attn2"):

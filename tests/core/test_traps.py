@@ -13,51 +13,47 @@ from torch import Tensor
 from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import condition, embed, encode, resize_antialiased, to_pixels
 from svd_ui.core.devices import Plan
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import gaussian, seeded
 from svd_ui.errors import BadInput
-from svd_ui.events import never
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, picture, request
+from .conftest import CPU_PLAN, clip_of, picture, prepared, request
 
 
 def test_1_time_ids_are_fps_minus_one_motion_and_noise(runtime: Runtime) -> None:
-    asked = request(fps=7, motion_bucket_id=180, noise_aug_strength=0.5)
-    cond = condition(runtime, picture(64, 64), asked, seeded(0))
+    clip = clip_of(runtime, fps=7, motion_bucket_id=180, noise_aug_strength=0.5)
+    cond = condition(runtime, picture(64, 64), clip, seeded(0))
     torch.testing.assert_close(cond.added_time_ids, torch.tensor([[6.0, 180.0, 0.5]]))
 
 
 def test_2_conditioning_latents_are_unscaled_and_the_scale_is_read(runtime: Runtime) -> None:
-    cond = condition(runtime, picture(64, 64), request(noise_aug_strength=0.0), seeded(0))
+    context = prepared(runtime, request(noise_aug_strength=0.0))
+    cond = context.conditioning
     with torch.no_grad():
         mode = runtime.vae.encode(to_pixels([picture(64, 64)])).latent_dist.mode()
     torch.testing.assert_close(cond.image_latents, mode[:, None].expand(-1, 4, -1, -1, -1))
-    services = Services(runtime, cond)
-    torch.testing.assert_close(services.still, cond.image_latents * runtime.vae.config.scaling_factor)
+    torch.testing.assert_close(context.still, cond.image_latents * runtime.vae.config.scaling_factor)
 
 
 def test_2_the_number_of_latent_channels_is_read(tmp_path: Path) -> None:
     folder = save_tiny_svd(tmp_path / "sixteen", latent_channels=16)
     runtime = Runtime(folder_row(folder), folder, CPU_PLAN)
-    asked = request()
-    generator = seeded(0)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-    assert next(sample(services, asked, generator, never())).latents.shape == (1, 4, 16, 8, 8)
+    assert next(sample(prepared(runtime, request()))).latents.shape == (1, 4, 16, 8, 8)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.02])
 def test_3_the_augmentation_is_drawn_before_the_latents_at_any_strength(runtime: Runtime, strength: float) -> None:
     generator, expected = seeded(5), seeded(5)
-    condition(runtime, picture(64, 64), request(noise_aug_strength=strength), generator)
+    condition(runtime, picture(64, 64), clip_of(runtime, noise_aug_strength=strength), generator)
     gaussian((1, 3, 64, 64), expected)
     torch.testing.assert_close(gaussian((1, 4, 4, 8, 8), generator), gaussian((1, 4, 4, 8, 8), expected))
 
 
 def test_3_the_augmentation_is_added_in_pixels_and_clip_sees_the_clean_picture(runtime: Runtime) -> None:
-    still, asked = picture(64, 64), request(noise_aug_strength=0.5)
-    cond = condition(runtime, still, asked, seeded(5))
+    still = picture(64, 64)
+    cond = condition(runtime, still, clip_of(runtime, noise_aug_strength=0.5), seeded(5))
     with torch.no_grad():
         noisy = to_pixels([still]) + 0.5 * gaussian((1, 3, 64, 64), seeded(5))
         torch.testing.assert_close(cond.image_latents[:, 0], encode(runtime, noisy))
@@ -110,7 +106,7 @@ class GpuLike(Plan):
 
 
 def test_5_half_precision_that_overflows_is_decoded_in_float32(tmp_path: Path) -> None:
-    from svd_ui.core.decode import decode_pixels
+    from svd_ui.core.decode import decode_pixels, decoder_of
 
     folder = save_tiny_svd(tmp_path / "half", dtype=torch.float16, variant="fp16")
     runtime = Runtime(folder_row(folder), folder, GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa"))
@@ -118,17 +114,15 @@ def test_5_half_precision_that_overflows_is_decoded_in_float32(tmp_path: Path) -
         lambda _, __, out: out.fill_(float("nan")) if out.dtype == torch.float16 else None
     )
     with torch.no_grad():
-        assert decode_pixels(runtime, torch.zeros(2, 4, 8, 8), None).isfinite().all()
+        assert decode_pixels(decoder_of(runtime, picture(64, 64)), torch.zeros(2, 4, 8, 8)).isfinite().all()
     assert runtime.vae.dtype == torch.float16
 
 
 def test_7_multiples_of_8_run_and_others_name_the_field(runtime: Runtime) -> None:
-    asked = request(width=72, height=104)
-    generator = seeded(0)
-    services = Services(runtime, condition(runtime, picture(72, 104), asked, generator))
-    assert next(sample(services, asked, generator, never())).latents.shape[-2:] == (13, 9)
+    context = prepared(runtime, request(width=72, height=104))
+    assert next(sample(context)).latents.shape[-2:] == (13, 9)
     with pytest.raises(BadInput) as caught:
-        condition(runtime, picture(70, 64), asked, generator)
+        condition(runtime, picture(70, 64), context.clip, seeded(0))
     assert caught.value.field == "width"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,17 +11,19 @@ from PIL import Image
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
+from svd_ui.clip import ClipSpec
+from svd_ui.core import wall
 from svd_ui.core.conditioning import condition
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
-from svd_ui.core.wall import Batch, sample_batch, whole_wall
-from svd_ui.engine import never
+from svd_ui.core.wall import Batch
+from svd_ui.engine import CancelToken, never
 from svd_ui.errors import Cancelled
 from svd_ui.request import MAX_SEED, GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, request
+from .conftest import CPU_PLAN, prepared, request
 
 WALL = Wall(seeds=2, motion_bucket_ids=(30, 220))
 
@@ -42,14 +44,20 @@ def alone(runtime: Runtime, still: Image.Image, asked: GenerationRequest) -> Ten
     """The latents of an ordinary request."""
     assert asked.seed is not None
     assert asked.wall is None
-    generator = seeded(asked.seed)
-    cond = condition(runtime, still, asked, generator)
-    *_, last = sample(Services(runtime, cond), asked, generator, never())
+    *_, last = sample(prepared(runtime, asked, still, seeded(asked.seed)))
     return last.latents
 
 
+def whole_wall(runtime: Runtime, still: Image.Image, asked: GenerationRequest) -> Batch:
+    return wall.whole_wall(runtime, still, ClipSpec.of(asked, runtime.row))
+
+
+def steps_of(runtime: Runtime, batch: Batch, asked: GenerationRequest, cancel: CancelToken) -> Iterator[Batch]:
+    return wall.sample_batch(runtime, batch, ClipSpec.of(asked, runtime.row), cancel)
+
+
 def finished(runtime: Runtime, batch: Batch, asked: GenerationRequest) -> list[Tensor]:
-    *_, last = sample_batch(runtime, batch, asked, never())
+    *_, last = steps_of(runtime, batch, asked, never())
     return last.latents()
 
 
@@ -89,7 +97,7 @@ def test_a_batch_split_halfway_goes_on_from_its_last_step(
 ) -> None:
     asked = wall_request()
     whole = finished(runtime, whole_wall(runtime, still(64, 64), asked), asked)
-    steps = sample_batch(runtime, whole_wall(runtime, still(64, 64), asked), asked, never())
+    steps = steps_of(runtime, whole_wall(runtime, still(64, 64), asked), asked, never())
     next(steps)
     halfway = next(steps)
     steps.close()
@@ -103,7 +111,6 @@ def test_the_still_is_encoded_once_for_each_seed(
     runtime: Runtime, still: Callable[[int, int], Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    from svd_ui.core import wall
 
     def counting(*args: object) -> object:
         seen.append(1)
@@ -117,7 +124,7 @@ def test_the_still_is_encoded_once_for_each_seed(
 
 def test_cancelling_ends_within_one_call(runtime: Runtime, still: Callable[[int, int], Image.Image]) -> None:
     asked, cancel = wall_request(), threading.Event()
-    steps = sample_batch(runtime, whole_wall(runtime, still(64, 64), asked), asked, cancel)
+    steps = steps_of(runtime, whole_wall(runtime, still(64, 64), asked), asked, cancel)
     next(steps)
     cancel.set()
     with pytest.raises(Cancelled):

@@ -46,7 +46,8 @@ class PromptEngine(FakeEngine):
         ctypes.string_at(0)
 
     def blocks(self) -> None:
-        time.sleep(60)
+        print("blocks from now on", flush=True)
+        time.sleep(600)
 
     def starves(self) -> None:
         raise OutOfMemory(doing="testing", remedy="Do less.")

@@ -13,6 +13,7 @@ from svd_ui.engine import Device, Estimate
 from svd_ui.engine.estimates import estimate
 from svd_ui.hub import Hub
 from svd_ui.request import GenerationRequest, Wall
+from svd_ui.sentences import remedy
 from svd_ui.settings import Settings
 
 GIB = 1024**3
@@ -51,7 +52,7 @@ def test_a_profile_too_large_is_remedied_by_the_largest_that_fits(settings: Sett
     bad = asked(settings, card(8), profile="24gb")
     assert bad.fits is False and bad.remedy is not None
     assert set(bad.remedy.values) == {"profile"}
-    assert bad.remedy.text == f"Use the {bad.remedy.values['profile'].removesuffix('gb')} GB profile"
+    assert remedy(bad.remedy.values) == f"Use the {bad.remedy.values['profile'].removesuffix('gb')} GB profile"
     above = [row.id for row in PROFILES.values() if row.order < PROFILES[bad.remedy.values["profile"]].order]
     assert not any(asked(settings, card(8), profile=id).fits for id in above)
 
@@ -77,7 +78,7 @@ def test_a_smaller_size_keeps_the_aspect_on_the_checkpoints_grid(settings: Setti
     width, height = before.remedy.values["width"], before.remedy.values["height"]
     assert width % 64 == height % 64 == 0
     assert width / height == pytest.approx(16 / 9, rel=0.1)
-    assert f"ake it {width}x{height}" in before.remedy.text
+    assert f"ake it {width}x{height}" in remedy(before.remedy.values)
 
 
 def test_more_never_needs_less(settings: Settings) -> None:

@@ -28,6 +28,7 @@ from svd_ui.errors import BadInput, Cancelled, DiskFull, NotFound, OutOfMemory, 
 from svd_ui.events import Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.video import read_comment, read_frames
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 
@@ -74,8 +75,8 @@ class Trouble(Stages):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().load(row, folder, plan)
 
-    def condition(self, runtime: Any, still: Any, request: Any, generator: Any) -> Any:
-        made = super().condition(runtime, still, request, generator)
+    def condition(self, runtime: Any, still: Any, clip: Any, generator: Any) -> Any:
+        made = super().condition(runtime, still, clip, generator)
         if runtime.profile.id in self.condition_at:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return made
@@ -87,8 +88,8 @@ class Trouble(Stages):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             yield step
 
-    def decode(self, runtime: Any, latents: Any, still: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
-        for frames in super().decode(runtime, latents, still, chunk, cancel, start):
+    def decode(self, decoder: Any, latents: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
+        for frames in super().decode(decoder, latents, chunk, cancel, start):
             self.chunks.append(chunk)
             if self.decode_over is not None and chunk > self.decode_over:
                 raise RuntimeError("CUDA error: out of memory")
@@ -235,7 +236,7 @@ def test_the_record_says_whether_it_was_exact_and_compiled(here: Settings, image
         result = result_of(list(engine.generate(ask(image, num_inference_steps=1), tmp_path / str(exact), never())))
         assert result.effective is not None
         assert (result.effective.exact, result.effective.compiled) == (exact, False)
-    assert any(reason.startswith("not compiled: ") for reason in result.effective.reasons)
+    assert any(sentence(reason).startswith("not compiled: ") for reason in result.effective.reasons)
 
 
 def test_the_autoencoder_comes_to_the_device_once_for_all_chunks(here: Settings, image: str, tmp_path: Path) -> None:
@@ -277,8 +278,8 @@ def test_oom_while_denoising_takes_the_next_profile_and_the_same_clip_comes_out(
     result = result_of(events)
     notes = [event.note for event in events if isinstance(event, SteppedDown)]
     assert len(notes) == 2
-    assert "12gb" in notes[0]
-    assert "8gb" in notes[1]
+    assert notes[0].params["profile"] == "12gb"
+    assert notes[1].params["profile"] == "8gb"
     assert set(notes) <= set(result.notes)
     assert result.effective is not None
     assert result.effective.profile == "8gb"
@@ -295,7 +296,7 @@ def test_oom_while_loading_takes_the_next_profile(here: Settings, image: str, tm
     result = result_of(list(engine.generate(request, tmp_path / "out", never())))
     assert result.effective is not None
     assert result.effective.profile == "12gb"
-    assert "loading" in result.notes[0]
+    assert "loading" in sentence(result.notes[0])
 
     engine = LocalEngine(here, stages=Trouble(here, too_large="4gb"))
     with pytest.raises(OutOfMemory, match="while loading the model"):
@@ -314,7 +315,7 @@ def test_oom_while_reading_the_still_takes_the_next_profile_and_the_same_clip_co
     assert [event.stage for event in events if isinstance(event, SteppedDown)] == ["conditioning", "conditioning"]
     assert result.effective is not None
     assert result.effective.profile == "12gb"
-    assert "reading the still" in result.notes[0]
+    assert "reading the still" in sentence(result.notes[0])
     one, two = (load_file(tmp_path / name / "latents.safetensors")["latents"] for name in ("calm", "out"))
     np.testing.assert_allclose(one, two, atol=1e-3 if result.effective.dtype == "float32" else 0.1)
 
@@ -334,7 +335,7 @@ def test_oom_in_every_stage_of_one_clip_goes_down_the_same_ladder(here: Settings
     result = result_of(events)
     assert result.effective is not None
     assert (result.effective.profile, result.effective.decode_chunk_size) == ("8gb", 1)
-    assert [note for note in result.notes if "ran out" in note] == list(result.effective.reasons[-5:])
+    assert [note for note in result.notes if "ran out" in sentence(note)] == list(result.effective.reasons[-5:])
 
 
 def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp_path: Path) -> None:
@@ -466,7 +467,8 @@ def test_notes_say_what_may_disappoint(here: Settings, tmp_path: Path) -> None:
 
     small = Assets.of(here).keep(photo(40, 30))
     request = ask(small, num_frames=10, num_inference_steps=1)
-    notes = " ".join(result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never()))).notes)
+    result = result_of(list(LocalEngine(here).generate(request, tmp_path / "out", never())))
+    notes = " ".join(map(sentence, result.notes))
     assert "trained on 4 frames" in notes
     assert "40x30" in notes
 

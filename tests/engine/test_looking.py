@@ -48,10 +48,10 @@ class Watched(Stages):
         self.clips: list[list[np.ndarray]] = []
         self.fail_after = fail_after
 
-    def decode(self, runtime: Any, latents: Any, still: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
+    def decode(self, decoder: Any, latents: Any, chunk: int, cancel: Any, start: int) -> Iterator[Any]:
         if start == 0:
             self.clips.append([])
-        for frames in super().decode(runtime, latents, still, chunk, cancel, start):
+        for frames in super().decode(decoder, latents, chunk, cancel, start):
             self.clips[-1].extend(frames)
             yield frames
             if self.fail_after is not None and len(self.clips[-1]) >= self.fail_after:

@@ -9,6 +9,7 @@ from svd_ui.engine.stages import Stages
 from svd_ui.settings import Settings
 
 
+@pytest.mark.usefixtures("raced")
 def test_a_rate_is_told_once_the_engine_is_ready(settings: Settings) -> None:
     engine = LocalEngine(settings)
     assert engine.describe().flops_per_second is None

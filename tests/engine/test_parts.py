@@ -9,45 +9,50 @@ import pytest
 
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
+from svd_ui.clip import ClipSpec
 from svd_ui.engine.advice import advice
-from svd_ui.engine.logs import redact, secrets_of
-from svd_ui.engine.oom_fallback import Ladder
+from svd_ui.engine.oom_fallback import OomFallback
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
+from svd_ui.engine.worker_handle import redact, secrets_of
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
 
 def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
-    ladder = Ladder(PROFILES["8gb"], 14, num_frames=25)
+    fallback = OomFallback(PROFILES["8gb"], 14, num_frames=25)
     seen = []
-    while ladder.down_from_decoding():
-        seen.append((ladder.profile.id, ladder.chunk))
+    while fallback.down_from_decoding():
+        seen.append((fallback.profile.id, fallback.chunk))
     assert seen == [("8gb", 8), ("8gb", 4), ("8gb", 2), ("8gb", 1), ("6gb", 1), ("4gb", 1)]
-    assert len(ladder.notes) == len(seen)
+    assert len(fallback.notes) == len(seen)
 
 
 def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
-    ladder = Ladder(PROFILES["24gb"], None, num_frames=6)
-    assert ladder.chunk == 6
-    ladder.down_from_decoding()
-    assert ladder.chunk == 4
-    ladder.down_from_denoising()
-    assert (ladder.profile.id, ladder.chunk) == ("16gb", 4)
+    fallback = OomFallback(PROFILES["24gb"], None, num_frames=6)
+    assert fallback.chunk == 6
+    fallback.down_from_decoding()
+    assert fallback.chunk == 4
+    fallback.down_from_denoising()
+    assert (fallback.profile.id, fallback.chunk) == ("16gb", 4)
 
 
 def test_the_cpu_has_no_smaller_profile() -> None:
-    assert Ladder(PROFILES["cpu"], 1, num_frames=14).down_from_denoising() is None
+    assert OomFallback(PROFILES["cpu"], 1, num_frames=14).down_from_denoising() is None
 
 
 def test_advice_only_where_it_is_due() -> None:
-    request = GenerationRequest().resolved(XT.defaults())
-    assert advice(request, XT, (2048, 1152)) == []
-    assert len(advice(request.model_copy(update={"num_frames": 60}), XT, None)) == 1
-    assert len(advice(request.model_copy(update={"width": 1000}), XT, None)) == 1
-    assert "64x64" in advice(request.model_copy(update={"width": 64, "height": 64}), XT, None)[0]
+    def advised(picture: tuple[int, int] | None = None, **values: Any) -> list[Note]:
+        return advice(ClipSpec.of(GenerationRequest(**values), XT), picture)
+
+    assert advised((2048, 1152)) == []
+    assert len(advised(num_frames=60)) == 1
+    assert len(advised(width=1000)) == 1
+    assert "64x64" in sentence(advised(width=64, height=64)[0])
 
 
 @pytest.mark.parametrize(
@@ -69,14 +74,13 @@ def test_advice_only_where_it_is_due() -> None:
 def test_what_is_approximate_is_said_with_its_cost(
     row: CheckpointRow, values: dict[str, Any], said: str | None
 ) -> None:
-    request = GenerationRequest.model_validate(values)
-    notes = advice(request.resolved(row.defaults(request.speed)), row, None)
-    assert (said is None and not notes) or notes[0].startswith(f"Approximate: {said}")
+    notes = advice(ClipSpec.of(GenerationRequest.model_validate(values), row), None)
+    assert (said is None and not notes) or sentence(notes[0]).startswith(f"Approximate: {said}")
 
 
 def test_more_jumps_than_a_consistency_model_was_made_for_are_said() -> None:
-    request = GenerationRequest(num_inference_steps=9).resolved(ANIMATE_LCM.defaults())
-    assert "1 to 8 steps" in advice(request, ANIMATE_LCM, None)[1]
+    clip = ClipSpec.of(GenerationRequest(num_inference_steps=9), ANIMATE_LCM)
+    assert "1 to 8 steps" in sentence(advice(clip, None)[1])
 
 
 def test_secrets_are_known_by_name_and_by_form() -> None:

@@ -12,6 +12,7 @@ from svd_ui.engine.local import LocalEngine
 from svd_ui.errors import BadInput
 from svd_ui.events import Denoising, Finished
 from svd_ui.request import GenerationRequest
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.tiny import save_tiny_svd
 
@@ -48,7 +49,7 @@ def test_a_speed_takes_its_steps_and_is_named_in_the_result(
     *events, last = engine.generate(asked, tmp_path / "out", never())
     assert [event.total for event in events if isinstance(event, Denoising)] == [steps] * steps
     assert isinstance(last, Finished)
-    notes = [note for note in last.result.notes if note.startswith("Approximate")]
+    notes = [sentence(note) for note in last.result.notes if note.code == "approximate"]
     assert notes == ([] if said is None else [f"Approximate: {said}."])
     assert (tmp_path / "out" / (last.result.video or "")).is_file()
 

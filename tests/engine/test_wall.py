@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from svd_ui.catalog import PROFILES, checkpoints
+from svd_ui.clip import ClipSpec
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
-from svd_ui.engine.wall import DRAFTS, LATER, MOST, tiles_at_once
+from svd_ui.engine.wall import MOST, max_tiles_per_call
 from svd_ui.errors import Cancelled, DiskFull, OutOfMemory
 from svd_ui.events import Decoding, Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.sheet import SHEET_SIDE, Sheet, small
@@ -44,6 +45,10 @@ def result_of(events: list[Event]) -> Result:
     return last.result
 
 
+def codes(result: Result) -> set[str]:
+    return {note.code for note in result.notes}
+
+
 class Watched(Stages):
     """Keeps the latents that are decoded."""
 
@@ -51,9 +56,9 @@ class Watched(Stages):
         super().__init__(settings, "cpu")
         self.decoded: list[torch.Tensor] = []
 
-    def decode(self, runtime: Any, latents: Any, *rest: Any) -> Iterator[Any]:
+    def decode(self, decoder: Any, latents: Any, *rest: Any) -> Iterator[Any]:
         self.decoded.append(latents.clone())
-        return super().decode(runtime, latents, *rest)
+        return super().decode(decoder, latents, *rest)
 
 
 class Tight(Watched):
@@ -64,8 +69,8 @@ class Tight(Watched):
         self.most, self.profiles = most, profiles
         self.sizes: list[int] = []
 
-    def sample_batch(self, runtime: Any, batch: Any, request: Any, cancel: Any) -> Iterator[Any]:
-        for later in super().sample_batch(runtime, batch, request, cancel):
+    def sample_batch(self, runtime: Any, batch: Any, clip: Any, cancel: Any) -> Iterator[Any]:
+        for later in super().sample_batch(runtime, batch, clip, cancel):
             if len(batch) > self.most and later.steps_done >= 2:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             if runtime.profile.id in self.profiles and later.steps_done >= 2:
@@ -77,7 +82,7 @@ class Tight(Watched):
 @pytest.fixture
 def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a card with enough memory would be predicted to hold."""
-    monkeypatch.setattr("svd_ui.engine.wall.tiles_at_once", lambda *_: 4)
+    monkeypatch.setattr("svd_ui.engine.wall.max_tiles_per_call", lambda *_: 4)
 
 
 def test_a_wall_becomes_small_tiles_and_a_sheet(here: Settings, image: str, tmp_path: Path) -> None:
@@ -92,7 +97,7 @@ def test_a_wall_becomes_small_tiles_and_a_sheet(here: Settings, image: str, tmp_
     with Image.open(tmp_path / "poster.jpg") as sheet:
         assert sheet.width > 2 * 64
         assert sheet.height > 2 * 64
-    assert DRAFTS in result.notes
+    assert "wall_drafts" in codes(result)
     assert result.effective is not None
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "poster.jpg",
@@ -132,6 +137,7 @@ def test_tiles_that_share_a_call_are_counted_once(
     assert len(result_of(events).tiles) == 4
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(("most", "sizes"), [(2, [4, 2, 2, 2, 2]), (1, [4, 1, 1, 1, 1, 1, 1, 1, 1])])
 def test_out_of_memory_halves_how_many_go_together_and_keeps_what_is_done(
     here: Settings, image: str, tmp_path: Path, four_at_once: None, most: int, sizes: list[int]
@@ -144,7 +150,7 @@ def test_out_of_memory_halves_how_many_go_together_and_keeps_what_is_done(
     # The step done by all four is not done again: each smaller batch makes two more.
     assert stages.sizes == sizes
     notes = [event.note for event in events if isinstance(event, SteppedDown)]
-    assert notes == [note for note in result.notes if "Memory ran out" in note]
+    assert notes == [note for note in result.notes if note.code in {"fewer_tiles", "smaller_profile"}]
     assert len(notes) == (1 if most == 2 else 2)
     last = [event for event in events if isinstance(event, Denoising)][-1]
     assert last.step == last.total
@@ -198,7 +204,7 @@ def test_a_full_disk_leaves_no_tile(
 def test_other_formats_are_kept_for_the_clip_in_full(here: Settings, image: str, tmp_path: Path) -> None:
     asked = ask(image, num_inference_steps=1, output_format="gif", speed="exact")
     result = result_of(list(LocalEngine(here, "cpu").generate(asked, tmp_path, never())))
-    assert (LATER in result.notes, DRAFTS in result.notes) == (True, False)
+    assert ("wall_format" in codes(result), "wall_drafts" in codes(result)) == (True, False)
     assert (result.animation, result.request.output_format) == (None, "gif")
 
 
@@ -222,20 +228,22 @@ def test_a_prompts_still_is_made_once(
 def test_as_many_tiles_go_together_as_are_predicted_to_fit(settings: Settings) -> None:
     row = checkpoints(settings)["svd-xt"]
     big = Wall(seeds=4, motion_bucket_ids=(30, 90, 220))
-    request = GenerationRequest(image="sha256:" + "0" * 64, wall=big).resolved(row.defaults("draft"))
+    request = GenerationRequest(speed="draft", wall=big)
     profile = PROFILES["24gb"]
 
     def most(gigabytes: float, kind: str = "cuda", wall: Wall = big) -> int:
-        asked = request.model_copy(update={"wall": wall})
-        return tiles_at_once(row, profile, asked, kind, round(gigabytes * 1e9))
+        clip = ClipSpec.of(request.model_copy(update={"wall": wall}), row)
+        return max_tiles_per_call(clip, profile, kind, round(gigabytes * 1e9))
 
     assert most(200) == MOST
     assert most(200, wall=Wall(seeds=1, motion_bucket_ids=(30, 90, 220))) == 3
     assert 1 <= most(16) < most(18) < most(22) <= most(80) <= MOST
     assert most(6) == 1
     assert most(200, kind="cpu") == 1
-    assert tiles_at_once(row, PROFILES["8gb"], request, "cuda", 200 * 10**9) < MOST  # chosen to leave room
-    assert tiles_at_once(row, profile, request, "mps", None) == 1
+    assert (
+        max_tiles_per_call(ClipSpec.of(request, row), PROFILES["8gb"], "cuda", 200 * 10**9) < MOST
+    )  # chosen to leave room
+    assert max_tiles_per_call(ClipSpec.of(request, row), profile, "mps", None) == 1
 
 
 def test_tiles_have_even_sides_and_the_shape_of_the_clip() -> None:

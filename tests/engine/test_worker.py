@@ -16,7 +16,7 @@ import pytest
 
 from svd_ui.engine import Engine, never
 from svd_ui.engine.messages import EngineFactory
-from svd_ui.engine.worker import WorkerEngine
+from svd_ui.engine.worker import GRACE, WorkerEngine
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
 from svd_ui.events import Event
 from svd_ui.request import GenerationRequest
@@ -45,7 +45,7 @@ def run(engine: Engine, out: Path, prompt: str = "nothing", cancel: threading.Ev
     return list(engine.generate(GenerationRequest(image=image, prompt=words), out, cancel or threading.Event()))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
@@ -71,9 +71,7 @@ def test_events_cross_over_and_the_process_stays(make: Make, tmp_path: Path) -> 
 
 def test_starting_does_not_wait_and_then_tells_the_device(make: Make) -> None:
     engine = make()
-    before = time.monotonic()
     engine.start()
-    assert time.monotonic() - before < 2.0  # importing torch alone takes longer
     assert engine.describe() is None
     wait_for(engine.describe)
 
@@ -123,35 +121,37 @@ def test_a_setting_that_does_not_fit_is_told_and_no_crash(make: Make, tmp_path: 
     assert engine.pid is not None
 
 
-def test_a_soft_cancel_keeps_the_process(make: Make, tmp_path: Path) -> None:
+def test_a_soft_cancel_keeps_the_process(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, cancel = make(engines.slow), threading.Event()
-    seen = []
+    monkeypatch.setattr("svd_ui.engine.worker.GRACE", 60.0)  # a busy machine's soft cancel comes before it all the same
 
     def watch() -> None:
         for event in engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel):
-            seen.append((time.monotonic(), event))
             if event.stage == "denoising":
                 cancel.set()
 
     with pytest.raises(Cancelled):
         watch()
-    assert time.monotonic() - seen[-1][0] < 1.9  # sooner than it would be killed
     assert engine.pid is not None
 
 
-def test_a_stage_that_cannot_look_is_killed(make: Make, tmp_path: Path) -> None:
+def test_a_stage_that_cannot_look_is_killed(make: Make, settings: Settings, tmp_path: Path) -> None:
     engine, cancel = make(), threading.Event()
     when: list[float] = []
 
+    def blocking() -> bool:
+        logs = (settings.data_dir / "logs").glob("*")
+        return any("blocks from now on" in log.read_text("utf-8") for log in logs)
+
     def watch() -> None:
         for _ in engine.generate(GenerationRequest(prompt="blocks"), tmp_path, cancel):
-            time.sleep(0.2)  # until the blocking has begun
+            wait_for(blocking)
             when.append(time.monotonic())
             cancel.set()
 
     with pytest.raises(Cancelled):
         watch()
-    assert 1.9 < time.monotonic() - when[0] < 8  # two seconds, and whatever else this machine does
+    assert time.monotonic() - when[0] > GRACE - 0.1
     assert engine.pid is None
     assert run(engine, tmp_path)[-1].stage == "finished"
 
@@ -191,10 +191,12 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
     )
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"
-    cancel = threading.Event()
+    engine, cancel = make(), threading.Event()
+    engine.start()
+    wait_for(engine.describe)  # from now on nothing but the lock keeps the clip from being made
     threading.Timer(0.4, cancel.set).start()
     with pytest.raises(Cancelled):
-        run(make(), tmp_path, cancel=cancel)
+        run(engine, tmp_path, cancel=cancel)
     other.kill()
     other.wait()
     with device_lock(settings):
@@ -293,7 +295,7 @@ def test_the_parent_never_imports_torch_and_takes_its_worker_along(tmp_path: Pat
     )
     stage, pid, modules = done.stdout.split(maxsplit=2)
     assert (stage, modules.strip()) == ("finished", "[]")
-    wait_for(lambda: not psutil.pid_exists(int(pid)), 5)
+    wait_for(lambda: not psutil.pid_exists(int(pid)))
 
 
 @pytest.mark.slow

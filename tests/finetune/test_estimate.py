@@ -11,10 +11,9 @@ import torch
 
 from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.architectures import ARCHITECTURES
-from svd_ui.core.finetune.adapters import count, prepare
+from svd_ui.core.finetune.weights import count, prepare
 from svd_ui.finetune import TrainRequest
-from svd_ui.finetune.estimate import KEPT, Machine, activations, estimate, pass_factor
-from svd_ui.finetune.parameters import UNetLayers, layers_of
+from svd_ui.finetune.estimate import KEPT, Machine, UNetLayers, activations, estimate, layers_of, pass_factor
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 CPU = Machine(kind="cpu", total_bytes=8 * 2**30, flops_per_second=1e10)

@@ -16,7 +16,7 @@ ROW = CheckpointRow(id="x", title="X", num_frames=14, width=256, height=144)
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('name = "slow pans"\ndata = "clips"\nrank = 4\nsteps = 20\n')
-    request = read_config(config, {"steps": 30, "rank": None})
+    request, _ = read_config(config, {"steps": 30, "rank": None})
     assert (request.name, request.data, request.rank, request.steps) == ("slow pans", Path("clips"), 4, 30)
 
 
@@ -34,7 +34,7 @@ def test_blanks_come_from_the_checkpoint() -> None:
         ({"name": "../out"}, "name", "letters, digits"),
         ({"name": None}, "name", "Name is needed"),
         ({"learning_rat": 1}, "learning_rat", "did you mean learning_rate"),
-        ({"width": 128}, None, "both width and height"),
+        ({"width": 128}, "width", "both width and height"),
     ],
 )
 def test_a_mistake_is_named(flags: dict[str, object], field: str | None, words: str) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from svd_ui.errors import BadInput, NotFound
 from svd_ui.finetune import TrainRequest
-from svd_ui.finetune.folder import RunFolder, Status
-from svd_ui.finetune.runs import Runs
+from svd_ui.finetune.runs import RunFolder, Status, TrainingRuns
 from svd_ui.settings import Settings
 from tests.clips.test_scan import mp4, pan
 from tests.tiny import save_tiny_svd
@@ -27,7 +26,7 @@ def asked(data: Path, **values: object) -> TrainRequest:
     return TrainRequest.model_validate({"name": "mine", "data": data, "checkpoint": "local:tiny-svd", **values})
 
 
-def until(runs: Runs, state: str, seconds: float = 120) -> Status:
+def until(runs: TrainingRuns, state: str, seconds: float = 120) -> Status:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         run = runs.get("mine")
@@ -40,7 +39,7 @@ def until(runs: Runs, state: str, seconds: float = 120) -> Status:
 def test_a_run_is_started_stopped_and_gone_on_with(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     save_tiny_svd(settings.models_dir / "tiny-svd", channels=(32, 32))
-    runs = Runs(settings)
+    runs = TrainingRuns(settings)
     clips = settings.data_dir / "mp4"
     clips.mkdir()
     mp4(clips / "a.mp4", pan(1, 4, 2))
@@ -65,7 +64,7 @@ def test_a_run_is_started_stopped_and_gone_on_with(settings: Settings, monkeypat
 
 
 def test_a_run_that_cannot_begin_says_why(settings: Settings) -> None:
-    runs = Runs(settings)
+    runs = TrainingRuns(settings)
     runs.start(asked(settings.data_dir / "absent", checkpoint="no-such-model"))
     status = until(runs, "stopped", 60)
     assert "no checkpoint 'no-such-model'" in status.message
@@ -77,7 +76,7 @@ def test_a_dead_process_is_not_taken_for_a_living_one(settings: Settings) -> Non
     folder = RunFolder(settings.training_dir / "mine")
     status = Status(state="training", step=7, steps=9, pid=process.pid, updated=time.time())
     folder.write("status", status.model_dump(mode="json"))
-    run = Runs(settings).get("mine")
+    run = TrainingRuns(settings).get("mine")
     assert (run.alive, run.status.state) == (False, "stopped")
     assert "after 7 steps" in run.status.message
 
@@ -85,13 +84,13 @@ def test_a_dead_process_is_not_taken_for_a_living_one(settings: Settings) -> Non
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "clips", "encoded"])
 def test_names_cannot_leave_the_folder(settings: Settings, name: str) -> None:
     with pytest.raises(NotFound):
-        Runs(settings).folder(name)
+        TrainingRuns(settings).folder(name)
 
 
 def test_uploads_keep_to_their_folder(settings: Settings, tmp_path: Path) -> None:
     odd = tmp_path / "..evil;name.mp4"
     odd.write_bytes(b"x")
-    folder = Runs(settings).add_clips("set", [odd])
+    folder = TrainingRuns(settings).add_clips("set", [odd])
     assert [path.parent for path in folder.iterdir()] == [settings.training_dir / "clips" / "set"]
     with pytest.raises(BadInput):
-        Runs(settings).add_clips("../set", [odd])
+        TrainingRuns(settings).add_clips("../set", [odd])

@@ -14,7 +14,7 @@ import torch
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.hub import Hub, composed, layout
+from svd_ui.hub import Hub, layout
 from svd_ui.settings import Settings
 from tests.hub.fake_hub import AROUND_THE_UNET, FakeHub, repository
 from tests.tiny import save_tiny_svd
@@ -112,14 +112,14 @@ def test_the_folder_follows_its_sources_however_files_may_be_linked(
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_bytes(data)
     weights.write_bytes(b"first")
-    composed.compose(target, base, weights, "fp16")
+    layout.compose(target, base, weights, "fp16")
     before = (target / UNET).stat().st_mtime_ns
-    composed.compose(target, base, weights, "fp16")
+    layout.compose(target, base, weights, "fp16")
     assert (target / UNET).read_bytes() == b"first" and (target / UNET).stat().st_mtime_ns == before
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"newer")
     (base / "scheduler" / "empty.txt").unlink()
-    composed.compose(target, base, other, "fp16")
+    layout.compose(target, base, other, "fp16")
     assert (target / UNET).read_bytes() == b"newer" and not (target / "scheduler" / "empty.txt").exists()
     assert layout.is_complete(target, "fp16", without="unet") and not layout.is_complete(target, "fp16")
 
@@ -128,7 +128,7 @@ def test_what_is_composed_loads_with_that_unet(tmp_path: Path, row: CheckpointRo
     base, distilled = save_tiny_svd(tmp_path / "base"), save_tiny_svd(tmp_path / "distilled", seed=5)
     weights = tmp_path / "AnimateLCM.safetensors"
     shutil.copy(distilled / UNET, weights)
-    folder = composed.compose(tmp_path / "made", base, weights, None)
+    folder = layout.compose(tmp_path / "made", base, weights, None)
     plan = Plan(torch.device("cpu"), PROFILES["cpu"], torch.float32, "sdpa")
     ours, theirs = Runtime(row, folder, plan), Runtime(row, distilled, plan)
     assert torch.equal(ours.unet.conv_in.weight, theirs.unet.conv_in.weight)

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from svd_ui.assets import Assets
+from svd_ui.engine import CancelToken
+from svd_ui.errors import Cancelled
 from svd_ui.jobs import Job
 from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest
@@ -44,9 +47,49 @@ def serve(settings: Settings) -> Iterator[Serve]:
         service.close()
 
 
-def until(true: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """The first truthy answer; fails after ``seconds``."""
-    end = time.monotonic() + seconds
+@dataclass
+class Clock:
+    """The time by which jobs are timed; it stands still but for what a ``Stepping`` engine says that its steps took."""
+
+    now: float = 1_700_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Figures of time to the digit, however busy this machine is."""
+    clock = Clock()
+    for module in ("recording", "store", "timing"):
+        monkeypatch.setattr(f"svd_ui.jobs.{module}.time", clock)
+    return clock
+
+
+class Stepping(FakeEngine):
+    """Its steps take no time but by ``clock``. With a ``gate`` it makes one whenever that is set."""
+
+    def __init__(self, clock: Clock | None = None, **values: Any) -> None:
+        super().__init__(**values)
+        self.clock = clock or Clock()
+
+    def _wait(self, cancel: CancelToken) -> None:
+        while self.gate is not None and not self.gate.wait(0.01) and not cancel.is_set():
+            pass
+        if cancel.is_set():
+            raise Cancelled()
+        if self.gate is not None:
+            self.gate.clear()
+        self.clock.now += self.delay
+
+
+PATIENCE = 60.0
+"""Seconds to wait for what takes a fraction of one on an idle machine."""
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """The first truthy answer; fails after a minute."""
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         answer = true()
         if answer:
@@ -56,4 +99,4 @@ def until(true: Callable[[], Any], seconds: float = 10.0) -> Any:
 
 
 def ended(service: JobService, job: Job) -> Job:
-    return service.wait(job.id, timeout=15)
+    return service.wait(job.id, timeout=PATIENCE)

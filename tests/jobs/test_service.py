@@ -16,10 +16,11 @@ from svd_ui.events import Event, Loading
 from svd_ui.jobs import Jobs
 from svd_ui.jobs.service import JobService
 from svd_ui.jobs.status import status
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Serve, ended, until
+from tests.jobs.conftest import Serve, Stepping, ended, until
 
 
 def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: GenerationRequest) -> None:
@@ -43,11 +44,18 @@ def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: Generat
 
 
 def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest) -> None:
-    service = serve(FakeEngine(steps=4, delay=0.25))
+    gate = threading.Event()
+    service = serve(Stepping(steps=4, gate=gate))
     job = service.submit(request_, "ann")
+    gate.set()
 
     async def watch() -> list[tuple[str, int | None, int | None]]:
-        return [(seen.state, seen.step, seen.total) async for seen in service.changes(job.id)]
+        seen: list[tuple[str, int | None, int | None]] = []
+        async for now in service.changes(job.id):
+            if now.state == "denoising" and now.step not in {step for _, step, _ in seen}:
+                gate.set()
+            seen.append((now.state, now.step, now.total))
+        return seen
 
     seen = asyncio.run(watch())
     steps = [(step, total) for state, step, total in seen if state == "denoising"]
@@ -130,8 +138,8 @@ def test_an_unmapped_error_shows_no_traceback(serve: Serve, request_: Generation
 
 
 def test_notes_of_a_step_down_are_kept(serve: Serve, request_: GenerationRequest) -> None:
-    service = serve(FakeEngine(steps=1, delay=0.0, note="Memory ran out: decoding 2 frames at a time."))
-    assert ended(service, service.submit(request_, "ann")).notes == ("Memory ran out: decoding 2 frames at a time.",)
+    service = serve(FakeEngine(steps=1, delay=0.0, note=Note.of("smaller_decode_chunk", count=2)))
+    assert ended(service, service.submit(request_, "ann")).notes == (Note.of("smaller_decode_chunk", count=2),)
 
 
 def test_a_still_joins_history_with_its_prompt(serve: Serve, settings: Settings) -> None:

@@ -7,15 +7,16 @@ import threading
 import pytest
 
 from svd_ui.catalog import CheckpointRow
+from svd_ui.clip import ClipSpec
 from svd_ui.events import Decoding, Denoising, Encoding, Loading
+from svd_ui.jobs import Job
 from svd_ui.jobs.service import JobService, open_store
-from svd_ui.jobs.stopwatch import Stopwatch
-from svd_ui.jobs.timing import Known, Timing
+from svd_ui.jobs.timing import Known, RunTimer, Timing
 from svd_ui.jobs.timing_key import TimingKey, key_of
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Serve, ended, until
+from tests.jobs.conftest import Clock, Serve, Stepping, ended, until
 
 GUIDED = {"min_guidance_scale": 1.0, "max_guidance_scale": 2.0}  # given, so that the checkpoint found does not matter
 ROW = CheckpointRow(id="svd", title="SVD", num_frames=14, width=1024, height=576)
@@ -23,8 +24,7 @@ ROW = CheckpointRow(id="svd", title="SVD", num_frames=14, width=1024, height=576
 
 def test_a_key_survives_being_stored() -> None:
     request = GenerationRequest(prompt="kite", checkpoint="svd", num_inference_steps=30)
-    key, steps = key_of(request, ROW, "clip")
-    assert steps == 30
+    key = key_of(ClipSpec.of(request, ROW), "clip", from_prompt=True)
     assert TimingKey.parse(str(key)) == key
     assert TimingKey.parse("svd") is None
     assert TimingKey.parse("a|b|c|d|e|f") is None
@@ -46,7 +46,7 @@ def test_loading_counts_only_where_the_checkpoint_is_not_in_memory() -> None:
 
 
 def test_the_stopwatch_tells_loading_from_work() -> None:
-    watch = Stopwatch(0.0)
+    watch = RunTimer(0.0)
     for now, event in (
         (1.0, Loading(checkpoint="svd")),
         (21.0, Encoding()),
@@ -59,29 +59,39 @@ def test_the_stopwatch_tells_loading_from_work() -> None:
 
 
 def test_measured_times_are_kept_and_foretell_the_next_clip(
-    serve: Serve, settings: Settings, request_: GenerationRequest
+    serve: Serve, settings: Settings, request_: GenerationRequest, clock: Clock
 ) -> None:
-    service = serve(FakeEngine(steps=4, delay=0.1))
+    service = serve(Stepping(clock, steps=4, delay=0.1))
     wanted = request_.model_copy(update={"num_inference_steps": 4, **GUIDED})
     assert service.estimate(wanted).seconds == pytest.approx(0.4)  # the engine's own
     ended(service, service.submit(wanted, "ann"))
     service.close()
     with open_store(settings) as store:
         longer = store.estimate(request_.model_copy(update={"num_inference_steps": 40, **GUIDED})).seconds
-        assert longer == pytest.approx(4.0, rel=0.3)
+        assert longer == pytest.approx(4.0)
 
 
-def test_eta_falls_while_running_and_adds_up_while_waiting(serve: Serve, request_: GenerationRequest) -> None:
+def test_eta_falls_while_running_and_adds_up_while_waiting(
+    serve: Serve, request_: GenerationRequest, clock: Clock
+) -> None:
     wanted = request_.model_copy(update={"num_inference_steps": 10, **GUIDED})
-    service = serve(FakeEngine(delay=0.1))
+    engine = Stepping(clock, delay=0.1)
+    service = serve(engine)
     ended(service, service.submit(wanted, "ann"))
+    engine.gate = gate = threading.Event()
+
+    def after_step(step: int) -> Job:
+        gate.set()
+        job: Job = until(lambda: (job := service.get(first.id)).step == step and job)
+        return job
+
     first, second, third = (service.submit(wanted, "ann") for _ in range(3))
     waits = [service.get(job.id).eta_seconds for job in (second, third)]
-    assert waits == [pytest.approx(2.0, rel=0.4), pytest.approx(3.0, rel=0.4)]
-    running = until(lambda: (job := service.get(first.id)).step == 3 and job)
-    later = until(lambda: (job := service.get(first.id)).step == 7 and job)
-    assert running.eta_seconds == pytest.approx(0.7, abs=0.25)
-    assert later.eta_seconds < running.eta_seconds
+    assert waits == [pytest.approx(2.0), pytest.approx(3.0)]
+    left = [after_step(step).eta_seconds for step in range(1, 10)]
+    assert left == [pytest.approx(1.0 - 0.1 * step) for step in range(1, 10)]
+    gate.set()
+    engine.gate = None
     assert ended(service, first).eta_seconds is None
 
 

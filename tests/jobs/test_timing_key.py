@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from svd_ui.catalog import STABILITY_ROWS
+from svd_ui.clip import ClipSpec
 from svd_ui.events import Decoding, Denoising, Encoding
-from svd_ui.jobs.stopwatch import Stopwatch
-from svd_ui.jobs.timing import Known, Timing
-from svd_ui.jobs.timing_key import CountedWork, Pace, TimingKey, key_of
+from svd_ui.jobs.timing import Known, RunTimer, Timing
+from svd_ui.jobs.timing_key import CountedCosts, Pace, TimingKey, key_of
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 
@@ -19,12 +19,12 @@ XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
 def key(**values: Any) -> TimingKey:
     request = GenerationRequest(image="sha256:" + "0" * 64, checkpoint="svd-xt", **values)
-    return key_of(request, XT, "clip")[0]
+    return key_of(ClipSpec.of(request, XT), "clip", from_prompt=False)
 
 
 @pytest.fixture
-def works(settings: Settings) -> CountedWork:
-    return CountedWork(settings)
+def costs(settings: Settings) -> CountedCosts:
+    return CountedCosts(settings)
 
 
 def test_what_was_learnt_before_there_were_kinds_still_counts() -> None:
@@ -55,31 +55,31 @@ def test_a_broken_pace_is_no_key() -> None:
     assert TimingKey.parse("pace=1,checkpoint,,,1") is None
 
 
-def test_steps_scale_with_what_they_compute(works: CountedWork) -> None:
-    exact = works(key())
-    halved = works(key(min_guidance_scale=1.0, max_guidance_scale=1.0))
+def test_steps_scale_with_what_they_compute(costs: CountedCosts) -> None:
+    exact = costs(key())
+    halved = costs(key(min_guidance_scale=1.0, max_guidance_scale=1.0))
     assert exact.step / halved.step == pytest.approx(2)
-    assert 0.3 < works(key(cache_interval=3)).step / exact.step < 0.5
-    wall = works(key(wall=Wall(seeds=2, motion_bucket_ids=(1, 2, 3))))
+    assert 0.3 < costs(key(cache_interval=3)).step / exact.step < 0.5
+    wall = costs(key(wall=Wall(seeds=2, motion_bucket_ids=(1, 2, 3))))
     assert wall.step == pytest.approx(6 * exact.step) and wall.around == pytest.approx(6 * exact.around)
     # attention within a frame grows faster than the pixels do
-    assert works(key(width=2048, height=1152)).step > 4.2 * exact.step
+    assert costs(key(width=2048, height=1152)).step > 4.2 * exact.step
 
 
-def test_an_unknown_model_scales_by_its_size(works: CountedWork) -> None:
+def test_an_unknown_model_scales_by_its_size(costs: CountedCosts) -> None:
     small, large = (TimingKey("gone", 512 * n, 288 * n, 14, guided=True, from_prompt=False) for n in (1, 2))
-    assert works(large).step == 4 * works(small).step
+    assert costs(large).step == 4 * costs(small).step
 
 
-def test_a_draft_is_foretold_from_an_exact_clip(works: CountedWork) -> None:
-    known = Known({str(key()): Timing(step=10.0, before=3.0, after=20.0)}, warm="svd-xt", works=works)
+def test_a_draft_is_foretold_from_an_exact_clip(costs: CountedCosts) -> None:
+    known = Known({str(key()): Timing(step=10.0, before=3.0, after=20.0)}, warm="svd-xt", costs=costs)
     draft = known.find(str(key(cache_interval=3)))
     assert draft is not None and 3 < draft.step < 5
     assert draft.after == pytest.approx(20.0)  # the same frames are decoded
     assert (draft.before, draft.loading) == (3.0, 0.0)
 
 
-def run(watch: Stopwatch, steps: list[float]) -> Stopwatch:
+def run(watch: RunTimer, steps: list[float]) -> RunTimer:
     now = 1.0
     watch.see(Encoding(), now)
     for index, seconds in enumerate(steps):
@@ -90,13 +90,13 @@ def run(watch: Stopwatch, steps: list[float]) -> Stopwatch:
 
 
 def test_uneven_steps_are_averaged_and_even_ones_are_not_led_astray() -> None:
-    reusing = run(Stopwatch(0.0, even=False), [9.0, 1.0, 1.0] * 4)
+    reusing = run(RunTimer(0.0, even=False), [9.0, 1.0, 1.0] * 4)
     assert reusing.step_seconds == pytest.approx(11 / 3)
-    assert run(Stopwatch(0.0), [20.0, *[1.0] * 11]).step_seconds == 1.0
+    assert run(RunTimer(0.0), [20.0, *[1.0] * 11]).step_seconds == 1.0
 
 
 def test_tiles_made_together_share_their_steps() -> None:
-    timing = run(Stopwatch(0.0, even=False), [2.0] * 6).timing(20.0, steps=3)  # two batches of three steps
+    timing = run(RunTimer(0.0, even=False), [2.0] * 6).timing(20.0, steps=3)  # two batches of three steps
     assert timing is not None and timing.step == pytest.approx(4.0)
 
 

@@ -16,10 +16,11 @@ from svd_ui.jobs.status import file_of, in_full
 from svd_ui.media.sheet import SHEET_SIDE
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, Wall
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Serve, ended
+from tests.jobs.conftest import Clock, Serve, Stepping, ended
 
 
 @pytest.fixture
@@ -140,15 +141,15 @@ def test_a_wall_of_another_release_is_read_without_what_is_not_known(
         sql.execute("UPDATE jobs SET result = ?, request = ?", (json.dumps(newer), json.dumps(asked)))
     read = service.get(job.id)
     assert read.request.wall == wall.wall
-    assert any("wall.cameras" in note for note in read.notes)
+    assert any("wall.cameras" in sentence(note) for note in read.notes)
     assert read.result is not None
     assert (read.result.tiles, read.result.poster) == ((), "poster.jpg")
 
 
 def test_a_wall_is_expected_to_take_longer_than_one_clip(
-    serve: Serve, request_: GenerationRequest, wall: GenerationRequest
+    serve: Serve, request_: GenerationRequest, wall: GenerationRequest, clock: Clock
 ) -> None:
-    service = serve(FakeEngine(delay=0.02))
+    service = serve(Stepping(clock, delay=0.02))
     made(service, request_)
     one = service.estimate(request_).seconds
     four = service.estimate(wall.model_copy(update={"speed": "exact"})).seconds

@@ -25,11 +25,11 @@ def test_the_caller_goes_on_while_a_job_runs_and_waits_when_too_many_do() -> Non
 
     def held() -> None:
         entered.set()
-        assert gate.wait(10)
+        assert gate.wait(60)
 
     with Background(waiting=2) as background:
         background.do(held)
-        assert entered.wait(10)
+        assert entered.wait(60)
         background.do(lambda: None)
         background.do(lambda: None)  # the caller has come this far with the first job still running
         blocked = threading.Thread(target=background.do, args=(lambda: None,), daemon=True)
@@ -37,7 +37,7 @@ def test_the_caller_goes_on_while_a_job_runs_and_waits_when_too_many_do() -> Non
         blocked.join(0.2)
         assert blocked.is_alive(), "a fourth job found room"
         gate.set()
-        blocked.join(10)
+        blocked.join(60)
         assert not blocked.is_alive()
 
 
@@ -73,12 +73,12 @@ def test_a_cancelled_block_drops_what_waits_and_ends_the_thread() -> None:
 
     def held() -> None:
         entered.set()
-        assert gate.wait(10)
+        assert gate.wait(60)
 
     def cancelled() -> None:
         with Background() as background:
             background.do(held)
-            assert entered.wait(10)
+            assert entered.wait(60)
             background.do(partial(done.append, "waiting"))
             threading.Timer(0.1, gate.set).start()
             raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from svd_ui.errors import BadInput, BadPicture
 from svd_ui.media.image import LONGEST_SIDE, Picture, crop_box, fit, load
+from svd_ui.sentences import sentence
 
 LIMITS = {"max_bytes": 50_000_000, "max_pixels": 64_000_000}
 
@@ -31,6 +32,10 @@ def loaded(data: bytes | Path, **options: Any) -> Picture:
     picture = load(data, **{**LIMITS, **options})
     assert picture.image.mode == "RGB"
     return picture
+
+
+def said(picture: Picture) -> tuple[str, ...]:
+    return tuple(map(sentence, picture.notes))
 
 
 def refusal(data: Any, **options: Any) -> str:
@@ -173,7 +178,7 @@ def test_palette_with_transparency_is_flattened() -> None:
     picture = loaded(encoded(image, transparency=0), background="#00ff00")
     assert near(picture.image, (5, 5), (200, 0, 0))
     assert near(picture.image, (60, 5), (0, 255, 0))
-    assert picture.notes == ("Transparent parts are filled with #00ff00.",)
+    assert said(picture) == ("Transparent parts are filled with #00ff00.",)
 
 
 def test_key_colour_transparency() -> None:
@@ -212,12 +217,12 @@ def test_animation_gives_its_first_frame_and_says_so(kind: str) -> None:
     frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "lime", "blue")]
     picture = loaded(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert near(picture.image, (5, 5), (255, 0, 0), 6)
-    assert picture.notes == ("Only the first frame of the animation is used.",)
+    assert said(picture) == ("Only the first frame of the animation is used.",)
 
 
 def test_pages_of_a_tiff() -> None:
     pages = [Image.new("RGB", (64, 64), colour) for colour in ("red", "lime")]
-    assert loaded(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])).notes == (
+    assert said(loaded(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))) == (
         "Only the first page of the file is used.",
     )
 
@@ -231,15 +236,15 @@ def test_a_phone_s_two_in_one_jpeg_is_no_animation() -> None:
 
 def test_one_pixel() -> None:
     picture = loaded(encoded(Image.new("RGB", (1, 1), (200, 30, 90))))
-    assert picture.notes == ("The picture is only 1 x 1 pixels: the clip will be soft.",)
+    assert said(picture) == ("The picture is only 1 x 1 pixels: the clip will be soft.",)
     assert near(fit(picture.image, 256, 144), (200, 100), (200, 30, 90), 0)
 
 
 def test_a_strip_is_bounded_and_still_fits() -> None:
     picture = loaded(encoded(Image.new("RGB", (20_000, 10), (200, 30, 90)), "JPEG"))
     assert picture.image.size == (LONGEST_SIDE, 2)
-    assert "very wide" in picture.notes[-1]
-    assert "20000 x 10" in picture.notes[0]
+    assert "very wide" in said(picture)[-1]
+    assert "20000 x 10" in said(picture)[0]
     assert fit(picture.image, 256, 64).size == (256, 64)
 
 

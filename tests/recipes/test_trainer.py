@@ -198,7 +198,7 @@ def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:
     assert UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet").config.out_channels == 32
     settings = json.loads((folder / "svd_ui.json").read_text())
     assert len(settings["preview"]) == 32
-    assert (settings["form"], settings["motion_gain"], settings["size_multiple"]) == ("residual", 48.0, 16)
+    assert (settings["family"], settings["motion_gain"], settings["size_multiple"]) == ("warp", 48.0, 16)
     index = json.loads((folder / "model_index.json").read_text())
     assert index["vae"] == ["svd_ui.core.families.warp_autoencoder", "WarpAutoencoder"]
     assert not list(folder.rglob("*.bin"))

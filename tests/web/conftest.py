@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,16 @@ class Served:
     settings: Settings
 
 
+def some_port() -> int:
+    """One that nobody uses now, another for every server of a test run: runs and their workers look at the same time."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def serving(settings: Settings, engine: FakeEngine, **extra: object) -> Iterator[Served]:
     """Serve until the generator is closed."""
+    settings = settings.model_copy(update={"port": some_port()})
     with JobService(settings, engine) as jobs:
         jobs.start()
         demo, url = serve(jobs, settings, **extra)

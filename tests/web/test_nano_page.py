@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from svd_ui.catalog import NANO, nano_row
-from svd_ui.jobs.compose import compose
+from svd_ui.jobs.service import compose
 from svd_ui.settings import REPOSITORY, Settings
 from svd_ui.web import serve
 from tests.browser import FLAGS, chromium
+from tests.web.conftest import some_port
 
 sync_api = pytest.importorskip("playwright.sync_api")
 MINUTES = 10 * 60_000
@@ -28,7 +29,7 @@ pytestmark = [
 
 
 def test_a_photo_becomes_a_clip_that_plays(uploads: None, tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, port=8010, checkpoint="nano")
+    settings = Settings(data_dir=tmp_path, port=some_port(), checkpoint="nano")
     with compose(settings) as jobs, sync_api.sync_playwright() as playwright:
         demo, url = serve(jobs, settings)
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)

@@ -16,6 +16,7 @@ from .conftest import Served
 MARKS = [pytest.mark.browser, pytest.mark.skipif(chromium() is None, reason="no Chromium here")]
 WAIT = 60_000
 expect = sync_api.expect
+expect.set_options(timeout=WAIT)
 
 
 class Visit:
@@ -24,6 +25,7 @@ class Visit:
     def __init__(self, browser: sync_api.Browser, served: Served, **context: object) -> None:
         size = {"width": 1360, "height": 960}
         self.context = browser.new_context(**{"viewport": size, "permissions": ["clipboard-read"], **context})
+        self.context.set_default_timeout(WAIT)
         self.served, self.page = served, self.context.new_page()
         self.foreign: list[str] = []
         self.errors: list[str] = []

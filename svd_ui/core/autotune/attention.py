@@ -5,7 +5,7 @@ A candidate has to earn its place: one that raises, or whose result is not SDPA'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
+from ...sentences import sentence
 from ..attention import Attend, attend_with, available, kernel_table, sdpa
 from ..devices import Plan, describe
-from . import BenchmarkStore, key
+from . import key
 from .microbenchmarks import Timer
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -114,7 +115,8 @@ def _difference(got: Tensor, expected: Tensor) -> float:
 
 def candidates_for(device: torch.device) -> tuple[dict[str, Attend], dict[str, str]]:
     """(kernels of ``device`` that load, why the others do not)."""
-    names, notes = available(device)
+    names, absent = available(device)
+    notes = {name: sentence(why) for name, why in absent.items()}
     found: dict[str, Attend] = {}
     for name in names:
         try:
@@ -124,36 +126,35 @@ def candidates_for(device: torch.device) -> tuple[dict[str, Attend], dict[str, s
     return found, notes
 
 
-class KernelSelector:
-    """Benchmarks kernels once per shape, on one device and in one number format, and remembers the seconds."""
-
-    def __init__(self, plan: Plan, candidates: Mapping[str, Attend], timer: Timer | None = None) -> None:
-        self._plan, self._candidates = plan, candidates
-        self._timer = timer or Timer.of(plan.device)
-        self._name = describe(str(plan.device)).name
-
-    def timings(self, shape: AttentionShape, store: BenchmarkStore, *, anew: bool = False) -> KernelTimings:
-        """The remembered timings on ``shape``, or new ones where a candidate is missing from them."""
-        dtype = str(self._plan.dtype).removeprefix("torch.")
-        name = key(self._name, "attention", f"{shape} {dtype}")
-        stored = None if anew else store.get(name)
-        if isinstance(stored, dict) and {*stored.get("seconds", {}), *stored.get("notes", {})} == set(self._candidates):
-            return KernelTimings(stored["seconds"], stored["notes"])
-        found = benchmark_kernels(self._candidates, shape, self._plan.dtype, self._timer, self._plan.device)
-        store.put(name, {"seconds": dict(found.seconds), "notes": dict(found.notes)})
-        return found
+def kernel_timings(
+    plan: Plan,
+    candidates: Mapping[str, Attend],
+    shape: AttentionShape,
+    timer: Timer | None = None,
+    *,
+    anew: bool = False,
+) -> KernelTimings:
+    """The plan's remembered timings on ``shape``, or new ones where a candidate is missing from them, or ``anew``."""
+    dtype = str(plan.dtype).removeprefix("torch.")
+    name = key(describe(str(plan.device)).name, "attention", f"{shape} {dtype}")
+    stored = None if anew else plan.benchmarks.get(name)
+    if isinstance(stored, dict) and {*stored.get("seconds", {}), *stored.get("notes", {})} == set(candidates):
+        return KernelTimings(stored["seconds"], stored["notes"])
+    found = benchmark_kernels(candidates, shape, plan.dtype, timer or Timer.of(plan.device), plan.device)
+    plan.benchmarks.put(name, {"seconds": dict(found.seconds), "notes": dict(found.notes)})
+    return found
 
 
 def select_kernels(
     unet: Any,
     plan: Plan,
     latents: torch.Size,
-    selector_type: Callable[[Plan, Mapping[str, Attend]], KernelSelector] = KernelSelector,
     candidates: Mapping[str, Attend] | None = None,
+    timer: Timer | None = None,
 ) -> None:
     """Before a clip of ``latents`` [B F C h w]: choose the kernel of every shape that ``unet`` will attend over.
 
-    Nothing happens where the kernel is fixed or only one is there. Shapes that have their kernel cost a look into a dictionary.
+    Nothing happens where the kernel is fixed or only one is there. A shape that has its kernel costs a look-up.
     """
     table = kernel_table(unet)
     if table is None:
@@ -169,9 +170,8 @@ def select_kernels(
     found = candidates_for(plan.device)[0] if candidates is None else candidates
     if len(found) < 2:
         return
-    selector = selector_type(plan, found)
     for shape in missing:
-        winner = selector.timings(shape.sample(plan.dtype), plan.benchmarks).winner
+        winner = kernel_timings(plan, found, shape.sample(plan.dtype), timer).winner
         table.kernels[shape.tokens, shape.head_dim] = found[winner]
 
 
@@ -179,9 +179,8 @@ def benchmark_shapes(
     plan: Plan, config: Any, size: tuple[int, int, int, int], candidates: Mapping[str, Attend]
 ) -> Iterator[tuple[AttentionShape, KernelTimings]]:
     """Every shape of a clip of ``size`` (clips, frames, height, width of the latents), benchmarked anew."""
-    selector = KernelSelector(plan, candidates)
     seen: set[AttentionShape] = set()
     for shape in shapes(config, *size):
         if (sample := shape.sample(plan.dtype)) not in seen:
             seen.add(sample)
-            yield sample, selector.timings(sample, plan.benchmarks, anew=True)
+            yield sample, kernel_timings(plan, candidates, sample, anew=True)

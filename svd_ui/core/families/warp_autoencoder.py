@@ -47,8 +47,6 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ``motion_gain``, which brings it to the size of the other channels. Arithmetic is float32 whatever the dtype.
     """
 
-    wants_still = True
-    """``decode`` gives a clip only with the still at hand."""
     inference_dtype = torch.float32
     """Whatever the U-Net runs in: rounded motion adds up over a clip."""
 
@@ -93,13 +91,13 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         How far each cell has moved is measured (``optical_flow.py``).
         """
-        return self.encode_moved(frames[:1], displacements(frames, self.patch_size))
+        return self.encode_flow(frames[:1], displacements(frames, self.patch_size))
 
-    def encode_moved(self, still: Tensor, moved: Tensor) -> Tensor:
+    def encode_flow(self, still: Tensor, flow: Tensor) -> Tensor:
         """``still`` [1 3 H W] and where each cell looks in it, less its own place, in pixels [F 2 h w] => [F C h w]."""
         z = self.encode(still).latent_dist.mode().float()  # type: ignore[union-attr]
-        parts = z[:, :-2].expand(len(moved), -1, -1, -1)
-        return torch.cat([parts, z[:, -2:] + self.steps(moved)], dim=1).to(still.dtype)
+        parts = z[:, :-2].expand(len(flow), -1, -1, -1)
+        return torch.cat([parts, z[:, -2:] + self.steps(flow)], dim=1).to(still.dtype)
 
     def encode_noise(self, noise: Tensor) -> Tensor:
         """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
@@ -111,11 +109,11 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> DecoderOutput | tuple[Tensor]:
         """Latents of one clip from its beginning [N C h w] => its frames from the one numbered ``first`` on [N - first 3 H W].
 
-        ``still`` [1 3 H W] in [-1, 1] is moved; beyond its edges it is mirrored. Without it the components are painted:
+        ``still`` [1 3 H W] in [-1, 1] is moved; beyond its edges it is mirrored. Without it the components alone are decoded:
         blurred pictures that do not move. ``num_frames`` is diffusers'.
         """
         if still is None:
-            frames = self._painted(z[first:])
+            frames = self._reconstruct(z[first:])
         else:
             frames = warp(still.to(z.device).float(), self.displacement(z)[first:])
         frames = frames.to(z.dtype)
@@ -126,10 +124,10 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         steps = (z[:, -2:].float() - self.rest(z)) / self.motion_gain
         return steps.cumsum(dim=0) * (max(z.shape[-2:]) * self.patch_size / 2)
 
-    def steps(self, moved: Tensor) -> Tensor:
+    def steps(self, flow: Tensor) -> Tensor:
         """The inverse, less the cells' places: displacements of a whole frame's cells, in pixels => [F 2 h w]."""
-        steps = torch.cat([moved[:1], moved.diff(dim=0)])
-        return steps * (2 * self.motion_gain / (max(moved.shape[-2:]) * self.patch_size))
+        steps = torch.cat([flow[:1], flow.diff(dim=0)])
+        return steps * (2 * self.motion_gain / (max(flow.shape[-2:]) * self.patch_size))
 
     def rest(self, like: Tensor) -> Tensor:
         """The last two channels where nothing moves, [N 2 h w] float32 for latents [N C h w]."""
@@ -145,7 +143,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def _components(self, centred: Tensor) -> Tensor:
         return functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
 
-    def _painted(self, z: Tensor) -> Tensor:
+    def _reconstruct(self, z: Tensor) -> Tensor:
         parts = functional.conv_transpose2d(z[:, :-2].float(), self.synthesis.float(), stride=self.patch_size)
         frames: Tensor = parts + self.mean.float()[:, None, None]
         return frames
@@ -160,20 +158,20 @@ def positions(z: Tensor) -> Tensor:
     return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(n, 2, h, w)
 
 
-def warp(still: Tensor, moved: Tensor) -> Tensor:
-    """``still`` [1 3 H W] looked up bicubically at each pixel's place plus ``moved`` [F 2 h w] (pixels): [F 3 H W].
+def warp(still: Tensor, flow: Tensor) -> Tensor:
+    """``still`` [1 3 H W] looked up bicubically at each pixel's place plus ``flow`` [F 2 h w] (pixels): [F 3 H W].
 
     Displacements of cells go on evenly between their centres and beyond the outermost ones. The still is mirrored
     beyond its edges.
     """
     if still.device.type == "mps":  # its grid_sample knows no bicubic look-up
-        return warp(still.cpu(), moved.cpu()).to(still.device)
+        return warp(still.cpu(), flow.cpu()).to(still.device)
     height, width = still.shape[-2:]
-    spread = upsample(moved, height // moved.shape[-2])
-    x = torch.arange(width, device=still.device) + 0.5 + spread[:, 0]
-    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + spread[:, 1]
+    pixel_flow = upsample(flow, height // flow.shape[-2])
+    x = torch.arange(width, device=still.device) + 0.5 + pixel_flow[:, 0]
+    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + pixel_flow[:, 1]
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
-    pixels = still.expand(len(moved), -1, -1, -1)
+    pixels = still.expand(len(flow), -1, -1, -1)
     return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 

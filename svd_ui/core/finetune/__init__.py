@@ -14,15 +14,15 @@ from ... import clips
 from ...catalog import PROFILES, CheckpointRow
 from ...errors import BadInput, Cancelled
 from ...events import CancelToken
-from ...finetune import TrainRequest
-from ...finetune.folder import RunFolder, Status
+from ...finetune import TrainRequest, stored
+from ...finetune.runs import RunFolder, Status
 from ...settings import Settings
 from ..devices import Plan, plan_for
 from ..runtime import Runtime
-from . import adapters, state
-from .dataset import Examples
+from . import weights
+from .dataset import Dataset
 from .tuner import Tuner
-from .validation_sampler import Sampler
+from .validation_sampler import ValidationSampler
 
 __all__ = ["run"]
 
@@ -37,7 +37,7 @@ def run(request: TrainRequest, row: CheckpointRow, base: Path, settings: Setting
     ``cancel`` is set or the folder asks for it. Raises BadInput naming the field at fault, and what torch raises.
     """
     folder = RunFolder(settings.training_dir / request.name)
-    _same_run(request, folder)
+    _same_run(request, row, folder)
     folder.begin()
     session = Session(request, row, base, settings, folder, cancel)
     try:
@@ -74,14 +74,14 @@ class Session:
 
     def run(self) -> Status:
         self.tell("preparing", "Looking through the clips.")
-        self.folder.write("request", self.request.model_dump(mode="json"))
+        self.folder.write("request", stored(self.request))
         found = self._scan()
         runtime = Runtime(self.row, self.base, self._training_plan())
         examples = self._examples(found, runtime)
         if self._stop():
             raise Cancelled()
         tuner = self._tuner = Tuner(self.request, runtime, examples, self.folder, self._accelerator)
-        sampler = Sampler.of(runtime, examples.still(0), self.request.num_frames or 2, self.request.seed)
+        sampler = ValidationSampler.of(runtime, examples.still(0), self.request.num_frames or 2, self.request.seed)
         with _Board(self.folder.tensorboard, tuner.main) as board:
             tuner.run(self._stop, lambda line: self._after(line, sampler, board))
         if tuner.step < self.request.steps:
@@ -115,10 +115,10 @@ class Session:
             self.folder.write("scan", found.model_dump(mode="json"))
         return found
 
-    def _examples(self, found: clips.Scan, runtime: Runtime) -> Examples:
+    def _examples(self, found: clips.Scan, runtime: Runtime) -> Dataset:
         """Encoded by the main process, read by all."""
         size = (self.request.width or 0, self.request.height or 0)
-        examples = Examples(
+        examples = Dataset(
             self._settings.training_dir / "encoded", found.stretches, size, self.base, runtime.scaling_factor
         )
         total = len(examples)
@@ -129,7 +129,7 @@ class Session:
         self._accelerator.wait_for_everyone()
         return examples
 
-    def _after(self, line: dict[str, float], sampler: Sampler, board: _Board) -> None:
+    def _after(self, line: dict[str, float], sampler: ValidationSampler, board: _Board) -> None:
         """After each update: pace, status, TensorBoard, now and then a sample."""
         step, tuner = int(line["step"]), self._tuner
         self._pace = line["seconds"] if self._pace is None else 0.9 * self._pace + 0.1 * line["seconds"]
@@ -153,7 +153,7 @@ class Session:
         }
         home = self._settings.models_dir / ("loras" if request.method == "lora" else "")
         path = request.out or home / request.name
-        return adapters.save(path, runtime.unet, tuner.weights, request, self.base, self.row, about)
+        return weights.save(path, runtime.unet, tuner.weights, request, self.base, self.row, about)
 
     def _training_plan(self) -> Plan:
         """Everything resident and stock layers, whose gradients are known; a LoRA's frozen base in half precision."""
@@ -202,13 +202,15 @@ def _accelerator(request: TrainRequest, plan: Plan) -> Any:
     return Accelerator(mixed_precision=precision, cpu=plan.device.type == "cpu")
 
 
-def _same_run(request: TrainRequest, folder: RunFolder) -> None:
+def _same_run(request: TrainRequest, row: CheckpointRow, folder: RunFolder) -> None:
     """A stopped run goes on only as what it was."""
-    before = folder.read("request")
-    if state.latest(folder.states) is None or not isinstance(before, dict):
+    before = folder.request("request")
+    if weights.latest(folder.states) is None or before is None:
         return
-    now = request.model_dump(mode="json")
-    changed = [name for name in now if name not in _FREE and before.get(name) != now[name]]
+    then, now = before.resolved(row), request.resolved(row)
+    changed = [
+        name for name in TrainRequest.model_fields if name not in _FREE and getattr(then, name) != getattr(now, name)
+    ]
     if changed:
         title = TrainRequest.model_fields[changed[0]].title
         raise BadInput(

@@ -19,14 +19,15 @@ from torch import Tensor
 from ... import clips
 from ...clips import Stretch
 from ...media.atomic import atomic
-from ..conditioning import embed, encode_clip
+from ..conditioning import embed
+from ..families import verbs_of
 from ..runtime import Runtime
-from .loss import Clips
+from .loss import ClipBatch
 
 ENCODERS = ("vae", "image_encoder", "feature_extractor")
 
 
-class Examples:
+class Dataset:
     """The training set: ``build`` computes what is missing, ``batch`` reads."""
 
     def __init__(
@@ -54,7 +55,7 @@ class Examples:
                     save_file(_encoded(runtime, frames), temporary)
         progress(len(self.stretches))
 
-    def batch(self, indices: Sequence[int], device: torch.device) -> Clips:
+    def batch(self, indices: Sequence[int], device: torch.device) -> ClipBatch:
         """The clips of ``indices``, on ``device``."""
         read = [load_file(self._path(self.stretches[index])) for index in indices]
         chosen = [self.stretches[index] for index in indices]
@@ -62,7 +63,7 @@ class Examples:
         def stacked(name: str) -> Tensor:
             return torch.stack([one[name] for one in read]).to(device)
 
-        return Clips(
+        return ClipBatch(
             latents=stacked("latents").float() * self._scaling_factor,
             embeds=stacked("embeds").float(),
             stills=stacked("still").float() / 127.5 - 1,
@@ -92,7 +93,7 @@ def _encoders(checkpoint: Path) -> list[tuple[str, int, int]]:
 def _encoded(runtime: Runtime, frames: np.ndarray) -> dict[str, Tensor]:
     """uint8 ``[F H W 3]`` => latents ``[F C h w]`` (unscaled, half), embeds ``[1 D]``, still ``[3 H W]`` (uint8)."""
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    latents = encode_clip(runtime, pixels.float() / 127.5 - 1).cpu()
+    latents = verbs_of(runtime.row).encode_clip(runtime, pixels.float() / 127.5 - 1).cpu()
     embeds = embed(runtime, pixels[:1].float() / 127.5 - 1)[0].cpu()
     return {"latents": latents.half().contiguous(), "embeds": embeds.contiguous(), "still": pixels[0].contiguous()}
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...catalog import CheckpointRow
+from ..families import verbs_of
+from ..families.svd import FamilyVerbs
 from ..sampling.denoiser import Conditioning, Preconditioning, UNet
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipBatch:
     """One batch of what is cached: clean clips and their labels.
 
     latents   [B F C h w]  scaled
@@ -50,24 +53,20 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """sigma = exp(``sigma_mean`` + ``sigma_std`` n), strength = exp(-3 + 0.5 n); ``form`` as in the checkpoint's row.
+class DiffusionLoss:
+    """sigma = exp(mean + std n) by ``row.train_sigma``, strength = exp(-3 + 0.5 n); the row's family says what is diffused.
 
     ``dropout`` p: one draw r takes the embedding away for r < 2p and the still for p <= r < 3p, so each is missing
-    in 2p of the clips and both in p of them. A residual checkpoint keeps its still: its estimate is added to it. The
-    first ``held`` channels are not diffused and cost nothing.
+    in 2p of the clips and both in p of them. Where the estimate is added to the still, that is never taken away.
+    Channels that are not diffused cost nothing.
     """
 
-    sigma_mean: float = 0.7
-    sigma_std: float = 1.6
+    row: CheckpointRow
     strength_mean: float = -3.0
     strength_std: float = 0.5
     dropout: float = 0.1
-    form: str = "plain"
-    residual_scale: float = 1.0
-    held: int = 0
 
-    def draw(self, clips: Clips, generator: torch.Generator) -> Draw:
+    def draw(self, clips: ClipBatch, generator: torch.Generator) -> Draw:
         """All from ``generator``, on the CPU."""
         count = len(clips.latents)
 
@@ -75,17 +74,17 @@ class Objective:
             return torch.randn(*shape, generator=generator)
 
         share = torch.rand(count, generator=generator)
-        p = self.dropout
+        p, (mean, std) = self.dropout, self.row.train_sigma
         return Draw(
-            sigma=(self.sigma_mean + self.sigma_std * normal(count)).exp(),
+            sigma=(mean + std * normal(count)).exp(),
             noise=normal(*clips.latents.shape),
             strength=(self.strength_mean + self.strength_std * normal(count)).exp(),
             still_noise=normal(*clips.stills.shape),
             without_embeds=share < 2 * p,
-            without_still=(share >= p) & (share < 3 * p) & torch.tensor(self.form == "plain"),
+            without_still=(share >= p) & (share < 3 * p) & torch.tensor(not self._family.keeps_still),
         )
 
-    def conditioning(self, clips: Clips, draw: Draw, still_latents: Tensor) -> Conditioning:
+    def conditioning(self, clips: ClipBatch, draw: Draw, still_latents: Tensor) -> Conditioning:
         """``still_latents`` [B C h w]: the noisy still encoded, **unscaled**, as the sampler's."""
         embeds = clips.embeds * _keep(draw.without_embeds, clips.embeds)
         still = still_latents * _keep(draw.without_still, still_latents)
@@ -93,9 +92,9 @@ class Objective:
         frames = clips.latents.shape[1]
         return Conditioning(embeds, still[:, None].expand(-1, frames, -1, -1, -1), ids)
 
-    def loss(self, unet: UNet, clips: Clips, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
+    def loss(self, unet: UNet, clips: ClipBatch, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
         """Mean square per clip, ``[B]``, in float32. ``scaling_factor`` takes the still to scaled latents."""
-        x0 = self._target(clips.latents, cond.image_latents * scaling_factor)
+        x0 = self._family.diffused(self.row, clips.latents, cond.image_latents * scaling_factor)
         sigma = draw.sigma.to(x0)[:, None, None, None, None]
         pre = Preconditioning.at(sigma)
         x = x0 + sigma * draw.noise.to(x0)
@@ -107,11 +106,12 @@ class Objective:
             return_dict=False,
         )
         wanted = (x0 - pre.c_skip * x) / pre.c_out
-        return (v.float() - wanted)[:, :, self.held :].square().mean(dim=(1, 2, 3, 4))
+        held = self._family.held(self.row, x0.shape[2])
+        return (v.float() - wanted)[:, :, held:].square().mean(dim=(1, 2, 3, 4))
 
-    def _target(self, latents: Tensor, still: Tensor) -> Tensor:
-        """What is diffused: the latents, or their difference from the still."""
-        return latents if self.form == "plain" else (latents - still) / self.residual_scale
+    @property
+    def _family(self) -> FamilyVerbs:
+        return verbs_of(self.row)
 
 
 def _keep(without: Tensor, like: Tensor) -> Tensor:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ...errors import BadInput
 from ...finetune import TrainRequest
-from ...finetune.folder import RunFolder
+from ...finetune.runs import RunFolder
 from ..conditioning import encode
 from ..runtime import Runtime
-from . import state
-from .adapters import prepare
-from .checkpointing import checkpointed
-from .dataset import Examples, order
-from .loss import Objective
+from .dataset import Dataset, order
+from .loss import DiffusionLoss
+from .weights import latest, load_numbers, load_optimizer, load_weights, prepare, save_state
 
 
 class Tuner:
@@ -31,7 +30,7 @@ class Tuner:
     """
 
     def __init__(
-        self, request: TrainRequest, runtime: Runtime, examples: Examples, folder: RunFolder, accelerator: Any
+        self, request: TrainRequest, runtime: Runtime, examples: Dataset, folder: RunFolder, accelerator: Any
     ) -> None:
         """``request`` is resolved, ``examples`` are built."""
         self.request, self.runtime, self.folder = request, runtime, folder
@@ -39,14 +38,7 @@ class Tuner:
         self.parameters = prepare(runtime.unet, request)
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if request.ema else {}
         self.step = 0
-        mean, std = runtime.row.train_sigma
-        self._objective = Objective(
-            sigma_mean=mean,
-            sigma_std=std,
-            form=runtime.row.form,
-            residual_scale=runtime.row.residual_scale,
-            held=runtime.held,
-        )
+        self._objective = DiffusionLoss(runtime.row)
         optimizer = _optimizer(list(self.parameters.values()), request)
         self._resume(optimizer)
         self._model, self._optimizer = accelerator.prepare(runtime.unet, optimizer)
@@ -91,21 +83,19 @@ class Tuner:
             weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
             scaler = self._accelerator.scaler
             numbers = {"scaler": scaler.state_dict() if scaler is not None else None}
-            state.save_state(
-                self.folder.states, self.step, weights, self.average, self._optimizer.state_dict(), numbers
-            )
+            save_state(self.folder.states, self.step, weights, self.average, self._optimizer.state_dict(), numbers)
 
     def _resume(self, optimizer: Any) -> None:
-        found = state.latest(self.folder.states)
+        found = latest(self.folder.states)
         if found is None:
             return
-        numbers = state.load_numbers(found)
+        numbers = load_numbers(found)
         with torch.no_grad():
-            for name, value in state.load_weights(found).items():
+            for name, value in load_weights(found).items():
                 self.parameters[name].copy_(value)
-            for name, value in state.load_weights(found, "average").items():
+            for name, value in load_weights(found, "average").items():
                 self.average[name].copy_(value)
-        optimizer.load_state_dict(state.load_optimizer(found, optimizer.state_dict()))
+        optimizer.load_state_dict(load_optimizer(found, optimizer.state_dict()))
         self.step = int(numbers["step"])
         if numbers.get("scaler") and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(numbers["scaler"])
@@ -180,3 +170,34 @@ def _optimizer(parameters: list[Any], request: TrainRequest) -> Any:
     if not torch.cuda.is_available():
         raise BadInput("8-bit AdamW needs a CUDA device; leave it off here.", field="eight_bit")
     return AdamW8bit(parameters, **settings)
+
+
+@contextmanager
+def checkpointed(unet: Any, enabled: bool) -> Iterator[None]:
+    """Gradient checkpointing within the block: activations of every transformer and resnet are computed again.
+
+    diffusers covers the spatial blocks of the U-Net; this adds the temporal ones.
+    """
+    blocks = _temporal_blocks(unet) if enabled else []
+    if enabled:
+        unet.enable_gradient_checkpointing()
+    try:
+        for block in blocks:
+            block.forward = _again(block.forward)
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+        if enabled:
+            unet.disable_gradient_checkpointing()
+
+
+def _again(forward: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    return run
+
+
+def _temporal_blocks(unet: Any) -> list[Any]:
+    return [module for module in unet.modules() if type(module).__name__ == "TemporalBasicTransformerBlock"]

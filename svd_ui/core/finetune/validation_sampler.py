@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...clip import ClipSpec
 from ...events import CancelToken
 from ...media.video import Mp4Writer
 from ...request import GenerationRequest
-from .. import methods
 from ..conditioning import condition
-from ..decode import decode
+from ..decode import decode, decoder_of
 from ..runtime import Runtime
-from ..sampling.context import Services
+from ..sampling.context import SamplingContext
+from ..sampling.run import sample
 from ..sampling.sigmas import seeded
 
 STEPS = 10
@@ -24,40 +25,36 @@ STEPS = 10
 
 
 @dataclass(frozen=True)
-class Sampler:
+class ValidationSampler:
     """Always the same still, seed and dials, so that only the weights differ between samples."""
 
     runtime: Runtime
-    request: GenerationRequest
+    clip: ClipSpec
     still: Image.Image
 
     @classmethod
-    def of(cls, runtime: Runtime, still: np.ndarray, frames: int, seed: int) -> Sampler:
+    def of(cls, runtime: Runtime, still: np.ndarray, frames: int, seed: int) -> ValidationSampler:
         """``still`` uint8 ``[H W 3]`` at the training size."""
         height, width = still.shape[:2]
         row = runtime.row
         request = GenerationRequest(
             width=width, height=height, num_frames=frames, seed=seed,
             num_inference_steps=min(STEPS, row.num_inference_steps),
-        ).resolved(row.defaults())  # fmt: skip
-        return cls(runtime, request, Image.fromarray(still))
+        )  # fmt: skip
+        return cls(runtime, ClipSpec.of(request, row), Image.fromarray(still))
 
     @torch.no_grad()
     def frames(self, cancel: CancelToken) -> np.ndarray:
         """uint8 ``[F H W 3]``. Raises Cancelled."""
-        generator = seeded(self.request.seed or 0)
-        cond = condition(self.runtime, self.still, self.request, generator)
-        services = Services(runtime=self.runtime, conditioning=cond)
-        latents = None
-        for step in methods.sample(services, self.request, generator, cancel):
-            latents = step.latents
-        assert latents is not None, "at least one step was asked for"
-        chunk = self.request.decode_chunk_size or 8
-        return np.concatenate(list(decode(self.runtime, latents, self.still, chunk, cancel)))
+        generator = seeded(self.clip.seed)
+        cond = condition(self.runtime, self.still, self.clip, generator)
+        *_, last = sample(SamplingContext(self.runtime, cond, self.clip, generator, cancel))
+        chunk = self.clip.decode_chunk_size or 8
+        return np.concatenate(list(decode(decoder_of(self.runtime, self.still), last.latents, chunk, cancel)))
 
     def write(self, path: Path, cancel: CancelToken) -> None:
         """One mp4 at ``path``."""
         frames = self.frames(cancel)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with Mp4Writer(path, frames.shape[2], frames.shape[1], self.request.output_fps or 7) as writer:
+        with Mp4Writer(path, frames.shape[2], frames.shape[1], self.clip.output_fps) as writer:
             writer.add(frames)

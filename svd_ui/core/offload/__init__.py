@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ...catalog import ProfileRow
+from ...notes import Note
 from .pinned_memory import pin, tensors_of
 from .streaming import StreamedModule
 
@@ -52,7 +53,7 @@ def on_device(
 class Placement:
     """Keeps ``modules`` where a profile wants them; ``use`` makes one ready to run on ``device``.
 
-    ``notes`` say, for people, what did not go as planned.
+    ``notes`` say what did not go as planned.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Placement:
     ) -> None:
         self._modules, self._device, self._unused = modules, device, unused or {}
         self._streamed: dict[str, StreamedModule] = {}
-        notes: list[str | None] = []
+        notes: list[Note | None] = []
         for name, module in modules.items():
             if profile.offload == "none":
                 module.to(device)
@@ -74,7 +75,7 @@ class Placement:
             else:
                 notes.append(pin(module, device))
         self._resident = profile.offload == "none"
-        self.notes: tuple[str, ...] = tuple(dict.fromkeys(note for note in notes if note))
+        self.notes: tuple[Note, ...] = tuple(dict.fromkeys(note for note in notes if note))
 
     @contextmanager
     def use(self, name: str, dtype: torch.dtype | None = None) -> Iterator[Any]:

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...notes import Note
+
 BLOCK_BYTES = 256 * 1024**2
 """A power of two, so that nothing is lost to rounding; also small enough for drivers that limit one request."""
 ALIGNMENT = 256
 """Of every tensor in its block, as the device's own allocator does it at least."""
-UNPINNED = "weights travel from ordinary memory: the system did not lock enough pages, so offloading is slower"
+UNPINNED = Note.of("unlocked_pages")
 
 PinnedAllocator = Callable[[int, torch.device], Tensor | None]
 """(bytes, device) => memory, or None where none can be locked."""
@@ -78,13 +80,13 @@ def tensors_of(module: nn.Module, unused: Sequence[nn.Module] = ()) -> list[Tens
 
 def pack(
     weights: Sequence[PackedWeights], device: torch.device, allocator: PinnedAllocator | None = None
-) -> str | None:
+) -> Note | None:
     """Pack ``weights`` into host memory, page-locked where ``device`` is a CUDA device.
 
-    Returns a note for people where pages could not be locked; the weights are packed all the same. ``allocator``
+    Returns a note where pages could not be locked; the weights are packed all the same. ``allocator``
     gives page-locked memory, by default that of CUDA.
     """
-    note: str | None = None
+    note: Note | None = None
     allocator = allocator or allocate_pinned
     for block in first_fit_decreasing([packed.nbytes for packed in weights]):
         total = sum(weights[index].nbytes for index in block)
@@ -99,7 +101,7 @@ def pack(
     return note
 
 
-def pin(module: nn.Module, device: torch.device) -> str | None:
+def pin(module: nn.Module, device: torch.device) -> Note | None:
     """Page-lock the weights of ``module`` where ``device`` gains by it, once. Returns a note where that failed."""
     tensors = [tensor for tensor in tensors_of(module) if tensor.device.type == "cpu"]
     if device.type != "cuda" or all(tensor.is_pinned() for tensor in tensors):

@@ -1,69 +1,102 @@
-"""What a control method gets to work with: the model's verbs, bound to one clip."""
+"""What a control method gets to work with: one clip, and the model's verbs for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ...clip import ClipSpec
 from ...errors import Cancelled
-from ...events import CancelToken
+from ...events import CancelToken, never
 from ..conditioning import encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
+from ..families import verbs_of
 from ..runtime import Runtime
-from .denoiser import Conditioning, Denoiser, Pair, concatenated, in_turn, residual, svd_denoiser, together
+from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
+from .samplers import Step
 from .sigmas import Generators, gaussian
+
+if TYPE_CHECKING:
+    from ..families.svd import FamilyVerbs
+
+EVERYWHERE = (-torch.inf, torch.inf)
 
 
 @dataclass(frozen=True)
-class Services:
-    """``runtime`` and the still's ``conditioning``; everything else follows.
+class SamplingContext:
+    """One clip, or several of one wall that are made together: what is known about it, and the verbs to make it.
 
-    Sigmas and latents are those of the outside (scaled latents), whatever form the checkpoint has.
-    ``reuse`` is where this clip keeps features between steps; None computes all of them at every step.
+    Sigmas and latents are those of the outside (scaled latents), whatever the checkpoint diffuses. ``generator`` has to
+    be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net.
+    ``resume`` is the step to go on from. ``reuse`` is where this clip keeps features between steps; None computes all of
+    them at every step.
     """
 
     runtime: Runtime
     conditioning: Conditioning
+    clip: ClipSpec
+    generator: Generators
+    cancel: CancelToken = field(default_factory=never)
+    resume: Step | None = None
     reuse: FeatureCache | None = None
 
-    def sigmas(self, num_inference_steps: int) -> Tensor:
-        """The checkpoint's schedule ``[num_inference_steps + 1]``, ending in 0."""
-        return self.runtime.sigmas(num_inference_steps)
+    def sigmas(self) -> Tensor:
+        """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
+        return self._family.sigmas(self.runtime, self.clip)
 
-    def start(self, num_inference_steps: int, generator: Generators) -> Tensor:
-        """Pure noise to begin at the first sigma, ``[B F C h w]`` float32; draws from ``generator``.
+    def start(self) -> Tensor:
+        """Noise, drawn from ``generator``, to begin at the first sigma: ``[B F C h w]`` float32."""
+        noise = gaussian(self.conditioning.image_latents.shape, self.generator)
+        return self._family.start(self.runtime, self.clip, self.conditioning, noise)
 
-        A residual checkpoint's noise lies around the still: what it diffuses is the difference, of mean zero.
-        """
-        shape = self.conditioning.image_latents.shape
-        x = gaussian(shape, generator) * self.runtime.initial_scale(self.sigmas(num_inference_steps))
-        x = x.to(self.runtime.device)
-        return x + self.still if self._is_residual else x
+    def walk(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Iterator[Step]:
+        """The checkpoint's sampler from ``x`` down ``sigmas`` ``[N + 1]``; after ``resume`` where that is given."""
+        x = x if self.resume is None else self.resume.latents.to(x.device)
+        return self._family.walk(
+            denoiser, x, sigmas, lambda: gaussian(x.shape, self.generator).to(x.device), self._first
+        )
 
-    def conditional(self, cancel: CancelToken) -> Denoiser:
-        """The model told about the still. ``cancel`` is checked before every call of the U-Net."""
-        return self._denoiser(self.conditioning, cancel)
+    def conditional(self) -> Denoiser:
+        """The model told about the still."""
+        return self._denoiser(self.conditioning)
 
-    def pair(self, cancel: CancelToken) -> Pair:
+    def pair(self) -> Pair:
         """The model with and without the still, in turn or in one batch as the profile says."""
-        without = self.unconditioning
+        without = self._family.unconditional(self.conditioning)
         if self.runtime.profile.guidance_in_turn:
-            return in_turn(self.conditional(cancel), self._denoiser(without, cancel))
-        return together(self._denoiser(concatenated(self.conditioning, without), cancel))
+            return sequential_cfg(self.conditional(), self._denoiser(without))
+        return batched_cfg(self._denoiser(concatenated(self.conditioning, without)))
 
-    @property
-    def unconditioning(self) -> Conditioning:
-        """What stands for "no still". A residual checkpoint keeps the latents its estimate is added to."""
-        if self._is_residual:
-            return replace(self.conditioning, image_embeds=torch.zeros_like(self.conditioning.image_embeds))
-        return self.conditioning.unconditional()
+    def guided(self) -> Denoiser:
+        """The model with guidance rising linearly over the frames, in the interval of noise that the clip asks for.
+
+        Without guidance where its maximum is 1.
+        """
+        clip = self.clip
+        if not clip.guided:
+            return self.conditional()
+        frames = self.conditioning.image_latents.shape[1]
+        denoiser = guided(self.pair(), torch.linspace(clip.min_guidance_scale, clip.max_guidance_scale, frames))
+        if clip.guidance_interval == EVERYWHERE:
+            return denoiser
+        return cfg_interval(denoiser, self.conditional(), *clip.guidance_interval)
+
+    def approximated(self, sigmas: Tensor) -> Denoiser:
+        """``guided``, with the features of some of the steps down ``sigmas`` reused where the clip asks for it.
+
+        The step after ``resume`` computes all of them anew.
+        """
+        if self.clip.cache_interval == 1:
+            return self.guided()
+        reuse = FeatureCache.along(sigmas, self.clip.cache_interval, self._first)
+        return reuse.count_steps(replace(self, reuse=reuse).guided())
 
     @property
     def still(self) -> Tensor:
@@ -77,23 +110,27 @@ class Services:
     def decode(self, latents: Tensor, still: Tensor) -> Tensor:
         """Scaled latents of one stretch of frames ``[N C h w]`` => pixels ``[N 3 H W]`` in [-1, 1], float32.
 
-        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some autoencoders look at it.
+        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some families look at it.
         """
-        return decode_pixels(self.runtime, latents, still)
+        return decode_pixels(self._family.decoder(self.runtime, still), latents)
 
     @property
-    def _is_residual(self) -> bool:
-        return self.runtime.row.form == "residual"
+    def _first(self) -> int:
+        """Steps that are done already."""
+        return 0 if self.resume is None else self.resume.index
 
-    def _denoiser(self, cond: Conditioning, cancel: CancelToken) -> Denoiser:
+    @property
+    def _family(self) -> FamilyVerbs:
+        return verbs_of(self.runtime.row)
+
+    def _denoiser(self, cond: Conditioning) -> Denoiser:
         unet = self.runtime.unet
         if self.reuse is not None:
             unet = CachedUNet(unet, self.reuse, slot=id(cond))
         if self.runtime.plan.exact:
             unet = self._with_constants(unet, cond)
-        unet = partial(_call_unless_cancelled, unet, cancel)
-        inner = svd_denoiser(unet, cond, self.runtime.plan.dtype)
-        return self._outward(inner, cond) if self._is_residual else inner
+        unet = partial(_call_unless_cancelled, unet, self.cancel)
+        return self._family.denoiser(self.runtime, unet, cond)
 
     def _with_constants(self, unet: Callable[..., Any], cond: Conditioning) -> Callable[..., Any]:
         """``unet`` given what is the same in all steps of this clip."""
@@ -105,10 +142,6 @@ class Services:
                 return unet(*args, **kwargs)
 
         return call
-
-    def _outward(self, inner: Denoiser, cond: Conditioning) -> Denoiser:
-        still = cond.image_latents * self.runtime.scaling_factor
-        return residual(inner, still, self.runtime.row.residual_scale, self.runtime.held)
 
 
 def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args: Any, **kwargs: Any) -> Any:

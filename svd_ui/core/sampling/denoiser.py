@@ -1,7 +1,7 @@
 """Denoisers and the wrappers that compose them.
 
 A denoiser is any callable ``(x [B F C h w], sigma []) -> x0 [B F C h w]``. Parametrisation,
-guidance and every control method are wrappers, so the sampler in ``loop.py`` knows none of them.
+guidance and every control method are wrappers, so the sampler in ``samplers.py`` knows none of them.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def svd_denoiser(unet: UNet, cond: Conditioning, dtype: torch.dtype) -> Denoiser
     return denoise
 
 
-def in_turn(conditional: Denoiser, unconditional: Denoiser) -> Pair:
-    """Both estimates one after the other: half the activations of ``together``, the same result."""
+def sequential_cfg(conditional: Denoiser, unconditional: Denoiser) -> Pair:
+    """Both estimates one after the other: half the activations of ``batched_cfg``, the same result."""
     return lambda x, sigma: (conditional(x, sigma), unconditional(x, sigma))
 
 
-def together(batched: Denoiser) -> Pair:
+def batched_cfg(batched: Denoiser) -> Pair:
     """Both estimates from one call of a denoiser conditioned on ``concatenated(conditional, unconditional)``."""
 
     def denoise(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ def guided(pair: Pair, scale: Tensor) -> Denoiser:
     return denoise
 
 
-def guided_within(guided: Denoiser, conditional: Denoiser, low: float, high: float) -> Denoiser:
+def cfg_interval(guided: Denoiser, conditional: Denoiser, low: float, high: float) -> Denoiser:
     """``guided`` where low < sigma <= high, elsewhere ``conditional`` alone, at half the cost.
 
     Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval" (arXiv 2404.07724, eq. 5): at high noise

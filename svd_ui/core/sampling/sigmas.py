@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...catalog.noise import AYS_SVD, CONSISTENCY_GRID
+from ...catalog.families.consistency import GRID
+from ...catalog.noise import AYS_SVD
 
 
 def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -42,12 +43,12 @@ def ays(num_inference_steps: int) -> Tensor:
 def consistency(num_inference_steps: int, sigma_min: float, sigma_max: float) -> Tensor:
     """Every so many of the sigmas a consistency model was distilled on: ``[num_inference_steps + 1]``, last one 0.
 
-    1 to ``CONSISTENCY_GRID`` steps, all starting at ``sigma_max``.
+    1 to ``GRID`` steps, all starting at ``sigma_max``.
     """
-    if not 1 <= num_inference_steps <= CONSISTENCY_GRID:
-        raise ValueError(f"num_inference_steps must be from 1 to {CONSISTENCY_GRID}")
-    grid = karras(CONSISTENCY_GRID, sigma_min, sigma_max)[:-1]
-    stride = CONSISTENCY_GRID // num_inference_steps
+    if not 1 <= num_inference_steps <= GRID:
+        raise ValueError(f"num_inference_steps must be from 1 to {GRID}")
+    grid = karras(GRID, sigma_min, sigma_max)[:-1]
+    stride = GRID // num_inference_steps
     return _down_to_zero(grid[::stride][:num_inference_steps])
 
 

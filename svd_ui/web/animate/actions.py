@@ -12,7 +12,9 @@ from ...errors import BadInput, NotFound, SvdUiError
 from ...events import ENDED
 from ...jobs import Job
 from ...jobs.status import in_full
+from ...migration import left_out
 from ...request import GenerationRequest
+from ...sentences import sentence
 from ..context import Context, uploaded
 from ..formatting import notice
 from ..page import Changes
@@ -153,8 +155,7 @@ class Actions:
             if ending in SETTINGS_FILES:
                 raise
             return None
-        said = [f"Not known to this release and left out: {', '.join(found.dropped)}."] if found.dropped else []
-        return found.request, said
+        return found.request, [sentence(note) for note in left_out(found.dropped)]
 
     def still_of(self, request: GenerationRequest) -> Still | None:
         """The picture a request names, if it is kept here."""

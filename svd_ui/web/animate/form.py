@@ -7,6 +7,7 @@ from typing import Any
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput
+from ...migration import renamed
 from ...presets import Preset, presets, validate
 from ...request import GenerationRequest, Wall
 from ..controls import CLIP
@@ -43,7 +44,7 @@ def kept_values(page: Page, stored: Any, checkpoints: Collection[str] = ()) -> d
 
     ``checkpoints`` are those there are now, which may be more than when the page was built.
     """
-    values, kept = {name: default_of(name) for name in page.form}, stored_values(stored)
+    values, kept = {name: default_of(name) for name in page.form}, renamed(GenerationRequest, stored_values(stored))
     for name, control in page.form.items():
         held = kept.get(name)
         if name in kept and (plausible(control, held) or (name == "checkpoint" and held in checkpoints)):

@@ -10,11 +10,11 @@ import gradio as gr
 
 from ... import __version__
 from ...catalog import CheckpointRow
-from ...catalog.costs import tiles
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...request import GenerationRequest
+from ...sentences import sentence
 from ..context import Context
 from ..controls import CLIP, applied, hint
 from ..formatting import duration, frame_size, html, memory, size
@@ -47,7 +47,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
-        "summary": summary(values, row, shape, count, estimate_text=prediction(estimate, device, count)),
+        "summary": summary(values, row, shape, count, prediction(estimate, device, count)),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
         "checkpoint": gr.update(choices=checkpoint_choices(context)),
         "speed": gr.update(choices=speed_labels(row, request)),
@@ -126,13 +126,13 @@ def _count(values: Mapping[str, Any], stills: Stills) -> int:
 
 
 def summary(
-    values: Mapping[str, Any], row: CheckpointRow, shape: tuple[int, int], count: int, estimate_text: dict[str, str]
+    values: Mapping[str, Any], row: CheckpointRow, shape: tuple[int, int], count: int, cost: dict[str, str]
 ) -> str:
     """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     frames = values.get("num_frames") or row.num_frames
     fps = values.get("output_fps") or values.get("fps") or row.fps
     parts = [row.title.split(" (")[0], f"{frames} frames, {frames / fps:.1f} s", frame_size(*shape)]
-    return html("animate/summary", count=count, parts=parts, **estimate_text)
+    return html("animate/summary", count=count, parts=parts, **cost)
 
 
 # The draft wall and the LoRAs
@@ -159,7 +159,7 @@ def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationR
         return ""
     seconds = estimated(context, wanted).seconds
     time = f", about {duration(max(1.0, seconds))}" if seconds else ""
-    return f"{tiles(wanted)} small clips at {wanted.speed} speed{time}."
+    return f"{wanted.wall.tiles} small clips at {wanted.speed} speed{time}."
 
 
 def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows: Mapping[str, CheckpointRow]) -> str:
@@ -223,7 +223,7 @@ def status(device: Device | None) -> str:
 
 def _reasons(device: Device) -> list[str]:
     """Why the device is used as it is."""
-    profile = f"profile {device.profile}" + (f": {device.profile_reason}" if device.profile_reason else "")
-    attention = f"attention {device.attention}: {device.attention_reason}" if device.attention_reason else ""
+    profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
+    attention = f"attention {device.attention}: {sentence(device.attention_reason)}" if device.attention_reason else ""
     unmeasured = "" if device.measured else "this kind of device was not measured"
     return [part for part in (profile, attention, f"computes in {device.dtype}", unmeasured) if part]

@@ -81,10 +81,9 @@ class Kinds:
     def unfold(self, data: Any) -> dict[str, Any]:
         given = {one["kind"]: one for one in (data if self.several else [data] if data else [])}
         known = {kind: one for kind, one in given.items() if kind in self.classes}
+        chosen: dict[str, Any] = {self.field: next(iter(known), self.first)}
         if self.several:
             chosen = {f"{self.field}.{kind}": kind in known for kind in self.classes}
-        else:
-            chosen = {self.field: next(iter(known), self.first)}
         return {**chosen, **self._parameters(known)}
 
     @property

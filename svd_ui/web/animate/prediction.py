@@ -7,9 +7,11 @@ from typing import Any, TypedDict
 
 from ...catalog import CheckpointRow
 from ...catalog.costs import cost_ratio
+from ...clip import ClipSpec
 from ...engine import Device, Estimate
 from ...errors import SvdUiError
 from ...request import GenerationRequest
+from ...sentences import remedy
 from ..context import Context
 from ..controls import CLIP
 from ..formatting import NBSP, duration, gigabytes, html, memory
@@ -77,7 +79,7 @@ def obstacle(estimate: Estimate, device: Device | None) -> str:
         if have
         else f"{need}, more than this device has."
     )
-    return html("animate/obstacle", said=said, remedy=estimate.remedy.text if estimate.remedy else "")
+    return html("animate/obstacle", said=said, remedy=remedy(estimate.remedy.values) if estimate.remedy else "")
 
 
 def change_of(estimate: Estimate, values: Mapping[str, Any]) -> Change | None:
@@ -133,7 +135,7 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
 def _ratio(row: CheckpointRow, request: GenerationRequest, update: dict[str, object]) -> float | None:
     changed = request.model_copy(update=update)
-    return cost_ratio(row, changed.resolved(row.defaults(changed.speed)))
+    return cost_ratio(ClipSpec.of(changed, row))
 
 
 def _cost(row: CheckpointRow, request: GenerationRequest, speed: str) -> str:

@@ -12,7 +12,9 @@ from ...engine import Device
 from ...events import ENDED, Effective
 from ...jobs import Job
 from ...jobs.status import file_of
+from ...notes import Note
 from ...request import Wall
+from ...sentences import sentence
 from ..formatting import (
     STATES,
     Files,
@@ -25,13 +27,10 @@ from ..formatting import (
     queue_place,
     still_thumb,
     still_url,
-    text_of,
     title,
 )
 from ..visitor import error_report, said, settings_json
 
-APPROXIMATE = "approximate:"
-"""How a note begins that says what was left out for speed."""
 REMEDIES = {
     "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
 }
@@ -228,8 +227,8 @@ def _made(job: Job) -> dict[str, Any]:
         "prompt": request.prompt,
         "parts": [request.checkpoint, *what, f"seed {request.seed}", speed, took],
         "effective": _effective(used) if used else [],
-        "reasons": "; ".join(used.reasons) if used else "",
-        "approximate": [note[len(APPROXIMATE) :].strip() for note in _all_notes(job) if _is_approximate(note)],
+        "reasons": "; ".join(map(sentence, used.reasons)) if used else "",
+        "approximate": _approximate(job),
     }
 
 
@@ -249,19 +248,19 @@ def _seconds(spent: dict[str, float]) -> float:
     return spent["total"] if "total" in spent else sum(spent.values())
 
 
-def _is_approximate(note: str) -> bool:
-    """Whether a note says what was left out for speed: those are named where the clip is."""
-    return note.lower().startswith(APPROXIMATE)
+def _approximate(job: Job) -> list[str]:
+    """What was left out for speed, named where the clip is."""
+    said = [Note(code="approximations", params=note.params) for note in _all_notes(job) if note.code == "approximate"]
+    return list(map(sentence, said))
 
 
 def _notes(job: Job) -> list[str]:
     """Everything else that was said on the way, once each."""
-    return [note for note in _all_notes(job) if not _is_approximate(note)]
+    return [sentence(note) for note in _all_notes(job) if note.code != "approximate"]
 
 
-def _all_notes(job: Job) -> list[str]:
-    given = (*job.notes, *(job.result.notes if job.result else ()))
-    return list(dict.fromkeys(text_of(note) for note in given if note))
+def _all_notes(job: Job) -> list[Note]:
+    return list(dict.fromkeys((*job.notes, *(job.result.notes if job.result else ()))))
 
 
 # A job that failed

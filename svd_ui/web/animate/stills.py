@@ -10,10 +10,12 @@ from ...assets import Assets
 from ...catalog import CheckpointRow
 from ...errors import NotFound, SvdUiError
 from ...media.image import crop_box
+from ...notes import read_notes
 from ...presets import ASPECTS
+from ...sentences import sentence
 from ...settings import REPOSITORY
 from ..context import uploaded
-from ..formatting import frame_size, html, still_thumb, still_url, text_of
+from ..formatting import frame_size, html, still_thumb, still_url
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
 SOURCE_ASPECT = "Source"
@@ -32,7 +34,7 @@ class Still(TypedDict, total=False):
     ref: str
     width: int
     height: int
-    notes: list[str]
+    notes: list[dict[str, Any]]
     path: str
     prompt: str
 
@@ -60,7 +62,8 @@ def take(assets: Assets, paths: Iterable[str], background: str) -> list[Still]:
 def add(assets: Assets, file: Path, background: str, path: str = "") -> Still:
     """One file -> still."""
     added = assets.add(file, background=background)
-    return {"ref": added.ref, "width": added.width, "height": added.height, "notes": list(added.notes), "path": path}
+    notes = [note.model_dump() for note in added.notes]
+    return {"ref": added.ref, "width": added.width, "height": added.height, "notes": notes, "path": path}
 
 
 def example(assets: Assets, name: str) -> Stills:
@@ -100,7 +103,8 @@ def checked(assets: Assets, value: Any) -> Stills:
             fresh = of_ref(assets, str(item.get("ref")), str(item.get("prompt") or ""))
         except Exception:  # swept or invented: the form simply starts without it
             continue
-        items.append({**fresh, "notes": [str(n) for n in item.get("notes") or []], "path": str(item.get("path") or "")})
+        notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
+        items.append({**fresh, "notes": notes, "path": str(item.get("path") or "")})
     at = value.get("at") if isinstance(value, dict) else 0
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
 
@@ -155,5 +159,5 @@ def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -
         size=frame_size(width, height),
         thumbs=[still_thumb(item["ref"]) for item in stills["items"]],
         at=stills["at"],
-        notes=[text_of(note) for note in still.get("notes") or []],
+        notes=[sentence(note) for note in read_notes(still.get("notes") or [])],
     )

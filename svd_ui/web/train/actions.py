@@ -12,7 +12,7 @@ from ...engine.estimates import CPU_SHARE, GPU_SHARE
 from ...errors import BadInput, NotFound
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost, Machine, estimate
-from ...finetune.runs import CLIPS, Run, Runs
+from ...finetune.runs import CLIPS, TrainingRun, TrainingRuns
 from ...validation import validated
 from ..context import Context, uploaded
 from ..controls import Controls
@@ -30,7 +30,7 @@ class TrainActions:
     """Handlers that need no component. Raise SvdUiError."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.runs, self.looker = context, Runs(context.settings), Looker()
+        self.context, self.runs, self.looker = context, TrainingRuns(context.settings), Looker()
 
     # Clips
 
@@ -83,7 +83,7 @@ class TrainActions:
     def bases(self) -> list[tuple[str, str]]:
         """(title, id) of the checkpoints here that can be trained further."""
         rows = self.context.rows().values()
-        return [(row.title, row.id) for row in rows if row.sampler != "consistency" and self.context.present(row)]
+        return [(row.title, row.id) for row in rows if row.facts.trainable and self.context.present(row)]
 
     def base(self, checkpoint: str) -> CheckpointRow:
         return self.context.row(checkpoint)
@@ -129,7 +129,7 @@ class TrainActions:
     def remove(self, name: str) -> None:
         self.runs.delete(name)
 
-    def result(self, run: Run) -> str:
+    def result(self, run: TrainingRun) -> str:
         """What a finished run gave, as the Animate side knows it: a LoRA's name or a checkpoint's id; '' if not there."""
         made = run.status.result
         if run.status.state != "finished" or not made or run.request is None:

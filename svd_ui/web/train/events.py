@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from ...finetune import TrainRequest
+from ...migration import renamed
 from ..animate.form_view import checkpoint_choices
 from ..context import Context
 from ..controls import hint
@@ -62,7 +64,7 @@ class Tab:
 
     def kept(self, stored: Any, bases: list[str]) -> dict[str, Any]:
         """Values by name: what the browser kept where it fits, else what the controls began with."""
-        kept = stored_values(stored)
+        kept = renamed(TrainRequest, stored_values(stored))
         values = {name: control.value for name, control in self.page.form.items()}
         for name, control in self.page.form.items():
             if name in kept and name != "checkpoint" and plausible(control, kept[name]):

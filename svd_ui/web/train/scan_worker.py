@@ -124,11 +124,11 @@ def thumbs(stretches: tuple[Stretch, ...], width: int, height: int) -> tuple[Thu
 
 def _firsts(stretches: list[Stretch], size: tuple[int, int]) -> list[tuple[int, str]]:
     """(index, picture) of the frames at which ``stretches`` of one source begin."""
-    from ...clips.decoding import Source, frames
+    from ...clips.decoding import ClipSource, frames
 
     begin = {stretch.first for stretch in stretches}
     one, found = stretches[0], []
-    for index, frame in enumerate(frames(Source(one.source, one.kind, one.fps), *size)):
+    for index, frame in enumerate(frames(ClipSource(one.source, one.kind, one.fps), *size)):
         if index in begin:
             data = io.BytesIO()
             Image.fromarray(frame).save(data, "JPEG", quality=80)

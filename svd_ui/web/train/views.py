@@ -10,8 +10,8 @@ from urllib.parse import quote
 from ...engine import Device
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost
-from ...finetune.folder import RunFolder
-from ...finetune.runs import Run
+from ...finetune.runs import RunFolder, TrainingRun
+from ...sentences import sentence
 from ..formatting import MB, NBSP, duration, frame_size, gigabytes, html, left, memory, size
 from .scan_worker import Key, Looked
 
@@ -59,7 +59,7 @@ def _found(looked: Looked) -> dict[str, Any]:
         "more": len(found.stretches) - len(looked.thumbs),
         "histogram": bars,
         "histogram_said": ", ".join(f"{b['count']} from {b['low']} to {b['high']}" for b in bars if b["count"]),
-        "dropped": [(one.name, one.reason.removeprefix(one.name).strip()) for one in found.dropped],
+        "dropped": [(one.name, sentence(one.reason)) for one in found.dropped],
         "most_dropped": MAX_DROPPED,
     }
 
@@ -113,12 +113,12 @@ def _numbers(count: int) -> str:
 # The runs: how each stands, its loss, its samples, what can be done with it
 
 
-def runs(all_runs: list[Run], folder: Callable[[str], RunFolder], usable: Callable[[Run], str]) -> str:
+def runs(all_runs: list[TrainingRun], folder: Callable[[str], RunFolder], usable: Callable[[TrainingRun], str]) -> str:
     """``usable`` names what a finished run gave, as the Animate side knows it; '' where it is not there."""
     return html("train/runs", runs=[run_view(run, folder(run.name), usable(run)) for run in all_runs])
 
 
-def run_view(run: Run, folder: RunFolder, usable: str) -> dict[str, Any]:
+def run_view(run: TrainingRun, folder: RunFolder, usable: str) -> dict[str, Any]:
     """One run. ``done`` is the share of its steps, None while it gets ready."""
     status, request = run.status, run.request
     share = status.step / status.steps if status.steps else 0.0

@@ -16,6 +16,7 @@ from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
 from svd_ui.core.autotune.device_benchmark import flops_per_second, full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
 from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for, use_threads
+from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.core.conftest import CPU_PLAN
 
@@ -113,8 +114,9 @@ class TestNumberFormat:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
         found, reason = dtype_for("cpu", "cpu", self.store(seconds))
         assert found == dtype
-        assert why in reason
+        assert why in sentence(reason)
 
+    @pytest.mark.usefixtures("raced")
     def test_it_is_tried_once_where_there_are_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries: list[int] = []
         monkeypatch.setattr(devices, "bfloat16_units", lambda: "AMX tiles")
@@ -166,35 +168,37 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path, devices="cpu")
 
 
-def test_the_first_look_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microbenchmarks, "quiet", lambda: True)
+@pytest.mark.usefixtures("raced")
+def test_the_quick_benchmark_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microbenchmarks, "is_idle", lambda: True)
     plan = plan_for(settings)
     assert flops_per_second(plan) is None
     quick_benchmark(plan)
     rate = flops_per_second(plan_for(settings))
     assert rate is not None
     assert rate > 1e8
-    monkeypatch.setattr(Timer, "compare", None)  # a second look must not measure anything
+    monkeypatch.setattr(Timer, "compare", None)  # a second one must not measure anything
     quick_benchmark(plan_for(settings))
     assert flops_per_second(plan_for(settings)) == rate
 
 
+@pytest.mark.usefixtures("raced")
 def test_on_a_busy_machine_nothing_is_decided(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microbenchmarks, "quiet", lambda: False)
+    monkeypatch.setattr(microbenchmarks, "is_idle", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     quick_benchmark(plan_for(settings))
     assert "temporal_conv" not in settings.measured_file.read_text("utf-8")
-    monkeypatch.setattr(microbenchmarks, "quiet", lambda: True)
+    monkeypatch.setattr(microbenchmarks, "is_idle", lambda: True)
     quick_benchmark(plan_for(settings))
     assert "temporal_conv" in settings.measured_file.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("float32")
 def test_the_temporal_form_that_won_is_planned(settings: Settings) -> None:
     assert plan_for(settings).temporal_conv2d is False
     name = devices.temporal_key(describe("cpu").name, torch.float32)
     BenchmarkStore(settings.measured_file).put(name, {"conv3d": 2.0, "conv2d": 1.0})
-    if plan_for(settings).dtype == torch.float32:
-        assert plan_for(settings).temporal_conv2d is True
+    assert plan_for(settings).temporal_conv2d is True
 
 
 def test_a_benchmark_shows_every_choice_and_remembers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,12 +227,14 @@ def test_threads_of_a_busy_machine_are_shown_and_not_believed(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(microbenchmarks, "thread_counts", lambda: [2, 1])
-    monkeypatch.setattr(microbenchmarks, "threads", lambda *_: {"2": lambda: time.sleep(0.02), "1": lambda: None})
-    for quiet, chosen in ((False, "2"), (True, "1")):
-        monkeypatch.setattr(microbenchmarks, "quiet", lambda quiet=quiet: quiet)
+    monkeypatch.setattr(
+        microbenchmarks, "thread_candidates", lambda *_: {"2": lambda: time.sleep(0.02), "1": lambda: None}
+    )
+    for idle, chosen in ((False, "2"), (True, "1")):
+        monkeypatch.setattr(microbenchmarks, "is_idle", lambda idle=idle: idle)
         rows = [row for row in full_benchmark(plan_for(settings)) if row.what == "threads"]
         assert [row.choice for row in rows if row.chosen] == [chosen]
-        assert all(("not remembered" in row.note) is not quiet for row in rows)
+        assert all(("not remembered" in row.note) is not idle for row in rows)
         assert plan_for(settings).threads == int(chosen)
 
 

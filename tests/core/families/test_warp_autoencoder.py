@@ -103,7 +103,7 @@ def test_a_moved_photograph_comes_back(shipped: WarpAutoencoder, zoom: float, pa
     with_motion, painted = [], []
     for path in PHOTOS:
         frames, moved = filmed(path, zoom, pan)
-        decoded = shipped.decode(shipped.encode_moved(frames[:1], moved), still=frames[:1]).sample
+        decoded = shipped.decode(shipped.encode_flow(frames[:1], moved), still=frames[:1]).sample
         blurred = shipped.decode(encoded(shipped, frames[1:])).sample
         seen = (..., slice(HEIGHT // 8, -HEIGHT // 8), slice(WIDTH // 8, -WIDTH // 8))
         with_motion.append(psnr(decoded[1:][seen], frames[1:][seen]))
@@ -116,14 +116,14 @@ def test_motion_is_found_where_nobody_tells_it(shipped: WarpAutoencoder) -> None
     frames, moved = filmed(PHOTOS[0], 1.0, 3.4)
     told, found = (
         psnr(shipped.decode(z, still=frames[:1]).sample, frames)
-        for z in (shipped.encode_moved(frames[:1], moved), shipped.encode_clip(frames))
+        for z in (shipped.encode_flow(frames[:1], moved), shipped.encode_clip(frames))
     )
     assert found > told - 1
 
 
 def test_beyond_its_edges_the_still_is_mirrored(small: WarpAutoencoder) -> None:
     x = noise(1, 3, 48, 64)
-    z = small.encode_moved(x, torch.tensor([-16.0, 0.0])[:, None, None].expand(1, 2, 6, 8))
+    z = small.encode_flow(x, torch.tensor([-16.0, 0.0])[:, None, None].expand(1, 2, 6, 8))
     frame = small.decode(z, still=x).sample
     torch.testing.assert_close(frame[..., 16:], x[..., :-16], atol=1e-4, rtol=0)
     torch.testing.assert_close(frame[..., :16], x[..., :16].flip(-1), atol=1e-4, rtol=0)
@@ -158,7 +158,7 @@ def test_positions_are_centred_and_isotropic() -> None:
 
 def test_displacements_are_read_back_from_the_position_channels(small: WarpAutoencoder) -> None:
     frames, moved = noise(3, 3, 48, 64), 40 * noise(3, 2, 6, 8, seed=1)
-    z = small.encode_moved(frames[:1], moved)
+    z = small.encode_flow(frames[:1], moved)
     torch.testing.assert_close(small.displacement(z), moved, atol=1e-3, rtol=0)
     assert small.displacement(encoded(small, frames)).abs().max() < 1e-3
     away = encoded(small, frames[:1])

@@ -13,7 +13,7 @@ from PIL import Image
 from svd_ui import clips
 from svd_ui.catalog import folder_row
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, fit
-from svd_ui.core.finetune.dataset import Examples
+from svd_ui.core.finetune.dataset import Dataset
 from svd_ui.core.runtime import Runtime
 from svd_ui.events import never
 from tests.core.conftest import CPU_PLAN
@@ -60,7 +60,7 @@ def test_a_clip_that_moves_right_looks_ever_further_left(
 ) -> None:
     vae = warping()
     runtime = around(base, vae)
-    examples = Examples(tmp_path, stretches, SIZE, base, runtime.scaling_factor)
+    examples = Dataset(tmp_path, stretches, SIZE, base, runtime.scaling_factor)
     examples.build(runtime, lambda done: None, never().is_set)
     latents = examples.batch([0], torch.device("cpu")).latents[0]
     assert latents.shape == (4, 8, 4, 6)
@@ -73,7 +73,7 @@ def test_any_other_autoencoder_sees_frame_by_frame(
     base: Path, stretches: tuple[clips.Stretch, ...], tmp_path: Path
 ) -> None:
     runtime = around(base)
-    examples = Examples(tmp_path, stretches, SIZE, base, 1.0)
+    examples = Dataset(tmp_path, stretches, SIZE, base, 1.0)
     examples.build(runtime, lambda done: None, never().is_set)
     pixels = torch.from_numpy(clips.read(stretches[0], *SIZE)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
@@ -84,10 +84,10 @@ def test_any_other_autoencoder_sees_frame_by_frame(
 def test_what_another_autoencoder_made_is_not_taken(stretches: tuple[clips.Stretch, ...], tmp_path: Path) -> None:
     base = save_tiny_svd(tmp_path / "tiny-svd", channels=(32, 32))
     folder, runtime = tmp_path / "encoded", around(base)
-    Examples(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
-    Examples(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
+    Dataset(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
+    Dataset(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
     assert len(list(folder.iterdir())) == 1
     weights = next((base / "vae").glob("*.safetensors"))
     os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
-    Examples(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
+    Dataset(folder, stretches, SIZE, base, 1.0).build(runtime, lambda done: None, never().is_set)
     assert len(list(folder.iterdir())) == 2

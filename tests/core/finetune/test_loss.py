@@ -8,16 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from svd_ui.catalog import CheckpointRow
 from svd_ui.core.finetune.dataset import order
-from svd_ui.core.finetune.loss import Clips, Draw, Objective
+from svd_ui.core.finetune.loss import ClipBatch, DiffusionLoss, Draw
 from svd_ui.core.sampling.denoiser import Conditioning, residual, svd_denoiser
 
 SCALING = 0.18215
+SVD = CheckpointRow(id="svd", title="SVD", num_frames=4, width=64, height=64)
+WARP = SVD.model_copy(update={"family": "warp", "residual_scale": 0.6})
+ROWS = pytest.mark.parametrize("row", [SVD, WARP], ids=lambda row: row.family)
 
 
-def clips(count: int = 3, frames: int = 4) -> Clips:
+def clips(count: int = 3, frames: int = 4) -> ClipBatch:
     draw = torch.Generator().manual_seed(1)
-    return Clips(
+    return ClipBatch(
         latents=torch.randn(count, frames, 4, 8, 8, generator=draw),
         embeds=torch.randn(count, 1, 16, generator=draw),
         stills=torch.rand(count, 3, 64, 64, generator=draw) * 2 - 1,
@@ -38,20 +42,20 @@ class Perfect:
         return ((self.x0 - x / (sigma.square() + 1)) / (-sigma / (sigma.square() + 1).sqrt()),)
 
 
-@pytest.mark.parametrize("form", ["plain", "residual"])
-def test_a_perfect_unet_has_no_loss_and_another_has(form: str) -> None:
-    objective, batch = Objective(form=form, residual_scale=0.6), clips()
+@ROWS
+def test_a_perfect_unet_has_no_loss_and_another_has(row: CheckpointRow) -> None:
+    objective, batch = DiffusionLoss(row), clips()
     draw = objective.draw(batch, torch.Generator().manual_seed(0))
     still = torch.randn(3, 4, 8, 8)
     cond = objective.conditioning(batch, draw, still)
     scaled = cond.image_latents * SCALING
-    x0 = batch.latents if form == "plain" else (batch.latents - scaled) / 0.6
+    x0 = batch.latents if row is SVD else (batch.latents - scaled) / 0.6
     assert objective.loss(Perfect(x0), batch, draw, cond, SCALING).max() < 1e-6
     assert objective.loss(Perfect(x0 + 0.1), batch, draw, cond, SCALING).min() > 1e-6
 
 
 def test_what_is_not_diffused_costs_nothing() -> None:
-    objective, batch = Objective(form="residual", residual_scale=0.6, held=2), clips()
+    objective, batch = DiffusionLoss(WARP.model_copy(update={"motion_gain": 8.0})), clips()
     draw = objective.draw(batch, torch.Generator().manual_seed(0))
     cond = objective.conditioning(batch, draw, torch.randn(3, 4, 8, 8))
     wrong = (batch.latents - cond.image_latents * SCALING) / 0.6
@@ -61,10 +65,10 @@ def test_what_is_not_diffused_costs_nothing() -> None:
     assert objective.loss(Perfect(wrong), batch, draw, cond, SCALING).min() > 1e-6
 
 
-@pytest.mark.parametrize("form", ["plain", "residual"])
-def test_the_loss_is_the_sampler_s_error_over_c_out(form: str) -> None:
+@ROWS
+def test_the_loss_is_the_sampler_s_error_over_c_out(row: CheckpointRow) -> None:
     """What svd_denoiser makes of the same U-Net is off by c_out times the square root of the loss."""
-    objective, batch = Objective(form=form, residual_scale=0.6), clips()
+    objective, batch = DiffusionLoss(row), clips()
     draw = objective.draw(batch, torch.Generator().manual_seed(3))
     cond = objective.conditioning(batch, draw, torch.randn(3, 4, 8, 8))
 
@@ -81,19 +85,19 @@ def test_the_loss_is_the_sampler_s_error_over_c_out(form: str) -> None:
 
         denoise, outer = svd_denoiser(alone, one, torch.float32), sigma
         noise = draw.noise[index : index + 1]
-        if form == "residual":
+        if row is WARP:
             denoise, outer = residual(denoise, one.image_latents * SCALING, 0.6), sigma * 0.6
         clean = batch.latents[index : index + 1]
         error = (denoise(clean + outer * noise, outer) - clean).square().mean()
-        scale = 0.6 if form == "residual" else 1.0
+        scale = 0.6 if row is WARP else 1.0
         c_out_squared = sigma**2 / (sigma**2 + 1) * scale**2
         assert float(error / c_out_squared) == pytest.approx(float(losses[index]), rel=1e-3)
 
 
 def test_noise_levels_and_dropouts_have_their_rates() -> None:
-    objective = Objective()
+    objective = DiffusionLoss(SVD)
     batch = clips(1)
-    many = Clips(*(value.expand(20_000, *value.shape[1:])[:, ...] for value in _tiny(batch)))
+    many = ClipBatch(*(value.expand(20_000, *value.shape[1:])[:, ...] for value in _tiny(batch)))
     draw = objective.draw(many, torch.Generator().manual_seed(0))
     log = draw.sigma.log()
     assert float(log.mean()) == pytest.approx(0.7, abs=0.05)
@@ -114,15 +118,15 @@ def test_what_is_dropped_is_zero_and_the_rest_is_not() -> None:
         still_noise=torch.zeros_like(batch.stills), without_embeds=torch.tensor([True, False, False]),
         without_still=torch.tensor([False, True, False]),
     )  # fmt: skip
-    cond = Objective().conditioning(batch, draw, torch.ones(3, 4, 8, 8))
+    cond = DiffusionLoss(SVD).conditioning(batch, draw, torch.ones(3, 4, 8, 8))
     assert cond.image_embeds[0].abs().sum() == 0 < cond.image_embeds[1].abs().sum()
     assert cond.image_latents[1].abs().sum() == 0 < cond.image_latents[0].abs().sum()
     torch.testing.assert_close(cond.added_time_ids[2], torch.tensor([6.0, 255.0, 0.3]))
 
 
 def test_a_residual_checkpoint_never_loses_its_still() -> None:
-    many = Clips(*(value.expand(500, *value.shape[1:]) for value in _tiny(clips(1))))
-    draw = Objective(form="residual").draw(many, torch.Generator().manual_seed(0))
+    many = ClipBatch(*(value.expand(500, *value.shape[1:]) for value in _tiny(clips(1))))
+    draw = DiffusionLoss(WARP).draw(many, torch.Generator().manual_seed(0))
     assert draw.without_embeds.any()
     assert not draw.without_still.any()
 
@@ -134,6 +138,6 @@ def test_every_clip_comes_once_before_any_comes_again() -> None:
     assert order(7, 3, 10) == epochs[0][3]
 
 
-def _tiny(batch: Clips) -> tuple[Tensor, ...]:
+def _tiny(batch: ClipBatch) -> tuple[Tensor, ...]:
     """The fields of a batch with next to no pixels."""
     return batch.latents[..., :1, :1], batch.embeds, batch.stills[..., :1, :1], batch.fps, batch.buckets

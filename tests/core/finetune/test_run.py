@@ -19,14 +19,14 @@ from safetensors.torch import load_file
 from svd_ui import loras
 from svd_ui.catalog import CheckpointRow, folder_row
 from svd_ui.core.finetune import run
-from svd_ui.core.finetune.adapters import prepare
-from svd_ui.core.finetune.checkpointing import checkpointed
+from svd_ui.core.finetune.tuner import checkpointed
+from svd_ui.core.finetune.weights import prepare
 from svd_ui.core.lora import Lora, fuse_loras
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
 from svd_ui.events import never
 from svd_ui.finetune import TrainRequest
-from svd_ui.finetune.folder import RunFolder
+from svd_ui.finetune.runs import RunFolder
 from svd_ui.media.video import read_frames
 from svd_ui.request import LoraRef
 from svd_ui.settings import Settings

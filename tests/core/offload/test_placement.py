@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from svd_ui.catalog import PROFILES, ProfileRow, folder_row
-from svd_ui.core.conditioning import condition, embed, to_pixels
-from svd_ui.core.decode import decode
+from svd_ui.core.conditioning import embed, to_pixels
+from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.offload import Placement, chunked_forward, largest_divisor, on_device
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.samplers import Step
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
-from tests.core.conftest import CPU_PLAN, picture, request
+from tests.core.conftest import CPU_PLAN, picture, prepared, request
 
 EXACT = 1e-5
 
@@ -30,9 +30,8 @@ def runtime_with(folder: Path, profile: ProfileRow) -> Runtime:
 
 
 def clip(runtime: Runtime, asked: GenerationRequest) -> Tensor:
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-    *_, last = sample(services, asked, generator, never())
+    context = prepared(runtime, asked)
+    *_, last = sample(context)
     return last.latents
 
 
@@ -50,8 +49,7 @@ def test_memory_that_runs_out_between_steps_costs_only_the_step(tiny_folder: Pat
     asked = request()
     expected = clip(runtime_with(tiny_folder, PROFILES["24gb"]), asked)
     runtime = runtime_with(tiny_folder, PROFILES["24gb"])
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
+    context = prepared(runtime, asked)
     failures = iter([0, 2])  # U-Net calls that fail: the very first, then one in the middle
     failing, calls, last = next(failures), 0, None
 
@@ -65,7 +63,7 @@ def test_memory_that_runs_out_between_steps_costs_only_the_step(tiny_folder: Pat
     seen: list[int] = []
     for profile in ("8gb", "6gb", None):
         try:
-            for step in sample(services, asked, generator, never(), resume=last):
+            for step in sample(replace(context, resume=last)):
                 last = step
                 seen.append(step.index)
             break
@@ -82,8 +80,8 @@ def test_memory_that_runs_out_between_steps_costs_only_the_step(tiny_folder: Pat
 
 def test_decoding_goes_on_where_it_stopped(runtime: Runtime) -> None:
     latents = torch.randn(1, 5, 4, 8, 8, generator=seeded(0))
-    whole = list(decode(runtime, latents, picture(64, 64), 1, never()))
-    rest = list(decode(runtime, latents, picture(64, 64), 1, never(), start=3))
+    whole = list(decode(decoder_of(runtime, picture(64, 64)), latents, 1, never()))
+    rest = list(decode(decoder_of(runtime, picture(64, 64)), latents, 1, never(), start=3))
     assert [frames.shape for frames in whole] == [(1, 64, 64, 3)] * 5
     assert all((a == b).all() for a, b in zip(whole[3:], rest, strict=True))
 

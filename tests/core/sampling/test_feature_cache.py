@@ -14,21 +14,18 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import NANO, PROFILES, folder_row, nano_row
-from svd_ui.core.conditioning import condition
-from svd_ui.core.methods import Services, sample
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling import feature_cache
 from svd_ui.core.sampling.feature_cache import CachedUNet, FeatureCache
+from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
-from svd_ui.events import never
 from svd_ui.request import GenerationRequest
-from tests.core.conftest import CPU_PLAN, picture, request
+from tests.core.conftest import CPU_PLAN, prepared, request
 
 
 def clip(runtime: Runtime, asked: GenerationRequest, stop_after: int | None = None) -> list[Any]:
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-    steps = sample(services, asked, generator, never())
+    context = prepared(runtime, asked)
+    steps = sample(context)
     return list(steps) if stop_after is None else [next(steps) for _ in range(stop_after)]
 
 
@@ -108,7 +105,7 @@ def test_one_tensor_is_kept_for_each_conditioning_and_none_after_the_clip(
 
             return denoise
 
-    monkeypatch.setattr("svd_ui.core.methods.plain.FeatureCache", Watched)
+    monkeypatch.setattr("svd_ui.core.sampling.context.FeatureCache", Watched)
     before = forwards(runtime)
     clip(runtime, request(cache_interval=3))
     assert sizes == [[4 * 32 * 8 * 8] * 2] * 4  # frames x first width x latent cells, for both
@@ -142,11 +139,10 @@ def test_a_failure_in_a_skipped_step_leaves_the_model_as_it_was(runtime: Runtime
 
 def test_after_running_out_of_memory_the_first_step_is_whole(runtime: Runtime, ran: Counter[str]) -> None:
     asked = request(num_inference_steps=6, cache_interval=3, max_guidance_scale=1.0)
-    generator = seeded(3)
-    services = Services(runtime, condition(runtime, picture(64, 64), asked, generator))
-    steps = list(sample(services, asked, generator, never()))
+    context = prepared(runtime, asked)
+    steps = list(sample(context))
     ran.clear()
-    rest = list(sample(services, asked, generator, never(), resume=steps[1]))
+    rest = list(sample(replace(context, resume=steps[1])))
     assert [step.index for step in rest] == [3, 4, 5, 6]
     assert (ran["conv_in"], ran["middle"]) == (4, 2)  # the one after resuming, and the one whose turn it is
     assert (rest[-1].latents - steps[-1].latents).abs().mean() < 0.1 * steps[-1].latents.std()
@@ -174,10 +170,9 @@ def nano_clip(nano: Runtime, interval: int, steps: int = 6) -> Tensor:
     asked = request(
         num_frames=6, width=256, height=128, num_inference_steps=steps, cache_interval=interval, max_guidance_scale=1.0
     )
-    generator = seeded(3)
-    services = Services(nano, condition(nano, picture(256, 128), asked, generator))
-    *_, last = sample(services, asked, generator, never())
-    return last.latents - services.still
+    context = prepared(nano, asked)
+    *_, last = sample(context)
+    return last.latents - context.still
 
 
 def test_on_a_trained_model_the_error_is_small_and_grows_with_the_interval(

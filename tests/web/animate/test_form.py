@@ -146,7 +146,7 @@ def test_the_pages_process_never_imports_torch() -> None:
         "from svd_ui.web import build_ui\n"
         "s = Settings(data_dir=pathlib.Path(tempfile.mkdtemp()))\n"
         "build_ui(JobService(s, slots=False), s)\n"
-        "import svd_ui.jobs.compose, app\n"
+        "import svd_ui.jobs.service, app\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'accelerate'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )

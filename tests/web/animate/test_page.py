@@ -27,7 +27,7 @@ UPRIGHT, _ = NATIVE.size_for(9 / 16)
 
 @pytest.fixture(scope="module")
 def served(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), port=7970, checkpoint="nano")
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), checkpoint="nano")
     yield from serving(settings, FakeEngine(steps=4, delay=0.15, settings=settings))
 
 
@@ -272,7 +272,7 @@ def test_the_prompt_side_counts_and_offers_its_model(visit: Visit) -> None:
 def test_a_prompt_becomes_a_still_then_a_clip(browser: sync_api.Browser, uploads: None, tmp_path: Path) -> None:
     (tmp_path / "maker").mkdir()
     (tmp_path / "maker" / "model_index.json").write_text("{}")
-    settings = Settings(data_dir=tmp_path / "data", port=7990, text_to_image=str(tmp_path / "maker"), checkpoint="nano")
+    settings = Settings(data_dir=tmp_path / "data", text_to_image=str(tmp_path / "maker"), checkpoint="nano")
     for served in serving(settings, FakeEngine(steps=2, delay=0.05, settings=settings)):
         visit = Visit(browser, served)
         page = visit.page

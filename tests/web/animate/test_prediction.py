@@ -11,6 +11,7 @@ from svd_ui.engine import Device, Estimate, Remedy
 from svd_ui.errors import BadInput, HubOffline, WeightsMissing
 from svd_ui.events import Effective, Result, Tile
 from svd_ui.jobs import Job
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.web import visitor
 from svd_ui.web.animate import groups, prediction, stage
@@ -45,15 +46,15 @@ def test_a_prediction_says_what_is_known_and_no_more() -> None:
 
 
 def test_an_obstacle_is_named_only_where_it_is_known() -> None:
-    too_much = Estimate(peak_bytes=13 * GIB, fits=False, remedy=Remedy(values={"profile": "6gb"}, text="Use 6 GB"))
+    too_much = Estimate(peak_bytes=13 * GIB, fits=False, remedy=Remedy(values={"profile": "6gb"}))
     assert "13.0\u00a0GB, and this device has 8\u00a0GB of VRAM" in text(prediction.obstacle(too_much, CARD))
-    assert "Use 6 GB" in prediction.obstacle(too_much, CARD)
+    assert "Use the 6 GB profile" in prediction.obstacle(too_much, CARD)
     assert "smaller size" in prediction.obstacle(too_much.model_copy(update={"remedy": None}), CARD)
     assert prediction.obstacle(Estimate(fits=None), CARD) == ""
 
 
 def test_a_change_is_said_until_the_form_moves_on() -> None:
-    remedy = Remedy(values={"profile": "6gb", "num_frames": 14, "unknown": 1}, text="x")
+    remedy = Remedy(values={"profile": "6gb", "num_frames": 14, "unknown": 1})
     form = {"profile": "auto", "num_frames": None}
     change = prediction.change_of(Estimate(remedy=remedy), form)
     assert change == {"before": form, "after": {"profile": "6gb", "num_frames": 14}}
@@ -74,7 +75,7 @@ def test_labels_give_the_share_of_the_same_clip_made_exactly() -> None:
     assert longer == pytest.approx(fast, abs=0.03)
     by_hand = {value: label for label, value in prediction.speed_labels(ROW, GenerationRequest(cache_interval=3))}
     assert by_hand["exact"].startswith("Exact\nbut Advanced, about 0.")
-    few_steps = ROW.model_copy(update={"sampler": "consistency", "num_inference_steps": 4})
+    few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
     assert {label.split("\n")[1] for label, value in prediction.speed_labels(few_steps, None) if value != "exact"} == {
         "no faster here"
     }
@@ -112,12 +113,19 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
         compiled=True,
         reasons=("<why>",),
     )
-    note = "Approximate: layers are reused for 3 steps"
+    note = Note.of("approximate", facts=[Note.of("features_reused", interval=3)], cost=Note.of("cost_share", share=0.4))
     request = GenerationRequest(image=REF, seed=1, speed="fast")
     html = stage.stage(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
-    for said in ("profile 6gb", "exact speed-ups", "compiled", "fast", "layers are reused for 3 steps", "&lt;why&gt;"):
+    for said in (
+        "profile 6gb",
+        "exact speed-ups",
+        "compiled",
+        "fast",
+        "one step in 3. About 40% of the exact",
+        "&lt;why&gt;",
+    ):
         assert said in html
-    assert html.count("layers are reused") == 1
+    assert html.count("features reused") == 1
     assert "<li>Another.</li>" in html
     assert "Approximate" not in stage.stage(finished(GenerationRequest(image=REF, seed=1)), lambda *_: None)
 

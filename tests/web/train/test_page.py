@@ -26,7 +26,7 @@ expect = sync_api.expect
 def served(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     patch = pytest.MonkeyPatch()
     patch.setenv("OMP_NUM_THREADS", "1")
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), port=7990, checkpoint="nano", devices="cpu")
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), checkpoint="nano", devices="cpu")
     save_tiny_svd(settings.models_dir / "tiny", channels=(32, 32))
     yield from serving(settings, FakeEngine(steps=4, delay=0.05, settings=settings))
     patch.undo()

@@ -13,7 +13,7 @@ from svd_ui.engine import Device, Estimate
 from svd_ui.errors import BadInput, NotFound, SvdUiError
 from svd_ui.finetune import TrainRequest
 from svd_ui.finetune.estimate import Cost
-from svd_ui.finetune.folder import Status
+from svd_ui.finetune.runs import Status
 from svd_ui.jobs import Job
 from svd_ui.loras import LoraFile
 from svd_ui.request import GenerationRequest, LoraRef
@@ -194,7 +194,7 @@ def test_looking_says_what_went_wrong(actions: TrainActions, tmp_path: Path) -> 
         actions.look("set", values)
     actions.take([upload(tmp_path, "a.mp4")], "set")
     actions.look("set", values)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while actions.looker.now.state == "looking" and time.monotonic() < end:
         time.sleep(0.05)
     assert actions.looker.now.state == "failed"
@@ -210,10 +210,11 @@ def test_a_newer_look_is_not_overwritten_by_an_older_one() -> None:
 
 def test_the_histogram_is_told_in_words() -> None:
     from svd_ui.clips import Dropped, Scan, Stretch
+    from svd_ui.notes import Note
 
     one = Stretch(source=Path("a"), name="a", kind="video", first=0, stride=1, num_frames=4, fps=7, score=0.1)
     found = Scan(
-        stretches=(one,), dropped=(Dropped(name="b<.mp4", reason="b<.mp4 is damaged."),), sources=2, scenes=1,
+        stretches=(one,), dropped=(Dropped(name="b<.mp4", reason=Note.of("text", text="is damaged.")),), sources=2, scenes=1,
         histogram=(0, 3, 0, 1),
     )  # fmt: skip
     key = ("set", 8, 8, 4, 7.0, 0.01)

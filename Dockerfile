@@ -1,0 +1,65 @@
+# Two images, each with everything but the downloaded weights:
+#
+#   docker build --target cpu -t svd-ui:cpu .
+#   docker run --init -p 127.0.0.1:7860:7860 -v svd-ui:/data svd-ui:cpu
+#
+#   docker build --target cuda -t svd-ui:cuda .          (needs NVIDIA's container toolkit to run)
+#   docker run --init --gpus all -p 127.0.0.1:7860:7860 -v svd-ui:/data svd-ui:cuda
+#
+# Jobs, clips and downloaded weights live in the volume. Other commands follow the name: `docker run ... svd-ui:cpu doctor`.
+# Inside a container the app cannot see who reaches it and takes the page for public: visitors see their own jobs alone,
+# and the Train tab asks for `-e SVD_UI_AUTH=user:password`. So does publishing the port to a network (-p 7860:7860).
+
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS packages
+WORKDIR /app
+ENV PIP_NO_CACHE_DIR=1
+COPY scripts/bootstrap.sh scripts/install scripts/
+COPY requirements.txt ./
+
+FROM packages AS cpu-packages
+RUN SVD_UI_TORCH=cpu sh scripts/install
+
+# PyPI's torch brings CUDA with it; the driver comes from the host.
+FROM packages AS cuda-packages
+RUN SVD_UI_TORCH=cuda sh scripts/install
+
+FROM python:${PYTHON}-slim AS runtime
+WORKDIR /app
+# The home folder is in the volume too: caches of the hub and of compiled kernels are kept there. A bind mount for /data must
+# be writable for user 1000.
+RUN useradd --uid 1000 --home-dir /data --create-home --skel /dev/null svd
+ENV HOME=/data \
+    SVD_UI_DATA_DIR=/data \
+    SVD_UI_HOST=0.0.0.0 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+VOLUME /data
+EXPOSE 7860
+HEALTHCHECK --start-period=60s --interval=30s --timeout=10s \
+    CMD ["/app/.venv/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('SVD_UI_PORT', '7860'), timeout=8)"]
+# The app stops on Ctrl-C's signal, as it does in a terminal.
+STOPSIGNAL SIGINT
+ENTRYPOINT ["/app/.venv/bin/python", "-m", "svd_ui"]
+CMD ["serve"]
+
+# What the app reads when it runs, in one place for both images.
+FROM scratch AS files
+COPY app.py LICENSE NOTICE README.md CHANGELOG.md /
+COPY assets /assets
+COPY presets /presets
+COPY svd_ui /svd_ui
+
+FROM runtime AS cuda
+# Triton compiles a small launcher with the C compiler when it first meets the GPU.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY --from=cuda-packages /app/.venv /app/.venv
+COPY --from=files / /app/
+USER svd
+
+# Last, so that a build without --target makes the small one.
+FROM runtime AS cpu
+COPY --from=cpu-packages /app/.venv /app/.venv
+COPY --from=files / /app/
+USER svd

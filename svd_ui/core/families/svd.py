@@ -1,0 +1,105 @@
+"""Stable Video Diffusion in torch, and the base of every family: what others do differently they override."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..conditioning import encode
+from ..sampling import samplers, sigmas
+from ..sampling.denoiser import Conditioning, Denoiser, svd_denoiser
+
+if TYPE_CHECKING:
+    from ...catalog import CheckpointRow
+    from ...clip import ClipSpec
+    from ..runtime import Runtime
+
+ENCODED_AT_ONCE = 4
+
+Floats = NDArray[np.float32]
+
+
+class Decoder:
+    """Latents of one clip => pixels; made once per clip, it holds what decoding needs beside the latents."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def pixels(self, latents: Tensor, first: int = 0, dtype: torch.dtype | None = None) -> Tensor:
+        """Scaled latents of a clip from its beginning ``[N C h w]`` => its frames from the one numbered ``first`` on.
+
+        ``[N - first 3 H W]`` around [-1, 1], float32; computed in ``dtype`` where given.
+        """
+        raw = latents[first:].float() / self.runtime.scaling_factor
+        with self.runtime.use("vae", dtype) as vae:
+            pixels: Tensor = vae.decode(raw.to(self.runtime.device, vae.dtype), num_frames=len(raw)).sample
+        return pixels.float()
+
+
+class FamilyVerbs:
+    """What the stages of a clip ask of a checkpoint's family. Outside, latents and sigmas are those of scaled latents."""
+
+    def sigmas(self, runtime: Runtime, clip: ClipSpec) -> Tensor:
+        """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU."""
+        steps = clip.num_inference_steps
+        return sigmas.ays(steps) if clip.schedule == "ays" else runtime.sigmas(steps)
+
+    def start(self, runtime: Runtime, clip: ClipSpec, cond: Conditioning, noise: Tensor) -> Tensor:
+        """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that the first step begins with, on the device."""
+        return (noise * runtime.initial_scale(runtime.sigmas(clip.num_inference_steps))).to(runtime.device)
+
+    def unconditional(self, cond: Conditioning) -> Conditioning:
+        """What stands for "no still" in guidance."""
+        return cond.unconditional()
+
+    def denoiser(self, runtime: Runtime, unet: Callable[..., Any], cond: Conditioning) -> Denoiser:
+        """``unet``, which is called like the runtime's, as ``(x, sigma) -> x0``."""
+        return svd_denoiser(unet, cond, runtime.plan.dtype)
+
+    def walk(
+        self, denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: Callable[[], Tensor], first: int
+    ) -> Iterator[samplers.Step]:
+        """The steps from ``x`` down ``sigmas`` after the ``first``; ``noise`` gives unit noise shaped like ``x``."""
+        return samplers.euler(denoiser, x, sigmas, first)
+
+    def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
+        """For one clip of ``still`` ``[1 3 H W]`` in [-1, 1]."""
+        return Decoder(runtime)
+
+    def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
+        """The middle frame of a clip's estimate ``[F C h w]`` as colours ``[h w 3]``, 0 to 1 where all is well."""
+        middle = len(latents) // 2
+        return linear_colours(row, latents[middle].float().cpu().numpy())
+
+    def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
+        """Consecutive frames ``[F 3 H W]`` in [-1, 1], the first being the still => **unscaled** latents ``[F C h w]``.
+
+        Float32, a few frames at a time.
+        """
+        return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
+
+    # What fine-tuning minimises.
+
+    keeps_still = False
+    """The latents of the still are never taken away in training: the estimate is added to them."""
+
+    def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor) -> Tensor:
+        """Of scaled ``latents`` and those of the still, what the U-Net diffuses."""
+        return latents
+
+    def held(self, row: CheckpointRow, channels: int) -> int:
+        """How many of the latent ``channels``, the first, stay the still's in every frame."""
+        return 0
+
+
+def linear_colours(row: CheckpointRow, frame: Floats) -> Floats:
+    """Latents ``[C h w]`` => colours ``[h w 3]`` by the row's matrix."""
+    channels, height, width = frame.shape
+    colours: Floats = frame.reshape(channels, -1).T @ np.asarray(row.preview, np.float32)
+    colours += np.asarray(row.preview_bias, np.float32)
+    return colours.reshape(height, width, 3)

@@ -1,0 +1,213 @@
+"""Which numbers a run trains, how a stopped run keeps them, and how the result is written.
+
+A LoRA lives beside the frozen weights (peft's ``inject_adapter_in_model``) and is saved under the layers' own names;
+``temporal`` and ``full`` train the checkpoint's weights themselves. A state holds numbers only, and is written so that
+a crash leaves the last whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ...catalog import CheckpointRow
+from ...finetune import TrainRequest
+from ...media.atomic import atomic
+
+KEPT = 2
+"""States that stay on disk."""
+BLOCKS = {
+    "temporal": (r"\.temporal_transformer_blocks\.\d+\.", r"\.temporal_res_block\."),
+    "spatial": (r"\.transformer_blocks\.\d+\.", r"\.spatial_res_block\."),
+    "both": (r"transformer_blocks\.\d+\.", r"_res_block\."),
+}
+"""Which transformer and which residual blocks a LoRA covers, by ``TrainRequest.targets``."""
+_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
+_FEED_FORWARD = r"ff(_in)?\.net\.(0\.proj|2)"
+_CONVOLUTION = r"conv[12]"
+_TEMPORAL = re.compile(r"temporal_|time_mixer|time_pos_embed")
+_IDLE = re.compile(r"\.(attn2\.(to_q|to_k)|norm2)\.(weight|bias)$")
+"""Cross-attention has one key, whose softmax is 1 whatever the query: these weights never matter."""
+
+_INHERITED = set(CheckpointRow.model_fields) - set(
+    "id title folder repo link licence licence_url gated download_bytes by_stability rank note".split()
+)
+"""What a trained checkpoint's ``svd_ui.json`` takes from its base's row."""
+
+
+def prepare(unet: nn.Module, request: TrainRequest) -> dict[str, nn.Parameter]:
+    """Freeze everything but what ``request.method`` trains; that is kept in float32. Name => parameter, in order."""
+    unet.requires_grad_(False)
+    if request.method == "lora":
+        _inject(unet, request)
+        chosen = {name: p for name, p in unet.named_parameters() if ".lora_" in name}
+    else:
+        chosen = {
+            name: p
+            for name, p in unet.named_parameters()
+            if (request.method == "full" or _TEMPORAL.search(name)) and not _is_idle(name)
+        }
+    for parameter in chosen.values():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    return chosen
+
+
+def save(
+    path: Path,
+    unet: nn.Module,
+    weights: dict[str, Tensor],
+    request: TrainRequest,
+    base: Path,
+    row: CheckpointRow,
+    about: dict[str, str],
+) -> Path:
+    """Write the trained ``weights`` (name as in ``prepare`` => tensor) for people to use; returns what was written.
+
+    A LoRA is one safetensors file with ``about`` in its header. Otherwise ``path`` becomes a checkpoint folder: the
+    ``base`` folder's other modules beside the new U-Net.
+    """
+    if request.method == "lora":
+        return _save_lora(path, weights, request, about)
+    return _save_checkpoint(path, unet, weights, base, row, about)
+
+
+def _inject(unet: nn.Module, request: TrainRequest) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    pattern = re.compile(_covered(request))
+    kinds = (nn.Linear, nn.Conv2d, nn.Conv3d)
+    names = [name for name, module in unet.named_modules() if isinstance(module, kinds) and pattern.search(name)]
+    alpha = request.alpha if request.alpha is not None else float(request.rank)
+    config = LoraConfig(r=request.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0, bias="none")
+    with torch.random.fork_rng(devices=[]):  # peft draws the start from the global generator
+        torch.manual_seed(request.seed)
+        inject_adapter_in_model(config, unet)
+
+
+def _covered(request: TrainRequest) -> str:
+    """A pattern for the names of the layers a LoRA covers."""
+    transformer, residual = BLOCKS[request.targets]
+    inside = {"attention": _ATTENTION, "transformer": f"({_ATTENTION}|{_FEED_FORWARD})"}
+    pattern = f"{transformer}{inside.get(request.layers, inside['transformer'])}$"
+    return f"{pattern}|{residual}{_CONVOLUTION}$" if request.layers == "all" else pattern
+
+
+def _is_idle(name: str) -> bool:
+    return bool(_IDLE.search(name)) and "transformer_blocks" in name
+
+
+def _save_lora(path: Path, weights: dict[str, Tensor], request: TrainRequest, about: dict[str, str]) -> Path:
+    path = path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+    tensors = {name.replace(".default.", "."): _plain(value) for name, value in weights.items()}
+    alpha = request.alpha if request.alpha is not None else float(request.rank)
+    targets = {name.partition(".lora_")[0] for name in tensors}
+    tensors |= {f"{target}.alpha": torch.tensor(alpha) for target in sorted(targets)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "rank": str(request.rank), **about})
+    return path
+
+
+def _save_checkpoint(
+    path: Path, unet: nn.Module, weights: dict[str, Tensor], base: Path, row: CheckpointRow, about: dict[str, str]
+) -> Path:
+    """Half precision, as checkpoints are shared; the folder appears once it is whole."""
+    unfinished = path.with_name(f".{path.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(base, unfinished, ignore=lambda folder, names: ["unet"] if Path(folder) == base else [])
+    state = {name: _plain(value).half() for name, value in {**unet.state_dict(), **weights}.items()}
+    unet.save_pretrained(unfinished / "unet", state_dict=state, variant=row.variant)  # type: ignore[operator]
+    numbers = row.model_dump(mode="json", include=_INHERITED)
+    (unfinished / "svd_ui.json").write_text(json.dumps({**numbers, **about}, indent=1) + "\n", "utf-8")
+    shutil.rmtree(path, ignore_errors=True)
+    unfinished.rename(path)
+    return path
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous()
+
+
+def count(parameters: Sequence[nn.Parameter]) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    weights: dict[str, Tensor],
+    average: dict[str, Tensor],
+    optimizer: dict[str, Any],
+    numbers: dict[str, Any],
+) -> Path:
+    """``folder/step-000200``: trained weights, their average (may be empty), the optimizer's state, plain ``numbers``.
+
+    The folder gets its name last, so one that is there is whole. Older ones go, ``KEPT`` stay.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final, unfinished = folder / f"step-{step:06d}", folder / f".step-{step:06d}.part"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    tensors, plain = _flat(optimizer)
+    for name, content in (("weights", weights), ("average", average), ("optimizer", tensors)):
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in content.items()},
+            unfinished / f"{name}.safetensors",
+        )
+    (unfinished / "numbers.json").write_text(json.dumps({**numbers, "step": step, "optimizer": plain}), "utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    unfinished.rename(final)
+    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole state, or None."""
+    found = sorted(path for path in folder.glob("step-*") if (path / "numbers.json").is_file())
+    return found[-1] if found else None
+
+
+def load_numbers(state: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((state / "numbers.json").read_text("utf-8"))
+    return data
+
+
+def load_weights(state: Path, name: str = "weights") -> dict[str, Tensor]:
+    """``weights`` or ``average``."""
+    return load_file(state / f"{name}.safetensors")
+
+
+def load_optimizer(state: Path, like: dict[str, Any]) -> dict[str, Any]:
+    """A state dict for ``optimizer.load_state_dict``; ``like`` is that of the fresh optimizer, for its groups."""
+    found: dict[int, dict[str, Any]] = {}
+    for key, value in load_file(state / "optimizer.safetensors").items():
+        index, _, name = key.partition(".")
+        found.setdefault(int(index), {})[name] = value
+    for key, number in load_numbers(state)["optimizer"].items():
+        index, _, name = key.partition(".")
+        found.setdefault(int(index), {})[name] = number
+    return {"state": found, "param_groups": like["param_groups"]}
+
+
+def _flat(optimizer: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """(tensors, plain numbers) of an optimizer's state by ``index.name``."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, float] = {}
+    for index, entry in optimizer["state"].items():
+        for name, value in entry.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{index}.{name}"] = value
+            elif isinstance(value, int | float):
+                plain[f"{index}.{name}"] = value
+    return tensors, plain
