@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +14,10 @@ from ..clip import ClipSpec
 from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
 from ..notes import Note
+from ..post import Frames
 from .clock import Deadline, StageTimer
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
 from .oom_fallback import OomFallback
-from .output import Frames
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -109,16 +109,20 @@ def denoise(
 
 
 def decode(
-    stages: Stages, generation: Generation, decoder: Decoder, latents: Any, take: Callable[[Frames], None]
+    stages: Stages,
+    generation: Generation,
+    decoder: Decoder,
+    latents: Any,
+    take: Callable[[Frames], Iterable[Event] | None],
 ) -> Iterator[Event]:
-    """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
+    """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
     total, done = int(latents.shape[1]), 0
     yield Decoding(done=0, total=total)
     while done < total:
         try:
             with generation.timer("decoding"):
                 for frames in stages.decode(decoder, latents, generation.fallback.chunk, generation.cancel, done):
-                    take(frames)
+                    yield from take(frames) or ()
                     done += len(frames)
                     yield Decoding(done=done, total=total)
             return
