@@ -152,8 +152,8 @@ class LocalEngine:
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Generation:
         """Decide checkpoint, plan and every blank of ``request``."""
         row = self._row(request)
-        row.check(request)
         clip = ClipSpec.of(request, row)
+        row.check(clip)
         plan = self._stages.plan(request.profile, clip)
         fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
@@ -177,7 +177,7 @@ class LocalEngine:
         yield MakingStill()
         picture: Image.Image | None = None
         with generation.timer("making_still"), mapping("making the still", self._settings.text_to_image):
-            for made in self._stages.still(folder, generation.clip.request, generation.plan, generation.cancel):
+            for made in self._stages.still(folder, generation.clip, generation.plan, generation.cancel):
                 if isinstance(made, Image.Image):
                     picture = made
                 else:
@@ -198,12 +198,10 @@ class LocalEngine:
         self, generation: Generation, runtime: Runtime, latents: Any, still: Image.Image, out: Path
     ) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
-        steps = generation.clip.request.post
+        decoder, steps = self._stages.decoder(runtime, still), generation.clip.request.post
         while True:
             try:
-                files = yield from self._write(
-                    generation, self._stages.decoder(runtime, still), latents, still, out, steps
-                )
+                files = yield from self._write(generation, decoder, latents, still, out, steps)
                 yield Finished(result=self._result(generation, **files))
                 return
             except StepRanOut as error:

@@ -75,7 +75,8 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
         _require_picture(settings, request.image)
     if request.checkpoint != "auto":
         # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
-        find_checkpoint(settings, request.checkpoint).check(request)
+        row = find_checkpoint(settings, request.checkpoint)
+        row.check(ClipSpec.of(request, row))
     for lora in request.loras:
         find(settings, lora)
     return request.with_seed()
