@@ -112,6 +112,7 @@ def test_doctor_lists_what_was_found_and_where(app: App) -> None:
     found = {(one["group"], one["name"]): one for one in json.loads(app("doctor", "--json").stdout)["plugins"]}
     assert set(found) == {
         ("svd_ui.methods", "wobble"), ("svd_ui.post", "vignette"), ("svd_ui.checkpoints", "twin"),
+        ("svd_ui.checkpoints", "calm"),
     }  # fmt: skip
     assert {one["package"] for one in found.values()} == {"stranger 1.0"}
     assert {one["trouble"] for one in found.values()} == {""}
@@ -124,3 +125,13 @@ def test_a_checkpoint_of_theirs_is_in_the_catalogue(app: App, photo: Path) -> No
     options = ["--checkpoint", "stranger:twin", "--num-inference-steps", "2", "--seed", "1"]
     app("generate", photo, "-o", path, *options)
     assert len(read_frames(path)) == 6, "its own number of frames"
+
+
+def test_a_family_of_theirs_samples_its_own_way(app: App, photo: Path) -> None:
+    moved = []
+    for checkpoint in ("nano", "stranger:calm"):
+        path = app.folder / f"{checkpoint.replace(':', '-')}.mp4"
+        app("generate", photo, "-o", path, *QUICK, "--checkpoint", checkpoint, "--motion-bucket-id", "255")
+        frames = read_frames(path).astype(float)
+        moved.append(float(np.abs(frames[-1] - frames[0]).mean()))
+    assert moved[1] < 0.9 * moved[0]
