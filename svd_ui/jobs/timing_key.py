@@ -132,11 +132,16 @@ class CountedCosts:
 def _typical(key: TimingKey, row: CheckpointRow) -> ClipSpec:
     """A clip of this kind."""
     pace = key.pace
-    values: dict[str, Any] = {"width": key.width, "height": key.height, "num_frames": key.num_frames, "schedule": pace.schedule}
+    values: dict[str, Any] = {
+        "width": key.width,
+        "height": key.height,
+        "num_frames": key.num_frames,
+        "schedule": pace.schedule,
+    }
     values |= {"cache_interval": pace.cache_interval, "min_guidance_scale": 1.0}
     values |= {"guidance_sigma_min": pace.guidance_sigma_min, "guidance_sigma_max": pace.guidance_sigma_max}
     values |= {"max_guidance_scale": 2.0 if key.guided else 1.0, "num_inference_steps": row.num_inference_steps}
     methods, steps = METHODS.classes(), POST.classes()
-    values |= {"method": methods[kind]() for kind in key.kinds if kind in methods}
-    values |= {"post": tuple(steps[kind]() for kind in key.kinds if kind in steps)}
+    values["post"] = tuple(steps[kind]() for kind in key.kinds if kind in steps)
+    values["method"] = next((methods[kind]() for kind in key.kinds if kind in methods), GenerationRequest().method)
     return ClipSpec.of(GenerationRequest().model_copy(update=values), row)
