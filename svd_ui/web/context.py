@@ -65,6 +65,10 @@ class Context:
         kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
         return choose(self.settings, self.hub, kind, total)
 
+    def checkpoint_choices(self) -> list[tuple[str, str]]:
+        """(title, id) to choose from as things are now: what training writes shows up here."""
+        return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in self.rows().values())]
+
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""
         when, found = self._loras
