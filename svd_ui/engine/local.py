@@ -12,7 +12,7 @@ from PIL import Image
 
 from .. import settings_tag
 from ..assets import Assets
-from ..catalog import PROFILES, CheckpointRow, find_checkpoint
+from ..catalog import PROFILES, CheckpointRow
 from ..clip import ClipSpec, shape_after
 from ..errors import BadInput, Cancelled, StepRanOut, WeightsMissing
 from ..events import (
@@ -25,7 +25,8 @@ from ..events import (
     StillMade,
     Writing,
 )
-from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
 from ..media.image import fit
 from ..media.video import write_poster
 from ..notes import Note
@@ -57,6 +58,7 @@ class LocalEngine:
         self._settings = settings
         self._stages = stages or Stages(settings, device)
         self._hub = Hub(settings)
+        self._checkpoints = Checkpoints(settings, self._hub)
         self._assets = Assets.of(settings)
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
@@ -149,18 +151,17 @@ class LocalEngine:
 
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Generation:
         """Decide checkpoint, plan and every blank of ``request``."""
-        row = self._choose(request.checkpoint, self._stages.plan(request.profile))
-        row.check(request)
+        row = self._row(request)
         clip = ClipSpec.of(request, row)
+        row.check(clip)
         plan = self._stages.plan(request.profile, clip)
         fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
-    def _choose(self, id: str, plan: Plan) -> CheckpointRow:
-        if id != "auto":
-            return find_checkpoint(self._settings, id)
-        info = self._stages.device(plan)
-        return choose(self._settings, self._hub, info.kind, info.memory()[0])
+    def _row(self, request: GenerationRequest) -> CheckpointRow:
+        info = self._stages.device(self._stages.plan(request.profile))
+        device = Device(kind=info.kind, name=info.name, total_bytes=info.memory()[0])
+        return self._checkpoints.resolve(request.checkpoint, device)
 
     def _make_still(self, generation: Generation) -> Generator[Event, None, str]:
         """From the prompt; return the asset that the picture becomes, the request's image from here on."""
@@ -176,7 +177,7 @@ class LocalEngine:
         yield MakingStill()
         picture: Image.Image | None = None
         with generation.timer("making_still"), mapping("making the still", self._settings.text_to_image):
-            for made in self._stages.still(folder, generation.clip.request, generation.plan, generation.cancel):
+            for made in self._stages.still(folder, generation.clip, generation.plan, generation.cancel):
                 if isinstance(made, Image.Image):
                     picture = made
                 else:
@@ -197,12 +198,10 @@ class LocalEngine:
         self, generation: Generation, runtime: Runtime, latents: Any, still: Image.Image, out: Path
     ) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
-        steps = generation.clip.request.post
+        decoder, steps = self._stages.decoder(runtime, still), generation.clip.request.post
         while True:
             try:
-                files = yield from self._write(
-                    generation, self._stages.decoder(runtime, still), latents, still, out, steps
-                )
+                files = yield from self._write(generation, decoder, latents, still, out, steps)
                 yield Finished(result=self._result(generation, **files))
                 return
             except StepRanOut as error:

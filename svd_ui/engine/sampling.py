@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,7 +59,7 @@ def load(stages: Stages, generation: Generation, folder: Path) -> Generator[Even
             generation.runtime = runtime
             return runtime
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_loading, "loading the model")
+            note = next_fallback(error, partial(generation.fallback.down, "loading"), "loading the model")
         stages.release()
         generation.plan = stages.step_down(generation.plan, generation.fallback.profile)
         yield SteppedDown(stage="loading", note=note)
@@ -75,7 +76,7 @@ def condition(
             with generation.timer("conditioning"):
                 return encode()
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_conditioning, "reading the still")
+            note = next_fallback(error, partial(generation.fallback.down, "conditioning"), "reading the still")
         use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="conditioning", note=note)
 
@@ -103,7 +104,7 @@ def denoise(
                     started = time.perf_counter()
             return last.latents
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_denoising, "denoising")
+            note = next_fallback(error, partial(generation.fallback.down, "denoising"), "denoising")
         use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="denoising", note=note)
 
@@ -127,7 +128,7 @@ def decode(
                     yield Decoding(done=done, total=total)
             return
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_decoding, "decoding")
+            note = next_fallback(error, partial(generation.fallback.down, "decoding"), "decoding")
         use_fallback(stages, generation, decoder.runtime)
         yield SteppedDown(stage="decoding", note=note)
 

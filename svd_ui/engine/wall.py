@@ -122,7 +122,7 @@ class _Denoising:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
         fallback = self._generation.fallback
         if self._limit == 1:
-            return fallback.down_from_denoising()
+            return fallback.down("denoising")
         self._limit //= 2
         return fallback.add(Note.of("fewer_tiles", count=self._limit))
 

@@ -59,11 +59,9 @@ class Context:
         rows = self.rows()
         if checkpoint in rows:
             return rows[checkpoint]
-        from ..hub import choose
+        from ..hub.selection import Checkpoints
 
-        device = self.device()
-        kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
-        return choose(self.settings, self.hub, kind, total)
+        return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
     def checkpoint_choices(self) -> list[tuple[str, str]]:
         """(title, id) to choose from as things are now: what training writes shows up here."""
