@@ -41,12 +41,13 @@ def stretches(tmp_path_factory: pytest.TempPathFactory) -> tuple[clips.Stretch, 
 
 
 def around(base: Path, vae: WarpAutoencoder | None = None) -> Runtime:
-    """The checkpoint, with another autoencoder where one is given."""
+    """The checkpoint, with another autoencoder, one that warps, where one is given."""
     runtime = Runtime(folder_row(base), base, CPU_PLAN)
     if vae is None:
         return runtime
     modules = {"unet": runtime.unet, "vae": vae.eval(), "image_encoder": runtime.image_encoder}
-    return Runtime.around(runtime.row, CPU_PLAN, modules, runtime.feature_extractor, runtime.scheduler)
+    row = runtime.row.model_copy(update={"family": "warp"})
+    return Runtime.around(row, CPU_PLAN, modules, runtime.feature_extractor, runtime.scheduler)
 
 
 def warping() -> WarpAutoencoder:
