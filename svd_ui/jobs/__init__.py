@@ -1,4 +1,4 @@
-"""Durable work: a request becomes a job, and everybody who looks at it reads the same record or waits for it to change.
+"""Durable work: a request becomes a job, and everybody who looks at it reads the same record.
 
 ``service.JobService`` is the implementation; the page, the command line and the API know this protocol.
 This package is torch-free.
@@ -6,20 +6,15 @@ This package is torch-free.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..engine import Device, Estimate
-from ..events import ENDED, Result, Stage
+from ..events import Result, Stage
 from ..notes import Note
 from ..request import Frozen, GenerationRequest
 
 JobKind = Literal["clip", "still", "download"]
-POLL_SECONDS = 0.1
 
 
 class Job(Frozen):
@@ -84,66 +79,3 @@ class Jobs(Protocol):
     def release(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-class Watching(ABC):
-    """Waiting for a job to change; changes by any process are seen, and the async ways hold no thread.
-
-    A reader of records offers ``get`` and ``revision``.
-    """
-
-    @abstractmethod
-    def get(self, id: str, owner: str | None = None) -> Job: ...
-
-    @abstractmethod
-    def revision(self) -> int:
-        """A number that changes whenever anybody, in any process, has written. Cheap to ask."""
-
-    def wait(self, id: str, timeout: float | None = None) -> Job:
-        """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
-        end = _after(timeout)
-        while True:
-            job = self.get(id)
-            if job.state in ENDED or time.monotonic() >= end:
-                return job
-            time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
-
-    async def wait_async(self, id: str, timeout: float | None = None) -> Job:
-        """As ``wait``, without a thread."""
-        end = _after(timeout)
-        job = await self.await_change(id)
-        while job.state not in ENDED and time.monotonic() < end:
-            job = await self.await_change(id, job, max(0.0, end - time.monotonic()))
-        return job
-
-    async def await_change(self, id: str, seen: Job | None = None, timeout: float | None = None) -> Job:
-        """The job as soon as it differs from ``seen`` (its ETA aside), or as it is after ``timeout`` seconds.
-
-        Returns at once without ``seen``, and for an ended job. Raises NotFound, also when it is deleted meanwhile.
-        """
-        end = _after(timeout)
-        while True:
-            revision = self.revision()
-            job = self.get(id)
-            if seen is None or job.state in ENDED or _differs(job, seen):
-                return job
-            while self.revision() == revision:
-                if time.monotonic() >= end:
-                    return self.get(id)
-                await asyncio.sleep(POLL_SECONDS)
-
-    async def changes(self, id: str) -> AsyncIterator[Job]:
-        """The job now, then after every change; the last one has ended."""
-        job = await self.await_change(id)
-        yield job
-        while job.state not in ENDED:
-            job = await self.await_change(id, job)
-            yield job
-
-
-def _after(timeout: float | None) -> float:
-    return float("inf") if timeout is None else time.monotonic() + timeout
-
-
-def _differs(job: Job, seen: Job) -> bool:
-    return job != seen.model_copy(update={"eta_seconds": job.eta_seconds})

@@ -7,6 +7,7 @@ thread, for places where background threads may not use the device).
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import sqlite3
 import threading
@@ -19,10 +20,11 @@ from typing import Any, Literal, Self
 from ..engine import Device, Engine, Estimate
 from ..engine.worker import WorkerEngine
 from ..errors import NotFound, SvdUiError
+from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import Job, JobKind, Watching
+from . import Job, JobKind
 from .database import Database
 from .housekeeping import Housekeeping
 from .intake import Intake
@@ -37,9 +39,10 @@ from .timing_key import CountedCosts
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
+POLL_SECONDS = 0.1
 
 
-class JobService(Watching):
+class JobService:
     """Implements ``jobs.Jobs``. Thread-safe; several processes may use the same data folder.
 
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
@@ -119,7 +122,14 @@ class JobService(Watching):
 
     def get(self, id: str, owner: str | None = None) -> Job:
         """Anyone who knows the id may look. Raises NotFound, also for a deleted job."""
-        return self._job(self._store.row(id))
+        return self._jobs([self._store.row(id)])[0]
+
+    def wait(self, id: str, timeout: float = math.inf) -> Job:
+        """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
+        end = time.monotonic() + timeout
+        while (job := self.get(id)).state not in ENDED and time.monotonic() < end:
+            time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+        return job
 
     def cancel(self, id: str, owner: str | None = None) -> Job:
         """A waiting job ends at once, a running one within a step; an ended one stays as it is."""
@@ -162,14 +172,8 @@ class JobService(Watching):
             raise NotFound(what="job")
         return row
 
-    def _job(self, row: sqlite3.Row) -> Job:
-        return self._jobs([row])[0]
-
     def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
         return to_jobs(self._store, self._timings, rows, self._warm())
-
-    def revision(self) -> int:
-        return self._database.revision()
 
     # The device
 
@@ -211,13 +215,17 @@ class JobService(Watching):
         id = self._intake.add(request, owner, kind, process=self._lease.id)
         run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
         try:
-            yield self._job(self._store.row(id, deleted=True))
+            yield self._seen(id)
             with closing(run.events()) as events:
                 for _ in events:
-                    yield self._job(self._store.row(id, deleted=True))
+                    yield self._seen(id)
         finally:
             run.abandon()
-        yield self._job(self._store.row(id, deleted=True))
+        yield self._seen(id)
+
+    def _seen(self, id: str) -> Job:
+        """The job as it is, also where it was deleted meanwhile."""
+        return self._jobs([self._store.row(id, deleted=True)])[0]
 
     def _wake(self) -> None:
         for slot in self._slots:

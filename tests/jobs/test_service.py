@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,24 +49,20 @@ def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest
     job = service.submit(request_, "ann")
     gate.set()
 
-    async def watch() -> list[tuple[str, int | None, int | None]]:
-        seen: list[tuple[str, int | None, int | None]] = []
-        async for now in service.changes(job.id):
-            if now.state == "denoising" and now.step not in {step for _, step, _ in seen}:
-                gate.set()
-            seen.append((now.state, now.step, now.total))
-        return seen
-
-    seen = asyncio.run(watch())
+    seen: list[tuple[str, int | None, int | None]] = []
+    while not seen or seen[-1][0] not in ENDED:
+        found = service.get(job.id)
+        seen += [now] if (now := (found.state, found.step, found.total)) not in seen else []
+        time.sleep(0.02)
     steps = [(step, total) for state, step, total in seen if state == "denoising"]
     assert steps[:3] == [(1, 4), (2, 4), (3, 4)]  # the decoding follows the last one at once
     assert seen[-1][0] == "finished"
 
 
-def test_waiting_for_a_change_ends_with_its_timeout(serve: Serve, request_: GenerationRequest) -> None:
+def test_waiting_ends_with_its_timeout(serve: Serve, request_: GenerationRequest) -> None:
     service = serve(FakeEngine(gate=threading.Event()))
     job = until(lambda: (seen := service.get(service.submit(request_, "ann").id)) and seen)
-    same = asyncio.run(service.wait_async(job.id, timeout=0.3))
+    same = service.wait(job.id, timeout=0.3)
     assert same.state not in {"finished", "failed"}
 
 
