@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from .request import GenerationRequest, Schedule
 
 if TYPE_CHECKING:
     from .catalog.checkpoint import CheckpointRow
+    from .post import PostParams
 
 SIGMA_MAX = 700.0
 """The sigma_max of SVD: requests give sigmas in its range."""
@@ -71,6 +73,11 @@ class ClipSpec:
         return ClipShape(self.num_frames, self.width, self.height, self.output_fps)
 
     @property
+    def final_shape(self) -> ClipShape:
+        """The file's shape, after the post steps."""
+        return shape_after(self.shape, self.request.post)
+
+    @property
     def tiles(self) -> int:
         """How many clips are made: those of the wall, else one."""
         return self.request.wall.tiles if self.request.wall else 1
@@ -124,3 +131,10 @@ class ClipSpec:
     def whole_steps(self) -> list[bool]:
         """Whether each step runs all layers, as ``core/sampling/feature_cache.py`` decides it."""
         return self.row.facts.whole_steps(self)
+
+
+def shape_after(shape: ClipShape, steps: Iterable[PostParams]) -> ClipShape:
+    """The clip's shape when ``steps`` are done."""
+    for step in steps:
+        shape = step.changes(shape)
+    return shape

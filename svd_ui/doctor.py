@@ -22,7 +22,8 @@ from . import __version__
 from .catalog import checkpoints
 from .engine import Device, Timed
 from .errors import BadInput
-from .hub import TEXT_TO_IMAGE, Hub, choose
+from .hub import TEXT_TO_IMAGE, Hub
+from .hub.selection import Checkpoints
 from .jobs import Jobs
 from .sentences import sentence
 from .settings import Settings
@@ -189,9 +190,8 @@ def _hub(hub: Hub) -> dict[str, Any]:
 
 def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, str]:
     """The checkpoint that ``auto`` means here, and why."""
-    kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
     try:
-        row = choose(settings, hub, kind, total)
+        row = Checkpoints(settings, hub).resolve("auto", device)
     except BadInput as error:  # SVD_UI_CHECKPOINT names none of ours: what a doctor is asked about
         return {"id": settings.checkpoint, "reason": error.message}
     if settings.checkpoint != "auto":
@@ -199,7 +199,11 @@ def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, st
     elif hub.present(row) is None:
         reason = "no weights are on this machine yet"
     elif row.id == "nano":
-        reason = "embedded; the larger ones want a GPU" if kind == "cpu" else "no larger one that fits is here"
+        reason = (
+            "embedded; the larger ones want a GPU"
+            if device is None or device.kind == "cpu"
+            else "no larger one that fits is here"
+        )
     else:
         reason = "the best one on this machine"
     return {"id": row.id, "reason": reason}

@@ -13,6 +13,7 @@
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
+    │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
@@ -141,6 +142,13 @@ class PluginFailed(SvdUiError):
     template = (
         "{name} failed ({detail}). Make the clip without it, or ask the makers of {package}: the log has the details."
     )
+
+
+class StepRanOut(PluginFailed):
+    """``index`` is the step's place among those of the request."""
+
+    code = "step_ran_out"
+    template = "Memory ran out in {name}."
 
 
 class DiskFull(SvdUiError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Literal, Protocol
 
+from .clip import ClipShape
 from .notes import Note
 from .request import AssetRef, Frozen, GenerationRequest
 
@@ -56,7 +57,8 @@ class Tile(Frozen):
 class Result(Frozen):
     """A finished clip, still or draft wall. File names are relative to the directory given to the engine.
 
-    A wall has ``tiles`` and a poster; its ``video`` is None.
+    ``shape`` is the file's, after the post steps; ``last_frame`` is the clip's own, before them. A wall has ``tiles`` and a
+    poster; its ``video`` is None.
     """
 
     request: GenerationRequest
@@ -68,6 +70,7 @@ class Result(Frozen):
     animation: str | None = None
     latents: str | None = None
     tiles: tuple[Tile, ...] = ()
+    shape: ClipShape | None = None
     last_frame: AssetRef | None = None
     seconds: dict[str, float] = {}
     versions: dict[str, str] = {}
@@ -141,7 +144,7 @@ class SteppedDown(Frozen):
     """Memory ran out and the work goes on in a smaller way; ``note`` is shown and kept."""
 
     kind: Literal["stepped_down"] = "stepped_down"
-    stage: Literal["loading", "conditioning", "denoising", "decoding"]
+    stage: Literal["loading", "conditioning", "denoising", "decoding", "post_processing"]
     note: Note
 
 

@@ -19,6 +19,7 @@ SENTENCES: dict[str, str | tuple[str, str]] = {
         "Memory ran out while denoising: going on with 1 tile at a time.",
         "Memory ran out while denoising: going on with {count} tiles at a time.",
     ),
+    "step_left_out": "Memory ran out in {name}: the clip is kept without it.",
     "loading_model": "loading the model",
     "reading_still": "reading the still",
     "denoising": "denoising",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
 from ..errors import BadInput
-from ..request import Frozen, GenerationRequest, Speed
+from ..request import Frozen, Speed
 from .architectures import architecture_of
 from .families import CheckpointFamily, family_of
+
+if TYPE_CHECKING:
+    from ..clip import ClipSpec
 
 COMMUNITY = "Stability AI Community License"
 OLD_NAMES = {"form", "sampler"}
@@ -83,10 +86,10 @@ class CheckpointRow(Frozen):
         """What a request's blank fields mean for this checkpoint at ``speed``."""
         return self.facts.defaults(self, speed)
 
-    def check(self, request: GenerationRequest) -> None:
-        """Raise BadInput where ``request``, resolved or not, asks for what this checkpoint cannot do."""
-        self.check_size(request.width, request.height)
-        self.facts.check(self, request)
+    def check(self, clip: ClipSpec) -> None:
+        """Raise BadInput where ``clip`` asks for what this checkpoint cannot do."""
+        self.check_size(clip.width, clip.height)
+        self.facts.check(clip)
 
     def check_size(self, width: int | None, height: int | None) -> None:
         """Raise BadInput for a side that is no whole number of latent cells, as far as the architecture is known."""

@@ -14,11 +14,12 @@ from typing import Any, Self
 
 from .. import presets
 from ..assets import Assets
-from ..catalog import CheckpointRow, find_checkpoint
+from ..catalog import CheckpointRow
 from ..engine import Device, Engine
 from ..errors import BadInput, Interrupted, NotFound
 from ..events import ENDED
-from ..hub import Hub, choose
+from ..hub import Hub
+from ..hub.selection import Checkpoints
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
 from ..migration import left_out
@@ -59,13 +60,11 @@ class Runner:
 
     def row(self, id: str) -> CheckpointRow:
         """The row a request's checkpoint means; the device is asked only where the answer depends on it."""
-        if id != "auto":
-            return find_checkpoint(self.settings, id)
-        on_cpu = choose(self.settings, self.hub, "cpu", None)
-        if choose(self.settings, self.hub, "cuda", None) == on_cpu:
+        checkpoints = Checkpoints(self.settings, self.hub)
+        on_cpu = checkpoints.resolve(id, None)
+        if checkpoints.resolve(id, Device(kind="cuda", name="any")) == on_cpu:
             return on_cpu
-        device = self._device
-        return choose(self.settings, self.hub, device.kind, device.total_bytes) if device else on_cpu
+        return checkpoints.resolve(id, self._device)
 
     @cached_property
     def _device(self) -> Device | None:

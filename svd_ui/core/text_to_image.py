@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ..clip import ClipSpec
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import CancelToken
-from ..request import GenerationRequest
 from ..settings import Settings
 from ..text_to_image_info import StillModel
 from .devices import Plan
@@ -28,24 +28,22 @@ class TextToImage:
     """Makes stills; the pipeline lives only while one is made, because the clip needs the memory next."""
 
     def generate(
-        self, settings: Settings, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
+        self, settings: Settings, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
     ) -> Iterator[Progress | Image.Image]:
-        """Yield (step, total) after each step, then the picture at the resolved request's width and height.
+        """Yield (step, total) after each step, then the picture of the clip's prompt at its width and height.
 
         The model draws at its own native area in that aspect; the picture is resized with Lanczos.
         Raises Cancelled within one step, WeightsMissing or BadInput where the folder cannot be used.
         """
-        if request.prompt is None or request.width is None or request.height is None:
-            raise ValueError("the request must be resolved and hold a prompt")
         model = read_model(folder, settings.text_to_image)
-        arguments = call_arguments(model, request)
+        arguments = call_arguments(model, clip)
         if cancel.is_set():
             raise Cancelled()
         pipeline = load_pipeline(folder, model, plan)
         try:
             thread = _PipelineThread(pipeline, arguments, cancel)
             yield from thread.steps()
-            yield thread.picture.resize((request.width, request.height), Image.Resampling.LANCZOS)
+            yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
         finally:
             del pipeline
             trim()
@@ -60,19 +58,19 @@ def read_model(folder: Path, title: str) -> StillModel:
         raise WeightsMissing(title=title, remedy=remedy) from error
 
 
-def call_arguments(model: StillModel, request: GenerationRequest) -> dict[str, Any]:
+def call_arguments(model: StillModel, clip: ClipSpec) -> dict[str, Any]:
     """What the pipeline is called with, before it is cut down to what it accepts."""
-    width, height = model.size_for(request.width or model.side, request.height or model.side)
+    width, height = model.size_for(clip.width, clip.height)
     arguments = {
-        "prompt": request.prompt,
+        "prompt": clip.request.prompt,
         "width": width,
         "height": height,
         "num_inference_steps": model.steps,
-        "generator": seeded(request.seed or 0),
+        "generator": seeded(clip.seed),
     }
     if model.distilled:
         return {**arguments, "guidance_scale": 0.0}
-    return {**arguments, "negative_prompt": request.negative_prompt}
+    return {**arguments, "negative_prompt": clip.request.negative_prompt}
 
 
 def load_pipeline(folder: Path, model: StillModel, plan: Plan) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..catalog import CheckpointRow, checkpoints
 from ..catalog.costs import clip_flops, cost_ratio, peak_bytes
 from ..catalog.profiles import PROFILES, SHARED, ProfileRow, placed, profile_for, room
 from ..clip import ClipSpec
 from ..errors import SvdUiError
-from ..hub import Hub, choose
+from ..hub import Hub
+from ..hub.selection import Checkpoints
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import Device, Estimate, Remedy
@@ -29,7 +29,7 @@ def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: D
     if device is None:
         return Estimate()
     try:
-        row = row_of(settings, hub, request, device)
+        row = Checkpoints(settings, hub).resolve(request.checkpoint, device)
     except SvdUiError:
         return Estimate()
     clip = ClipSpec.of(request, row)
@@ -54,14 +54,6 @@ def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: D
 
     way_out = None if fits else remedy(request, clip, profile, fitting, device.kind)
     return known.model_copy(update={"peak_bytes": needed, "fits": fits, "remedy": way_out})
-
-
-def row_of(settings: Settings, hub: Hub, request: GenerationRequest, device: Device) -> CheckpointRow:
-    """The checkpoint that ``request`` means on ``device``. Raises what ``choose`` raises."""
-    rows = checkpoints(settings)
-    if request.checkpoint in rows:
-        return rows[request.checkpoint]
-    return choose(settings, hub, device.kind, device.total_bytes)
 
 
 def profile_of(settings: Settings, device: Device, clip: ClipSpec) -> ProfileRow:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +12,25 @@ from PIL import Image
 
 from .. import settings_tag
 from ..assets import Assets
-from ..catalog import PROFILES, CheckpointRow, find_checkpoint
-from ..clip import ClipSpec
-from ..errors import BadInput, Cancelled, WeightsMissing
+from ..catalog import PROFILES, CheckpointRow
+from ..clip import ClipSpec, shape_after
+from ..errors import BadInput, Cancelled, StepRanOut, WeightsMissing
 from ..events import (
     Event,
     Finished,
     Loading,
     MakingStill,
-    PostProcessing,
     Result,
+    SteppedDown,
     StillMade,
     Writing,
 )
-from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
 from ..media.image import fit
 from ..media.video import write_poster
+from ..notes import Note
+from ..post import Frames, PostParams
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
@@ -36,14 +39,15 @@ from .clock import Deadline, StageTimer
 from .error_mapping import forget, mapping
 from .estimates import estimate
 from .oom_fallback import OomFallback
-from .output import POSTER, ClipFiles, Frames
-from .post import apply
+from .output import POSTER, ClipFiles
+from .post_pipeline import PostPipeline
 from .sampling import Generation, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 
 if TYPE_CHECKING:
     from ..core.devices import Plan
+    from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
 
 
@@ -54,6 +58,7 @@ class LocalEngine:
         self._settings = settings
         self._stages = stages or Stages(settings, device)
         self._hub = Hub(settings)
+        self._checkpoints = Checkpoints(settings, self._hub)
         self._assets = Assets.of(settings)
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
@@ -146,18 +151,17 @@ class LocalEngine:
 
     def _begin(self, request: GenerationRequest, cancel: Deadline) -> Generation:
         """Decide checkpoint, plan and every blank of ``request``."""
-        row = self._choose(request.checkpoint, self._stages.plan(request.profile))
-        row.check(request)
+        row = self._row(request)
         clip = ClipSpec.of(request, row)
+        row.check(clip)
         plan = self._stages.plan(request.profile, clip)
         fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
-    def _choose(self, id: str, plan: Plan) -> CheckpointRow:
-        if id != "auto":
-            return find_checkpoint(self._settings, id)
-        info = self._stages.device(plan)
-        return choose(self._settings, self._hub, info.kind, info.memory()[0])
+    def _row(self, request: GenerationRequest) -> CheckpointRow:
+        info = self._stages.device(self._stages.plan(request.profile))
+        device = Device(kind=info.kind, name=info.name, total_bytes=info.memory()[0])
+        return self._checkpoints.resolve(request.checkpoint, device)
 
     def _make_still(self, generation: Generation) -> Generator[Event, None, str]:
         """From the prompt; return the asset that the picture becomes, the request's image from here on."""
@@ -173,7 +177,7 @@ class LocalEngine:
         yield MakingStill()
         picture: Image.Image | None = None
         with generation.timer("making_still"), mapping("making the still", self._settings.text_to_image):
-            for made in self._stages.still(folder, generation.clip.request, generation.plan, generation.cancel):
+            for made in self._stages.still(folder, generation.clip, generation.plan, generation.cancel):
                 if isinstance(made, Image.Image):
                     picture = made
                 else:
@@ -193,28 +197,60 @@ class LocalEngine:
     def _finish(
         self, generation: Generation, runtime: Runtime, latents: Any, still: Image.Image, out: Path
     ) -> Iterator[Event]:
-        """Decode, post steps, files, ``Finished``."""
-        request = generation.clip.request
-        with ClipFiles(out, generation.clip, comment=lambda: self._tag(generation)) as files:
-            waiting: list[Frames] = []
-            take = waiting.append if request.post else files.add
-            yield from decode(self._stages, generation, self._stages.decoder(runtime, still), latents, take)
-            if request.post:
-                clip = np.concatenate(waiting)
-                for done, step in enumerate(request.post):
-                    generation.cancel.check()
-                    yield PostProcessing(step=step.kind, done=done, total=len(request.post))
-                    with generation.timer("post_processing"), mapping(step.kind):
-                        clip = apply(clip, step)
-                files.add(clip)
+        """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
+        decoder, steps = self._stages.decoder(runtime, still), generation.clip.request.post
+        while True:
+            try:
+                files = yield from self._write(generation, decoder, latents, still, out, steps)
+                yield Finished(result=self._result(generation, **files))
+                return
+            except StepRanOut as error:
+                index, note = error.params["index"], Note.of("step_left_out", name=error.params["name"])
+                forget(error)
+            steps = (*steps[:index], *steps[index + 1 :])
+            generation.notes.append(note)
+            self._stages.free()
+            yield SteppedDown(stage="post_processing", note=note)
+
+    def _write(
+        self,
+        generation: Generation,
+        decoder: Decoder,
+        latents: Any,
+        still: Image.Image,
+        out: Path,
+        steps: tuple[PostParams, ...],
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Frames through ``steps`` into the files; return the fields of ``Result`` that tell of them."""
+        clip, last = generation.clip, None
+
+        def take(frames: Frames) -> Iterable[Event] | None:
+            nonlocal last
+            last = frames[-1]
+            if pipeline is not None:
+                return pipeline.put(frames)
+            files.add(frames)
+            return None
+
+        fps = shape_after(clip.shape, steps).fps
+        with ExitStack() as stack:
+            files = stack.enter_context(ClipFiles(out, clip, lambda: self._tag(generation), fps))
+            pipeline = None
+            if steps:
+                about: dict[str, Any] = {"still": still, "latents": latents, "device": str(generation.plan.device)}
+                pipeline = stack.enter_context(PostPipeline(steps, clip.shape, files.add, generation.cancel, **about))
+            yield from decode(self._stages, generation, decoder, latents, take)
+            if pipeline is not None:
+                with generation.timer("post_processing"):
+                    yield from pipeline.finish()
             yield Writing()
             generation.cancel.check()
             with generation.timer("writing"), mapping("writing the clip"):
                 names = files.finish(latents)
-                assert files.last is not None
-                last = self._assets.keep(files.last)
+                assert last is not None, "a clip has frames"
+                kept = self._assets.keep(Image.fromarray(last))
             generation.cancel.check()
-        yield Finished(result=self._result(generation, last_frame=last, **names))
+            return {**names, "shape": files.shape, "last_frame": kept}
 
     def _tag(self, generation: Generation) -> str:
         return settings_tag.tag(generation.clip.request, effective(self._stages, generation), self._stages.versions())

@@ -6,6 +6,12 @@ from ..catalog import ProfileRow, smaller_profile
 from ..notes import Note
 
 _CHUNKS = (8, 4, 2, 1)
+_DOING = {
+    "loading": Note.of("loading_model"),
+    "conditioning": Note.of("reading_still"),
+    "denoising": Note.of("denoising"),
+    "decoding": Note.of("decoding"),
+}
 
 
 class OomFallback:
@@ -16,33 +22,18 @@ class OomFallback:
         self.chunk = min(decode_chunk_size or profile.decode_chunk_size, num_frames)
         self.notes: list[Note] = []
 
-    def down_from_loading(self) -> Note | None:
-        """The next profile. None at the foot of the ladder."""
-        return self._smaller_profile(Note.of("loading_model"))
-
-    def down_from_conditioning(self) -> Note | None:
-        """The next profile. None at the foot of the ladder."""
-        return self._smaller_profile(Note.of("reading_still"))
-
-    def down_from_denoising(self) -> Note | None:
-        """The next profile. None at the foot of the ladder."""
-        return self._smaller_profile(Note.of("denoising"))
-
-    def down_from_decoding(self) -> Note | None:
-        """Fewer frames at once, then the next profile. None at the foot of the ladder."""
-        smaller = next((size for size in _CHUNKS if size < self.chunk), None)
-        if smaller is None:
-            return self._smaller_profile(Note.of("decoding"))
-        self.chunk = smaller
-        return self.add(Note.of("smaller_decode_chunk", count=smaller))
-
-    def _smaller_profile(self, doing: Note) -> Note | None:
+    def down(self, stage: str) -> Note | None:
+        """Fewer frames at once where ``stage`` is decoding, else the next profile. None at the foot of the ladder."""
+        fewer = next((size for size in _CHUNKS if size < self.chunk), None)
+        if stage == "decoding" and fewer is not None:
+            self.chunk = fewer
+            return self.add(Note.of("smaller_decode_chunk", count=fewer))
         below = smaller_profile(self.profile.id)
         if below is None:
             return None
         self.profile = below
         self.chunk = min(self.chunk, below.decode_chunk_size)
-        return self.add(Note.of("smaller_profile", doing=doing, profile=below.id))
+        return self.add(Note.of("smaller_profile", doing=_DOING[stage], profile=below.id))
 
     def add(self, note: Note) -> Note:
         """``note``, kept."""

@@ -10,17 +10,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ..clip import ClipSpec
+from ..clip import ClipShape, ClipSpec
 from ..events import Tile
 from ..media.atomic import atomic
 from ..media.background import Background
 from ..media.sheet import Sheet, small
 from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
+from ..post import Frames
 
-Frames = NDArray[np.uint8]
 VIDEO, POSTER, LATENTS, FRAMES = "clip.mp4", "poster.jpg", "latents.safetensors", "frames.zip"
 
 
@@ -31,21 +30,26 @@ class ClipFiles:
     are kept only where another format needs them.
     """
 
-    def __init__(self, folder: Path, clip: ClipSpec, comment: Callable[[], str]) -> None:
-        """``comment`` is asked with the first frames and at the end: decoding may have stepped down between."""
-        self._folder, self._clip, self._tag = folder, clip, comment
+    def __init__(self, folder: Path, clip: ClipSpec, comment: Callable[[], str], fps: int | None = None) -> None:
+        """``comment`` is asked with the first frames and at the end: decoding may have stepped down between.
+
+        ``fps`` is the file's rate where it is not the clip's own.
+        """
+        self._folder, self._clip, self._tag, self._fps = folder, clip, comment, fps or clip.output_fps
         self._stack = ExitStack()
         self._writer: Mp4Writer | None = None
         self._background = Background()
         self._last: Frames | None = None
+        self._count = 0
         self._kept: list[Frames] = []
         self._names: dict[str, str] = {}
         self._comment = ""
 
     @property
-    def last(self) -> Image.Image | None:
-        """The last frame so far."""
-        return None if self._last is None else Image.fromarray(self._last)
+    def shape(self) -> ClipShape:
+        """What was written so far."""
+        height, width = (0, 0) if self._last is None else self._last.shape[:2]
+        return ClipShape(self._count, width, height, self._fps)
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +72,7 @@ class ClipFiles:
         if self._clip.request.output_format != "mp4":
             self._kept.append(frames)
         self._last = frames[-1]
+        self._count += len(frames)
 
     def finish(self, latents: Any) -> dict[str, str]:
         """Close the mp4, write what else was asked for and the final ``latents``; {field of Result: file name}."""
@@ -79,10 +84,9 @@ class ClipFiles:
 
     def _open(self, first: Frames) -> Mp4Writer:
         height, width = first.shape[:2]
-        fps = self._clip.output_fps
         self._comment = self._tag()
         self._names |= {"video": VIDEO, "poster": POSTER}
-        writer = Mp4Writer(self._folder / VIDEO, width, height, fps, comment=self._comment)
+        writer = Mp4Writer(self._folder / VIDEO, width, height, self._fps, comment=self._comment)
         self._writer = self._stack.enter_context(writer)
         self._stack.enter_context(self._background)
         self._background.do(partial(write_poster, self._folder / POSTER, first))
@@ -99,14 +103,13 @@ class ClipFiles:
         if kind == "mp4":
             return
         frames = np.concatenate(self._kept)
-        fps = self._clip.output_fps
         if kind == "png":
             self._names["frames"] = FRAMES
             write_frames_zip(self._folder / FRAMES, frames, self._comment)
             return
         self._names["animation"] = f"clip.{kind}"
         write = {"gif": write_gif, "webp": write_webp}[kind]
-        write(self._folder / self._names["animation"], frames, fps, self._comment)
+        write(self._folder / self._names["animation"], frames, self._fps, self._comment)
 
     def _save_latents(self, latents: Any) -> None:
         """``latents`` [1 F C h w] as float32, for methods that go on from them."""

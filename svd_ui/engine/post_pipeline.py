@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..clip import ClipShape
-from ..errors import Cancelled, PluginFailed
+from ..errors import Cancelled, PluginFailed, StepRanOut, SvdUiError
 from ..events import CancelToken, PostProcessing
 from ..post import POST, Frames, FrameStream, PostContext, PostParams
 from .error_mapping import out_of_memory
@@ -18,24 +19,11 @@ from .error_mapping import out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+log = logging.getLogger(__name__)
+
 WAITING = 2
 """Frames between the decoder and the first step: few, since a step may be slower than decoding for all of the clip."""
 POLL_SECONDS = 0.1
-
-
-def shape_after(shape: ClipShape, steps: Sequence[PostParams]) -> ClipShape:
-    """The clip's shape when ``steps`` are done."""
-    for step in steps:
-        shape = step.changes(shape)
-    return shape
-
-
-class StepRanOut(Exception):
-    """Memory ran out in ``step``: the clip can be kept without it."""
-
-    def __init__(self, step: PostParams) -> None:
-        super().__init__(step.kind)
-        self.step = step
 
 
 class PostPipeline:
@@ -116,8 +104,8 @@ class PostPipeline:
 
     def _chained(self) -> FrameStream:
         stream, shape = self._incoming(), self._shape
-        for step in self._steps:
-            stream, shape = self._guarded(step, stream, shape), step.changes(shape)
+        for index, step in enumerate(self._steps):
+            stream, shape = self._guarded(index, step, stream, shape), step.changes(shape)
         return stream
 
     def _incoming(self) -> FrameStream:
@@ -131,7 +119,7 @@ class PostPipeline:
             yield frame
         raise Cancelled()
 
-    def _guarded(self, step: PostParams, frames: FrameStream, shape: ClipShape) -> FrameStream:
+    def _guarded(self, index: int, step: PostParams, frames: FrameStream, shape: ClipShape) -> FrameStream:
         """``step``'s frames, counted; what it raises says which step it was."""
         total, done = step.changes(shape).num_frames, 0
 
@@ -146,16 +134,16 @@ class PostPipeline:
                 done += len(part)
                 progress(min(done, total), total)
                 yield part
-        except (Cancelled, StepRanOut, PluginFailed):
+        except SvdUiError:
             raise
         except Exception as error:
             if out_of_memory(error):
-                raise StepRanOut(step) from None
-            raise PluginFailed(
-                name=step.title(), package=POST.origin(step.kind) or "SVD UI", detail=type(error).__name__
-            ) from error
+                raise StepRanOut(name=step.title(), index=index) from None
+            log.error("in %s", step.title(), exc_info=error)
+            raise _fault(step, type(error).__name__) from error
+        if not done:
+            raise _fault(step, "it gave no frames")
 
 
-def without(steps: tuple[PostParams, ...], step: PostParams) -> tuple[PostParams, ...]:
-    """``steps`` less the one that ran out of memory."""
-    return tuple(one for one in steps if one is not step)
+def _fault(step: PostParams, detail: str) -> PluginFailed:
+    return PluginFailed(name=step.title(), package=POST.origin(step.kind) or "SVD UI", detail=detail)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,10 +15,10 @@ from ..clip import ClipSpec
 from ..errors import OutOfMemory
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
 from ..notes import Note
+from ..post import Frames
 from .clock import Deadline, StageTimer
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
 from .oom_fallback import OomFallback
-from .output import Frames
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def load(stages: Stages, generation: Generation, folder: Path) -> Generator[Even
             generation.runtime = runtime
             return runtime
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_loading, "loading the model")
+            note = next_fallback(error, partial(generation.fallback.down, "loading"), "loading the model")
         stages.release()
         generation.plan = stages.step_down(generation.plan, generation.fallback.profile)
         yield SteppedDown(stage="loading", note=note)
@@ -75,7 +76,7 @@ def condition(
             with generation.timer("conditioning"):
                 return encode()
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_conditioning, "reading the still")
+            note = next_fallback(error, partial(generation.fallback.down, "conditioning"), "reading the still")
         use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="conditioning", note=note)
 
@@ -103,27 +104,31 @@ def denoise(
                     started = time.perf_counter()
             return last.latents
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_denoising, "denoising")
+            note = next_fallback(error, partial(generation.fallback.down, "denoising"), "denoising")
         use_fallback(stages, generation, runtime)
         yield SteppedDown(stage="denoising", note=note)
 
 
 def decode(
-    stages: Stages, generation: Generation, decoder: Decoder, latents: Any, take: Callable[[Frames], None]
+    stages: Stages,
+    generation: Generation,
+    decoder: Decoder,
+    latents: Any,
+    take: Callable[[Frames], Iterable[Event] | None],
 ) -> Iterator[Event]:
-    """Hand frames over as they are decoded; after an OOM goes on from the first one missing."""
+    """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
     total, done = int(latents.shape[1]), 0
     yield Decoding(done=0, total=total)
     while done < total:
         try:
             with generation.timer("decoding"):
                 for frames in stages.decode(decoder, latents, generation.fallback.chunk, generation.cancel, done):
-                    take(frames)
+                    yield from take(frames) or ()
                     done += len(frames)
                     yield Decoding(done=done, total=total)
             return
         except Exception as error:
-            note = next_fallback(error, generation.fallback.down_from_decoding, "decoding")
+            note = next_fallback(error, partial(generation.fallback.down, "decoding"), "decoding")
         use_fallback(stages, generation, decoder.runtime)
         yield SteppedDown(stage="decoding", note=note)
 

@@ -19,7 +19,6 @@ from PIL import Image
 from ..catalog import CheckpointRow, ProfileRow
 from ..clip import ClipSpec
 from ..loras import find
-from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Timed
 
@@ -197,12 +196,12 @@ class Stages:
         return decode(decoder, latents, chunk, cancel, start)
 
     def still(
-        self, folder: Path, request: GenerationRequest, plan: Plan, cancel: CancelToken
+        self, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
     ) -> Iterator[tuple[int, int] | Image.Image]:
         """(step, total) pairs, then the picture."""
         from ..core.text_to_image import TextToImage
 
-        return TextToImage().generate(self._settings, folder, request, plan, cancel)
+        return TextToImage().generate(self._settings, folder, clip, plan, cancel)
 
     def expect(self, clips: int) -> None:
         self.waiting = clips

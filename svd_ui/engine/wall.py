@@ -20,9 +20,10 @@ from ..clip import ClipSpec
 from ..events import Decoding, Denoising, Event, SteppedDown, Writing
 from ..media.sheet import Sheet
 from ..notes import Note
+from ..post import Frames
 from ..request import GenerationRequest
 from .error_mapping import mapping
-from .output import Frames, TileFiles, sheet_of
+from .output import TileFiles, sheet_of
 from .sampling import Generation, condition, decode, effective, next_fallback, use_fallback
 from .stages import Stages
 
@@ -121,7 +122,7 @@ class _Denoising:
         """Half as many at once, then the next profile. None at the foot of the ladder."""
         fallback = self._generation.fallback
         if self._limit == 1:
-            return fallback.down_from_denoising()
+            return fallback.down("denoising")
         self._limit //= 2
         return fallback.add(Note.of("fewer_tiles", count=self._limit))
 

@@ -1,4 +1,4 @@
-"""The model hub: what is on this machine, what can be fetched, and which checkpoint ``auto`` means. No torch.
+"""The model hub: what is on this machine, and what can be fetched. No torch.
 
 Weights live in the hub's own cache (``HF_HOME``), shared with other programs. A token is read by huggingface_hub
 (``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..catalog import CheckpointRow, checkpoints, find_checkpoint
+from ..catalog import CheckpointRow, checkpoints
 from ..errors import BadInput, Cancelled, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..settings import Settings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .transfer import DownloadSource
 
 TEXT_TO_IMAGE = "text-to-image"
-SMALLEST_DEVICE = 3_500_000_000  # bytes; the 4gb profile needs 2.4 GiB and the display its share
 _POLL = 0.25
 _REPORT = 0.5
 
@@ -222,19 +221,3 @@ def _downloading(done: int, total: int | None, id: str, speed: float | None) -> 
 
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-def choose(settings: Settings, hub: Hub, device_kind: str, total_bytes: int | None) -> CheckpointRow:
-    """What checkpoint ``auto`` means: the setting, else the best one present that fits the device.
-
-    On a CPU, and on devices under ``SMALLEST_DEVICE``, nano goes first. Where nothing is present the row to download.
-    """
-    if settings.checkpoint != "auto":
-        return find_checkpoint(settings, settings.checkpoint)
-    rows = checkpoints(settings)
-    ranked = sorted(rows.values(), key=lambda row: (row.id != "nano", row.rank), reverse=True)
-    present = [row for row in ranked if hub.present(row)]
-    small = device_kind == "cpu" or (total_bytes is not None and total_bytes < SMALLEST_DEVICE)
-    if small and any(row.id == "nano" for row in present):
-        return rows["nano"]
-    return next(iter(present), None) or next(row for row in ranked if not row.gated)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..assets import Assets
-from ..catalog import CheckpointRow, checkpoints, find_checkpoint
+from ..catalog import find_checkpoint
 from ..clip import ClipSpec
 from ..engine import Device
 from ..errors import BadInput, NotFound, SvdUiError
-from ..hub import TEXT_TO_IMAGE, Hub, choose
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
 from ..loras import find
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
@@ -24,7 +25,8 @@ class Intake:
     """``describe`` tells on which device a blank checkpoint will be chosen."""
 
     def __init__(self, settings: Settings, store: Store, hub: Hub, describe: Callable[[], Device | None]) -> None:
-        self._settings, self._store, self._hub, self._describe = settings, store, hub, describe
+        self._settings, self._store, self._describe = settings, store, describe
+        self._checkpoints = Checkpoints(settings, hub)
 
     def add(self, request: GenerationRequest, owner: str, kind: JobKind, **place: Any) -> str:
         """The id of the new row, 128 random bits; ``place`` as in ``Store.add``. Raises BadInput or QueueFull."""
@@ -46,18 +48,12 @@ class Intake:
         if kind == "download":
             return request.checkpoint, 0
         try:
-            clip = ClipSpec.of(request, self._row_of(request))
+            row = self._checkpoints.resolve(request.checkpoint, self._describe())
+            clip = ClipSpec.of(request, row)
         except SvdUiError:
             return "", 0
         steps = 0 if kind == "still" else clip.num_inference_steps
         return str(key_of(clip, kind, from_prompt=request.image is None)), steps
-
-    def _row_of(self, request: GenerationRequest) -> CheckpointRow:
-        rows = checkpoints(self._settings)
-        if request.checkpoint in rows:
-            return rows[request.checkpoint]
-        device = self._describe() or Device(kind="cpu", name="")
-        return choose(self._settings, self._hub, device.kind, device.total_bytes)
 
 
 def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> GenerationRequest:
@@ -79,7 +75,8 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
         _require_picture(settings, request.image)
     if request.checkpoint != "auto":
         # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
-        find_checkpoint(settings, request.checkpoint).check(request)
+        row = find_checkpoint(settings, request.checkpoint)
+        row.check(ClipSpec.of(request, row))
     for lora in request.loras:
         find(settings, lora)
     return request.with_seed()

@@ -18,7 +18,7 @@ from ..jobs.status import in_full, status
 from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
-from .controls import FIELDS, value_type
+from .controls import CLIP
 from .visitor import new_token, owner_of, reader
 
 MAX_HISTORY = 100
@@ -45,7 +45,7 @@ class Api:
 
     def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
-        types = {**{name: annotation(name) for name in FIELDS}, TILE: str | None, "token": str | None}
+        types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         # Names that fields once had come last, so that arguments by position stay what they are.
         types |= {old: annotation(name) for old, name in old_names(GenerationRequest).items()}
 
@@ -166,7 +166,7 @@ def annotation(name: str) -> Any:
     """The type a client sees: an upload for the picture, plain JSON for nested values, the field's own otherwise."""
     if name == "image":
         return FileData | None
-    kind = value_type(name)[0]
+    kind = CLIP.value_type(name)[0]
     if get_origin(kind) is tuple:
         return list | None
     if hasattr(kind, "model_fields"):

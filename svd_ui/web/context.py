@@ -59,11 +59,9 @@ class Context:
         rows = self.rows()
         if checkpoint in rows:
             return rows[checkpoint]
-        from ..hub import choose
+        from ..hub.selection import Checkpoints
 
-        device = self.device()
-        kind, total = (device.kind, device.total_bytes) if device else ("cpu", None)
-        return choose(self.settings, self.hub, kind, total)
+        return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""

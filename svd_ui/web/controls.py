@@ -13,12 +13,22 @@ from pydantic.fields import FieldInfo
 from ..catalog import CheckpointRow
 from ..request import APPROXIMATE, GenerationRequest, Speed
 
+WIDGETS: dict[str, type[gr.components.Component]] = {
+    "slider": gr.Slider,
+    "number": gr.Number,
+    "choice": gr.Radio,
+    "switch": gr.Checkbox,
+    "text": gr.Textbox,
+}
 SLIDER_STEPS = 1000
 """A slider has at most so many positions; a wider range is typed."""
 
 
-class Dials:
-    """The controls of one model's fields. ``prefix`` begins the controls' ids."""
+class Controls:
+    """The controls of any model's fields. ``prefix`` begins the controls' ids.
+
+    A field may ask for a widget: ``json_schema_extra={"widget": "slider"}``, one of ``WIDGETS``; else its type decides.
+    """
 
     def __init__(self, fields: Mapping[str, FieldInfo], prefix: str = "dial") -> None:
         self.fields, self.prefix = fields, prefix
@@ -73,32 +83,48 @@ class Dials:
         """The help line under a control."""
         return self.fields[name].description
 
-    def dial(
+    def widget(self, name: str) -> type[gr.components.Component]:
+        """The kind of control: what the field asks for, else a slider where a value is always there, a number that may
+        be blank where not.
+        """
+        extra = self.fields[name].json_schema_extra
+        asked = extra.get("widget") if isinstance(extra, dict) else None
+        if isinstance(asked, str) and asked in WIDGETS:
+            return WIDGETS[asked]
+        value, may_be_open = self.value_type(name)
+        if self.chosen(name):
+            return gr.Radio
+        if value in {str, bool}:
+            return gr.Textbox if value is str else gr.Checkbox
+        low, high = self.bounds(name)
+        if may_be_open or low is None or high is None or (high - low) / self.step(name) > SLIDER_STEPS:
+            return gr.Number
+        return gr.Slider
+
+    def step(self, name: str) -> float:
+        """The least change of a number."""
+        return 1 if self.value_type(name)[0] is int else 0.01
+
+    def control(
         self, name: str, kind: type[gr.components.Component] | None = None, **extra: Any
     ) -> gr.components.Component:
-        """The control of a field: a slider where a value is always there, a number that may be blank where not.
-
-        ``kind`` overrules the choice; ``extra`` are its constructor's arguments.
-        """
-        value, may_be_open = self.value_type(name)
-        low, high = self.bounds(name)
-        common: dict[str, Any] = {
+        """The control of a field. ``kind`` overrules ``widget``; ``extra`` are its constructor's arguments."""
+        made = kind or self.widget(name)
+        arguments: dict[str, Any] = {
             "label": self.label(name), "info": self.info(name), "value": self.blank(name),
             "elem_id": f"{self.prefix}-{name}", "elem_classes": ["dial"],
         }  # fmt: skip
-        if kind is not None:
-            return kind(**{**common, **extra})
-        if self.chosen(name):
-            return gr.Radio(**{**common, "choices": self.choices(name), **extra})
-        if value is str:
-            return gr.Textbox(**{**common, "max_length": self.max_length(name), **extra})
-        if value is bool:
-            return gr.Checkbox(**{**common, **extra})
-        step = 1 if value is int else 0.01
-        if may_be_open or low is None or high is None or (high - low) / step > SLIDER_STEPS:
+        if made is gr.Radio and self.chosen(name):
+            arguments["choices"] = self.choices(name)
+        elif made is gr.Textbox:
+            arguments["max_length"] = self.max_length(name)
+        elif made is gr.Number:
             # No minimum or maximum here: gradio would answer with a toast, ours is a sentence on the field.
-            return gr.Number(**{**common, "precision": 0 if value is int else None, "placeholder": "", **extra})
-        return gr.Slider(**{**common, "minimum": low, "maximum": high, "step": step, **extra})
+            arguments |= {"precision": 0 if self.value_type(name)[0] is int else None, "placeholder": ""}
+        elif made is gr.Slider:
+            low, high = self.bounds(name)
+            arguments |= {"minimum": low, "maximum": high, "step": self.step(name)}
+        return made(**{**arguments, **extra})
 
     def range_text(self, name: str) -> str:
         """The range of a field in words, for a message."""
@@ -109,11 +135,8 @@ class Dials:
 
 
 FIELDS = GenerationRequest.model_fields
-CLIP = Dials(FIELDS)
-"""The controls of a clip; what follows are its methods by their plain names."""
-bounds, value_type, blank, label = CLIP.bounds, CLIP.value_type, CLIP.blank, CLIP.label
-choices, info, dial, range_text = CLIP.choices, CLIP.info, CLIP.dial, CLIP.range_text
-approximate = CLIP.approximate
+CLIP = Controls(FIELDS)
+"""The controls of a clip."""
 
 
 def hint(name: str, value: Any) -> str:

@@ -1,10 +1,19 @@
-"""Words and numbers as people read them; the only place where states become sentences."""
+"""Records as people read them: words, numbers, addresses and the page's HTML.
+
+HTML comes from Jinja2 templates, which escape whatever a view hands them; a view turns a record into the facts to show.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.ext import Extension
 
 from ..events import ENDED
 from ..jobs import Job
@@ -25,6 +34,7 @@ STATES = {
     "interrupted": "Interrupted",
 }
 MB, GB = 1_000_000, 1_000_000_000
+NBSP = "\u00a0"
 
 
 def size(count: float | None) -> str:
@@ -127,7 +137,7 @@ Files = Callable[[Job, str], Path | None]
 
 def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:
     """A still exactly as the model sees it."""
-    return f"svd/still/{ref.removeprefix('sha256:')}?w={width}&amp;h={height}&amp;x={x:.4f}&amp;y={y:.4f}"
+    return f"svd/still/{ref.removeprefix('sha256:')}?w={width}&h={height}&x={x:.4f}&y={y:.4f}"
 
 
 def still_thumb(ref: str) -> str:
@@ -138,3 +148,40 @@ def still_thumb(ref: str) -> str:
 def clip_url(job: Job, name: str, download: bool = False) -> str:
     """A file of a job's result, by the name ``Jobs.file`` knows."""
     return f"svd/job/{job.id}/{name}" + ("?download=1" if download else "")
+
+
+# Templates
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+class OneLine(Extension):
+    """Line breaks of a template are for its readers: beside a tag they vanish, within a sentence they are a space."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        source = re.sub(r"(?<=[>}])\s*\n\s*|\s*\n\s*(?=[<{])", "", source)
+        return re.sub(r"\s*\n\s*", " ", source)
+
+
+@cache
+def environment() -> Environment:
+    """The one environment: a name that a view forgot is an error, a template is read and compiled once."""
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        extensions=[OneLine],
+    )
+    made.globals["icons"] = made.get_template("icons.html").module
+    return made
+
+
+def html(template: str, **facts: Any) -> str:
+    """``templates/<template>.html`` with ``facts``."""
+    return environment().get_template(f"{template}.html").render(facts)
+
+
+def notice(text: str, good: bool = False) -> str:
+    """The line above a form's button; '' clears it."""
+    return html("notice", text=text, good=good)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from svd_ui.catalog import STABILITY_ROWS
+from svd_ui.clip import ClipSpec
 from svd_ui.core.devices import Plan
 from svd_ui.core.text_to_image import TextToImage
 from svd_ui.errors import Cancelled, WeightsMissing
@@ -25,10 +27,14 @@ def turbo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_text_to_image(tmp_path_factory.mktemp("stills") / "tiny-turbo")
 
 
+def clip_of(**values: object) -> ClipSpec:
+    return ClipSpec.of(request(**values), STABILITY_ROWS[0])
+
+
 def make(
     folder: Path, cancel: CancelToken, plan: Plan = CPU_PLAN, **values: object
 ) -> tuple[list[object], Image.Image]:
-    asked = request(image=None, prompt="a boat", **values)
+    asked = clip_of(image=None, prompt="a boat", **values)
     *steps, picture = TextToImage().generate(Settings(), folder, asked, plan, cancel)
     assert isinstance(picture, Image.Image)
     return steps, picture
@@ -71,7 +77,7 @@ def test_the_native_area_is_kept_in_the_aspect_asked_for() -> None:
 
 def test_cancelling_stops_after_the_step(turbo: Path) -> None:
     cancel = threading.Event()
-    steps = TextToImage().generate(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, cancel)
+    steps = TextToImage().generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, cancel)
     assert next(steps) == (1, FEW_STEPS)
     cancel.set()
     with pytest.raises(Cancelled):
@@ -79,7 +85,7 @@ def test_cancelling_stops_after_the_step(turbo: Path) -> None:
 
 
 def test_leaving_early_ends_the_work(turbo: Path) -> None:
-    steps = TextToImage().generate(Settings(), turbo, request(image=None, prompt="a boat"), CPU_PLAN, never())
+    steps = TextToImage().generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, never())
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "make-still"]

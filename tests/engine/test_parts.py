@@ -26,7 +26,7 @@ XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
     fallback = OomFallback(PROFILES["8gb"], 14, num_frames=25)
     seen = []
-    while fallback.down_from_decoding():
+    while fallback.down("decoding"):
         seen.append((fallback.profile.id, fallback.chunk))
     assert seen == [("8gb", 8), ("8gb", 4), ("8gb", 2), ("8gb", 1), ("6gb", 1), ("4gb", 1)]
     assert len(fallback.notes) == len(seen)
@@ -35,14 +35,14 @@ def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
 def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
     fallback = OomFallback(PROFILES["24gb"], None, num_frames=6)
     assert fallback.chunk == 6
-    fallback.down_from_decoding()
+    fallback.down("decoding")
     assert fallback.chunk == 4
-    fallback.down_from_denoising()
+    fallback.down("denoising")
     assert (fallback.profile.id, fallback.chunk) == ("16gb", 4)
 
 
 def test_the_cpu_has_no_smaller_profile() -> None:
-    assert OomFallback(PROFILES["cpu"], 1, num_frames=14).down_from_denoising() is None
+    assert OomFallback(PROFILES["cpu"], 1, num_frames=14).down("denoising") is None
 
 
 def test_advice_only_where_it_is_due() -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from svd_ui.settings import Settings
-from svd_ui.web.animate.stage import render
+from svd_ui.web.animate.stage import stage
 from svd_ui.web.app import free_port, host_of, launch_options
 from svd_ui.web.visitor import COOKIE, VisitorCookie, is_public, owner_of, reader, visitor
 from tests.web.animate.test_form import job
@@ -80,6 +80,6 @@ def test_limits_and_login_reach_the_server() -> None:
 
 
 def test_a_finished_download_says_what_to_do_next() -> None:
-    html = render(job(kind="download", state="finished"), lambda *_: None)
+    html = stage(job(kind="download", state="finished"), lambda *_: None)
     assert "Download complete" in html
-    assert "goes on from there" in render(job(kind="download", state="cancelled"), lambda *_: None)
+    assert "goes on from there" in stage(job(kind="download", state="cancelled"), lambda *_: None)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from ...errors import BadInput
 from ...plugins import CHECKPOINTS, load
 from .consistency import Consistency
-from .family import CheckpointFamily
-from .svd import Svd
+from .svd import CheckpointFamily, Svd
 from .warp import Warp
 
 if TYPE_CHECKING:

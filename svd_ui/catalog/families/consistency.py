@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
 from ...notes import Note
-from ..noise import karras
-from .family import CheckpointFamily, sigma_range
+from .svd import CheckpointFamily, karras, sigma_range
 
 if TYPE_CHECKING:
     from ...clip import ClipSpec
-    from ...request import GenerationRequest
     from ..checkpoint import CheckpointRow
 
 GRID = 40
@@ -30,16 +28,16 @@ class Consistency(CheckpointFamily):
     verbs = "svd_ui.core.families.consistency:ConsistencyVerbs"
     trainable = False
 
-    def check(self, row: CheckpointRow, request: GenerationRequest) -> None:
-        super().check(row, request)
-        if (request.cache_interval or 1) > 1:
+    def check(self, clip: ClipSpec) -> None:
+        super().check(clip)
+        if clip.cache_interval > 1:
             raise BadInput(
-                f"{row.title} takes so few steps that none is like the one before: leave Reuse features at 1.",
+                f"{clip.row.title} takes so few steps that none is like the one before: leave Reuse features at 1.",
                 field="cache_interval",
             )
-        if (request.num_inference_steps or 1) > GRID:
+        if clip.num_inference_steps > GRID:
             raise BadInput(
-                f"{row.title} takes at most {GRID} steps, and is made for 1 to {MOST_JUMPS}.",
+                f"{clip.row.title} takes at most {GRID} steps, and is made for 1 to {MOST_JUMPS}.",
                 field="num_inference_steps",
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .family import CheckpointFamily
+from .svd import CheckpointFamily
 
 if TYPE_CHECKING:
     from ...request import Speed

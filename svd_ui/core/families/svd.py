@@ -49,9 +49,9 @@ class FamilyVerbs:
         steps = clip.num_inference_steps
         return sigmas.ays(steps) if clip.schedule == "ays" else runtime.sigmas(steps)
 
-    def start(self, runtime: Runtime, clip: ClipSpec, cond: Conditioning, noise: Tensor) -> Tensor:
-        """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that the first step begins with, on the device."""
-        return (noise * runtime.initial_scale(runtime.sigmas(clip.num_inference_steps))).to(runtime.device)
+    def start(self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor) -> Tensor:
+        """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that a walk down ``sigmas`` begins with, on the device."""
+        return (noise * runtime.initial_scale(sigmas)).to(runtime.device)
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
         """What stands for "no still" in guidance."""

@@ -21,7 +21,6 @@ from .warp_autoencoder import WarpAutoencoder
 
 if TYPE_CHECKING:
     from ...catalog import CheckpointRow
-    from ...clip import ClipSpec
     from ..runtime import Runtime
 
 
@@ -45,9 +44,9 @@ class WarpVerbs(FamilyVerbs):
 
     keeps_still = True
 
-    def start(self, runtime: Runtime, clip: ClipSpec, cond: Conditioning, noise: Tensor) -> Tensor:
+    def start(self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor) -> Tensor:
         """The noise lies around the still: what is diffused is the difference, of mean zero."""
-        return super().start(runtime, clip, cond, noise) + cond.image_latents * runtime.scaling_factor
+        return super().start(runtime, sigmas, cond, noise) + cond.image_latents * runtime.scaling_factor
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
         """The latents of the still stay: the estimate is added to them."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...catalog.noise import LAST_SIGMA
+from ...catalog.families.svd import LAST_SIGMA
 from .denoiser import Denoiser
 
 

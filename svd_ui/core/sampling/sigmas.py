@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...catalog.families.consistency import GRID
-from ...catalog.noise import AYS_SVD
+from ...catalog.families.svd import AYS_SVD
 
 
 def karras(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import gradio as gr
@@ -18,30 +16,23 @@ from ...migration import left_out
 from ...request import GenerationRequest
 from ...sentences import sentence
 from ..context import Context, uploaded
+from ..formatting import notice
+from ..page import Changes
 from ..visitor import reader, visitor
-from . import history, wall
-from . import stage as stages
-from .form import PICTURE, Form, all_requests, request_of, wall_request
-from .stills import PERHAPS_SETTINGS, SETTINGS_FILES, Still, Stills, add, current, of_ref, take
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class View:
-    """What the right side and the history show; the timer runs while anything in it is unfinished."""
-
-    stage: str
-    history: str
-    active: bool
-    signature: str
+from .form import PICTURE, all_requests, request_of, values_of, wall_request
+from .history import PAGE, history
+from .stage import Around, origin, stage, state_of
+from .stills import NO_STILLS, PERHAPS_SETTINGS, SETTINGS_FILES, Still, Stills, of_ref, take
 
 
 class Actions:
-    """Handlers that need no component: each takes plain values and gives plain values back."""
+    """Handlers that need no component: each takes plain values and gives plain values back.
 
-    def __init__(self, context: Context, form: Form) -> None:
-        self.context, self.form = context, form
+    ``controls`` are the names of the form's.
+    """
+
+    def __init__(self, context: Context, controls: Collection[str]) -> None:
+        self.context, self.controls = context, controls
 
     # Looking
 
@@ -54,23 +45,26 @@ class Actions:
         except SvdUiError:
             return None
 
-    def view(
-        self, watched: str | None, request: gr.Request, undo: str | None = None, limit: int = history.PAGE
-    ) -> View:
-        """Everything that changes while jobs run."""
+    def view(self, watched: str | None, request: gr.Request, undo: str | None = None, limit: int = PAGE) -> Changes:
+        """Everything that changes while jobs run; the timer goes on while anything in it is unfinished."""
         jobs = self.context.jobs
         job = self.job(watched)
         listed = jobs.history(reader(self.context.settings, visitor(request)), limit=limit + 1)
         shown, more = listed[:limit], len(listed) > limit
         open_jobs = [other for other in shown if other.state not in ENDED]
-        waiting = sum(1 for other in open_jobs if other.id != watched)
-        around = stages.Around(
-            self.context.device(), waiting, wall.origin(job, shown), self.context.training(), self.context.remote
+        around = Around(
+            device=self.context.device(),
+            waiting=sum(1 for other in open_jobs if other.id != watched),
+            wall=origin(job, shown),
+            training=self.context.training(),
+            remote=self.context.remote,
         )
-        stage = stages.render(job, jobs.file, around)
-        grid = history.render(shown, jobs.file, watched, undo, more)
-        active = bool(open_jobs) or (job is not None and job.state not in ENDED)
-        return View(stage, grid, active, stages.state_of(job))
+        return {
+            "stage": stage(job, jobs.file, around),
+            "history": history(shown, jobs.file, watched, undo, more),
+            "timer": gr.Timer(active=bool(open_jobs) or (job is not None and job.state not in ENDED)),
+            "seen": state_of(job),
+        }
 
     # Starting
 
@@ -163,31 +157,6 @@ class Actions:
             return None
         return found.request, [sentence(note) for note in left_out(found.dropped)]
 
-    def taken(self, files: list[dict[str, str]], background: str) -> Stills:
-        """Uploads as the form's stills. Raises BadPicture."""
-        paths = [str(file.get("path")) for file in files]
-        return {"items": take(self.context.assets, paths, background), "at": 0}
-
-    def example(self, name: str) -> Stills:
-        """A bundled photograph as the still."""
-        from .stills import examples
-
-        path = next((path for path in examples() if path.name == name), None)
-        if path is None:
-            raise NotFound(what="example")
-        return {"items": [add(self.context.assets, path, "#ffffff")], "at": 0}
-
-    def repainted(self, stills: Stills, background: str) -> Stills:
-        """The same uploads on another background colour; those whose upload is gone stay as they are."""
-        items: list[Still] = []
-        for item in stills["items"]:
-            try:
-                path = item.get("path") or ""
-                items.append(take(self.context.assets, [path], background)[0] if path else item)
-            except SvdUiError:
-                items.append(item)
-        return {**stills, "items": items}
-
     def still_of(self, request: GenerationRequest) -> Still | None:
         """The picture a request names, if it is kept here."""
         if request.image is None:
@@ -205,13 +174,33 @@ class Actions:
         """What a tile of a wall would be rendered with. Raises NotFound."""
         return in_full(self._got(id), index)
 
+    def into_form(
+        self,
+        request: GenerationRequest,
+        stills: Stills,
+        said: list[str] | None = None,
+        text: str = "Settings restored.",
+    ) -> Changes:
+        """What makes the form describe ``request``; ``said`` is what came of reading it."""
+        still = self.still_of(request)
+        said = list(said or [])
+        if request.image and still is None:
+            said.append("Its picture is not on this machine: add it again.")
+        if request.checkpoint != "auto" and request.checkpoint not in self.context.rows():
+            said.append(f"Its checkpoint {request.checkpoint} is not known here: choose another.")
+            request = request.model_copy(update={"checkpoint": "auto"})
+        values = values_of(request, self.context.row(request.checkpoint), still)
+        pictures = {"items": [still], "at": 0} if still else NO_STILLS if request.image is None else stills
+        shown = {name: value for name, value in values.items() if name in self.controls}
+        return {**shown, "stills": pictures, "notice": notice(" ".join([text, *said]), good=not said)}
+
+    def entered(self, files: list[dict[str, str]], stills: Stills, background: str) -> Changes:
+        """Files that came in by any way: pictures, or settings to restore. Raises BadPicture, BadInput."""
+        stored = self.stored(files) if files else None
+        if stored is not None:
+            return self.into_form(stored[0], stills, stored[1])
+        paths = [str(file.get("path")) for file in files]
+        return {"source": PICTURE, "stills": {"items": take(self.context.assets, paths, background), "at": 0}}
+
     def _got(self, id: str) -> Job:
         return self.context.jobs.get(id)
-
-
-def shown_still(stills: Stills | None, values: Mapping[str, Any]) -> Still | None:
-    """The still the finder shows: on the prompt side only the one made from this very prompt."""
-    from .form import uses_still
-
-    still = current(stills)
-    return still if still is not None and (values["source"] == PICTURE or uses_still(values, still)) else None

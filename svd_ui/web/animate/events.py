@@ -1,145 +1,157 @@
-"""Handlers of the left side: opening the page, pictures, settings."""
+"""Handlers of the left side: opening the page, pictures, settings, and the short cuts that change them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from ..train import events as training
-from . import choosing, job_events
-from .form import SHAPING, switched
-from .form_view import left_side
-from .prediction import Change
-from .stills import NO_STILLS, Stills, checked
-from .wiring import QUIET, Wiring
+from ..context import Context
+from ..formatting import html
+from ..page import Changes, Given, Page
+from .actions import Actions
+from .form import default_of, describe_preset, kept_values, shown_still, switched
+from .form_view import form_view, status
+from .groups import toggled, weighed
+from .prediction import asked, change_of, estimated
+from .stills import NO_STILLS, checked, example, repainted
 
-if TYPE_CHECKING:
-    from ..context import Context
-    from .layout import Page
+VIEW = ("stage", "history", "timer", "seen")
+"""What ``Actions.view`` changes."""
+SHOWN_NOWHERE = {"preset", "motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
+"""Controls whose change shows in nothing that ``form_view`` draws."""
 
 
 def wire(page: Page, context: Context) -> None:
-    """Attach every handler, one function per part of the page."""
-    wiring = Wiring(page, context)
-    opening(wiring)
-    pictures(wiring)
-    settings(wiring)
-    choosing.remedies(wiring)
-    choosing.tiles(wiring)
-    choosing.loras(wiring)
-    job_events.running(wiring)
-    job_events.looking_back(wiring)
-    if page.train is not None:
-        training.wire(training.Training(page.train, context), wiring)
+    """Attach every handler of the left side."""
+    actions = Actions(context, page.form)
+    follows = tuple(form_view(context, {name: default_of(name) for name in page.form}, NO_STILLS))
+    _opening(page, context, actions, follows)
+    _pictures(page, context, actions)
+    _settings(page, context, follows)
+    _remedies(page, context)
+    _loras(page)
 
 
-def opening(wiring: Wiring) -> None:
-    page = wiring.page
+def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str, ...]) -> None:
+    def first(given: Given) -> Changes:
+        values = kept_values(page, given["kept"], context.rows())
+        stills = checked(context.assets, given["stills"])
+        watched = given.request.query_params.get("job") or given["watched"]
+        watched = watched if actions.job(watched) else None
+        return {
+            **_together(values, form_view(context, values, stills)),
+            **actions.view(watched, given.request),
+            "preset_before": values["preset"],
+            "stills": stills,
+            "watched": watched,
+            "status": status(context.device()),
+        }
 
-    def first(request: gr.Request, kept: Any, stills: Any, watched: str | None) -> tuple[Any, ...]:
-        values = wiring.form.kept(kept, wiring.context.rows())
-        stills = checked(wiring.context.assets, stills)
-        watched = request.query_params.get("job") or watched
-        watched = watched if wiring.actions.job(watched) else None
-        left = left_side(wiring.context, values, stills)
-        return (
-            *values.values(), values["preset"], stills, watched,
-            *wiring.show(watched, request), wiring.device_line(), *wiring.left_updates(left),
-        )  # fmt: skip
+    writes = (*page.form, *follows, *VIEW, "preset_before", "stills", "watched", "status")
+    page.on([page["root"].load], first, ("kept", "stills", "watched"), writes, then="() => svdui.opened()")
 
-    outputs = [
-        *wiring.controls,
-        wiring.preset_before,
-        page.stills,
-        page.watched,
-        *wiring.view,
-        page.status,
-        *wiring.left,
-    ]
-    gr.on([page.root.load], first, [page.kept, page.stills, page.watched], outputs, **QUIET).then(
-        None, js="() => svdui.opened()", **QUIET
-    )
-
-    def now_and_then(stills: Stills, change: Change | None, *values: Any) -> tuple[Any, ...]:
+    def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
-        left = left_side(wiring.context, wiring.values(values), stills, change)
-        offers = (left.offer, left.still_offer, gr.update(interactive=left.can_make))
-        return wiring.device_line(), *offers, left.summary, left.obstacle, left.loras
+        shown = form_view(context, given.form, given["stills"], given["change"])
+        return {**{name: shown[name] for name in later}, "status": status(context.device())}
 
-    outputs = [page.status, page.offer, page.still_offer, page.make, page.summary, page.obstacle, page.loras]
-    page.slow.tick(now_and_then, [page.stills, wiring.change, *wiring.controls], outputs, **QUIET)
+    later = ("offer", "still_offer", "make_still", "summary", "obstacle", "lora_list")
+    page.on(page["slow"].tick, now_and_then, ("stills", "change", *page.form), (*later, "status"))
 
-    def release() -> str:
-        wiring.context.jobs.release()
+    def release(given: Given) -> Changes:
+        context.jobs.release()
         gr.Info("Memory is being freed.", duration=3)
-        return wiring.device_line()
+        return {"status": status(context.device())}
 
-    page.status.release(release, None, page.status, **QUIET)
-
-
-def pictures(wiring: Wiring) -> None:
-    page = wiring.page
-    background = wiring.form.controls["background"]
-
-    def take(event: gr.EventData, stills: Stills, background: str, *values: Any) -> tuple[Any, ...]:
-        return wiring.entered(list(event.files or []), stills, background, wiring.values(values))
-
-    def example(event: gr.EventData) -> tuple[Any, ...]:
-        return wiring.guarded(lambda: (wiring.actions.example(str(event.name)), ""), 2)
-
-    def aim(event: gr.EventData) -> tuple[float, float]:
-        return min(1.0, max(0.0, float(event.x))), min(1.0, max(0.0, float(event.y)))
-
-    def choose(event: gr.EventData, stills: Stills) -> Stills:
-        return {**stills, "at": int(event.at)}
-
-    def drop(event: gr.EventData, stills: Stills) -> Stills:
-        items = [item for index, item in enumerate(stills["items"]) if index != int(event.at)]
-        return {"items": items, "at": min(stills["at"], max(0, len(items) - 1))}
-
-    entered = [page.stills, page.notice, *wiring.controls]
-    page.door.take(take, [page.stills, background, *wiring.controls], entered, **QUIET).then(**wiring.keep())
-    page.door.example(example, None, [page.stills, page.notice], **QUIET)
-    focus = [wiring.form.controls["focus_x"], wiring.form.controls["focus_y"]]
-    page.finder.aim(aim, None, focus, trigger_mode="always_last", **QUIET).then(**wiring.keep())
-    page.finder.choose(choose, page.stills, page.stills, **QUIET)
-    page.finder.drop(drop, page.stills, page.stills, **QUIET)
-    page.finder.clear(lambda: NO_STILLS, None, page.stills, **QUIET)
-    background.change(wiring.actions.repainted, [page.stills, background], page.stills, **QUIET)
+    page.on(page["status"].release, release, (), ("status",))
 
 
-def settings(wiring: Wiring) -> None:
-    page, form = wiring.page, wiring.form
+def _together(values: dict[str, Any], shown: Changes) -> Changes:
+    """Values and updates of the same controls as one."""
+    both = {name: {**shown[name], "value": value} for name, value in values.items() if name in shown}
+    return {**values, **shown, **both}
 
-    def refresh(stills: Stills, change: Change | None, *values: Any) -> tuple[Any, ...]:
-        return wiring.left_updates(left_side(wiring.context, wiring.values(values), stills, change))
 
-    events = [control.change for name, control in form.controls.items() if name in SHAPING]
-    gr.on(
-        [*events, page.stills.change],
-        refresh,
-        [page.stills, wiring.change, *wiring.controls],
-        wiring.left,
-        trigger_mode="always_last",
-        **QUIET,
-    ).then(None, js="() => svdui.count()", **QUIET)
-    gr.on([control.input for control in wiring.controls], **wiring.keep())
+def _pictures(page: Page, context: Context, actions: Actions) -> None:
+    def take(given: Given) -> Changes:
+        return actions.entered(list(given.event.files or []), given["stills"], given["background"])
 
-    def preset(new: str, old: str, *values: Any) -> tuple[Any, ...]:
-        from .layout import describe_preset
+    def aim(given: Given) -> Changes:
+        at = {"focus_x": given.event.x, "focus_y": given.event.y}
+        return {name: min(1.0, max(0.0, float(value))) for name, value in at.items()}
 
-        changes = switched(old, new, wiring.values(values))
-        updates = tuple(changes.get(name, gr.skip()) for name in wiring.names)
-        return new, describe_preset(new), *updates
+    def choose(given: Given) -> Changes:
+        return {"stills": {**given["stills"], "at": int(given.event.at)}}
 
-    chosen = form.controls["preset"]
-    chosen.input(
-        preset,
-        [chosen, wiring.preset_before, *wiring.controls],
-        [wiring.preset_before, page.preset_help, *wiring.controls],
-        trigger_mode="always_last",
-        **QUIET,
-    ).then(**wiring.keep())
-    js = "() => Math.floor(Math.random() * 4294967296)"
-    page.shuffle.click(None, None, form.controls["seed"], js=js, **QUIET).then(**wiring.keep())
+    def drop(given: Given) -> Changes:
+        stills = given["stills"]
+        items = [item for index, item in enumerate(stills["items"]) if index != int(given.event.at)]
+        return {"stills": {"items": items, "at": min(stills["at"], max(0, len(items) - 1))}}
+
+    def use(given: Given) -> Changes:
+        return {"stills": example(context.assets, str(given.event.name))}
+
+    def repaint(given: Given) -> Changes:
+        return {"stills": repainted(context.assets, given["stills"], given["background"])}
+
+    door, finder, stills = page["door"], page["finder"], ("stills",)
+    page.on(door.take, take, ("stills", "background"), ("stills", "notice", *page.form), keep=True)
+    page.on(door.example, use, (), ("stills", "notice"))
+    page.on(finder.aim, aim, (), ("focus_x", "focus_y"), keep=True, trigger_mode="always_last")
+    page.on(finder.choose, choose, stills, stills)
+    page.on(finder.drop, drop, stills, stills)
+    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), stills)
+    page.on(page["background"].change, repaint, ("stills", "background"), stills)
+
+
+def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
+    def refresh(given: Given) -> Changes:
+        return form_view(context, given.form, given["stills"], given["change"])
+
+    changes = [control.change for name, control in page.form.items() if name not in SHOWN_NOWHERE]
+    reads, count = ("stills", "change", *page.form), "() => svdui.count()"
+    page.on([*changes, page["stills"].change], refresh, reads, follows, then=count, trigger_mode="always_last")
+    gr.on([control.input for control in page.form.values()], **page.keeping())
+
+    def preset(given: Given) -> Changes:
+        new = given["preset"]
+        changes = switched(given["preset_before"], new, given.form)
+        return {**changes, "preset_before": new, "preset_help": html("quiet", text=describe_preset(new))}
+
+    reads, writes = ("preset_before", *page.form), ("preset_before", "preset_help", *page.form)
+    page.on(page["preset"].input, preset, reads, writes, keep=True, trigger_mode="always_last")
+    page.by_script(page["shuffle"].click, "() => Math.floor(Math.random() * 4294967296)", "seed")
+
+
+def _remedies(page: Page, context: Context) -> None:
+    def remedy(given: Given) -> Changes:
+        """What to change is asked again here: the page may be older than the form."""
+        values, stills = given.form, given["stills"]
+        request = asked(values, context.row(values["checkpoint"]), shown_still(stills, values))
+        change = change_of(estimated(context, request), values)
+        if change is None:
+            return {}
+        shown = form_view(context, {**values, **change["after"]}, stills, change)
+        return {**change["after"], "change": change, "obstacle": shown["obstacle"]}
+
+    def back(given: Given) -> Changes:
+        change = given["change"]
+        return {**(change["before"] if change else {}), "change": None}
+
+    after = "() => svdui.focus('#obstacle [data-act=unremedy]')"
+    reads, writes = ("stills", *page.form), ("change", "obstacle", *page.form)
+    page.on(page["obstacle"].remedy, remedy, reads, writes, then=after, keep=True)
+    after = "() => svdui.focus('#animate')"
+    page.on(page["obstacle"].unremedy, back, ("change",), ("change", *page.form), then=after, keep=True)
+
+
+def _loras(page: Page) -> None:
+    def choose(given: Given) -> Changes:
+        return {"loras": toggled(given["loras"], str(given.event.name))}
+
+    def weigh(given: Given) -> Changes:
+        return {"loras": weighed(given["loras"], str(given.event.name), float(given.event.weight))}
+
+    page.on(page["lora_list"].choose, choose, ("loras",), ("loras",), keep=True)
+    page.on(page["lora_list"].weigh, weigh, ("loras",), ("loras",), keep=True, trigger_mode="always_last")

@@ -1,79 +1,66 @@
-"""Everything on the left that follows from the form: the crop, what blank fields mean, what it costs, offers."""
+"""Everything on the page that follows from the form: the crop, what blank fields mean, what it costs, offers, licences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from html import escape
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
+from ... import __version__
 from ...catalog import CheckpointRow
+from ...engine import Device
 from ...errors import BadInput
+from ...loras import LoraFile
 from ...request import GenerationRequest
-from .. import controls, formatting
+from ...sentences import sentence
 from ..context import Context
-from . import loras, offer, prediction, wall
-from .actions import shown_still
-from .footer import footer
-from .form import PICTURE, PROMPT
-from .stills import Stills, finder, size_of
+from ..controls import CLIP, applied, hint
+from ..formatting import duration, frame_size, html, memory, size
+from ..page import Changes
+from .form import PICTURE, PROMPT, shown_still
+from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
+from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
+from .stills import Still, Stills, finder, size_of
+
+OFFER_JS = "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */"
+LORAS_JS = "svdui.loras(element, trigger)  /* 'choose' 'weigh' */"
+LORA_STEP = 0.05
 
 
-@dataclass
-class Left:
-    """What ``wiring`` puts into the left side."""
-
-    finder: str
-    door: bool
-    prompt_side: bool
-    summary: str
-    offer: str
-    still_offer: str
-    footer: str
-    can_make: bool
-    negative: str | None
-    obstacle: str
-    wall_toggle: str
-    wall_cost: str
-    loras: str
-    choices: dict[str, list[tuple[str, str]]]
-    hints: dict[str, str] = field(default_factory=dict)
-
-
-def left_side(
-    context: Context, values: Mapping[str, Any], stills: Stills, change: prediction.Change | None = None
-) -> Left:
+def form_view(context: Context, values: Mapping[str, Any], stills: Stills, change: Change | None = None) -> Changes:
     """Pure reading; called whenever something that shows changes. ``change`` is what a remedy has just set."""
-    row = context.row(values["checkpoint"])
+    row, prompting = context.row(values["checkpoint"]), values["source"] == PROMPT
     still = shown_still(stills, values)
-    size = _size(values, row, stills)
-    prompting = values["source"] == PROMPT
-    checkpoint_offer, still_offer, can_make = offers(context, values["checkpoint"], values["source"])
-    applied = {**controls.applied(row, values["speed"], values.get("fps")), "width": size[0], "height": size[1]}
-    hints = {name: controls.hint(name, value) for name, value in applied.items()}
-    request = prediction.asked(values, row, still)
-    cost, device, count = prediction.estimated(context, request), context.device(), _count(values, stills)
-    return Left(
-        finder=finder(stills if still else None, *size, _unit(values.get("focus_x")), _unit(values.get("focus_y"))),
-        door=not prompting and still is None,
-        prompt_side=prompting,
-        summary=summary(values, row, size, count) + prediction.prediction(cost, device, count),
-        offer=checkpoint_offer,
-        still_offer=still_offer,
-        footer=footer(context.rows().values(), row, context.settings.text_to_image),
-        can_make=can_make,
-        negative=_unused(context, values, prompting),
-        obstacle=prediction.obstacle(cost, device) or prediction.changed(change, values, hints),
-        wall_toggle=wall.toggle(values),
-        wall_cost=_wall_cost(context, values, request),
-        loras=loras.render(context.loras(), values.get("loras"), row, context.rows()),
-        choices={
-            "checkpoint": checkpoint_choices(context),
-            "speed": prediction.labels(row, request),
-            "schedule": controls.choices("schedule", str(applied["schedule"])),
-        },
-        hints=hints,
-    )
+    shape = _size(values, row, still)
+    meant = {**applied(row, values["speed"], values.get("fps")), "width": shape[0], "height": shape[1]}
+    hints = {name: hint(name, value) for name, value in meant.items()}
+    request = asked(values, row, still)
+    estimate, device, count = estimated(context, request), context.device(), _count(values, stills)
+    focus = _unit(values.get("focus_x")), _unit(values.get("focus_y"))
+    return {
+        **{name: gr.update(placeholder=text) for name, text in hints.items() if name in HINTED},
+        **offers(context, values),
+        **_shown_kinds(values),
+        "finder": finder(stills if still else None, *shape, *focus),
+        "door": gr.update(visible="hidden" if prompting or still else True),
+        "prompt_side": gr.update(visible=prompting),
+        "negative_prompt": _negative(context, prompting),
+        "summary": summary(values, row, shape, count, prediction(estimate, device, count)),
+        "obstacle": obstacle(estimate, device) or changed(change, values, hints),
+        "checkpoint": gr.update(choices=checkpoint_choices(context)),
+        "speed": gr.update(choices=speed_labels(row, request)),
+        "schedule": gr.update(choices=CLIP.choices("schedule", str(meant["schedule"]))),
+        "lora_list": lora_list(context.loras(), values.get("loras"), row, context.rows()),
+        "wall_toggle": wall_toggle(values),
+        "wall_cost": html("quiet", text=_wall_cost(context, values, request)),
+        "footer": footer(context, row),
+    }
+
+
+HINTED = [name for name in CLIP.fields if CLIP.widget(name) is gr.Number]
+"""The numbers that may be blank; their placeholder says what applies then."""
 
 
 def checkpoint_choices(context: Context) -> list[tuple[str, str]]:
@@ -81,49 +68,55 @@ def checkpoint_choices(context: Context) -> list[tuple[str, str]]:
     return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
 
 
-def offers(context: Context, checkpoint: str, source: str) -> tuple[str, str, bool]:
-    """(offer of the checkpoint, offer of the model that makes stills, whether stills can be made)."""
-    row = context.row(checkpoint)
-    lacking = source == PROMPT and not context.text_to_image_present()
-    still = offer.render_text_to_image(context.settings.text_to_image) if lacking else ""
-    return "" if context.present(row) else offer.render(row), still, not lacking
+def offers(context: Context, values: Mapping[str, Any]) -> Changes:
+    """The offers of the checkpoint and of the model that makes stills, where they are not on this machine."""
+    row = context.row(values["checkpoint"])
+    lacking = values["source"] == PROMPT and not context.text_to_image_present()
+    return {
+        "offer": "" if context.present(row) else offer(row),
+        "still_offer": still_offer(context.settings.text_to_image) if lacking else "",
+        "make_still": gr.update(interactive=not lacking),
+    }
 
 
-def _unused(context: Context, values: Mapping[str, Any], prompting: bool) -> str | None:
-    """Why the negative prompt has no effect as things stand, or None when it has one."""
-    if not prompting:
-        return "Only for stills made from a prompt."
-    return context.ignored_by_stills().get("negative_prompt")
+def offer(row: CheckpointRow) -> str:
+    """The offer to download a checkpoint, with its licence, or '' where there is nothing to offer."""
+    what = row.id if row.repo else ""
+    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes))
+
+
+def still_offer(name: str) -> str:
+    """The same for the model that makes stills from prompts."""
+    return html("animate/offer", what="text-to-image", title="The model that makes stills", row=None, name=name)
+
+
+def _shown_kinds(values: Mapping[str, Any]) -> Changes:
+    """The parameters of the kinds that are chosen."""
+    kinds = [group for group in groups() if isinstance(group, Kinds)]
+    return {name: gr.update(visible=on) for group in kinds for name, on in group.shown(values).items()}
+
+
+def _negative(context: Context, prompting: bool) -> Any:
+    """The negative prompt says why it has no effect as things stand."""
+    why = context.ignored_by_stills().get("negative_prompt") if prompting else "Only for stills made from a prompt."
+    return gr.update(interactive=why is None, info=why or CLIP.info("negative_prompt"))
 
 
 def _unit(value: Any) -> float:
     return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 0.5
 
 
-def _size(values: Mapping[str, Any], row: CheckpointRow, stills: Stills) -> tuple[int, int]:
+def _size(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) -> tuple[int, int]:
     """The size that applies: given by hand where that is valid, else from the aspect."""
     width, height = values.get("width"), values.get("height")
     if _usable("width", width) and _usable("height", height):
         return int(width), int(height)  # type: ignore[arg-type]
-    return size_of(row, values["aspect"], shown_still(stills, values))
+    return size_of(row, values["aspect"], still)
 
 
 def _usable(name: str, value: Any) -> bool:
-    low, high = controls.bounds(name)
+    low, high = CLIP.bounds(name)
     return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
-
-
-def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationRequest | None) -> str:
-    """``9 small clips at draft speed, about 40 s.``; '' while a dial is not valid."""
-    try:
-        asked = wall.of(request, wall.wall_of(values)) if request else None
-    except BadInput:
-        return ""
-    if asked is None or asked.wall is None:
-        return ""
-    seconds = prediction.estimated(context, asked).seconds
-    time = f", about {formatting.duration(max(1.0, seconds))}" if seconds else ""
-    return f'<p class="quiet">{asked.wall.tiles} small clips at {asked.speed} speed{time}.</p>'
 
 
 def _count(values: Mapping[str, Any], stills: Stills) -> int:
@@ -132,11 +125,105 @@ def _count(values: Mapping[str, Any], stills: Stills) -> int:
     return max(1, int(values.get("seeds") or 1)) * pictures
 
 
-def summary(values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], count: int) -> str:
-    """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make."""
+def summary(
+    values: Mapping[str, Any], row: CheckpointRow, shape: tuple[int, int], count: int, cost: dict[str, str]
+) -> str:
+    """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     frames = values.get("num_frames") or row.num_frames
     fps = values.get("output_fps") or values.get("fps") or row.fps
-    parts = [row.title.split(" (")[0], f"{frames} frames, {frames / fps:.1f} s", formatting.frame_size(*size)]
-    clips = f"<b>{count} clips</b>" if count > 1 else ""
-    inner = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
-    return f'<p class="summary">{clips}{inner}</p>'
+    parts = [row.title.split(" (")[0], f"{frames} frames, {frames / fps:.1f} s", frame_size(*shape)]
+    return html("animate/summary", count=count, parts=parts, **cost)
+
+
+# The draft wall and the LoRAs
+
+
+def wall_toggle(values: Mapping[str, Any]) -> str:
+    """``3 × 3``: the button that opens the controls of the wall."""
+    try:
+        wall = wall_of(values)
+        text = f"{wall.seeds} × {len(wall.motion_bucket_ids)}"
+        said = f"{wall.seeds} seeds by {len(wall.motion_bucket_ids)} motions"
+    except BadInput:
+        text, said = "…", "not valid yet"
+    return html("animate/wall-toggle", text=text, said=said)
+
+
+def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationRequest | None) -> str:
+    """``9 small clips at draft speed, about 40 s.``; '' while a control is not valid."""
+    try:
+        wanted = with_wall(request, wall_of(values)) if request else None
+    except BadInput:
+        return ""
+    if wanted is None or wanted.wall is None:
+        return ""
+    seconds = estimated(context, wanted).seconds
+    time = f", about {duration(max(1.0, seconds))}" if seconds else ""
+    return f"{wanted.wall.tiles} small clips at {wanted.speed} speed{time}."
+
+
+def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows: Mapping[str, CheckpointRow]) -> str:
+    """The LoRAs present, and chosen ones that are not here any more. '' where there is neither."""
+    chosen, (low, high) = weights(text), WEIGHT.bounds("weight")
+    gone = [LoraFile(name=name, path=Path(), bytes=0, trouble=GONE) for name in chosen if name not in files]
+    items = [_lora(file, chosen.get(file.name), row, rows) for file in (*gone, *files.values())]
+    info = CLIP.fields["loras"]
+    about = {"title": info.title, "description": info.description, "weight_label": WEIGHT.label("weight")}
+    return html("animate/loras", items=items, low=f"{low:g}", high=f"{high:g}", step=LORA_STEP, **about)
+
+
+GONE = "It is not on this machine any more."
+
+
+def _lora(
+    file: LoraFile, weight: float | None, row: CheckpointRow, rows: Mapping[str, CheckpointRow]
+) -> dict[str, Any]:
+    """``base`` names the other checkpoint it was trained on; '' where it fits or does not say."""
+    title = rows[file.base].title.split(" (")[0] if file.base in rows else file.base
+    about = (f"for {title}" if title else "", f"rank {file.rank}" if file.rank else "", file.licence, file.note)
+    fits = not file.base or file.base == row.id or file.trouble
+    return {
+        "name": file.name,
+        "title": file.title or file.name,
+        "weight": weight,
+        "trouble": file.trouble,
+        "meta": " · ".join(part for part in about if part),
+        "base": "" if fits else title,
+    }
+
+
+# The page's foot and its status line
+
+
+def footer(context: Context, selected: CheckpointRow) -> str:
+    """Independence, trademarks, the licence of every model in reach; the notice Stability AI's licence asks for."""
+    name = context.settings.text_to_image
+    on_hub = "/" in name and not name.startswith(("/", ".", "~"))
+    rows = context.rows().values()
+    return html("footer", selected=selected, rows=rows, text_to_image=name, on_hub=on_hub, version=__version__)
+
+
+def status(device: Device | None) -> str:
+    """One line: device, memory, loaded checkpoint, attention; the reasons in a tooltip."""
+    if device is None:
+        return html("status", parts=[])
+    total = memory(device.total_bytes)
+    if total and device.free_bytes is not None:
+        total = f"{device.free_bytes / 2**30:.0f} of {total} free"
+    loaded = device.loaded_checkpoint
+    parts = [
+        device.name,
+        total,
+        f"profile {device.profile}",
+        device.attention,
+        f"{loaded} loaded" if loaded else "no model loaded",
+    ]
+    return html("status", parts=list(filter(None, parts)), loaded=bool(loaded), reasons="; ".join(_reasons(device)))
+
+
+def _reasons(device: Device) -> list[str]:
+    """Why the device is used as it is."""
+    profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
+    attention = f"attention {device.attention}: {sentence(device.attention_reason)}" if device.attention_reason else ""
+    unmeasured = "" if device.measured else "this kind of device was not measured"
+    return [part for part in (profile, attention, f"computes in {device.dtype}", unmeasured) if part]

@@ -1,157 +1,148 @@
-"""Handlers of the right side and the history: starting jobs, following them, looking back."""
+"""Handlers of the right side and the history: starting jobs, following them, looking back, choosing from a wall."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
 
 from ...errors import SvdUiError
 from ...jobs import Job
-from . import history, stage
-from .form import field_updates
-from .stills import Stills
-from .wiring import QUIET, Wiring
+from ..context import Context
+from ..page import Changes, Given, Page
+from .actions import Actions
+from .events import VIEW
+from .form import PICTURE, PROMPT
+from .history import PAGE
+from .stage import state_of
+
+LOOKING = ("watched", "undo", "limit")
+"""What ``Actions.view`` goes by."""
 
 
-def running(wiring: Wiring) -> None:
-    page = wiring.page
-    done = [page.watched, page.notice, wiring.change, *wiring.view, *wiring.messages]
-
-    def start(submit: Callable[..., Job]) -> Callable[..., tuple[Any, ...]]:
-        def handler(
-            request: gr.Request, stills: Stills, watched: str | None, undo: str | None, limit: int, *values: Any
-        ) -> tuple[Any, ...]:
-            try:
-                job = submit(stills, wiring.values(values), request)
-            except SvdUiError as error:
-                view = (gr.skip() for _ in wiring.view)
-                return watched, wiring.said(error), gr.skip(), *view, *field_updates(error, wiring.form)
-            return job.id, "", None, *wiring.show(job.id, request, undo, limit), *field_updates(None, wiring.form)
-
-        return handler
-
-    inputs = [page.stills, *wiring.looking, *wiring.controls]
-    page.animate.click(start(wiring.actions.run), inputs, done, **QUIET).then(
-        None, js="() => svdui.submitted()", **QUIET
-    )
-    page.draft_wall.click(start(wiring.actions.draft_wall), inputs, done, **QUIET).then(
-        None, js="() => svdui.submitted()", **QUIET
-    )
-    make = start(lambda stills, values, request: wiring.actions.make_still(values, request))
-    page.make.click(make, inputs, done, **QUIET).then(None, js="() => svdui.submitted()", **QUIET)
-    following(wiring)
-    stage_buttons(wiring)
+def wire(page: Page, context: Context) -> None:
+    """Attach every handler of the right side."""
+    actions = Actions(context, page.form)
+    _starting(page, actions)
+    _following(page, actions)
+    _stage_buttons(page, actions)
+    _looking_back(page, actions)
+    _history(page, actions)
+    _tiles(page, actions)
 
 
-def following(wiring: Wiring) -> None:
-    page = wiring.page
-
-    async def tick(
-        request: gr.Request, watched: str | None, undo: str | None, limit: int, seen: str
-    ) -> tuple[Any, ...]:
-        shown = await asyncio.to_thread(wiring.show, watched, request, undo, limit)
-        job = await asyncio.to_thread(wiring.actions.job, watched)
-        return *shown, made_still(wiring, job, seen)
-
-    inputs = [*wiring.looking, wiring.seen]
-    page.timer.tick(tick, inputs, [*wiring.view, page.stills], **QUIET)
+def _view(actions: Actions, given: Given, watched: str | None) -> Changes:
+    return {**actions.view(watched, given.request, given["undo"], given["limit"]), "watched": watched}
 
 
-def made_still(wiring: Wiring, job: Job | None, seen: str) -> Any:
+def _starting(page: Page, actions: Actions) -> None:
+    def start(submit: Callable[[Given], Job]) -> Callable[[Given], Changes]:
+        return lambda given: {**_view(actions, given, submit(given).id), "change": None}
+
+    starts = {
+        "animate": lambda given: actions.run(given["stills"], given.form, given.request),
+        "draft_wall": lambda given: actions.draft_wall(given["stills"], given.form, given.request),
+        "make_still": lambda given: actions.make_still(given.form, given.request),
+    }
+    reads, writes = ("stills", *LOOKING, *page.form), ("watched", "notice", "change", *VIEW)
+    for name, submit in starts.items():
+        page.on(page[name].click, start(submit), reads, writes, fields=True, then="() => svdui.submitted()")
+
+
+def _following(page: Page, actions: Actions) -> None:
+    def tick(given: Given) -> Changes:
+        view = actions.view(given["watched"], given.request, given["undo"], given["limit"])
+        return {**view, **made_still(actions, actions.job(given["watched"]), given["seen"])}
+
+    page.on(page["timer"].tick, tick, (*LOOKING, "seen"), (*VIEW, "stills"))
+
+
+def made_still(actions: Actions, job: Job | None, seen: str) -> Changes:
     """The still a prompt has just become, for the form; nothing when it was seen before."""
-    if job is None or job.kind != "still" or job.state != "finished" or seen == stage.state_of(job):
-        return gr.skip()
+    if job is None or job.kind != "still" or job.state != "finished" or seen == state_of(job):
+        return {}
     try:
-        return {"items": [wiring.actions.reuse(job.id)], "at": 0}
+        return {"stills": {"items": [actions.reuse(job.id)], "at": 0}}
     except SvdUiError:
-        return gr.skip()
+        return {}
 
 
-def stage_buttons(wiring: Wiring) -> None:
-    page = wiring.page
-
-    def again(action: Callable[..., Job]) -> Callable[..., tuple[Any, ...]]:
-        def handler(
-            event: gr.EventData, request: gr.Request, watched: str | None, undo: str | None, limit: int
-        ) -> tuple[Any, ...]:
-            try:
-                job = action(str(event.id or watched), request)
-            except SvdUiError as error:
-                return watched, wiring.said(error), *(gr.skip() for _ in wiring.view)
-            return job.id, "", *wiring.show(job.id, request, undo, limit)
+def _stage_buttons(page: Page, actions: Actions) -> None:
+    def again(action: Callable[[str, gr.Request], Job]) -> Callable[[Given], Changes]:
+        def handler(given: Given) -> Changes:
+            job = action(str(given.event.id or given["watched"]), given.request)
+            return _view(actions, given, job.id)
 
         return handler
 
-    started = [page.watched, page.notice, *wiring.view]
-    page.stage.retry(again(wiring.actions.retry), wiring.looking, started, **QUIET)
-    page.stage.reseed(again(wiring.actions.reseed), wiring.looking, started, **QUIET)
-    page.offer.fetch(again(wiring.actions.fetch), wiring.looking, started, **QUIET)
-    page.still_offer.fetch(again(wiring.actions.fetch), wiring.looking, started, **QUIET)
+    stage, started = page["stage"], ("watched", "notice", *VIEW)
+    page.on(stage.retry, again(actions.retry), LOOKING, started)
+    page.on(stage.reseed, again(actions.reseed), LOOKING, started)
+    page.on(page["offer"].fetch, again(actions.fetch), LOOKING, started)
+    page.on(page["still_offer"].fetch, again(actions.fetch), LOOKING, started)
 
-    def stop(request: gr.Request, watched: str | None, undo: str | None, limit: int) -> tuple[Any, ...]:
-        try:
-            wiring.actions.stop(watched or "", request)
-        except SvdUiError as error:
-            return *(gr.skip() for _ in wiring.view), wiring.said(error)
-        return *wiring.show(watched, request, undo, limit), ""
+    def stop(given: Given) -> Changes:
+        actions.stop(given["watched"] or "", given.request)
+        return _view(actions, given, given["watched"])
 
-    page.stage.stop(stop, wiring.looking, [*wiring.view, page.notice], **QUIET)
+    page.on(stage.stop, stop, LOOKING, started)
 
-    def reuse(watched: str | None) -> tuple[Any, ...]:
-        def work() -> tuple[Any, ...]:
-            still = wiring.actions.reuse(watched or "")
-            return "Prompt" if still.get("prompt") else "Picture", {"items": [still], "at": 0}, ""
+    def reuse(given: Given) -> Changes:
+        still = actions.reuse(given["watched"] or "")
+        return {"source": PROMPT if still.get("prompt") else PICTURE, "stills": {"items": [still], "at": 0}}
 
-        return wiring.guarded(work, 3)
-
-    page.stage.reuse(reuse, page.watched, [wiring.form.controls["source"], page.stills, page.notice], **QUIET).then(
-        None, js="() => document.querySelector('#left').scrollIntoView({behavior: 'smooth'})", **QUIET
-    )
+    up = "() => document.querySelector('#left').scrollIntoView({behavior: 'smooth'})"
+    page.on(stage.reuse, reuse, ("watched",), ("source", "stills", "notice"), then=up)
 
 
-def looking_back(wiring: Wiring) -> None:
-    page = wiring.page
-    restored = [page.stills, page.notice, *wiring.controls]
+def _looking_back(page: Page, actions: Actions) -> None:
+    def restore(given: Given) -> Changes:
+        return actions.into_form(actions.restored(str(given.event.id or given["watched"])), given["stills"])
 
-    def restore(event: gr.EventData, watched: str | None, stills: Stills, *values: Any) -> tuple[Any, ...]:
-        try:
-            request = wiring.actions.restored(str(event.id or watched))
-            return wiring.restore(request, stills, wiring.values(values))
-        except SvdUiError as error:
-            return gr.skip(), wiring.said(error), *(gr.skip() for _ in wiring.controls)
+    def view(given: Given) -> Changes:
+        return _view(actions, given, str(given.event.id))
 
-    for piece in (page.stage, page.history):
-        piece.restore(restore, [page.watched, page.stills, *wiring.controls], restored, **QUIET).then(**wiring.keep())
+    for piece in (page["stage"], page["history"]):
+        page.on(piece.restore, restore, ("watched", "stills"), ("stills", "notice", *page.form), keep=True)
+        page.on(piece.view, view, LOOKING, ("watched", *VIEW), then="() => svdui.look()")
 
-    def view(event: gr.EventData, request: gr.Request, undo: str | None, limit: int) -> tuple[Any, ...]:
-        return str(event.id), *wiring.show(str(event.id), request, undo, limit)
 
-    for piece in (page.stage, page.history):
-        piece.view(view, [wiring.undo, wiring.limit], [page.watched, *wiring.view], **QUIET).then(
-            None, js="() => svdui.look()", **QUIET
-        )
+def _history(page: Page, actions: Actions) -> None:
+    def remove(given: Given) -> Changes:
+        id, watched = str(given.event.id), given["watched"]
+        actions.delete(id, given.request)
+        return seen_now(given, None if watched == id else watched, undo=id)
 
-    def change(action: Callable[[str, gr.Request], None], deleting: bool) -> Callable[..., tuple[Any, ...]]:
-        def handler(event: gr.EventData, request: gr.Request, watched: str | None, limit: int) -> tuple[Any, ...]:
-            id = str(event.id)
-            try:
-                action(id, request)
-            except SvdUiError as error:
-                return watched, None, wiring.said(error), *(gr.skip() for _ in wiring.view)
-            watched = (None if watched == id else watched) if deleting else watched or id
-            undo = id if deleting else None
-            return watched, undo, "", *wiring.show(watched, request, undo, limit)
+    def undo(given: Given) -> Changes:
+        id = str(given.event.id)
+        actions.undelete(id, given.request)
+        return seen_now(given, given["watched"] or id, undo=None)
 
-        return handler
+    def seen_now(given: Given, watched: str | None, undo: str | None) -> Changes:
+        view = actions.view(watched, given.request, undo, given["limit"])
+        return {**view, "watched": watched, "undo": undo}
 
-    changed = [page.watched, wiring.undo, page.notice, *wiring.view]
-    page.history.remove(change(wiring.actions.delete, True), [page.watched, wiring.limit], changed, **QUIET)
-    page.history.undo(change(wiring.actions.undelete, False), [page.watched, wiring.limit], changed, **QUIET)
+    def more(given: Given) -> Changes:
+        limit = given["limit"] + PAGE
+        return {**actions.view(given["watched"], given.request, given["undo"], limit), "limit": limit}
 
-    def more(request: gr.Request, watched: str | None, undo: str | None, limit: int) -> tuple[Any, ...]:
-        return limit + history.PAGE, *wiring.show(watched, request, undo, limit + history.PAGE)
+    history, changed = page["history"], ("watched", "undo", "notice", *VIEW)
+    page.on(history.remove, remove, LOOKING, changed)
+    page.on(history.undo, undo, LOOKING, changed)
+    page.on(history.more, more, LOOKING, ("limit", *VIEW))
 
-    page.history.more(more, wiring.looking, [wiring.limit, *wiring.view], **QUIET)
+
+def _tiles(page: Page, actions: Actions) -> None:
+    def full(given: Given) -> Changes:
+        """Starts the clip; the form then says what it is made with."""
+        job = actions.full_tile(str(given.event.id), int(given.event.at), given.request)
+        return {**actions.into_form(job.request, given["stills"]), "notice": "", **_view(actions, given, job.id)}
+
+    def use(given: Given) -> Changes:
+        request = actions.dials_of_tile(str(given.event.id), int(given.event.at))
+        text = f"Dials set to seed {request.seed} and motion {request.motion_bucket_id}."
+        return actions.into_form(request, given["stills"], text=text)
+
+    form, submitted = ("stills", "notice", *page.form), "() => svdui.submitted()"
+    page.on(page["stage"].full, full, ("stills", *LOOKING), ("watched", *form, *VIEW), then=submitted, keep=True)
+    page.on(page["stage"].dials, use, ("stills",), form, keep=True)

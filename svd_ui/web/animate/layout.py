@@ -1,258 +1,227 @@
-"""The layout: which piece stands where. What the pieces do is in ``wiring.py``."""
+"""The page: which piece stands where. What the pieces do is in ``events``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from ...jobs import Jobs
-from ...presets import presets
 from ...settings import Settings
-from .. import controls
 from ..api import declare
 from ..context import Context
-from ..controls import dial
+from ..controls import CLIP
+from ..formatting import html
+from ..page import SECRET, Page
 from ..train import allowed as training_allowed
-from ..train import layout as training_page
-from ..train.actions import Actions as TrainingActions
-from . import events, footer, history, loras, offer, prediction, stills, wall
-from . import stage as stages
-from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, Form, preset_choices
-from .form_view import checkpoint_choices
+from ..train import events as training
+from ..train import layout as training_layout
+from . import events, job_events
+from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, preset_choices
+from .form_view import checkpoint_choices, footer, status, wall_toggle
+from .groups import WALL, WALL_CONTROLS, Kinds, groups
+from .history import PAGE
+from .stage import stage
+from .stills import ASPECT_CHOICES, NO_STILLS, door
 
-HIDDEN = "hidden"
-SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
-STATUS_JS = "svdui.mount('status', element, trigger, watch)  /* 'release' */"
-
-
-@dataclass
-class Page:
-    """The pieces that handlers read and write."""
-
-    root: gr.Blocks
-    form: Form
-    kept: gr.BrowserState
-    stills: gr.BrowserState
-    watched: gr.BrowserState
-    timer: gr.Timer
-    slow: gr.Timer
-    status: gr.HTML
-    door: gr.HTML
-    prompt_side: gr.Column
-    make: gr.Button
-    still_offer: gr.HTML
-    finder: gr.HTML
-    preset_help: gr.HTML
-    shuffle: gr.Button
-    offer: gr.HTML
-    loras: gr.HTML
-    obstacle: gr.HTML
-    animate: gr.Button
-    draft_wall: gr.Button
-    wall_toggle: gr.HTML
-    wall_cost: gr.HTML
-    summary: gr.HTML
-    notice: gr.HTML
-    stage: gr.HTML
-    history: gr.HTML
-    footer: gr.HTML
-    train: training_page.Tab | None
+SCRIPTS = {
+    "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
+    "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
+    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */",
+    "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
+    "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
+    "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
+    "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
+    "wall_toggle": "svdui.wallToggle(element, watch)",
+    "stage": "svdui.mount('stage', element, trigger, watch, props)"
+    "  /* 'stop' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
+    "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
+}
+"""What runs when a piece is first shown, and the events it may send: gradio looks for their names in quotes."""
+CHIPS: dict[str, Any] = {"elem_classes": ["chips", "dial"]}
+SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
+"""Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
 def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
     """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
     context = Context(jobs, settings)
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
-        page = _layout(demo, context)
+        page = Page(context.remote)
+        page.add("root", demo)
+        tab = _layout(page, context)
         events.wire(page, context)
+        job_events.wire(page, context)
+        if tab is not None:
+            training.wire(tab, page, context)
         declare(context)
     return demo  # type: ignore[no-any-return]
 
 
-def _layout(root: gr.Blocks, context: Context) -> Page:
-    form = Form()
-    states: dict[str, Any] = {
-        "kept": gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET),
-        "stills": gr.BrowserState(stills.NO_STILLS, storage_key="svd-ui-stills", secret=SECRET),
-        "watched": gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET),
-    }
-    timers: dict[str, Any] = {"timer": gr.Timer(0.5, active=False), "slow": gr.Timer(8.0)}
+def _layout(page: Page, context: Context) -> Page | None:
+    """Fills ``page``; returns the Train tab's own, where there is one."""
+    page.add("kept", gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET))
+    page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
+    page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
+    for name, value in {"undo": None, "limit": PAGE, "seen": "", "preset_before": OWN, "change": None}.items():
+        page.add(name, gr.State(value))
+    page.add("timer", gr.Timer(0.5, active=False))
+    page.add("slow", gr.Timer(8.0))
     trains = training_allowed(context.settings)
     with gr.Row(elem_id="top"):
-        gr.HTML(footer.header(), js_on_load=None)
-        switch = training_page.tabs() if trains else None
-        status = gr.HTML(footer.status(None), elem_id="status", js_on_load=STATUS_JS)
+        gr.HTML(html("header"), js_on_load=None)
+        tabs = training_layout.tabs() if trains else None
+        _piece(page, "status", status(None))
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(elem_id="left", scale=5, min_width=320):
-            left: dict[str, Any] = {**_still_card(context, form), **_dials_card(context, form), **_run_bar(form)}
+            _still_card(page, context)
+            _settings_card(page, context)
+            _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
-            stage = gr.HTML(stages.render(None, context.jobs.file), elem_id="stage", js_on_load=_js(stages))
-            grid = gr.HTML("", elem_id="history", js_on_load=_js(history))
-    train = training_page.layout(switch, TrainingActions(context), SECRET) if switch is not None else None
-    row = context.row("auto")
-    foot = gr.HTML(
-        footer.footer(context.rows().values(), row, context.settings.text_to_image), elem_id="foot", js_on_load=None
+            _piece(page, "stage", stage(None, context.jobs.file))
+            _piece(page, "history")
+    tab = training_layout.layout(tabs, context) if tabs is not None else None
+    _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
+    return tab
+
+
+def _piece(page: Page, name: str, value: str = "", elem_id: str = "") -> None:
+    """A part of the page that a view fills."""
+    elem_id = elem_id or name.replace("_", "-")
+    page.add(name, gr.HTML(value, elem_id=elem_id, js_on_load=SCRIPTS.get(name)))
+
+
+def _field(page: Page, name: str, checked: bool = True, **extra: Any) -> None:
+    """The control of a field of a request."""
+    page.control(name, CLIP.control(name, **extra), checked)
+
+
+def _fields(page: Page, *names: str, **extra: Any) -> None:
+    """Several in a row."""
+    with gr.Row(elem_classes=["dials-row"]):
+        for name in names:
+            _field(page, name, min_width=140, **extra)
+
+
+def _choice(page: Page, name: str, choices: Any, label: str, *classes: str, **extra: Any) -> None:
+    """A choice of what a visitor starts with or goes by."""
+    page.control(
+        name, gr.Radio(choices, value=EXTRAS[name], label=label, elem_id=name, elem_classes=list(classes), **extra)
     )
-    rest: dict[str, Any] = {"status": status, "stage": stage, "history": grid, "footer": foot, "train": train}
-    return Page(root=root, form=form, **states, **timers, **left, **rest)
 
 
-def _js(module: object) -> str:
-    """The events a piece may send must stand in its script as quoted names."""
-    names = " ".join(f"'{name}'" for name in getattr(module, "EVENTS", ()))
-    return f"{module.EVENTS_JS}  /* {names} */"  # type: ignore[attr-defined]
-
-
-def _still_card(context: Context, form: Form) -> dict[str, Any]:
+def _still_card(page: Page, context: Context) -> None:
     with gr.Column(elem_id="still-card"):
-        form.add(
-            "source",
-            gr.Radio(
-                [PICTURE, PROMPT],
-                value=PICTURE,
-                label="Start from",
-                show_label=False,
-                elem_classes=["seg"],
-                elem_id="source",
-            ),
-        )
-        door = gr.HTML(stills.door(context.settings.max_upload_mb), elem_id="door", js_on_load=stills.DOOR_JS)
-        with gr.Column(visible=False, elem_id="prompt-side") as prompt_side:
-            form.add(
-                "prompt",
-                dial(
-                    "prompt",
-                    value="",
-                    lines=3,
-                    max_lines=6,
-                    placeholder="A lighthouse on a cliff at dusk, waves below, wide shot",
-                ),
-            )
-            make = gr.Button("Make still", elem_id="make-still", size="md")
-            still_offer = gr.HTML("", elem_id="still-offer", js_on_load=offer.EVENTS_JS)
-        finder = gr.HTML("", elem_id="finder", js_on_load=stills.FINDER_JS)
-        form.add(
-            "aspect",
-            gr.Radio(
-                list(stills.ASPECT_CHOICES),
-                value="16:9",
-                label="Aspect",
-                elem_classes=["seg", "wide"],
-                elem_id="aspect",
-            ),
-        )
-    return {"door": door, "prompt_side": prompt_side, "make": make, "still_offer": still_offer, "finder": finder}
+        _choice(page, "source", [PICTURE, PROMPT], "Start from", "seg", show_label=False)
+        _piece(page, "door", door(context.settings.max_upload_mb))
+        with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
+            placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
+            _field(page, "prompt", lines=3, max_lines=6, placeholder=placeholder)
+            page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
+            _piece(page, "still_offer")
+        _piece(page, "finder")
+        _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
 
 
-def _dials_card(context: Context, form: Form) -> dict[str, Any]:
+def _settings_card(page: Page, context: Context) -> None:
     with gr.Column(elem_id="dials"):
-        form.add(
-            "preset",
-            gr.Radio(preset_choices(), value=OWN, label="Preset", elem_classes=["chips"], elem_id="preset"),
-        )
-        preset_help = gr.HTML("", elem_id="preset-help", js_on_load=None)
-        form.add("motion_bucket_id", dial("motion_bucket_id"))
+        _choice(page, "preset", preset_choices(), "Preset", "chips")
+        _piece(page, "preset_help")
+        _field(page, "motion_bucket_id")
+        _kinds(page, "method")
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
-                form.add(name, dial(name, min_width=96, info=None, label=SHORT_LABELS.get(name, controls.label(name))))
-        gr.HTML('<p class="quiet">Blank means the checkpoint’s own value, shown in grey.</p>', js_on_load=None)
+                _field(page, name, min_width=96, info=None, label=SHORT_LABELS.get(name, CLIP.label(name)))
+        quiet = html("quiet", text="Blank means the checkpoint’s own value, shown in grey.")
+        gr.HTML(quiet, js_on_load=None)
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
-            form.add("seed", dial("seed", min_width=130, scale=4, placeholder="random"))
-            shuffle = gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1)
-        form.add(
-            "checkpoint",
-            dial("checkpoint", choices=checkpoint_choices(context), kind=gr.Radio, elem_classes=["chips", "dial"]),
+            _field(page, "seed", min_width=130, scale=4, placeholder="random")
+            page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
+        _field(page, "checkpoint", choices=checkpoint_choices(context), kind=gr.Radio, **CHIPS)
+        _piece(page, "offer")
+        page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
+        _piece(page, "lora_list", elem_id="loras")
+        with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
+            _advanced(page)
+
+
+def _advanced(page: Page) -> None:
+    _field(page, "noise_aug_strength", step=0.005)
+    _fields(page, "min_guidance_scale", "max_guidance_scale")
+    _fields(page, "output_fps", "decode_chunk_size")
+    _fields(page, "width", "height", info="Blank: from the aspect.")
+    _field(page, "focus_x")
+    _field(page, "focus_y")
+    _field(page, "schedule", **CHIPS)
+    _fields(page, "cache_interval")
+    _fields(page, "guidance_sigma_min", "guidance_sigma_max")
+    _field(page, "negative_prompt", checked=False, lines=1)
+    with gr.Row(elem_classes=["dials-row"]):
+        page.control(
+            "seeds",
+            gr.Number(
+                EXTRAS["seeds"],
+                precision=0,
+                label="Seeds at once",
+                info=f"Clips per picture, 1 to {MAX_SEEDS}.",
+                min_width=140,
+                elem_id="dial-seeds",
+                elem_classes=["dial"],
+            ),
         )
-        where = gr.HTML("", elem_id="offer", js_on_load=offer.EVENTS_JS)
-        form.add("loras", gr.Textbox("", visible="hidden"))
-        lora_list = gr.HTML("", elem_id="loras", js_on_load=loras.EVENTS_JS)
-        _advanced(form)
-    return {"preset_help": preset_help, "shuffle": shuffle, "offer": where, "loras": lora_list}
+        page.control(
+            "background",
+            gr.ColorPicker(
+                EXTRAS["background"],
+                label="Background",
+                info="Fills transparent parts.",
+                min_width=140,
+                elem_id="dial-background",
+            ),
+        )
+    _kinds(page, "post")
+    _field(page, "output_format", **CHIPS)
+    _field(page, "profile", **CHIPS)
 
 
-SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
-"""Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
+def _kinds(page: Page, field: str) -> None:
+    """The kinds of a field that holds methods or post steps, each with its parameters; nothing where there is no choice."""
+    group = next(group for group in groups() if isinstance(group, Kinds) and group.field == field)
+    if not group.open:
+        return
+    if not group.several:
+        titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
+        texts: dict[str, Any] = {"label": CLIP.label(field), "info": CLIP.info(field)}
+        page.control(field, gr.Radio(titles, value=group.first, elem_id=f"dial-{field}", **texts, **CHIPS))
+    for kind, cls in group.classes.items():
+        if group.several:
+            switch: dict[str, Any] = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
+            page.control(f"{field}.{kind}", gr.Checkbox(False, elem_classes=["dial"], **switch))
+        if group.names(kind):
+            with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
+                for control, name in group.names(kind).items():
+                    page.control(control, group.of_kind[kind].control(name))
 
 
-def _advanced(form: Form) -> None:
-    with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
-        form.add("noise_aug_strength", dial("noise_aug_strength", step=0.005))
-        with gr.Row(elem_classes=["dials-row"]):
-            for name in ("min_guidance_scale", "max_guidance_scale"):
-                form.add(name, dial(name, min_width=140))
-        with gr.Row(elem_classes=["dials-row"]):
-            for name in ("output_fps", "decode_chunk_size"):
-                form.add(name, dial(name, min_width=140))
-        with gr.Row(elem_classes=["dials-row"]):
-            for name in ("width", "height"):
-                form.add(name, dial(name, min_width=140, info="Blank: from the aspect."))
-        for name in ("focus_x", "focus_y"):
-            form.add(name, dial(name))
-        form.add("schedule", dial("schedule", elem_classes=["chips", "dial"]))
-        with gr.Row(elem_classes=["dials-row"]):
-            form.add("cache_interval", dial("cache_interval", min_width=140))
-        with gr.Row(elem_classes=["dials-row"]):
-            for name in ("guidance_sigma_min", "guidance_sigma_max"):
-                form.add(name, dial(name, min_width=140))
-        form.add("negative_prompt", dial("negative_prompt", value="", lines=1))
-        with gr.Row(elem_classes=["dials-row"]):
-            form.add(
-                "seeds",
-                gr.Number(
-                    1,
-                    precision=0,
-                    label="Seeds at once",
-                    info=f"Clips per picture, 1 to {MAX_SEEDS}.",
-                    min_width=140,
-                    elem_id="dial-seeds",
-                    elem_classes=["dial"],
-                ),
-            )
-            form.add(
-                "background",
-                gr.ColorPicker(
-                    EXTRAS["background"],
-                    label="Background",
-                    info="Fills transparent parts.",
-                    min_width=140,
-                    elem_id="dial-background",
-                ),
-            )
-        form.add("output_format", dial("output_format", elem_classes=["chips", "dial"]))
-        form.add("profile", dial("profile", elem_classes=["chips", "dial"]))
-
-
-def _run_bar(form: Form) -> dict[str, Any]:
+def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
-        notice = gr.HTML("", elem_id="notice", js_on_load=None)
-        obstacle = gr.HTML("", elem_id="obstacle", js_on_load=prediction.EVENTS_JS)
+        _piece(page, "notice")
+        _piece(page, "obstacle")
         with gr.Column(elem_id="wall-choice"):
             with gr.Row(elem_classes=["dials-row"]):
-                form.add("wall_seeds", _wall_dial(gr.Number, "seeds", precision=0))
-                form.add("wall_motions", _wall_dial(gr.Textbox, "motion_bucket_ids", lines=1, max_length=60))
-            wall_cost = gr.HTML("", elem_id="wall-cost", js_on_load=None)
-        form.add("speed", dial("speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"]))
+                _wall_control(page, "seeds", gr.Number, precision=0)
+                _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
+            _piece(page, "wall_cost")
+        _field(page, "speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"])
         with gr.Row(elem_id="run-row"):
-            animate = gr.Button("Animate", variant="primary", elem_id="animate", size="lg")
-            draft_wall = gr.Button(wall.TITLE, elem_id="draft-wall", size="lg")
-            wall_toggle = gr.HTML(wall.toggle(EXTRAS), elem_id="wall-toggle", js_on_load=wall.TOGGLE_JS)
-        summary = gr.HTML("", elem_id="summary", js_on_load=None)
-    run = {"animate": animate, "draft_wall": draft_wall, "wall_toggle": wall_toggle, "wall_cost": wall_cost}
-    return {"notice": notice, "obstacle": obstacle, **run, "summary": summary}
+            page.add("animate", gr.Button("Animate", variant="primary", elem_id="animate", size="lg"))
+            page.add("draft_wall", gr.Button(CLIP.label("wall"), elem_id="draft-wall", size="lg"))
+            _piece(page, "wall_toggle", wall_toggle(EXTRAS))
+        _piece(page, "summary")
 
 
-def _wall_dial(kind: type[gr.components.Component], field: str, **extra: Any) -> gr.components.Component:
+def _wall_control(page: Page, field: str, kind: type[gr.components.Component], **extra: Any) -> None:
     """A control of the wall, from the field it sets."""
-    shown, name = wall.FIELDS[field], wall.CONTROLS[field]
-    texts: dict[str, Any] = {"label": shown.title, "info": shown.description}
-    return kind(EXTRAS[name], **texts, elem_id=f"dial-{name}", elem_classes=["dial"], min_width=96, **extra)
-
-
-def describe_preset(id: str) -> str:
-    """The line under the presets."""
-    from html import escape
-
-    preset = presets().get(id)
-    return f'<p class="quiet">{escape(preset.description)}</p>' if preset else ""
+    name = WALL_CONTROLS[field]
+    shown = {"value": EXTRAS[name], "elem_id": f"dial-{name}", "min_width": 96}
+    page.control(name, WALL.control(field, kind=kind, **shown, **extra))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any, TypedDict
 
 from ...catalog import CheckpointRow
@@ -13,13 +12,13 @@ from ...engine import Device, Estimate
 from ...errors import SvdUiError
 from ...request import GenerationRequest
 from ...sentences import remedy
-from .. import controls, formatting, icons
 from ..context import Context
+from ..controls import CLIP
+from ..formatting import NBSP, duration, gigabytes, html, memory
 from .form import PROMPT, request_of
 from .stills import Still
 
 EVENTS_JS = "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */"
-NBSP = "\u00a0"
 BASIS = {"computed": "computed, not yet measured here", "measured": "from clips made here"}
 STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""
@@ -50,53 +49,37 @@ def estimated(context: Context, request: GenerationRequest | None) -> Estimate:
         return Estimate()
 
 
-def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> str:
-    """``About 24 s, 6.9 of 8 GB (profile 8gb)``; '' where nothing is known. ``count`` clips take so often as long."""
-    seconds = f"About {formatting.duration(max(1.0, estimate.seconds * count))}" if estimate.seconds else ""
-    parts = [part for part in (seconds, _memory(estimate, device)) if part]
-    if not parts or estimate.fits is False:
-        return ""
-    text, basis = ", ".join(parts), BASIS.get(estimate.basis or "", "")
-    if not basis:
-        return f'<p class="outlook"><span>{escape(text)}</span></p>'
-    return (
-        f'<p class="outlook"><span class="tip" tabindex="0" data-tip="{basis}">{escape(text)}'
-        f'<span class="sr-only">, {basis}</span></span></p>'
-    )
+def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> dict[str, str]:
+    """``About 24 s, 6.9 of 8 GB (profile 8gb)`` and what it rests on; '' where nothing is known. ``count`` clips take
+    so often as long.
+    """
+    seconds = f"About {duration(max(1.0, estimate.seconds * count))}" if estimate.seconds else ""
+    known = ", ".join(part for part in (seconds, _memory(estimate, device)) if part)
+    return {"known": "" if estimate.fits is False else known, "basis": BASIS.get(estimate.basis or "", "")}
 
 
 def _memory(estimate: Estimate, device: Device | None) -> str:
     if estimate.peak_bytes is None or device is None:
         return ""
     kind = "memory" if device.kind == "cpu" else "VRAM"
-    total = f" of {formatting.memory(device.total_bytes)}" if device.total_bytes else " GB"
+    total = f" of {memory(device.total_bytes)}" if device.total_bytes else " GB"
     profile = f" (profile {estimate.profile})" if estimate.profile and device.kind != "cpu" else ""
-    return f"{formatting.gigabytes(estimate.peak_bytes)}{total} {kind}{profile}"
+    return f"{gigabytes(estimate.peak_bytes)}{total} {kind}{profile}"
 
 
 def obstacle(estimate: Estimate, device: Device | None) -> str:
     """That it will not fit, and the button to what does; '' where nothing is known to be in the way."""
     if estimate.fits is not False:
         return ""
-    need = (
-        f"This needs {formatting.gigabytes(estimate.peak_bytes)}{NBSP}GB"
-        if estimate.peak_bytes
-        else "This does not fit"
-    )
-    have = formatting.memory(device.total_bytes) if device else ""
+    need = f"This needs {gigabytes(estimate.peak_bytes)}{NBSP}GB" if estimate.peak_bytes else "This does not fit"
+    have = memory(device.total_bytes) if device else ""
     kind = "memory" if device is None or device.kind == "cpu" else "VRAM"
     said = (
         f"{need}, and this device has {have.replace(' ', NBSP)} of {kind}."
         if have
         else f"{need}, more than this device has."
     )
-    if estimate.remedy is None:
-        help_ = '<p class="quiet">A smaller size or fewer frames need less.</p>'
-        return f'<div class="obstacle" role="status">{icons.WARNING}<div><b>{said}</b>{help_}</div></div>'
-    return (
-        f'<div class="obstacle" role="status">{icons.WARNING}<b>{said}</b>'
-        f'<button type="button" class="btn strong" data-act="remedy">{escape(remedy(estimate.remedy.values))}</button></div>'
-    )
+    return html("animate/obstacle", said=said, remedy=remedy(estimate.remedy.values) if estimate.remedy else "")
 
 
 def change_of(estimate: Estimate, values: Mapping[str, Any]) -> Change | None:
@@ -111,15 +94,12 @@ def changed(change: Change | None, values: Mapping[str, Any], hints: Mapping[str
     """What a remedy changed, with the way back; '' once the visitor has moved on."""
     if not change or not _holds(change, values):
         return ""
-    said = ", ".join(
-        f"{controls.FIELDS[name].title}: {_shown(name, change['before'][name], hints)} → {_shown(name, value, hints)}"
+    changes = ", ".join(
+        f"{CLIP.fields[name].title}: {_shown(name, change['before'][name], hints)} → {_shown(name, value, hints)}"
         for name, value in change["after"].items()
         if change["before"][name] != value
     )
-    return (
-        f'<div class="changed" role="status"><span>{escape(said)}</span>'
-        '<button type="button" class="btn small" data-act="unremedy">Undo</button></div>'
-    )
+    return html("animate/changed", changes=changes)
 
 
 def _holds(change: Change, values: Mapping[str, Any]) -> bool:
@@ -137,10 +117,10 @@ SAVES = 0.005
 """A share of the work less than this far from the whole is the whole."""
 
 
-def labels(row: CheckpointRow, request: GenerationRequest | None) -> list[tuple[str, str]]:
+def speed_labels(row: CheckpointRow, request: GenerationRequest | None) -> list[tuple[str, str]]:
     """(two lines to read, value) of each choice. Without a valid ``request``: for the checkpoint's own clip."""
     request = request or GenerationRequest()
-    return [(f"{speed.capitalize()}\n{_cost(row, request, speed)}", speed) for _, speed in controls.choices("speed")]
+    return [(f"{speed.capitalize()}\n{_cost(row, request, speed)}", speed) for _, speed in CLIP.choices("speed")]
 
 
 def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float | None:
@@ -148,7 +128,7 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
     None where the checkpoint's operations are not known.
     """
-    exact = {name: None for name in controls.FIELDS if controls.approximate(name)}
+    exact = {name: None for name in CLIP.fields if CLIP.approximate(name)}
     part, whole = _ratio(row, request, {"speed": speed}), _ratio(row, request, {**exact, "speed": "exact"})
     return part / whole if part and whole else None
 

@@ -1,22 +1,51 @@
-"""The right side: one job, live or ended, as HTML. Pure functions of the record; the page morphs what changed."""
+"""The right side: one job, live or ended. Pure functions of the record; the page morphs what changed."""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 from ...engine import Device
-from ...events import ENDED
+from ...events import ENDED, Effective
 from ...jobs import Job
-from .. import formatting, icons
-from ..formatting import Files, still_url
-from ..visitor import said
-from . import failed, result
+from ...jobs.status import file_of
+from ...notes import Note
+from ...request import Wall
+from ...sentences import sentence
+from ..formatting import (
+    STATES,
+    Files,
+    clip_url,
+    duration,
+    fraction,
+    frame_size,
+    html,
+    left,
+    queue_place,
+    still_thumb,
+    still_url,
+    title,
+)
+from ..visitor import error_report, said, settings_json
 
-EVENTS_JS = "svdui.mount('stage', element, trigger, watch, props)"
-EVENTS = ("stop", "retry", "reuse", "reseed", "restore", "fetch", "full", "dials", "view")
+REMEDIES = {
+    "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
+}
+HEADLINES = {
+    "weights_missing": "The model is not here yet",
+    "hub_refused": "The model asks for permission",
+    "hub_offline": "The model hub cannot be reached",
+    "disk_too_small": "Not enough disk space",
+    "disk_full": "The disk is full",
+    "out_of_memory": "Out of memory",
+    "worker_stopped": "The worker stopped",
+    "interrupted": "Interrupted",
+    "bad_picture": "This picture does not work",
+    "bad_input": "These settings do not work",
+}
 
 
 @dataclass(frozen=True)
@@ -36,90 +65,26 @@ class Around:
 ALONE = Around()
 
 
-def render(job: Job | None, files: Files, around: Around = ALONE) -> str:
+def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
     """The stage. ``files`` is ``Jobs.file``."""
+    return html("animate/stage", **view(job, files, around))
+
+
+def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
+    """The facts of ``stage.html``; ``kind`` is the look, ``body`` names the template inside."""
+    shown = {"title": title(job), "job": job}
     if job is None:
-        return _wrap(None, _empty(), "empty")
+        return {**shown, "kind": "empty", "body": "empty"}
+    shown["say"] = _announcement(job, around.remote)
     if job.state not in ENDED:
-        return _wrap(job, _running(job, files, around), "running")
+        return {**shown, "kind": "running", **_running(job, files, around)}
     if job.state == "finished" and job.result is not None:
-        return _wrap(job, result.finished(job, files, around.wall), "finished")
+        return {**shown, "kind": "finished", **_finished(job, files, around.wall)}
     if job.state == "finished" and job.kind == "download":
-        return _wrap(job, _downloaded(job), "downloaded")
+        return {**shown, "kind": "downloaded", "body": "downloaded"}
     if job.state in {"finished", "cancelled"}:
-        return _wrap(job, failed.stopped(job), "stopped")
-    return _wrap(job, failed.card(job, around.device, around.remote), "failed", around.remote)
-
-
-def _wrap(job: Job | None, body: str, kind: str, remote: bool = False) -> str:
-    data = f'data-title="{escape(formatting.title(job))}"'
-    if job is not None:
-        data += f' data-job="{escape(job.id)}" data-state="{job.state}" data-say="{escape(_announcement(job, remote))}"'
-    return f'<section class="stage stage-{kind}" aria-label="Result" {data}>{body}</section>'
-
-
-def _announcement(job: Job, remote: bool) -> str:
-    """For screen readers: once per stage, never per step."""
-    return f"{formatting.STATES[job.state]}. {said(job.error, remote) if job.error else ''}".strip()
-
-
-def _empty() -> str:
-    return (
-        f'<div class="frame frame-empty"><div class="hello">{icons.CLIP}'
-        "<h2>Your clip appears here</h2>"
-        "<p>Choose a picture, or describe one, then press <b>Animate</b>. "
-        "You can watch it take shape and close the page meanwhile: nothing is lost.</p></div></div>"
-    )
-
-
-def _running(job: Job, files: Files, around: Around) -> str:
-    done = formatting.fraction(job) if job.state != "queued" else None
-    stage = formatting.STATES[job.state]
-    count = f"step {job.step} of {job.total}" if job.state in {"denoising", "making_still"} and job.total else ""
-    if job.state == "decoding" and job.total:
-        count = f"frame {job.step} of {job.total}"
-    if job.state == "downloading":
-        count = job.message
-    if job.state == "queued":
-        count = formatting.queue_place(job.position)
-    if around.training and job.state in {"queued", "loading"}:
-        stage, count = "Waiting for the device", f"the training run {around.training} uses it"
-    line = " · ".join(escape(part) for part in (count, formatting.left(job.eta_seconds)) if part)
-    bar = f'aria-valuenow="{done * 100:.0f}"' if done is not None else ""
-    width = f"{done * 100:.1f}%" if done is not None else "100%"
-    kind = "" if done is not None else " vague"
-    more = f'<p class="more">{around.waiting} more waiting</p>' if around.waiting else ""
-    return (
-        f'<div class="frame" style="{result.aspect(job)}">{_picture(job, files)}</div>'
-        f'<div class="bar{kind}" role="progressbar" aria-label="{stage}" aria-valuemin="0" aria-valuemax="100" {bar}>'
-        f'<i style="width:{width}"></i></div>'
-        f'<div class="line"><div><b>{stage}</b><span class="count">{line}</span></div>'
-        '<button type="button" class="btn" data-act="stop" title="Stop (Esc)">'
-        f"{icons.STOP}Stop <kbd>Esc</kbd></button></div>{result.notes(job)}{more}"
-    )
-
-
-def _picture(job: Job, files: Files) -> str:
-    """The latest preview; before the first one, the still as the model sees it, out of focus."""
-    preview = files(job, "preview") if job.has_preview else None
-    if preview is not None:
-        try:
-            data = base64.b64encode(preview.read_bytes()).decode()
-        except OSError:
-            data = ""
-        if data:
-            return f'<img class="live" alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}">'
-    request = job.request
-    if request.image and request.width and request.height:
-        return f'<img class="live soft" alt="" src="{still_url(request.image, request.width, request.height, request.focus_x, request.focus_y)}">'
-    return '<div class="shimmer"></div>'
-
-
-def _downloaded(job: Job) -> str:
-    return (
-        f'<div class="frame frame-empty"><div class="hello">{icons.DOWNLOADED}<h2>Download complete</h2>'
-        f"<p>{escape(job.request.checkpoint)} is on this machine now: press <b>Animate</b>.</p></div></div>"
-    )
+        return {**shown, "kind": "stopped", "body": "stopped"}
+    return {**shown, "kind": "failed", **_failed(job, around)}
 
 
 def state_of(job: Job | None) -> str:
@@ -127,3 +92,191 @@ def state_of(job: Job | None) -> str:
     if job is None:
         return ""
     return json.dumps([job.id, job.state, job.step, job.position, job.message, job.has_preview])
+
+
+def aspect(job: Job) -> str:
+    """The shape of what a job makes, as CSS: a clip's, or that of all tiles of its wall."""
+    request = job.result.request if job.result else job.request
+    width, height = request.width or 16, request.height or 9
+    if request.wall:
+        width, height = width * len(request.wall.motion_bucket_ids), height * request.wall.seeds
+    return f"--w:{width};--h:{height}"
+
+
+def badge(wall: Wall) -> str:
+    """What a wall is called where there is little room."""
+    return f"Wall {wall.seeds} × {len(wall.motion_bucket_ids)}"
+
+
+def origin(job: Job | None, others: Iterable[Job]) -> str | None:
+    """The id of the wall that ``job`` renders a tile of, if it is among ``others``."""
+    if job is None or job.request.wall or not job.request.image:
+        return None
+    wanted = (job.request.seed, job.request.motion_bucket_id)
+    for other in others:
+        made = other.result
+        if made and made.image == job.request.image and wanted in {(t.seed, t.motion_bucket_id) for t in made.tiles}:
+            return other.id
+    return None
+
+
+def _announcement(job: Job, remote: bool) -> str:
+    """For screen readers: once per stage, never per step."""
+    return f"{STATES[job.state]}. {said(job.error, remote) if job.error else ''}".strip()
+
+
+# A job that runs
+
+
+def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
+    name, count = STATES[job.state], _count(job)
+    if around.training and job.state in {"queued", "loading"}:
+        name, count = "Waiting for the device", f"the training run {around.training} uses it"
+    return {
+        "body": "running",
+        "aspect": aspect(job),
+        **_picture(job, files),
+        "stage": name,
+        "line": " · ".join(part for part in (count, left(job.eta_seconds)) if part),
+        "done": fraction(job) if job.state != "queued" else None,
+        "notes": _notes(job),
+        "waiting": around.waiting,
+    }
+
+
+def _count(job: Job) -> str:
+    """How far the current stage is, in its own unit."""
+    if job.state == "queued":
+        return queue_place(job.position)
+    if job.state == "downloading":
+        return job.message
+    unit = {"denoising": "step", "making_still": "step", "decoding": "frame"}.get(job.state)
+    return f"{unit} {job.step} of {job.total}" if unit and job.total else ""
+
+
+def _picture(job: Job, files: Files) -> dict[str, str]:
+    """The latest preview; before the first one, the still as the model sees it, out of focus."""
+    path = files(job, "preview") if job.has_preview else None
+    try:
+        data = base64.b64encode(path.read_bytes()).decode() if path is not None else ""
+    except OSError:
+        data = ""
+    request, still = job.request, ""
+    if request.image and request.width and request.height:
+        still = still_url(request.image, request.width, request.height, request.focus_x, request.focus_y)
+    return {"preview": f"data:image/jpeg;base64,{data}" if data else "", "still": still}
+
+
+# A finished job: the clip, the still or the wall; what it is, how it was made, what can be done with it
+
+
+def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
+    """``origin`` is the id of the wall it was chosen from."""
+    assert job.result is not None
+    body = _wall if job.result.tiles else _clip if files(job, "video") is not None else _still
+    shared = {"aspect": aspect(job), "made": _made(job), "settings": settings_json(job), "notes": _notes(job)}
+    return {**shared, "origin": origin, **body(job, files)}
+
+
+def _clip(job: Job, files: Files) -> dict[str, Any]:
+    titles = {"animation": "Animated picture", "frames": "Frames (zip)"}
+    return {
+        "body": "clip",
+        "video": clip_url(job, "video"),
+        "poster": clip_url(job, "poster") if files(job, "poster") else "",
+        "download": clip_url(job, "video", download=True),
+        "more": [(text, clip_url(job, name, download=True)) for name, text in titles.items() if files(job, name)],
+        "last_frame": job.result is not None and job.result.last_frame,
+    }
+
+
+def _still(job: Job, files: Files) -> dict[str, Any]:
+    return {"body": "still", "image": still_thumb(job.result.image) if job.result else ""}
+
+
+def _wall(job: Job, files: Files) -> dict[str, Any]:
+    assert job.result is not None
+    request = job.result.request
+    columns = len(request.wall.motion_bucket_ids) if request.wall else 3
+    tiles = [
+        {
+            "index": index,
+            "name": f"seed {tile.seed}, motion\u00a0{tile.motion_bucket_id}",
+            "video": clip_url(job, file_of(index)),
+        }
+        for index, tile in enumerate(job.result.tiles)
+        if files(job, file_of(index))
+    ]
+    shape = f"--w:{request.width or 16};--h:{request.height or 9};--columns:{min(columns, 4)}"
+    return {"body": "wall", "tiles": tiles, "tile_aspect": shape}
+
+
+def _made(job: Job) -> dict[str, Any]:
+    """One quiet line about what this is, one about how it was made, and what was left out for speed."""
+    assert job.result is not None
+    request, seconds = job.result.request, _seconds(job.result.seconds)
+    length = f"{request.num_frames} frames" if request.num_frames and job.result.video else ""
+    if length and request.num_frames and request.output_fps:
+        length += f", {request.num_frames / request.output_fps:.1f} s"
+    took = f"made in {duration(seconds)}" if seconds >= 1 else ""
+    count = len(job.result.tiles)
+    what = [f"{count} tiles"] if count else [frame_size(request.width, request.height), length]
+    speed = "" if request.speed == "exact" else request.speed
+    used = job.result.effective
+    return {
+        "prompt": request.prompt,
+        "parts": [request.checkpoint, *what, f"seed {request.seed}", speed, took],
+        "effective": _effective(used) if used else [],
+        "reasons": "; ".join(map(sentence, used.reasons)) if used else "",
+        "approximate": _approximate(job),
+    }
+
+
+def _effective(used: Effective) -> list[str]:
+    """What it was really made with."""
+    return [
+        f"profile {used.profile}",
+        "exact speed-ups" if used.exact else "plain layers",
+        "compiled" if used.compiled else "",
+        used.attention,
+        used.dtype,
+    ]
+
+
+def _seconds(spent: dict[str, float]) -> float:
+    """What the whole clip took; stages that report no total are added up."""
+    return spent["total"] if "total" in spent else sum(spent.values())
+
+
+def _approximate(job: Job) -> list[str]:
+    """What was left out for speed, named where the clip is."""
+    said = [Note(code="approximations", params=note.params) for note in _all_notes(job) if note.code == "approximate"]
+    return list(map(sentence, said))
+
+
+def _notes(job: Job) -> list[str]:
+    """Everything else that was said on the way, once each."""
+    return [sentence(note) for note in _all_notes(job) if note.code != "approximate"]
+
+
+def _all_notes(job: Job) -> list[Note]:
+    return list(dict.fromkeys((*job.notes, *(job.result.notes if job.result else ()))))
+
+
+# A job that failed
+
+
+def _failed(job: Job, around: Around) -> dict[str, Any]:
+    """What went wrong and what to do; a remote visitor is not told where the server keeps its files."""
+    error = job.error or {"code": job.state, "message": job.message or STATES[job.state]}
+    code = str(error.get("code", "unexpected"))
+    link = str((error.get("params") or {}).get("url") or "")
+    return {
+        "body": "failed",
+        "headline": HEADLINES.get(code, "This clip failed"),
+        "message": said(error, around.remote),
+        "remedy": REMEDIES.get(code, ""),
+        "link": link if link.startswith("https://") else "",
+        "report": error_report(job, around.device),
+        "notes": _notes(job),
+    }

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
 from ...assets import Assets
 from ...catalog import CheckpointRow
+from ...errors import NotFound, SvdUiError
 from ...media.image import crop_box
 from ...notes import read_notes
 from ...presets import ASPECTS
 from ...sentences import sentence
 from ...settings import REPOSITORY
-from .. import icons
 from ..context import uploaded
-from ..formatting import frame_size, still_thumb, still_url
+from ..formatting import frame_size, html, still_thumb, still_url
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
 SOURCE_ASPECT = "Source"
@@ -27,9 +26,6 @@ SETTINGS_FILES = {".mp4", ".json", ".zip"}
 """Endings of files that can only bring settings."""
 PERHAPS_SETTINGS = {".gif", ".webp", ".png"}
 """Endings of pictures that bring settings when this app made them."""
-
-DOOR_JS = "svdui.door(element, trigger, upload)  /* 'take' 'example' */"
-FINDER_JS = "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */"
 
 
 class Still(TypedDict, total=False):
@@ -68,6 +64,26 @@ def add(assets: Assets, file: Path, background: str, path: str = "") -> Still:
     added = assets.add(file, background=background)
     notes = [note.model_dump() for note in added.notes]
     return {"ref": added.ref, "width": added.width, "height": added.height, "notes": notes, "path": path}
+
+
+def example(assets: Assets, name: str) -> Stills:
+    """A bundled photograph as the still. Raises NotFound."""
+    path = next((path for path in examples() if path.name == name), None)
+    if path is None:
+        raise NotFound(what="example")
+    return {"items": [add(assets, path, "#ffffff")], "at": 0}
+
+
+def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
+    """The same uploads on another background colour; those whose upload is gone stay as they are."""
+    items: list[Still] = []
+    for item in stills["items"]:
+        try:
+            path = item.get("path") or ""
+            items.append(take(assets, [path], background)[0] if path else item)
+        except SvdUiError:
+            items.append(item)
+    return {**stills, "items": items}
 
 
 def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
@@ -119,29 +135,8 @@ def aspect_of(width: int | None, height: int | None) -> str | None:
 
 def door(max_mb: int) -> str:
     """Where pictures come in: click, drop, paste, webcam or an example."""
-    thumbs = "".join(
-        f'<button type="button" class="thumb" data-act="example" data-name="{escape(path.name)}" '
-        f'aria-label="Use the example {escape(_title(path))}" title="{escape(_title(path))}">'
-        f'<img loading="lazy" alt="" src="svd/example/{escape(path.name)}"></button>'
-        for path in examples()
-    )
-    row = f'<div class="thumbs" role="group" aria-label="Examples"><span>Or try</span>{thumbs}</div>' if thumbs else ""
-    return (
-        f'<div class="door" data-max-mb="{max_mb}"><input type="file" multiple accept="{ACCEPT}" tabindex="-1" '
-        'aria-label="Pictures, or a clip to restore its settings">'
-        f'<div class="door-in">{icons.PICTURE}<p class="door-lead">Drop a picture here, or paste it</p>'
-        '<div class="acts"><button type="button" class="btn strong" data-pick="1">Choose a picture</button>'
-        '<button type="button" class="btn" data-webcam="1">Use the webcam</button></div>'
-        '<p class="quiet">Several at once work too. A clip made here, or its JSON, brings back all its settings.</p>'
-        f'</div><p class="door-busy" role="status"></p>'
-        '<div class="webcam" hidden><video muted playsinline aria-label="Webcam"></video><div class="acts">'
-        '<button type="button" class="btn strong" data-snap="1">Take the picture</button>'
-        f'<button type="button" class="btn" data-webcam="">Close</button></div></div></div>{row}'
-    )
-
-
-def _title(path: Path) -> str:
-    return path.stem.replace("_", " ").replace("-", " ")
+    named = [(path.name, path.stem.replace("_", " ").replace("-", " ")) for path in examples()]
+    return html("animate/door", max_mb=max_mb, accept=ACCEPT, examples=named)
 
 
 def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -> str:
@@ -151,30 +146,18 @@ def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -
         return ""
     w, h = still["width"], still["height"]
     left, top, right, bottom = crop_box((w, h), width, height, x, y)
-    box = f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}"
-    whole = still_thumb(still["ref"])
-    notes = "".join(f"<li>{escape(sentence(note))}</li>" for note in read_notes(still.get("notes") or []))
-    many = _strip(stills) if len(stills["items"]) > 1 else ""
-    return (
-        f'<div class="finder"><div class="pane"><div class="source" tabindex="0" role="group" style="--w:{w};--h:{h}" '
-        f'data-w="{w}" data-h="{h}" data-cw="{width}" data-ch="{height}" data-x="{x:.4f}" data-y="{y:.4f}" '
-        'aria-label="Your picture. Click, drag or use the arrow keys to choose what the crop keeps.">'
-        f'<img alt="Your picture" draggable="false" src="{whole}"><div class="crop" style="{box}"></div>'
-        f'<div class="dot" style="left:{x:.4%};top:{y:.4%}"></div></div></div>'
-        f'<figure class="seen"><img class="exact" style="--w:{width};--h:{height}" '
-        f'alt="The picture as the model will see it" src="{still_url(still["ref"], width, height, x, y)}">'
-        f"<figcaption>What the model sees<b>{frame_size(width, height)}</b></figcaption>"
-        '<div class="acts"><button type="button" class="btn small" data-pick="1">Replace</button>'
-        '<button type="button" class="btn small" data-act="clear">Remove</button></div></figure></div>'
-        f"{many}{f'<ul class=notes>{notes}</ul>' if notes else ''}"
+    return html(
+        "animate/finder",
+        still=still,
+        width=width,
+        height=height,
+        x=x,
+        y=y,
+        box=f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
+        whole=still_thumb(still["ref"]),
+        exact=still_url(still["ref"], width, height, x, y),
+        size=frame_size(width, height),
+        thumbs=[still_thumb(item["ref"]) for item in stills["items"]],
+        at=stills["at"],
+        notes=[sentence(note) for note in read_notes(still.get("notes") or [])],
     )
-
-
-def _strip(stills: Stills) -> str:
-    cells = "".join(
-        f'<div class="cell{" on" if i == stills["at"] else ""}"><button type="button" class="thumb" data-act="choose" '
-        f'data-at="{i}" aria-label="Show picture {i + 1}"><img alt="" src="{still_thumb(item["ref"])}"></button>'
-        f'<button type="button" class="x" data-act="drop" data-at="{i}" aria-label="Remove picture {i + 1}">×</button></div>'
-        for i, item in enumerate(stills["items"])
-    )
-    return f'<div class="strip"><span>{len(stills["items"])} pictures, one clip each</span>{cells}</div>'

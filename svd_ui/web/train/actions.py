@@ -15,18 +15,18 @@ from ...finetune.estimate import Cost, Machine, estimate
 from ...finetune.runs import CLIPS, TrainingRun, TrainingRuns
 from ...validation import validated
 from ..context import Context, uploaded
-from ..controls import Dials
-from . import scan_view, views
+from ..controls import Controls
+from . import views
 from .scan_worker import Key, Looker, key_of
 
-FIELDS = Dials(TrainRequest.model_fields, "train")
+FIELDS = Controls(TrainRequest.model_fields, "train")
 MAX_FILES = 200
 ENDINGS = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv")
 COLLECTION = "my clips"
 """The name offered for the first clips."""
 
 
-class Actions:
+class TrainActions:
     """Handlers that need no component. Raise SvdUiError."""
 
     def __init__(self, context: Context) -> None:
@@ -69,7 +69,7 @@ class Actions:
         self.looker.start(request)
 
     def looked(self, collection: str, values: Mapping[str, Any]) -> str:
-        return scan_view.render(self.looker.now, self._key(collection, values))
+        return views.scan(self.looker.now, self._key(collection, values))
 
     def _key(self, collection: str, values: Mapping[str, Any]) -> Key | None:
         """None while the form is not valid: then nothing is said to be out of date."""
@@ -90,8 +90,8 @@ class Actions:
 
     def request(self, values: Mapping[str, Any], collection: str) -> TrainRequest:
         """The run the form describes, blanks filled. Raises BadInput naming the field."""
-        given = {name: value for name, value in values.items() if value is not None and value != ""}
-        if given.get("checkpoint") not in dict(map(reversed, self.bases())):  # type: ignore[arg-type]
+        given = {name: value for name, value in values.items() if name in FIELDS.fields and value not in (None, "")}
+        if given.get("checkpoint") not in [id for _, id in self.bases()]:
             raise BadInput("Choose a checkpoint that is on this machine.", field="checkpoint")
         request = validated(TrainRequest, {**given, "data": self.runs.clips(collection)})
         return request.resolved(self.base(request.checkpoint))
@@ -153,7 +153,7 @@ class Actions:
     def listed(self) -> str:
         """All runs, those that work now before the others."""
         runs = sorted(self.runs.all(), key=lambda run: not run.alive)
-        return views.render(runs, self.runs.folder, self.result)
+        return views.runs(runs, self.runs.folder, self.result)
 
 
 def machine_of(device: Device | None) -> Machine:

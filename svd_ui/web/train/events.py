@@ -2,192 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import gradio as gr
 
-from ...errors import SvdUiError
-from ..animate.form import field_of, field_updates, notice
-from ..animate.wiring import QUIET, keeping
+from ...finetune import TrainRequest
+from ...migration import renamed
+from ..animate.form_view import checkpoint_choices
 from ..context import Context
 from ..controls import hint
-from ..visitor import said
-from . import costs
-from .layout import KEPT_COLLECTION, Tab, door, kept_values
+from ..page import Changes, Given, Page, plausible, stored_values
+from . import views
+from .actions import COLLECTION, ENDINGS, MAX_FILES, TrainActions
 
-if TYPE_CHECKING:
-    from ..animate.wiring import Wiring
-
+CLIPS, VIEW = ("door", "earlier"), ("looked", "runs", "seen")
 HINTED = ("width", "height", "num_frames", "alpha")
+TRIED = {"checkpoint": "animate.checkpoint", "loras": "animate.loras"}
+"""What ``Try it`` sets on the Animate side, by the names those controls have here."""
 
 
-class Training:
-    """Holds the pieces and the outputs that several handlers share."""
-
-    def __init__(self, tab: Tab, context: Context) -> None:
-        self.tab, self.context, self.actions = tab, context, tab.actions
-        self.names = list(tab.form.controls)
-        self.controls = list(tab.form.controls.values())
-        self.seen = gr.State(("", ""))
-        self.asked = [tab.collection, *self.controls]
-        self.view = [tab.looked, tab.runs, self.seen]
-        self.clips = [tab.door, tab.earlier]
-        self.messages = [tab.form.controls[name] for name in tab.form.checked]
-
-    def values(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        return dict(zip(self.names, values, strict=True))
-
-    def look(self, collection: str, values: dict[str, Any], seen: tuple[str, str] | list[str]) -> tuple[Any, ...]:
-        """Outputs ``self.view``; what did not change is not sent again."""
-        now = (self.actions.looked(collection, values), self.actions.listed())
-        marks = tuple(str(hash(html)) for html in now)
-        return *(gr.skip() if mark == old else html for html, mark, old in zip(now, marks, seen, strict=True)), marks
-
-    def chosen(self, collection: str) -> tuple[Any, ...]:
-        """Outputs ``self.clips``."""
-        names = self.actions.collections()
-        at = collection if collection in names else None
-        html = door(self.context.settings.max_upload_mb, collection, self.actions.count(collection))
-        return html, gr.update(choices=names, value=at, visible=bool(set(names) - {collection}))
-
-    def cost(self, collection: str, values: dict[str, Any]) -> str:
-        return costs.render(self.actions.cost(values, collection), self.context.device())
-
-    def told(self, error: SvdUiError | None) -> tuple[Any, ...]:
-        """Outputs (notice, *messages): at the field at fault where it can show it, else above the button."""
-        if error is None:
-            return "", *field_updates(None, self.tab.form)
-        text = said(error.to_dict(), self.context.remote) if field_of(error, self.tab.form) is None else ""
-        return notice(text), *field_updates(error, self.tab.form)
-
-
-def wire(training: Training, animate: Wiring) -> None:
+def wire(page: Page, animate: Page, context: Context) -> None:
     """Attach every handler of the tab."""
-    _opening(training)
-    _clips(training)
-    _running(training)
-    _using(training, animate)
+    for name, here in TRIED.items():
+        page.add(here, animate[name])
+    tab = Tab(page, context)
+    _opening(tab)
+    _clips(tab)
+    _running(tab)
+    _using(tab, animate)
 
 
-def _opening(training: Training) -> None:
-    tab = training.tab
+class Tab:
+    """What several handlers share. ``form`` is the tab's, the collection's name with it."""
 
-    def show(kept: Any) -> tuple[Any, ...]:
-        bases = training.actions.bases()
-        collection, values = kept_values(tab, kept, [id for _, id in bases])
-        return (
-            gr.update(visible=True), gr.Timer(active=True), collection, *values.values(), *training.chosen(collection),
-            gr.update(choices=bases), training.cost(collection, values), *_hints(training, values),
-            *training.look(collection, values, ("", "")),
-        )  # fmt: skip
+    def __init__(self, page: Page, context: Context) -> None:
+        self.page, self.context, self.actions = page, context, TrainActions(context)
 
-    hinted = [tab.form.controls[name] for name in HINTED]
-    outputs = [
-        tab.root, tab.timer, *training.asked, *training.clips, tab.form.controls["checkpoint"], tab.cost, *hinted,
-        *training.view,
-    ]  # fmt: skip
-    tab.tabs.train(show, tab.kept, outputs, **QUIET)
-    tab.tabs.animate(lambda: gr.Timer(active=False), None, tab.timer, **QUIET)
+    def look(self, form: Mapping[str, Any], seen: Any) -> Changes:
+        """Changes ``VIEW``; what did not change is not sent again."""
+        now = {"looked": self.actions.looked(form["collection"], form), "runs": self.actions.listed()}
+        marks = tuple(str(hash(html)) for html in now.values())
+        fresh = {name: now[name] for name, mark, old in zip(now, marks, seen, strict=True) if mark != old}
+        return {**fresh, "seen": marks}
 
-    def tick(seen: Any, collection: str, *values: Any) -> tuple[Any, ...]:
-        return training.look(collection, training.values(values), seen)
+    def chosen(self, collection: str) -> Changes:
+        """Changes ``CLIPS``."""
+        names, count = self.actions.collections(), self.actions.count(collection)
+        at = collection if collection in names else None
+        return {
+            "door": views.door(self.context.settings.max_upload_mb, collection, count, MAX_FILES, ENDINGS),
+            "earlier": gr.update(choices=names, value=at, visible=bool(set(names) - {collection})),
+        }
 
-    tab.timer.tick(tick, [training.seen, *training.asked], training.view, **QUIET)
+    def cost(self, form: Mapping[str, Any]) -> Changes:
+        """The cost, and what blank fields mean with the checkpoint that is chosen."""
+        row = self.actions.base(form["checkpoint"] or "auto")
+        known = {"width": row.width, "height": row.height, "num_frames": row.num_frames, "alpha": form["rank"]}
+        cost = views.cost(self.actions.cost(form, form["collection"]), self.context.device())
+        return {"cost": cost, **{name: gr.update(placeholder=hint(name, known[name])) for name in HINTED}}
 
-    def changed(collection: str, *values: Any) -> tuple[Any, ...]:
-        given = training.values(values)
-        return training.cost(collection, given), *_hints(training, given)
-
-    events = [control.change for control in training.controls]
-    gr.on(events, changed, training.asked, [tab.cost, *hinted], trigger_mode="always_last", **QUIET)
-    names = [KEPT_COLLECTION, *training.names]
-    gr.on([control.input for control in training.asked], **keeping(names, training.asked, tab.kept))
-
-
-def _hints(training: Training, values: dict[str, Any]) -> tuple[Any, ...]:
-    """What blank fields mean with the checkpoint that is chosen."""
-    row = training.actions.base(values["checkpoint"] or "auto")
-    known = {"width": row.width, "height": row.height, "num_frames": row.num_frames, "alpha": values["rank"]}
-    return tuple(gr.update(placeholder=hint(name, known[name])) for name in HINTED)
+    def kept(self, stored: Any, bases: list[str]) -> dict[str, Any]:
+        """Values by name: what the browser kept where it fits, else what the controls began with."""
+        kept = renamed(TrainRequest, stored_values(stored))
+        values = {name: control.value for name, control in self.page.form.items()}
+        for name, control in self.page.form.items():
+            if name in kept and name != "checkpoint" and plausible(control, kept[name]):
+                values[name] = kept[name]
+        if kept.get("checkpoint") in bases:
+            values["checkpoint"] = kept["checkpoint"]
+        if values["checkpoint"] not in bases:
+            values["checkpoint"] = bases[0] if bases else None
+        return {**values, "collection": values["collection"] or COLLECTION}
 
 
-def _clips(training: Training) -> None:
-    tab, actions = training.tab, training.actions
+def _opening(tab: Tab) -> None:
+    page = tab.page
 
-    def take(event: gr.EventData, collection: str) -> tuple[Any, ...]:
-        try:
-            actions.take(list(event.files or []), collection)
-        except SvdUiError as error:
-            return *training.chosen(collection), *training.told(error)
-        return *training.chosen(collection), *training.told(None)
+    def show(given: Given) -> Changes:
+        bases = tab.actions.bases()
+        values = tab.kept(given["kept"], [id for _, id in bases])
+        cost = tab.cost(values)
+        hints = {name: {**cost[name], "value": values[name]} for name in HINTED}
+        return {
+            **values,
+            **cost,
+            **hints,
+            **tab.chosen(values["collection"]),
+            **tab.look(values, ("", "")),
+            "checkpoint": gr.update(choices=bases, value=values["checkpoint"]),
+            "root": gr.update(visible=True),
+            "timer": gr.Timer(active=True),
+        }
 
-    tab.door.take(take, tab.collection, [*training.clips, tab.notice, *training.messages], **QUIET)
-    tab.earlier.input(lambda name: name, tab.earlier, tab.collection, **QUIET)
-    tab.collection.change(training.chosen, tab.collection, training.clips, trigger_mode="always_last", **QUIET)
+    writes = ("root", "timer", "cost", *page.form, *CLIPS, *VIEW)
+    page.on(page["tabs"].train, show, ("kept",), writes)
+    page.on(page["tabs"].animate, lambda given: {"timer": gr.Timer(active=False)}, (), ("timer",))
+    page.on(page["timer"].tick, lambda given: tab.look(given.form, given["seen"]), ("seen", *page.form), VIEW)
+    changes = [control.change for name, control in page.form.items() if name != "collection"]
+    writes = ("cost", *HINTED)
+    page.on(changes, lambda given: tab.cost(given.form), tuple(page.form), writes, trigger_mode="always_last")
+    gr.on([control.input for control in page.form.values()], **page.keeping())
 
-    def look(seen: Any, collection: str, *values: Any) -> tuple[Any, ...]:
-        given = training.values(values)
-        try:
-            actions.look(collection, given)
-        except SvdUiError as error:
-            return *training.told(error), *training.look(collection, given, seen)
-        return *training.told(None), *training.look(collection, given, seen)
 
-    outputs = [tab.notice, *training.messages, *training.view]
-    tab.look.click(look, [training.seen, *training.asked], outputs, **QUIET).then(
-        None, js="() => svdui.bring('#looked')", **QUIET
+def _clips(tab: Tab) -> None:
+    page, name = tab.page, ("collection",)
+
+    def take(given: Given) -> Changes:
+        tab.actions.take(list(given.event.files or []), given["collection"])
+        return tab.chosen(given["collection"])
+
+    page.on(page["door"].take, take, name, (*CLIPS, "notice"), fields=True)
+    page.on(page["earlier"].input, lambda given: {"collection": given["earlier"]}, ("earlier",), name)
+    page.on(
+        page["collection"].change,
+        lambda given: tab.chosen(given["collection"]),
+        name,
+        CLIPS,
+        trigger_mode="always_last",
     )
+    look = _act(tab, lambda given: tab.actions.look(given["collection"], given.form))
+    reads, writes, bring = ("seen", *page.form), ("notice", *VIEW), "() => svdui.bring('#looked')"
+    page.on(page["look"].click, look, reads, writes, fields=True, then=bring)
 
 
-def _running(training: Training) -> None:
-    tab, actions = training.tab, training.actions
-    told = [tab.notice, *training.messages]
+def _act(tab: Tab, action: Callable[[Given], None]) -> Callable[[Given], Changes]:
+    """``action``, then what it changed."""
 
-    def start(seen: Any, collection: str, *values: Any) -> tuple[Any, ...]:
-        given = training.values(values)
-        try:
-            actions.start(given, collection)
-        except SvdUiError as error:
-            return *training.told(error), *training.look(collection, given, seen)
-        return *training.told(None), *training.look(collection, given, seen)
+    def handler(given: Given) -> Changes:
+        action(given)
+        return tab.look(given.form, given["seen"])
 
-    tab.start.click(start, [training.seen, *training.asked], [*told, *training.view], **QUIET).then(
-        None, js="() => svdui.started()", **QUIET
-    )
-
-    def act(action: Callable[[str], None]) -> Callable[..., tuple[Any, ...]]:
-        def handler(event: gr.EventData, seen: Any, collection: str, *values: Any) -> tuple[Any, ...]:
-            error: SvdUiError | None = None
-            try:
-                action(str(event.id))
-            except SvdUiError as caught:
-                error = caught
-            return *training.told(error), *training.look(collection, training.values(values), seen)
-
-        return handler
-
-    inputs, outputs = [training.seen, *training.asked], [*told, *training.view]
-    tab.runs.stop(act(actions.stop), inputs, outputs, **QUIET)
-    tab.runs.resume(act(actions.resume), inputs, outputs, **QUIET)
-    tab.runs.remove(act(actions.remove), inputs, outputs, **QUIET)
+    return handler
 
 
-def _using(training: Training, animate: Wiring) -> None:
+def _running(tab: Tab) -> None:
+    page, actions = tab.page, tab.actions
+    reads, writes = ("seen", *page.form), ("notice", *VIEW)
+    start = _act(tab, lambda given: actions.start(given.form, given["collection"]))
+    page.on(page["start"].click, start, reads, writes, fields=True, then="() => svdui.started()")
+    runs = page["runs"]
+    for event, action in ((runs.stop, actions.stop), (runs.resume, actions.resume), (runs.remove, actions.remove)):
+        act = _act(tab, lambda given, action=action: action(str(given.event.id)))  # type: ignore[misc]
+        page.on(event, act, reads, writes, fields=True)
+
+
+def _using(tab: Tab, animate: Page) -> None:
     """``Try it``: the Animate side with what a run made."""
-    from ..animate.form_view import checkpoint_choices
 
-    controls = animate.form.controls
+    def use(given: Given) -> Changes:
+        values = tab.actions.use(str(given.event.id))
+        choices = checkpoint_choices(tab.context)
+        return {
+            TRIED["checkpoint"]: gr.update(value=values["checkpoint"], choices=choices),
+            TRIED["loras"]: values["loras"],
+        }
 
-    def use(event: gr.EventData) -> tuple[Any, ...]:
-        try:
-            values = training.actions.use(str(event.id))
-        except SvdUiError as error:
-            return gr.skip(), gr.skip(), training.told(error)[0]
-        choices = checkpoint_choices(training.context)
-        return gr.update(value=values["checkpoint"], choices=choices), values["loras"], ""
-
-    outputs = [controls["checkpoint"], controls["loras"], training.tab.notice]
-    training.tab.runs.use(use, None, outputs, **QUIET).success(None, js="() => svdui.tried()", **QUIET).then(
-        **animate.keep()
-    )
+    writes = (*TRIED.values(), "notice")
+    tab.page.on(tab.page["runs"].use, use, (), writes, then="() => svdui.tried()", keep=animate)

@@ -12,10 +12,11 @@ from svd_ui.errors import BadInput, OutOfMemory
 from svd_ui.jobs import Job
 from svd_ui.presets import presets
 from svd_ui.request import GenerationRequest
-from svd_ui.web import controls, formatting, visitor
+from svd_ui.web import formatting, visitor
 from svd_ui.web.animate import history, stage
 from svd_ui.web.animate.form import EXTRAS, all_requests, default_of, request_of, switched, values_of
 from svd_ui.web.animate.stills import Still, aspect_of, size_of
+from svd_ui.web.controls import CLIP
 
 ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 SMALL = CheckpointRow(id="nano", title="nano", num_frames=14, width=256, height=144, size_multiple=8)
@@ -84,14 +85,14 @@ def test_every_picture_with_every_seed() -> None:
 @pytest.mark.parametrize("aspect", ["16:9", "9:16", "1:1", "4:5", "Source"])
 def test_a_request_comes_back_as_the_same_aspect(row: CheckpointRow, aspect: str) -> None:
     request = request_of(values(aspect=aspect, seed=3, fps=9), row, STILL)
-    back = values_of(request, row, STILL, NAMES)
+    back = values_of(request, row, STILL)
     assert size_of(row, back["aspect"], STILL) == (request.width, request.height)
     assert (back["width"], back["seed"], back["fps"], back["source"]) == (None, 3, 9, "Picture")
 
 
 def test_an_odd_size_comes_back_as_numbers() -> None:
     request = request_of(values(width=640, height=512), ROW, STILL)
-    back = values_of(request, ROW, STILL, NAMES)
+    back = values_of(request, ROW, STILL)
     assert (back["width"], back["height"]) == (640, 512)
     assert aspect_of(640, 512) is None
 
@@ -105,10 +106,10 @@ def test_presets_yield_to_what_was_set_by_hand() -> None:
 
 
 def test_ranges_come_from_the_fields() -> None:
-    slider = controls.dial("motion_bucket_id")
+    slider = CLIP.control("motion_bucket_id")
     assert (slider.minimum, slider.maximum, slider.value, slider.label) == (1, 255, 127, "Motion")
-    assert controls.dial("prompt").max_length == 500
-    assert controls.dial("num_frames").value is None
+    assert CLIP.control("prompt").max_length == 500
+    assert CLIP.control("num_frames").value is None
 
 
 def job(**changes: object) -> Job:
@@ -118,8 +119,8 @@ def job(**changes: object) -> Job:
 
 def test_markup_escapes_what_people_type() -> None:
     evil = GenerationRequest(prompt="<img src=x onerror=alert(1)>")
-    html = stage.render(job(request=evil, state="failed", error={"code": "x", "message": "<b>"}), lambda *_: None)
-    html += history.render([job(request=evil)], lambda *_: None, None, None)
+    html = stage.stage(job(request=evil, state="failed", error={"code": "x", "message": "<b>"}), lambda *_: None)
+    html += history.history([job(request=evil)], lambda *_: None, None, None)
     assert "<img src=x" not in html
     assert "<b>" not in html
 

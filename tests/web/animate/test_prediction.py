@@ -14,7 +14,8 @@ from svd_ui.jobs import Job
 from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.web import visitor
-from svd_ui.web.animate import prediction, result, stage, wall
+from svd_ui.web.animate import groups, prediction, stage
+from svd_ui.web.formatting import html
 
 ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 GIB = 1024**3
@@ -27,17 +28,21 @@ def text(html: str) -> str:
     return re.sub(r"<[^>]+>", "", html)
 
 
+def shown(estimate: Estimate, device: Device | None, count: int = 1) -> str:
+    return html("animate/prediction", **prediction.prediction(estimate, device, count))
+
+
 def test_a_prediction_says_what_is_known_and_no_more() -> None:
     known = Estimate(seconds=24, basis="computed", peak_bytes=int(6.9 * GIB), profile="8gb", fits=True)
-    shown = prediction.prediction(known, CARD)
-    assert text(shown).startswith("About 24 s, 6.9 of 8 GB VRAM (profile 8gb)")
-    assert 'data-tip="computed, not yet measured here"' in shown
-    assert "About 1 min 12 s" in prediction.prediction(known, CARD, count=3)
-    assert text(prediction.prediction(Estimate(peak_bytes=GIB), CPU)) == "1.0 of 16 GB memory"
-    assert text(prediction.prediction(Estimate(seconds=3), CARD)) == "About 3 s"
-    assert prediction.prediction(Estimate(), CARD) == ""
-    assert prediction.prediction(Estimate(peak_bytes=GIB), None) == ""
-    assert prediction.prediction(known.model_copy(update={"fits": False}), CARD) == ""
+    line = shown(known, CARD)
+    assert text(line).startswith("About 24 s, 6.9 of 8 GB VRAM (profile 8gb)")
+    assert 'data-tip="computed, not yet measured here"' in line
+    assert "About 1 min 12 s" in shown(known, CARD, count=3)
+    assert text(shown(Estimate(peak_bytes=GIB), CPU)) == "1.0 of 16 GB memory"
+    assert text(shown(Estimate(seconds=3), CARD)) == "About 3 s"
+    assert shown(Estimate(), CARD) == ""
+    assert shown(Estimate(peak_bytes=GIB), None) == ""
+    assert shown(known.model_copy(update={"fits": False}), CARD) == ""
 
 
 def test_an_obstacle_is_named_only_where_it_is_known() -> None:
@@ -61,24 +66,24 @@ def test_a_change_is_said_until_the_form_moves_on() -> None:
 
 
 def test_labels_give_the_share_of_the_same_clip_made_exactly() -> None:
-    labels = {value: label for label, value in prediction.labels(ROW, None)}
+    labels = {value: label for label, value in prediction.speed_labels(ROW, None)}
     assert labels["exact"] == "Exact\nthe full result"
     fast, draft = (float(re.search(r"about ([\d.]+)×", labels[name])[1]) for name in ("fast", "draft"))  # type: ignore[index]
     assert 0.1 < draft < fast < 0.6
     # More steps at every speed leave the share as it is; approximate dials set by hand are named at exact.
     longer = prediction.share(ROW, GenerationRequest(num_inference_steps=60), "fast")
     assert longer == pytest.approx(fast, abs=0.03)
-    by_hand = {value: label for label, value in prediction.labels(ROW, GenerationRequest(cache_interval=3))}
+    by_hand = {value: label for label, value in prediction.speed_labels(ROW, GenerationRequest(cache_interval=3))}
     assert by_hand["exact"].startswith("Exact\nbut Advanced, about 0.")
     few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
-    assert {label.split("\n")[1] for label, value in prediction.labels(few_steps, None) if value != "exact"} == {
+    assert {label.split("\n")[1] for label, value in prediction.speed_labels(few_steps, None) if value != "exact"} == {
         "no faster here"
     }
 
 
 def test_the_walls_dials_are_read_as_people_write_them() -> None:
-    assert wall.wall_of(wall.shown(Wall())) == Wall()
-    assert wall.wall_of({"wall_seeds": 2, "wall_motions": "10 20;30"}).motion_bucket_ids == (10, 20, 30)
+    assert groups.wall_of(groups.wall_values(Wall())) == Wall()
+    assert groups.wall_of({"wall_seeds": 2, "wall_motions": "10 20;30"}).motion_bucket_ids == (10, 20, 30)
     for bad, field in (
         ({"wall_seeds": 9}, "wall_seeds"),
         ({"wall_seeds": None}, "wall_seeds"),
@@ -89,7 +94,7 @@ def test_the_walls_dials_are_read_as_people_write_them() -> None:
         ({"wall_seeds": 8, "wall_motions": "1, 2, 3, 4"}, "wall_motions"),
     ):
         with pytest.raises(BadInput) as error:
-            wall.wall_of({**wall.shown(Wall()), **bad})
+            groups.wall_of({**groups.wall_values(Wall()), **bad})
         assert error.value.field == field
 
 
@@ -110,7 +115,7 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
     )
     note = Note.of("approximate", facts=[Note.of("features_reused", interval=3)], cost=Note.of("cost_share", share=0.4))
     request = GenerationRequest(image=REF, seed=1, speed="fast")
-    html = stage.render(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
+    html = stage.stage(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
     for said in (
         "profile 6gb",
         "exact speed-ups",
@@ -122,17 +127,17 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
         assert said in html
     assert html.count("features reused") == 1
     assert "<li>Another.</li>" in html
-    assert "Approximate" not in stage.render(finished(GenerationRequest(image=REF, seed=1)), lambda *_: None)
+    assert "Approximate" not in stage.stage(finished(GenerationRequest(image=REF, seed=1)), lambda *_: None)
 
 
 def test_a_full_clip_knows_the_wall_it_was_chosen_from() -> None:
     request = GenerationRequest(image=REF, seed=1, wall=Wall(seeds=1, motion_bucket_ids=(7,)))
     made = finished(request, tiles=(Tile(seed=1, motion_bucket_id=7, video="t.mp4"),))
     full = finished(request.tile(1, 7))
-    assert wall.origin(full, [full, made]) == made.id
-    assert wall.origin(finished(request.tile(2, 7)), [made]) is None
-    assert wall.origin(made, [made]) is None
-    assert result.aspect(finished(request.model_copy(update={"width": 64, "height": 32}))) == "--w:64;--h:32"
+    assert stage.origin(full, [full, made]) == made.id
+    assert stage.origin(finished(request.tile(2, 7)), [made]) is None
+    assert stage.origin(made, [made]) is None
+    assert stage.aspect(finished(request.model_copy(update={"width": 64, "height": 32}))) == "--w:64;--h:32"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_a_full_clip_knows_the_wall_it_was_chosen_from() -> None:
 def test_strangers_are_not_told_about_the_servers_folders(error: WeightsMissing) -> None:
     job = Job(id="c" * 32, owner="o", state="failed", request=GenerationRequest(), error=error.to_dict(), created=1.0)
     for remote in (True, False):
-        html = stage.render(job, lambda *_: None, stage.Around(remote=remote))
+        html = stage.stage(job, lambda *_: None, stage.Around(remote=remote))
         assert ("models" in html or "/srv" in html) is not remote
         assert ("a folder of this server" in html) is remote
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from svd_ui.catalog import CheckpointRow, nano_row
-from svd_ui.engine import Device
+from svd_ui.engine import Device, Estimate
 from svd_ui.errors import BadInput, NotFound, SvdUiError
 from svd_ui.finetune import TrainRequest
 from svd_ui.finetune.estimate import Cost
@@ -18,12 +18,15 @@ from svd_ui.jobs import Job
 from svd_ui.loras import LoraFile
 from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
-from svd_ui.web.animate import loras, stage
+from svd_ui.web.animate import stage
 from svd_ui.web.animate.form import EXTRAS, default_of, request_of, switched, values_of
+from svd_ui.web.animate.form_view import GONE, lora_list
+from svd_ui.web.animate.groups import Loras, toggled, weighed
 from svd_ui.web.context import Context
+from svd_ui.web.formatting import html
 from svd_ui.web.routes import SAMPLES, find_sample, routes
-from svd_ui.web.train import allowed, costs, curve, scan_view, views
-from svd_ui.web.train.actions import Actions
+from svd_ui.web.train import allowed, views
+from svd_ui.web.train.actions import TrainActions
 from svd_ui.web.train.scan_worker import Looked, Looker
 
 REF = "sha256:" + "a" * 64
@@ -44,6 +47,9 @@ class NoJobs:
     def describe(self) -> Device:
         return CPU
 
+    def estimate(self, request: GenerationRequest) -> Estimate:
+        return Estimate()
+
     def file(self, job: Job, name: str) -> None:
         return None
 
@@ -54,10 +60,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def actions(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Actions:
+def actions(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TrainActions:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
-    return Actions(Context(NoJobs(), settings))  # type: ignore[arg-type]
+    return TrainActions(Context(NoJobs(), settings))  # type: ignore[arg-type]
 
 
 def upload(tmp_path: Path, name: str) -> dict[str, str]:
@@ -71,20 +77,20 @@ def upload(tmp_path: Path, name: str) -> dict[str, str]:
 
 def test_loras_travel_as_text() -> None:
     refs = (LoraRef(name="slow pans", weight=0.8), LoraRef(name="glow.v2", weight=-1))
-    text = loras.shown(refs)
+    text = Loras().unfold([ref.model_dump() for ref in refs])["loras"]
     values = {**EXTRAS, **{name: default_of(name) for name in NAMES}, "loras": text}
     request = request_of(values, nano_row(), STILL)  # type: ignore[arg-type]
     assert request.loras == refs
-    assert values_of(request, nano_row(), None, NAMES)["loras"] == text
+    assert values_of(request, nano_row(), None)["loras"] == text
     assert request_of({**values, "loras": ""}, nano_row(), STILL).loras == ()  # type: ignore[arg-type]
 
 
 def test_a_lora_is_chosen_weighed_and_taken_out() -> None:
-    text = loras.toggled(loras.toggled("", "a"), "b c")
+    text = toggled(toggled("", "a"), "b c")
     assert text == "a:1, b c:1"
-    assert loras.weighed(text, "a", 9) == "a:2, b c:1"
-    assert loras.weighed(text, "absent", 1) == text
-    assert loras.toggled(text, "a") == "b c:1"
+    assert weighed(text, "a", 9) == "a:2, b c:1"
+    assert weighed(text, "absent", 1) == text
+    assert toggled(text, "a") == "b c:1"
 
 
 def test_too_many_loras_are_refused_by_the_request() -> None:
@@ -101,7 +107,7 @@ def test_a_preset_may_bring_loras(monkeypatch: pytest.MonkeyPatch) -> None:
 
     preset = Preset(id="x", title="X", description="x", values={"loras": [{"name": "a", "weight": 0.5}]})
     monkeypatch.setattr(form, "presets", lambda: {"x": preset})
-    values: dict[str, Any] = {**EXTRAS}
+    values: dict[str, Any] = {**EXTRAS, "loras": ""}
     assert switched("None", "x", values)["loras"] == "a:0.5"
     assert "loras" not in switched("None", "x", {**values, "loras": "mine:1"})
 
@@ -113,16 +119,16 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
         "other": LoraFile(name="other", path=Path("b"), bytes=1, base="svd", title="<b>bold"),
         "odd": LoraFile(name="odd", path=Path("c"), bytes=1, trouble="It is a LoHa."),
     }
-    html = loras.render(known, "other:0.5, away:1", rows["nano"], rows)
+    html = lora_list(known, "other:0.5, away:1", rows["nano"], rows)
     assert "for nano · rank 4 · CC0" in html
     assert "&lt;b&gt;bold" in html
     assert "Trained on SVD: with another checkpoint" in html
     assert 'data-lora="odd" disabled' in html
     assert "It is a LoHa." in html
     assert 'data-lora="away" checked' in html
-    assert loras.GONE in html
+    assert GONE in html
     assert html.count('type="range"') == 2
-    assert loras.render({}, "", rows["nano"], rows) == ""
+    assert lora_list({}, "", rows["nano"], rows) == ""
 
 
 # Who may
@@ -149,7 +155,7 @@ def test_strangers_have_no_train_tab(tmp_path: Path, given: dict[str, Any], may:
 
 
 @pytest.mark.parametrize("name", ["../mine", "mine/..", "", "encoded", "absent"])
-def test_samples_are_found_by_name_and_step_alone(actions: Actions, name: str) -> None:
+def test_samples_are_found_by_name_and_step_alone(actions: TrainActions, name: str) -> None:
     folder = actions.runs.folder("mine")
     folder.samples.mkdir(parents=True)
     (folder.samples / "step-000020.mp4").write_bytes(b"x")
@@ -163,7 +169,7 @@ def test_samples_are_found_by_name_and_step_alone(actions: Actions, name: str) -
 # Clips
 
 
-def test_only_uploads_become_clips(actions: Actions, tmp_path: Path) -> None:
+def test_only_uploads_become_clips(actions: TrainActions, tmp_path: Path) -> None:
     actions.take([upload(tmp_path, "a.mp4"), upload(tmp_path, "b.GIF")], "set")
     assert actions.count("set") == 2
     assert actions.collections() == ["set"]
@@ -182,7 +188,7 @@ def test_only_uploads_become_clips(actions: Actions, tmp_path: Path) -> None:
     assert actions.count("set") == 2
 
 
-def test_looking_says_what_went_wrong(actions: Actions, tmp_path: Path) -> None:
+def test_looking_says_what_went_wrong(actions: TrainActions, tmp_path: Path) -> None:
     values = {"checkpoint": "nano", "method": "lora"}
     with pytest.raises(BadInput, match="Add clips first"):
         actions.look("set", values)
@@ -212,19 +218,19 @@ def test_the_histogram_is_told_in_words() -> None:
         histogram=(0, 3, 0, 1),
     )  # fmt: skip
     key = ("set", 8, 8, 4, 7.0, 0.01)
-    html = scan_view.render(Looked(state="done", collection="set", key=key, scan=found), key)
+    html = views.scan(Looked(state="done", collection="set", key=key, scan=found), key)
     assert "1 training clip of 4 frames" in html
     assert 'aria-label="Motion labels: 3 from 65 to 128, 1 from 192 to 255"' in html
     assert "<b>b&lt;.mp4</b> is damaged." in html
     assert "stale" not in html
-    assert "stale" in scan_view.render(Looked(state="done", key=key, scan=found), (*key[:3], 8, 7.0, 0.01))
+    assert "stale" in views.scan(Looked(state="done", key=key, scan=found), (*key[:3], 8, 7.0, 0.01))
 
 
 # Runs
 
 
 def test_starting_needs_clips_and_frees_the_workers(
-    actions: Actions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    actions: TrainActions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[TrainRequest] = []
     monkeypatch.setattr(actions.runs, "start", started.append)
@@ -244,7 +250,7 @@ def test_starting_needs_clips_and_frees_the_workers(
     assert actions.context.jobs.released == 1  # type: ignore[attr-defined]
 
 
-def put_run(actions: Actions, **status: object) -> None:
+def put_run(actions: TrainActions, **status: object) -> None:
     folder = actions.runs.folder("mine")
     request = TrainRequest(name="mine", data=Path("set"), checkpoint="nano").resolved(nano_row())
     folder.write("request", request.model_dump(mode="json"))
@@ -253,7 +259,7 @@ def put_run(actions: Actions, **status: object) -> None:
     )
 
 
-def test_a_run_says_how_it_ended_and_what_can_be_done(actions: Actions) -> None:
+def test_a_run_says_how_it_ended_and_what_can_be_done(actions: TrainActions) -> None:
     put_run(actions, state="failed", step=3, message="The loss is no number <any> more.")
     html = actions.listed()
     assert "The loss is no number &lt;any&gt; more." in html
@@ -265,7 +271,7 @@ def test_a_run_says_how_it_ended_and_what_can_be_done(actions: Actions) -> None:
         actions.use("mine")
 
 
-def test_a_checkpoint_that_was_trained_is_tried(actions: Actions, settings: Settings) -> None:
+def test_a_checkpoint_that_was_trained_is_tried(actions: TrainActions, settings: Settings) -> None:
     import json
     import shutil
 
@@ -281,33 +287,33 @@ def test_a_checkpoint_that_was_trained_is_tried(actions: Actions, settings: Sett
     assert actions.use("mine") == {"checkpoint": "local:mine", "loras": ""}
 
 
-def test_what_a_client_names_cannot_leave_the_training_folder(actions: Actions) -> None:
+def test_what_a_client_names_cannot_leave_the_training_folder(actions: TrainActions) -> None:
     for act in (actions.stop, actions.remove, actions.resume, actions.use):
         with pytest.raises(SvdUiError):
             act("../other")
 
 
 def test_the_curve_smooths_and_thins() -> None:
-    assert curve.render([{"step": 1, "loss": 0.5}]) == ""
+    assert views.curve([{"step": 1, "loss": 0.5}]) is None
     lines = [{"step": i, "loss": 1.0 / i + (i % 2)} for i in range(1, 2001)]
-    html = curve.render(lines)
-    assert html.count("L") < 2 * curve.MAX_POINTS + 10
-    assert "to 0.474 at step 2000" in html  # the mean of a loss that jumps between 0 and 1
-    assert curve.smoothed([2.0, 2.0]) == pytest.approx([2.0, 2.0])
+    shown = html("train/curve", curve=views.curve(lines))
+    assert shown.count("L") < 2 * views.MAX_POINTS + 10
+    assert "to 0.474 at step 2000" in shown  # the mean of a loss that jumps between 0 and 1
+    assert views.smoothed([2.0, 2.0]) == pytest.approx([2.0, 2.0])
 
 
 def test_costs_in_words() -> None:
     cost = Cost(parameters=2_048, peak_bytes=2**30, seconds=125, fits=True)
-    assert "About 2 min 5 s, 1.0 of 8" in costs.render(cost, CPU)
-    assert "2,048 numbers" in costs.render(cost, CPU)
-    assert "obstacle" in costs.render(cost.model_copy(update={"fits": False}), CPU)
-    assert costs.render(None, CPU) == ""
+    assert "About 2 min 5 s, 1.0 of 8" in views.cost(cost, CPU)
+    assert "2,048 numbers" in views.cost(cost, CPU)
+    assert "obstacle" in views.cost(cost.model_copy(update={"fits": False}), CPU)
+    assert views.cost(None, CPU) == ""
     assert views.sample_url("my pans", 20, 1) == "svd/run/my%20pans/20?v=1"
 
 
 def test_a_clip_that_waits_for_a_run_says_so() -> None:
     job = Job(id="a" * 32, owner="v", state="loading", request=GenerationRequest(image=REF), created=0)
-    html = stage.render(job, lambda *_: None, stage.Around(training="my <pans>"))
+    html = stage.stage(job, lambda *_: None, stage.Around(training="my <pans>"))
     assert "Waiting for the device" in html
     assert "the training run my &lt;pans&gt; uses it" in html
-    assert "training run" not in stage.render(job, lambda *_: None)
+    assert "training run" not in stage.stage(job, lambda *_: None)

@@ -1,4 +1,4 @@
-"""Which files count as complete, and which checkpoint ``auto`` means."""
+"""Which files count as complete."""
 
 from __future__ import annotations
 
@@ -7,59 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from svd_ui.catalog import CheckpointRow, checkpoints
-from svd_ui.hub import Hub, choose, layout
-from svd_ui.settings import Settings
+from svd_ui.hub import layout
 from tests.hub.fake_hub import repository
 
 FOUR = "diffusion_pytorch_model"
 INDEX = {"unet": ["diffusers", "U"]}
-
-
-class Stocked(Hub):
-    """A hub on which the named checkpoints are present."""
-
-    def __init__(self, settings: Settings, *ids: str) -> None:
-        super().__init__(settings)
-        self.ids = ids
-
-    def present(self, row: CheckpointRow) -> Path | None:
-        return Path(row.id) if row.id in self.ids else None
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, checkpoint="auto")
-
-
-@pytest.mark.parametrize(
-    ("present", "kind", "memory", "expected"),
-    [
-        (("svd", "svd-xt"), "cuda", 24_000_000_000, "svd-xt"),
-        (("svd", "svd-xt", "svd-xt-1-1"), "cuda", 4_200_000_000, "svd-xt-1-1"),
-        (("svd-xt",), "cpu", None, "svd-xt"),
-        (("svd-xt",), "mps", None, "svd-xt"),
-        ((), "cuda", 24_000_000_000, "svd-xt"),
-    ],
-)
-def test_auto_is_the_best_present(
-    settings: Settings, present: tuple[str, ...], kind: str, memory: int | None, expected: str
-) -> None:
-    assert choose(settings, Stocked(settings, *present), kind, memory).id == expected
-
-
-def test_a_cpu_and_a_tiny_gpu_prefer_nano(settings: Settings) -> None:
-    if "nano" not in checkpoints(settings):
-        pytest.skip("assets/nano is not in this checkout")
-    hub = Stocked(settings, "nano", "svd-xt")
-    assert choose(settings, hub, "cpu", None).id == "nano"
-    assert choose(settings, hub, "cuda", 2_000_000_000).id == "nano"
-    assert choose(settings, hub, "cuda", 8_000_000_000).id == "svd-xt"
-
-
-def test_the_setting_wins(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, checkpoint="svd")
-    assert choose(settings, Stocked(settings, "svd-xt"), "cuda", 24_000_000_000).id == "svd"
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:

@@ -1,0 +1,172 @@
+"""A page's components by name, and the handlers between them.
+
+A handler is given what it reads by name and returns what changes by name; where a component stands, and in which order
+gradio lists it, is nobody's business but ``layout``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..errors import BadInput, SvdUiError
+from ..request import SCHEMA_VERSION
+from .formatting import notice
+from .visitor import said
+
+SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+Changes = dict[str, Any]
+"""Component's name => its new value or ``gr.update``."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a handler reads: the values of components by name, who asks, and what was clicked."""
+
+    values: Mapping[str, Any]
+    form: Mapping[str, Any]
+    request: gr.Request
+    event: gr.EventData
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+class Page:
+    """Named components. Those of ``form`` are controls: a visitor sets them and the browser keeps them, in this order.
+
+    ``remote`` visitors are not told about the server's folders. An error that a control shows stands in the part
+    ``notice`` too where it is to ``repeat``.
+    """
+
+    def __init__(self, remote: bool, repeat: bool = True) -> None:
+        self.remote, self.repeat = remote, repeat
+        self.parts: dict[str, Any] = {}
+        self.form: dict[str, Any] = {}
+        self.checked: list[str] = []
+
+    def add(self, name: str, part: Any) -> Any:
+        """Raises ValueError where the name is taken."""
+        if name in self.parts:
+            raise ValueError(f"two components are called {name}")
+        self.parts[name] = part
+        return part
+
+    def control(self, name: str, control: Any, checked: bool = True) -> Any:
+        """A control of the form. What is typed or pulled shows a message of its own, unless it is not ``checked``."""
+        self.form[name] = control
+        if checked and isinstance(control, gr.Number | gr.Slider | gr.Textbox):
+            self.checked.append(name)
+        return self.add(name, control)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[name]
+
+    def on(
+        self,
+        events: Callable[..., Any] | list[Any],
+        handler: Callable[[Given], Changes],
+        reads: Iterable[str] = (),
+        writes: Iterable[str] = (),
+        *,
+        fields: bool = False,
+        then: str = "",
+        keep: bool | Page = False,
+        **options: Any,
+    ) -> None:
+        """Call ``handler`` at one of ``events``; afterwards run the script ``then`` and ``keep`` the form, or another page's.
+
+        Handlers are quick: nothing queues, and no spinner covers what is being read. The notice is cleared unless the
+        handler writes one; if it raises a SvdUiError, only that is said, with ``fields`` on the control at fault.
+        """
+        read, written = list(dict.fromkeys(reads)), list(dict.fromkeys([*writes, *(self.checked if fields else [])]))
+
+        def told(error: SvdUiError | None) -> Changes:
+            shown = self.messages(error) if fields else {}
+            return {"notice": self.notice(error, shown), **shown} if "notice" in written else shown
+
+        def call(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
+            given = dict(zip(read, values, strict=True))
+            form = {name: value for name, value in given.items() if name in self.form}
+            try:
+                changes = {**told(None), **handler(Given(given, form, request, event))}
+            except SvdUiError as error:
+                changes = told(error)
+                if not changes:
+                    raise
+            return {self.parts[name]: value for name, value in changes.items()} or gr.skip()
+
+        ins, outs = [self.parts[name] for name in read], [self.parts[name] for name in written]
+        if isinstance(events, list):
+            last = gr.on(events, call, ins, outs, **QUIET, **options)
+        else:
+            last = events(call, ins, outs, **QUIET, **options)
+        if then:
+            last = last.then(None, js=then, **QUIET)
+        if keep:
+            last.then(**(self if keep is True else keep).keeping())
+
+    def by_script(self, event: Callable[..., Any], js: str, name: str) -> None:
+        """Set a control to what ``js`` returns, without a call to the server, and keep the form."""
+        event(None, None, self.parts[name], js=js, **QUIET).then(**self.keeping())
+
+    def notice(self, error: SvdUiError | None, shown: Changes) -> str:
+        """The line above the form's button, as far as this visitor may read it; ``shown`` are the controls' messages."""
+        at_field = bool(shown) and self.field_of(error) is not None
+        return notice("" if error is None or (at_field and not self.repeat) else said(error.to_dict(), self.remote))
+
+    def keeping(self, *more: str) -> dict[str, Any]:
+        """Arguments of an event that keeps the form, and ``more`` parts, in the browser without a call to the server."""
+        names = [*more, *self.form]
+        quoted = "[" + ",".join(f"'{name}'" for name in names) + "]"
+        values = f"Object.fromEntries({quoted}.map((name, i) => [name, values[i]]))"
+        js = f"(...values) => ({{version: {SCHEMA_VERSION}, values: {values}}})"
+        return {
+            "fn": None,
+            "inputs": [self.parts[name] for name in names],
+            "outputs": [self.parts["kept"]],
+            "js": js,
+            **QUIET,
+        }
+
+    # What controls say
+
+    def field_of(self, error: SvdUiError | None) -> str | None:
+        """The control an error belongs to, if it has one that can show it."""
+        field = error.field if isinstance(error, BadInput) else None
+        return field if field in self.checked else None
+
+    def messages(self, error: SvdUiError | None) -> Changes:
+        """The message on the field at fault, the usual help on all other ``checked`` ones."""
+        wrong = self.field_of(error)
+        return {name: self._message(name, error.message if error and name == wrong else None) for name in self.checked}
+
+    def _message(self, name: str, message: str | None) -> Any:
+        control = self.parts[name]
+        classes = list(control.elem_classes or [])
+        if message is None:
+            return gr.update(info=control.info, elem_classes=classes)
+        return gr.update(info=message, elem_classes=[*classes, "invalid"])
+
+
+def stored_values(stored: Any) -> dict[str, Any]:
+    """What a browser kept of a form, by name; releases before 2 kept the values alone, without a version."""
+    if not isinstance(stored, dict):
+        return {}
+    values = stored.get("values") if "version" in stored else stored
+    return values if isinstance(values, dict) else {}
+
+
+def plausible(control: Any, value: Any) -> bool:
+    """Whether ``value``, from a browser, is one that ``control`` may hold."""
+    if isinstance(control, gr.Checkbox):
+        return isinstance(value, bool)
+    if isinstance(control, gr.Radio):
+        return value in [choice[1] for choice in control.choices]
+    if isinstance(control, gr.Number | gr.Slider):
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return isinstance(value, str) and len(value) < 2000

@@ -1,0 +1,94 @@
+"""Components by name: what handlers read and change, how errors are said, what the browser keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from svd_ui.errors import BadInput, NotFound
+from svd_ui.request import SCHEMA_VERSION
+from svd_ui.web.page import Changes, Given, Page, stored_values
+
+
+class Clicked:
+    """An event of gradio: keeps what it is given, and calls it as a browser would."""
+
+    def __call__(self, call: Any, ins: list[Any], outs: list[Any], **options: Any) -> Clicked:
+        self.call, self.ins, self.outs, self.options = call, ins, outs, options
+        return self
+
+    def run(self, *values: Any) -> Any:
+        return self.call(gr.Request(), gr.EventData(None, {"id": "x"}), *values)
+
+
+@pytest.fixture
+def page() -> Page:
+    page = Page(remote=False)
+    page.add("notice", gr.HTML(""))
+    page.control("fps", gr.Number(7, info="help", elem_classes=["dial"]))
+    page.control("speed", gr.Radio(["exact", "fast"]))
+    page.control("hidden", gr.Textbox(""), checked=False)
+    return page
+
+
+def wired(page: Page, handler: Any, **options: Any) -> Clicked:
+    clicked = Clicked()
+    page.on(clicked, handler, page.form, ("notice", "speed"), **options)
+    return clicked
+
+
+def test_a_handler_reads_and_changes_by_name(page: Page) -> None:
+    def handler(given: Given) -> Changes:
+        assert (given["fps"], given.event.id, dict(given.form)) == (9, "x", {"fps": 9, "speed": "exact", "hidden": ""})
+        return {"speed": "fast"}
+
+    clicked = wired(page, handler)
+    assert clicked.run(9, "exact", "") == {page["notice"]: "", page["speed"]: "fast"}
+    assert clicked.options["queue"] is False
+    assert clicked.options["api_visibility"] == "private"
+
+
+def test_an_error_is_said_on_its_control(page: Page) -> None:
+    def handler(given: Given) -> Changes:
+        raise BadInput("Too many.", field="fps")
+
+    said = wired(page, handler, fields=True).run(99, "exact", "")
+    assert "Too many." in said[page["notice"]]
+    assert said[page["fps"]]["info"] == "Too many."
+    assert "invalid" in said[page["fps"]]["elem_classes"]
+    page.repeat = False
+    assert wired(page, handler, fields=True).run(99, "exact", "")[page["notice"]] == ""
+    assert "Too many." in wired(page, handler).run(99, "exact", "")[page["notice"]]  # no control to say it on
+
+
+def test_a_good_answer_clears_what_was_said(page: Page) -> None:
+    said = wired(page, lambda given: {}, fields=True).run(7, "exact", "")
+    assert said[page["notice"]] == ""
+    assert (said[page["fps"]]["info"], said[page["fps"]]["elem_classes"]) == ("help", ["dial"])
+    assert page.checked == ["fps"]
+
+
+def test_an_error_that_nothing_can_show_is_raised(page: Page) -> None:
+    def handler(given: Given) -> Changes:
+        raise NotFound(what="job")
+
+    clicked = Clicked()
+    page.on(clicked, handler, (), ("speed",))
+    with pytest.raises(NotFound):
+        clicked.run()
+
+
+def test_names_are_given_once(page: Page) -> None:
+    with pytest.raises(ValueError, match="speed"):
+        page.add("speed", gr.HTML(""))
+
+
+def test_the_browser_keeps_a_version_and_old_values_are_read(page: Page) -> None:
+    page.add("kept", gr.BrowserState(None, storage_key="x", secret="x"))
+    assert f"version: {SCHEMA_VERSION}, values:" in page.keeping()["js"]
+    assert stored_values({"version": 1, "values": {"fps": 9}}) == {"fps": 9}
+    assert stored_values({"fps": 9}) == {"fps": 9}  # of a release that kept no version
+    for broken in (None, 3, "x", {"version": 1}, {"version": 1, "values": [1]}):
+        assert stored_values(broken) == {}
