@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,16 +46,12 @@ def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest
     gate = threading.Event()
     service = serve(Stepping(steps=4, gate=gate))
     job = service.submit(request_, "ann")
+    for step in (1, 2, 3):  # the decoding follows the last one at once
+        gate.set()
+        seen = until(lambda step=step: (now := service.get(job.id)).step == step and now)
+        assert (seen.state, seen.total) == ("denoising", 4)
     gate.set()
-
-    seen: list[tuple[str, int | None, int | None]] = []
-    while not seen or seen[-1][0] not in ENDED:
-        found = service.get(job.id)
-        seen += [now] if (now := (found.state, found.step, found.total)) not in seen else []
-        time.sleep(0.02)
-    steps = [(step, total) for state, step, total in seen if state == "denoising"]
-    assert steps[:3] == [(1, 4), (2, 4), (3, 4)]  # the decoding follows the last one at once
-    assert seen[-1][0] == "finished"
+    assert ended(service, job).state == "finished"
 
 
 def test_waiting_ends_with_its_timeout(serve: Serve, request_: GenerationRequest) -> None:
