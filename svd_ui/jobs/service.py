@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,10 +27,9 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind
 from .database import Database
-from .housekeeping import Housekeeping
 from .intake import Intake
 from .job_run import JobRunner, Slot
-from .leases import LEASE_SECONDS, Lease, live
+from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .recording import PREVIEW
 from .rows import CLIPS, DOWNLOADS, to_jobs
 from .status import stored_name
@@ -43,7 +43,9 @@ POLL_SECONDS = 0.1
 
 
 class JobService:
-    """Implements ``jobs.Jobs``. Thread-safe; several processes may use the same data folder.
+    """Thread-safe; several processes may use the same data folder.
+
+    ``owner`` None means an operator who sees everything (loopback, command line).
 
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
     submitted and watched, or run by ``run_inline``. The slots also release an engine's device memory after
@@ -158,7 +160,10 @@ class JobService:
         return self.get(id)
 
     def file(self, job: Job, name: str) -> Path | None:
-        """See ``Jobs.file``. The name that is stored is checked too: nothing outside of the job's folder is ever given."""
+        """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.
+
+        None if there is none. The name that is stored is checked too: nothing outside of the job's folder is ever given.
+        """
         stored = PREVIEW if name == "preview" else stored_name(job, name)
         if not stored or Path(stored).name != stored:
             return None
@@ -173,7 +178,7 @@ class JobService:
         return row
 
     def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
-        return to_jobs(self._store, self._timings, rows, self._warm())
+        return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
     # The device
 

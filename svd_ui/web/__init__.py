@@ -1,4 +1,4 @@
-"""The page and the HTTP API: a view over ``jobs.Jobs``. Importing this package is cheap; gradio comes with the first call."""
+"""The page and the HTTP API: a view over ``JobService``. Importing this package is cheap; gradio comes with the first call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .app import launch, serve
 if TYPE_CHECKING:
     import gradio as gr
 
-    from ..jobs import Jobs
+    from ..jobs.service import JobService
     from ..settings import Settings
 
 __all__ = ["build_ui", "launch", "serve"]
 
 
-def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
     """The page over ``jobs``, not yet served."""
     from .app import prepare
 

@@ -12,7 +12,6 @@ from PIL import Image
 from svd_ui.engine import CancelToken
 from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
 from svd_ui.events import Event, Loading
-from svd_ui.jobs import Jobs
 from svd_ui.jobs.service import JobService
 from svd_ui.jobs.status import status
 from svd_ui.notes import Note
@@ -23,7 +22,7 @@ from tests.jobs.conftest import Serve, Stepping, ended, until
 
 
 def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: GenerationRequest) -> None:
-    service: Jobs = serve()
+    service = serve()
     job = service.submit(request_, "ann")
     assert len(job.id) == 32
     assert job.position in {0, None}
