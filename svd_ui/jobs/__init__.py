@@ -6,7 +6,6 @@ This package is torch-free.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from ..events import Result, Stage
