@@ -92,7 +92,7 @@ def _folders(parent: Path) -> list[Path]:
 def added_rows() -> tuple[CheckpointRow, ...]:
     """Rows of other packages: an entry point of ``svd_ui.checkpoints`` is a row, rows, or a function that returns them.
 
-    A module is asked for its ``ROWS``; it may have none where all it does is to register a family.
+    A module is asked for its function ``rows``; it may have none where all it does is to register a family.
     """
     return tuple(row for plugin in load(CHECKPOINTS) for row in _rows_of(plugin))
 
@@ -100,7 +100,8 @@ def added_rows() -> tuple[CheckpointRow, ...]:
 def _rows_of(plugin: Plugin) -> tuple[CheckpointRow, ...]:
     given = plugin.loaded
     try:
-        given = getattr(given, "ROWS", ()) if isinstance(given, ModuleType) else given() if callable(given) else given
+        given = getattr(given, "rows", ()) if isinstance(given, ModuleType) else given
+        given = given() if callable(given) else given
         rows = (given,) if isinstance(given, CheckpointRow) else tuple(given or ())
         for row in rows:
             family_of(row)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..clip import ClipSpec
 from ..events import CancelToken
 from .conditioning import condition
+from .families.svd import Decoder
 from .runtime import Runtime
 from .sampling.context import SamplingContext
 from .sampling.denoiser import Conditioning, concatenated
@@ -80,10 +81,10 @@ def whole_wall(runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
     return Batch(tuple(range(len(tiles))), reduce(concatenated, tiles), tuple(generators))
 
 
-def sample_batch(runtime: Runtime, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
+def sample_batch(decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
     """``batch`` after each step, going on from where it is. Fails, and may be called again, as ``run.sample`` does."""
-    context = SamplingContext(runtime, batch.conditioning, clip, batch.generators, cancel, batch.last)
-    for step in sample(context):
+    tiles = (batch.conditioning, clip, batch.generators, cancel, batch.last)
+    for step in sample(SamplingContext(decoder.runtime, *tiles, decoder=decoder)):
         yield replace(batch, last=step)
 
 

@@ -47,7 +47,6 @@ from .wall import wall
 if TYPE_CHECKING:
     from ..core.devices import Plan
     from ..core.families.svd import Decoder
-    from ..core.runtime import Runtime
 
 
 class LocalEngine:
@@ -70,12 +69,13 @@ class LocalEngine:
             still = self._still(generation, image)
             yield Loading(checkpoint=row.id, title=row.title)
             runtime = yield from load(self._stages, generation, folder)
+            decoder = self._stages.decoder(runtime, still)
             if generation.clip.request.wall:
-                names = yield from wall(self._stages, generation, request, runtime, still, out)
+                names = yield from wall(self._stages, generation, request, decoder, still, out)
                 yield Finished(result=self._result(generation, **names))
                 return
-            latents = yield from denoise(self._stages, generation, runtime, still)
-            yield from self._finish(generation, runtime, latents, still, out)
+            latents = yield from denoise(self._stages, generation, decoder, still)
+            yield from self._finish(generation, decoder, latents, still, out)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
@@ -194,10 +194,10 @@ class LocalEngine:
         return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y)
 
     def _finish(
-        self, generation: Generation, runtime: Runtime, latents: Any, still: Image.Image, out: Path
+        self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path
     ) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
-        decoder, steps = self._stages.decoder(runtime, still), generation.clip.request.post
+        steps = generation.clip.request.post
         while True:
             try:
                 files = yield from self._write(generation, decoder, latents, still, out, steps)

@@ -83,9 +83,10 @@ def condition(
 
 
 def denoise(
-    stages: Stages, generation: Generation, runtime: Runtime, still: Image.Image
+    stages: Stages, generation: Generation, decoder: Decoder, still: Image.Image
 ) -> Generator[Event, None, Any]:
     """Yield each step; return the final latents ``[1 F C h w]``. After an OOM goes on from the last step."""
+    runtime = decoder.runtime
 
     def encode() -> tuple[Conditioning, torch.Generator]:
         generator = stages.generator(generation.clip.seed)
@@ -97,7 +98,7 @@ def denoise(
         try:
             with generation.timer("denoising"):
                 started = time.perf_counter()
-                for step in stages.sample(runtime, cond, generation.clip, generator, generation.cancel, last):
+                for step in stages.sample(decoder, cond, generation.clip, generator, generation.cancel, last):
                     last = step
                     preview = stages.preview(generation.clip.row, step.denoised)
                     seconds = round(time.perf_counter() - started, 4)

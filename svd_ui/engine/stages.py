@@ -145,7 +145,7 @@ class Stages:
 
     def sample(
         self,
-        runtime: Runtime,
+        decoder: Decoder,
         cond: Conditioning,
         clip: ClipSpec,
         generator: torch.Generator,
@@ -155,8 +155,9 @@ class Stages:
         from ..core.sampling.context import SamplingContext
         from ..core.sampling.run import sample
 
+        runtime = decoder.runtime
         with self._loras(runtime, clip):
-            yield from sample(SamplingContext(runtime, cond, clip, generator, cancel, resume))
+            yield from sample(SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder))
 
     def whole_wall(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
         """The start of every tile of a wall."""
@@ -164,12 +165,12 @@ class Stages:
 
         return whole_wall(runtime, still, clip)
 
-    def sample_batch(self, runtime: Runtime, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
+    def sample_batch(self, decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
         """Tiles made together, after each step from where they are."""
         from ..core.wall import sample_batch
 
-        with self._loras(runtime, clip):
-            yield from sample_batch(runtime, batch, clip, cancel)
+        with self._loras(decoder.runtime, clip):
+            yield from sample_batch(decoder, batch, clip, cancel)
 
     def _loras(self, runtime: Runtime, clip: ClipSpec) -> AbstractContextManager[None]:
         """The clip's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""

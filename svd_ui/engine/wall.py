@@ -29,12 +29,11 @@ from .stages import Stages
 
 if TYPE_CHECKING:
     from ..core.families.svd import Decoder
-    from ..core.runtime import Runtime
     from ..core.wall import Batch
 
 
 def wall(
-    stages: Stages, generation: Generation, asked: GenerationRequest, runtime: Runtime, still: Image.Image, out: Path
+    stages: Stages, generation: Generation, asked: GenerationRequest, decoder: Decoder, still: Image.Image, out: Path
 ) -> Generator[Event, None, dict[str, Any]]:
     """Return the fields of ``Result`` that name the files, all written into ``out``.
 
@@ -46,7 +45,7 @@ def wall(
         generation.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4" or request.post:
         generation.notes.append(Note.of("wall_format"))
-    latents = yield from _Denoising(stages, generation, runtime).run(still)
+    latents = yield from _Denoising(stages, generation, decoder).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
     def tag(seed: int, motion: int) -> str:
@@ -54,7 +53,7 @@ def wall(
         return settings_tag.tag(tile, effective(stages, generation), stages.versions())
 
     with TileFiles(out, clip, tag) as files:
-        yield from _decode(stages, generation, stages.decoder(runtime, still), latents, files.add)
+        yield from _decode(stages, generation, decoder, latents, files.add)
         yield Writing()
         generation.cancel.check()
         with generation.timer("writing"), mapping("writing the wall"):
@@ -64,10 +63,10 @@ def wall(
 class _Denoising:
     """The tiles on their way. ``limit`` is how many share a call of the U-Net; it only ever gets smaller."""
 
-    def __init__(self, stages: Stages, generation: Generation, runtime: Runtime) -> None:
-        self._stages, self._generation, self._runtime = stages, generation, runtime
+    def __init__(self, stages: Stages, generation: Generation, decoder: Decoder) -> None:
+        self._stages, self._generation, self._decoder = stages, generation, decoder
         info = stages.device(generation.plan)
-        self._limit = max_tiles_per_call(generation.clip, runtime.profile, info.kind, info.memory()[0])
+        self._limit = max_tiles_per_call(generation.clip, decoder.runtime.profile, info.kind, info.memory()[0])
         self._left: list[Batch] = []
         self._steps_done = 0
         self._glimpses = _Glimpses(sheet_of(generation.clip), stages, generation.clip.row)
@@ -78,15 +77,15 @@ class _Denoising:
         After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
         """
         stages, generation = self._stages, self._generation
-        whole = partial(stages.whole_wall, self._runtime, still, generation.clip)
-        self._left = [(yield from condition(stages, generation, self._runtime, whole))]
+        whole = partial(stages.whole_wall, self._decoder.runtime, still, generation.clip)
+        self._left = [(yield from condition(stages, generation, self._decoder.runtime, whole))]
         done: dict[int, Any] = {}
         while self._left:
             batch = self._next()
             try:
                 with generation.timer("denoising"):
                     started = time.perf_counter()
-                    for later in stages.sample_batch(self._runtime, batch, generation.clip, generation.cancel):
+                    for later in stages.sample_batch(self._decoder, batch, generation.clip, generation.cancel):
                         batch = later
                         yield self._step(batch, started)
                         started = time.perf_counter()
@@ -95,7 +94,7 @@ class _Denoising:
             except Exception as error:
                 note = next_fallback(error, self._smaller, "denoising")
             self._left.insert(0, batch)
-            use_fallback(stages, generation, self._runtime)
+            use_fallback(stages, generation, self._decoder.runtime)
             yield SteppedDown(stage="denoising", note=note)
         return [done[place] for place in sorted(done)]
 

@@ -86,5 +86,6 @@ def prepared(
 ) -> SamplingContext:
     """A clip of ``asked`` right before its first step: of a picture of its size, seeded with 3, unless given."""
     clip, generator = ClipSpec.of(asked, runtime.row), generator or seeded(3)
-    cond = condition(runtime, image or picture(clip.width, clip.height), clip, generator)
+    image = image or picture(clip.width, clip.height)
+    cond = condition(runtime, image, clip, generator)
     return SamplingContext(runtime, cond, clip, generator, **more)

@@ -14,6 +14,7 @@ from svd_ui.catalog import folder_row
 from svd_ui.clip import ClipSpec
 from svd_ui.core import wall
 from svd_ui.core.conditioning import condition
+from svd_ui.core.decode import decoder_of
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.sigmas import seeded
@@ -23,7 +24,7 @@ from svd_ui.errors import Cancelled
 from svd_ui.request import MAX_SEED, GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
 
-from .conftest import CPU_PLAN, prepared, request
+from .conftest import CPU_PLAN, picture, prepared, request
 
 WALL = Wall(seeds=2, motion_bucket_ids=(30, 220))
 
@@ -53,7 +54,8 @@ def whole_wall(runtime: Runtime, still: Image.Image, asked: GenerationRequest) -
 
 
 def steps_of(runtime: Runtime, batch: Batch, asked: GenerationRequest, cancel: CancelToken) -> Iterator[Batch]:
-    return wall.sample_batch(runtime, batch, ClipSpec.of(asked, runtime.row), cancel)
+    decoder = decoder_of(runtime, picture(64, 64))
+    return wall.sample_batch(decoder, batch, ClipSpec.of(asked, runtime.row), cancel)
 
 
 def finished(runtime: Runtime, batch: Batch, asked: GenerationRequest) -> list[Tensor]:

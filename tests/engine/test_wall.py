@@ -69,11 +69,11 @@ class Tight(Watched):
         self.most, self.profiles = most, profiles
         self.sizes: list[int] = []
 
-    def sample_batch(self, runtime: Any, batch: Any, clip: Any, cancel: Any) -> Iterator[Any]:
-        for later in super().sample_batch(runtime, batch, clip, cancel):
+    def sample_batch(self, decoder: Any, batch: Any, clip: Any, cancel: Any) -> Iterator[Any]:
+        for later in super().sample_batch(decoder, batch, clip, cancel):
             if len(batch) > self.most and later.steps_done >= 2:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            if runtime.profile.id in self.profiles and later.steps_done >= 2:
+            if decoder.runtime.profile.id in self.profiles and later.steps_done >= 2:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
             self.sizes.append(len(batch))
             yield later

@@ -33,7 +33,8 @@ def test_the_examples_are_the_files_that_are_tested() -> None:
     files = {path.name: path.read_text("utf-8") for path in (SITE / "stranger").glob("*.py") if path.stem != "__init__"}
     assert sorted(shown) == sorted(files.values())
     points = (SITE / "stranger-1.0.dist-info" / "entry_points.txt").read_text("utf-8")
-    assert re.findall(r"\w+ = \"?stranger\.\w+", text.replace('"', "")) == re.findall(r"\w+ = stranger\.\w+", points)
+    named = re.compile(r"^\w+ = stranger\.\w+", re.MULTILINE)
+    assert named.findall(text.replace('"', "")) == named.findall(points)
 
 
 @pytest.mark.usefixtures("installed")

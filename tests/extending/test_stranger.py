@@ -82,11 +82,11 @@ def test_what_it_costs_is_predicted(app: App) -> None:
         "from svd_ui.catalog import nano_row\n"
         "from svd_ui.catalog.costs import denoising_flops\n"
         "from svd_ui.clip import ClipSpec\n"
-        "from svd_ui.jobs.timing_key import TimingKey\n"
+        "from svd_ui.jobs.timing_key import key_of\n"
         "from svd_ui.request import GenerationRequest\n"
         "kinds = [{}, {'method': {'kind': 'wobble'}}, {'post': [{'kind': 'vignette'}]}, {'post': [{'kind': 'boomerang'}]}]\n"
         "clips = [ClipSpec.of(GenerationRequest.model_validate({'seed': 1, **kind}), nano_row()) for kind in kinds]\n"
-        "facts = [[denoising_flops(clip) for clip in clips], [str(TimingKey.of(clip)) for clip in clips]]"
+        "facts = [[denoising_flops(clip) for clip in clips], [str(key_of(clip, 'clip', from_prompt=False)) for clip in clips]]"
     )
     assert work[1] == 2 * work[0]
     assert work[2] == work[0]
@@ -112,6 +112,7 @@ def test_doctor_lists_what_was_found_and_where(app: App) -> None:
     found = {(one["group"], one["name"]): one for one in json.loads(app("doctor", "--json").stdout)["plugins"]}
     assert set(found) == {
         ("svd_ui.methods", "wobble"), ("svd_ui.post", "vignette"), ("svd_ui.checkpoints", "twin"),
+        ("svd_ui.checkpoints", "calm"),
     }  # fmt: skip
     assert {one["package"] for one in found.values()} == {"stranger 1.0"}
     assert {one["trouble"] for one in found.values()} == {""}
@@ -124,3 +125,13 @@ def test_a_checkpoint_of_theirs_is_in_the_catalogue(app: App, photo: Path) -> No
     options = ["--checkpoint", "stranger:twin", "--num-inference-steps", "2", "--seed", "1"]
     app("generate", photo, "-o", path, *options)
     assert len(read_frames(path)) == 6, "its own number of frames"
+
+
+def test_a_family_of_theirs_samples_its_own_way(app: App, photo: Path) -> None:
+    moved = []
+    for checkpoint in ("nano", "stranger:calm"):
+        path = app.folder / f"{checkpoint.replace(':', '-')}.mp4"
+        app("generate", photo, "-o", path, *QUICK, "--checkpoint", checkpoint, "--motion-bucket-id", "255")
+        frames = read_frames(path).astype(float)
+        moved.append(float(np.abs(frames[-1] - frames[0]).mean()))
+    assert moved[1] < 0.9 * moved[0]

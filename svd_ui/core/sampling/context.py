@@ -24,7 +24,7 @@ from .samplers import Step
 from .sigmas import Generators, gaussian
 
 if TYPE_CHECKING:
-    from ..families.svd import FamilyVerbs
+    from ..families.svd import Decoder, FamilyVerbs
 
 EVERYWHERE = (-torch.inf, torch.inf)
 
@@ -36,7 +36,7 @@ class SamplingContext:
     Sigmas and latents are those of the outside (scaled latents), whatever the checkpoint diffuses. ``generator`` has to
     be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net.
     ``resume`` is the step to go on from. ``reuse`` is where this clip keeps features between steps; None computes all of
-    them at every step.
+    them at every step. ``decoder`` knows the still, for methods that look at pixels on the way.
     """
 
     runtime: Runtime
@@ -46,6 +46,7 @@ class SamplingContext:
     cancel: CancelToken = field(default_factory=never)
     resume: Step | None = None
     reuse: FeatureCache | None = None
+    decoder: Decoder | None = None
 
     def sigmas(self) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
@@ -111,12 +112,14 @@ class SamplingContext:
         """Frames ``[N 3 H W]`` in [-1, 1] => scaled latents ``[N C h w]``."""
         return encode(self.runtime, pixels) * self.runtime.scaling_factor
 
-    def decode(self, latents: Tensor, still: Tensor) -> Tensor:
-        """Scaled latents of one stretch of frames ``[N C h w]`` => pixels ``[N 3 H W]`` in [-1, 1], float32.
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents of a clip's first frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
 
-        ``still`` ``[1 3 H W]`` in [-1, 1] is the picture behind ``conditioning``; some families look at it.
+        Raises ValueError where the context was made without a ``decoder``.
         """
-        return decode_pixels(self._family.decoder(self.runtime, still), latents)
+        if self.decoder is None:
+            raise ValueError("this context was made without a decoder")
+        return decode_pixels(self.decoder, latents)
 
     @property
     def _first(self) -> int:
