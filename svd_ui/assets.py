@@ -15,7 +15,7 @@ from PIL import Image
 
 from .errors import BadInput, NotFound
 from .media import image as media_image
-from .media.atomic import write_bytes
+from .media import write_bytes
 from .notes import Note
 from .settings import Settings
 

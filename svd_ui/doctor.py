@@ -24,7 +24,7 @@ from .engine import Device, Timed
 from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub
 from .hub.selection import Checkpoints
-from .jobs import Jobs
+from .jobs.service import JobService
 from .sentences import sentence
 from .settings import Settings
 
@@ -32,7 +32,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gra
 DEVICE_SECONDS = 60.0
 
 
-def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[str, Any]:
+def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
     """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
     settings = settings or Settings()
     hub = Hub(settings)

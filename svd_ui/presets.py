@@ -2,16 +2,15 @@
 
     {"version": 1, "order": 10, "title": "...", "description": "one line", "aspect": "9:16", "values": {"motion_bucket_id": 60}}
 
-``values`` holds request fields only. ``version`` is the schema of the release that wrote it: what this release does not
-know of such a file is left out and named; in one without it, written by hand, it is an error. ``aspect`` is optional: width and height depend on the checkpoint, so
-``size_values`` turns it into them for a given row.
+``values`` holds request fields only. ``aspect`` is optional: width and height depend on the checkpoint, so
+``size_values`` turns it into them for a given row. ``version`` is the schema of the release that wrote the file: what
+this one does not know of it is left out and named. In a file without it, written by hand, that is an error.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from .sentences import sentence
 from .settings import REPOSITORY
 from .validation import validate
 
-__all__ = ["ASPECTS", "Preset", "apply", "presets", "size_values", "validate"]
+__all__ = ["ASPECTS", "Preset", "preset_of", "presets", "size_values", "validate"]
 
 log = logging.getLogger(__name__)
 FOLDER = REPOSITORY / "presets"
@@ -63,20 +62,12 @@ def presets(folder: Path = FOLDER) -> dict[str, Preset]:
     return {preset.id: preset for preset in found}
 
 
-def apply(preset_id: str | None, explicit: Mapping[str, Any], row: CheckpointRow | None = None) -> GenerationRequest:
-    """The request made of explicit values over the preset's over the fields' defaults.
-
-    An explicit None means "not given". With ``row`` the preset's aspect becomes a size, unless a size was
-    given. Raises BadInput with the field at fault.
-    """
-    given = {name: value for name, value in explicit.items() if value is not None}
-    if not preset_id:
-        return validate(given)
-    preset = presets().get(str(preset_id))
+def preset_of(id: str) -> Preset:
+    """Raises BadInput that names the known ones."""
+    preset = presets().get(id)
     if preset is None:
-        raise BadInput(f"There is no preset {str(preset_id)[:40]!r}. Known: {', '.join(presets())}.", field="preset")
-    size = size_values(preset, row) if row is not None and not {"width", "height"} & given.keys() else {}
-    return validate({**preset.values, **size, **given})
+        raise BadInput(f"There is no preset {id[:40]!r}. Known: {', '.join(presets())}.", field="preset")
+    return preset
 
 
 def size_values(preset: Preset, row: CheckpointRow) -> dict[str, int]:

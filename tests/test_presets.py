@@ -10,7 +10,7 @@ import pytest
 
 from svd_ui.catalog import CheckpointRow, checkpoints
 from svd_ui.errors import BadInput
-from svd_ui.presets import ASPECTS, FOLDER, Preset, apply, presets, size_values, validate
+from svd_ui.presets import ASPECTS, FOLDER, Preset, preset_of, presets, size_values, validate
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -34,7 +34,7 @@ def test_every_preset_is_valid_for_every_checkpoint(id: str, tmp_path: Path) -> 
     assert preset.values.keys() <= GenerationRequest.model_fields.keys()
     assert not {"image", "prompt", "checkpoint", "width", "height", "seed"} & preset.values.keys()
     for row in rows(tmp_path):
-        request = apply(id, {"prompt": "a fox"}, row).resolved(row.defaults())
+        request = validate({**preset.values, **size_values(preset, row)}).resolved(row.defaults())
         assert request.width is not None
         assert request.height is not None
         assert request.width % row.size_multiple == request.height % row.size_multiple == 0
@@ -55,25 +55,9 @@ def test_presets_differ() -> None:
     assert len({json.dumps([preset.values, preset.aspect], sort_keys=True) for preset in presets().values()}) == 8
 
 
-def test_explicit_over_preset_over_field() -> None:
-    preset = presets()["product-shot"]
-    request = apply("product-shot", {"motion_bucket_id": 99, "seed": 4, "fps": None})
-    assert request.motion_bucket_id == 99
-    assert request.noise_aug_strength == preset.values["noise_aug_strength"]
-    assert (request.seed, request.fps, request.focus_x) == (4, None, 0.5)
-
-
-def test_an_explicit_value_equal_to_the_default_still_wins() -> None:
-    assert apply("artwork", {"motion_bucket_id": 127}).motion_bucket_id == 127
-
-
-def test_no_preset() -> None:
-    assert apply(None, {"seed": 1}) == apply("", {"seed": 1}) == GenerationRequest(seed=1)
-
-
 def test_an_unknown_preset_names_the_known() -> None:
     with pytest.raises(BadInput, match=r"no preset 'zoom'\. Known: animate-a-still") as caught:
-        apply("zoom", {})
+        preset_of("zoom")
     assert caught.value.field == "preset"
 
 
@@ -83,9 +67,6 @@ def test_aspects_become_sizes_of_the_checkpoint() -> None:
     assert size_values(vertical, svd) == {"width": 576, "height": 1024}
     assert size_values(vertical, SMALL) == {"width": 144, "height": 256}
     assert size_values(presets()["artwork"], svd) == {}
-    assert apply("social-vertical", {}, svd).width == 576
-    assert apply("social-vertical", {"width": 640, "height": 640}, svd).height == 640
-    assert apply("social-vertical", {}).width is None
 
 
 @pytest.mark.parametrize(

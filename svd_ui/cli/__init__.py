@@ -65,16 +65,12 @@ def history(
     from ..jobs.service import open_store
     from ..jobs.status import status
 
-    settings = settings_or_exit()
-    jobs = open_store(settings)
-    try:
+    with open_store(settings_or_exit()) as jobs:
         found = jobs.history(None, limit, before)
         files = {job.id: jobs.file(job, "video") for job in found}
         if as_json:
             typer.echo(json.dumps([status(job, jobs) for job in found], indent=2, default=str))
             return
-    finally:
-        jobs.close()
     if not found:
         out().print("Nothing was made yet.")
     for job in found:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import BadInput
-from ..jobs import Job, Jobs
+from ..jobs import Job
 from ..jobs.status import file_of
-from ..media.atomic import atomic
+from ..media import atomic
 from ..request import GenerationRequest
+
+if TYPE_CHECKING:
+    from ..jobs.service import JobService
 
 FORMATS = {".mp4": "mp4", ".gif": "gif", ".webp": "webp", ".zip": "png"}
 """What a file's ending asks for; a zip holds all frames as png."""
@@ -59,7 +63,7 @@ def _writable(path: Path) -> Path:
     return path
 
 
-def deliver(jobs: Jobs, job: Job, path: Path) -> list[Path]:
+def deliver(jobs: JobService, job: Job, path: Path) -> list[Path]:
     """Copy the results of a finished job to ``path`` and, other than the clip itself, beside it; a wall's into it."""
     written = []
     for name, target in _targets(job, path).items():

@@ -164,8 +164,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _preset(runner: Runner, id: str, explicit: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """The preset's values; its aspect becomes the size of the checkpoint in use, unless a size was given."""
-    presets.apply(id, {})  # an unknown name is told with the known ones
-    preset = presets.presets()[id]
+    preset = presets.preset_of(id)
     if preset.aspect is None or {"width", "height"} & explicit.keys():
         return dict(preset.values)
     checkpoint = explicit.get("checkpoint") or preset.values.get("checkpoint") or base.get("checkpoint") or "auto"

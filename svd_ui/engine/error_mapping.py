@@ -17,7 +17,7 @@ from ..errors import (
     WeightsMissing,
     WorkerStopped,
 )
-from ..media.atomic import FULL
+from ..media import FULL
 
 log = logging.getLogger(__name__)
 

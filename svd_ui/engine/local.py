@@ -35,13 +35,12 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
 from .advice import advice
-from .clock import Deadline, StageTimer
 from .error_mapping import forget, mapping
 from .estimates import estimate
 from .oom_fallback import OomFallback
 from .output import POSTER, ClipFiles
 from .post_pipeline import PostPipeline
-from .sampling import Generation, decode, denoise, effective, load
+from .sampling import Deadline, Generation, StageTimer, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 

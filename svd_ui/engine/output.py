@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..clip import ClipShape, ClipSpec
 from ..events import Tile
-from ..media.atomic import atomic
+from ..media import atomic
 from ..media.background import Background
 from ..media.sheet import Sheet, small
 from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp

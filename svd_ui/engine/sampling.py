@@ -1,9 +1,10 @@
-"""The stages of a clip that need the device's memory, each going on in a smaller way when it runs out."""
+"""The stages of a clip that need the device's memory, each going on in a smaller way when it runs out, and their time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from PIL import Image
 
 from ..clip import ClipSpec
-from ..errors import OutOfMemory
+from ..errors import Cancelled, OutOfMemory, SvdUiError, TookTooLong
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
 from ..notes import Note
 from ..post import Frames
-from .clock import Deadline, StageTimer
+from . import CancelToken
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
 from .oom_fallback import OomFallback
 from .stages import Stages
@@ -164,3 +165,44 @@ def use_fallback(stages: Stages, generation: Generation, runtime: Runtime) -> No
     stages.free()
     if generation.fallback.profile.id != runtime.profile.id:
         stages.use_profile(runtime, generation.fallback.profile)
+
+
+class StageTimer:
+    """Seconds by stage; a stage entered twice adds up."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def seconds(self) -> dict[str, float]:
+        """Rounded to milliseconds, with the ``total`` since the beginning."""
+        total = time.perf_counter() - self._started
+        return {name: round(value, 3) for name, value in {**self._seconds, "total": total}.items()}
+
+
+class Deadline:
+    """A cancel token that time sets too."""
+
+    def __init__(self, cancel: CancelToken, max_seconds: float) -> None:
+        self._cancel, self._max_seconds = cancel, max_seconds
+        self._until = time.monotonic() + max_seconds
+
+    def is_set(self) -> bool:
+        return self._cancel.is_set() or time.monotonic() > self._until
+
+    def check(self) -> None:
+        """Raises Cancelled when set."""
+        if self.is_set():
+            raise Cancelled()
+
+    def reason(self) -> SvdUiError:
+        """Who set it: somebody, or time."""
+        return Cancelled() if self._cancel.is_set() else TookTooLong(seconds=int(self._max_seconds))

@@ -23,8 +23,7 @@ from ..settings import Settings
 from . import CancelToken, Device, Engine, Estimate, Timed, never
 from .device_lock import device_lock
 from .estimates import estimate
-from .messages import Cancel, Described, Done, EngineFactory, Start, Work
-from .worker_handle import Child
+from .worker_handle import Cancel, Child, Described, Done, EngineFactory, Start, Work
 
 GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""

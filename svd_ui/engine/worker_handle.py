@@ -1,4 +1,8 @@
-"""The parent's handle on a worker process: messages out, messages in, its log, and how it died."""
+"""The parent's handle on a worker process: what they say to each other, its log, and how it died.
+
+Messages are pickles. In: ``Start`` once, then ``Work`` and ``Cancel``. Out: ``Described`` whenever the device changes,
+``Said`` for each event of a job, ``Done`` at its end.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,73 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
-from ..settings import REPOSITORY
-from .messages import Described
+from ..settings import REPOSITORY, Settings
+from . import Device, Engine
 
 _FAREWELL = 2.0
 MAX_BYTES, KEPT = 1_000_000, 3
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|AUTH|API_?KEY", re.IGNORECASE)
 _SECRET_FORM = re.compile(r"hf_[A-Za-z0-9]{16,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|(?<=Bearer )\S+")
+
+
+EngineFactory = Callable[[Settings, str | None], Engine]
+"""Builds the engine inside the worker; must be importable there by name."""
+
+
+@dataclass(frozen=True)
+class Start:
+    factory: EngineFactory
+    settings: Settings
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of the engine. ``streams``: it takes a cancel token last and yields events.
+
+    ``waiting`` is how many clips are queued behind it.
+    """
+
+    number: int
+    method: str
+    args: tuple[Any, ...]
+    streams: bool
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Cancel:
+    number: int
+
+
+@dataclass(frozen=True)
+class Described:
+    """``trouble`` says why there is no device to describe, such as a name in ``SVD_UI_DEVICES`` that is not here."""
+
+    device: Device | None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """An event of job ``number``."""
+
+    number: int
+    event: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """Job ``number`` ended; ``error`` is an ``SvdUiError`` or None, ``answer`` what a call that yields nothing returned."""
+
+    number: int
+    error: Exception | None = None
+    answer: Any = None
 
 
 class Child:

@@ -20,7 +20,7 @@ from ..errors import Cancelled, SvdUiError
 from ..settings import Settings
 from . import Engine
 from .error_mapping import mapped
-from .messages import Cancel, Described, Done, Said, Start, Work
+from .worker_handle import Cancel, Described, Done, Said, Start, Work
 
 _MOMENT = 0.25
 """Seconds that a clip has to arrive once its caller knows the device; the worker gets ready for later clips after it."""

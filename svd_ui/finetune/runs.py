@@ -29,7 +29,7 @@ from typing import Any, Literal
 import psutil
 
 from ..errors import BadInput, NotFound
-from ..media.atomic import write_bytes
+from ..media import write_bytes
 from ..request import Frozen
 from ..settings import Settings
 from . import NAME, TrainRequest, read_stored, stored

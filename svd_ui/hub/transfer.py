@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
-from ..media.atomic import FULL
+from ..media import FULL
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)

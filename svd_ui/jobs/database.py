@@ -144,10 +144,6 @@ class Database:
         with self._mapped(), self._read_lock:
             return self._open(self._reader).execute(sql, parameters).fetchall()
 
-    def revision(self) -> int:
-        """A number that changes whenever anybody, in any process, has written."""
-        return int(self.read("PRAGMA data_version")[0][0])
-
     def close(self) -> None:
         with self._lock, self._read_lock:
             for connection in (self._reader, self._writer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
@@ -18,7 +18,6 @@ from ..migration import left_out, migrate
 from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
-from .leases import total_slots
 from .store import Store
 from .timing import Timings, waiting_seconds
 
@@ -31,8 +30,13 @@ CLIPS = ("clip", "still")
 DOWNLOADS = ("download",)
 
 
-def to_jobs(store: Store, timings: Timings, rows: Sequence[sqlite3.Row], warm: str | None = None) -> list[Job]:
-    """One look at the queue serves all rows; ended ones need none. ``warm`` is the checkpoint in memory."""
+def to_jobs(
+    store: Store, timings: Timings, rows: Sequence[sqlite3.Row], slots: Callable[[], int], warm: str | None = None
+) -> list[Job]:
+    """One look at the queue serves all rows; ended ones need none.
+
+    ``slots`` counts the clips that are made at a time, ``warm`` is the checkpoint in memory.
+    """
     active = [row for row in rows if row["state"] not in ENDED]
     if not active:
         return [to_job(row) for row in rows]
@@ -41,9 +45,8 @@ def to_jobs(store: Store, timings: Timings, rows: Sequence[sqlite3.Row], warm: s
     for lane in (CLIPS, DOWNLOADS):
         waiting = [row for row in active if row["state"] == "queued" and row["kind"] in lane]
         if waiting:
-            slots = total_slots(store.database) if lane is CLIPS else 1
             queue = store.queue(lane)
-            ends = waiting_seconds(known, store.running(lane), queue, slots)
+            ends = waiting_seconds(known, store.running(lane), queue, slots() if lane is CLIPS else 1)
             expected |= {row["id"]: (row["position"], ends[row["id"]]) for row in queue}
     running = [row for row in active if row["state"] != "queued"]
     expected |= {row["id"]: (None, known.remaining(row)) for row in running}

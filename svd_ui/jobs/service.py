@@ -7,27 +7,29 @@ thread, for places where background threads may not use the device).
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..engine import Device, Engine, Estimate
 from ..engine.worker import WorkerEngine
 from ..errors import NotFound, SvdUiError
+from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import Job, JobKind, Watching
+from . import Job, JobKind
 from .database import Database
-from .housekeeping import Housekeeping
 from .intake import Intake
 from .job_run import JobRunner, Slot
-from .leases import LEASE_SECONDS, Lease, live
+from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .recording import PREVIEW
 from .rows import CLIPS, DOWNLOADS, to_jobs
 from .status import stored_name
@@ -37,10 +39,13 @@ from .timing_key import CountedCosts
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
+POLL_SECONDS = 0.1
 
 
-class JobService(Watching):
-    """Implements ``jobs.Jobs``. Thread-safe; several processes may use the same data folder.
+class JobService:
+    """Thread-safe; several processes may use the same data folder.
+
+    ``owner`` None means an operator who sees everything (loopback, command line).
 
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
     submitted and watched, or run by ``run_inline``. The slots also release an engine's device memory after
@@ -119,7 +124,14 @@ class JobService(Watching):
 
     def get(self, id: str, owner: str | None = None) -> Job:
         """Anyone who knows the id may look. Raises NotFound, also for a deleted job."""
-        return self._job(self._store.row(id))
+        return self._jobs([self._store.row(id)])[0]
+
+    def wait(self, id: str, timeout: float = math.inf) -> Job:
+        """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
+        end = time.monotonic() + timeout
+        while (job := self.get(id)).state not in ENDED and time.monotonic() < end:
+            time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+        return job
 
     def cancel(self, id: str, owner: str | None = None) -> Job:
         """A waiting job ends at once, a running one within a step; an ended one stays as it is."""
@@ -148,7 +160,10 @@ class JobService(Watching):
         return self.get(id)
 
     def file(self, job: Job, name: str) -> Path | None:
-        """See ``Jobs.file``. The name that is stored is checked too: nothing outside of the job's folder is ever given."""
+        """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.
+
+        None if there is none. The name that is stored is checked too: nothing outside of the job's folder is ever given.
+        """
         stored = PREVIEW if name == "preview" else stored_name(job, name)
         if not stored or Path(stored).name != stored:
             return None
@@ -162,14 +177,8 @@ class JobService(Watching):
             raise NotFound(what="job")
         return row
 
-    def _job(self, row: sqlite3.Row) -> Job:
-        return self._jobs([row])[0]
-
     def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
-        return to_jobs(self._store, self._timings, rows, self._warm())
-
-    def revision(self) -> int:
-        return self._database.revision()
+        return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
     # The device
 
@@ -211,13 +220,17 @@ class JobService(Watching):
         id = self._intake.add(request, owner, kind, process=self._lease.id)
         run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
         try:
-            yield self._job(self._store.row(id, deleted=True))
+            yield self._seen(id)
             with closing(run.events()) as events:
                 for _ in events:
-                    yield self._job(self._store.row(id, deleted=True))
+                    yield self._seen(id)
         finally:
             run.abandon()
-        yield self._job(self._store.row(id, deleted=True))
+        yield self._seen(id)
+
+    def _seen(self, id: str) -> Job:
+        """The job as it is, also where it was deleted meanwhile."""
+        return self._jobs([self._store.row(id, deleted=True)])[0]
 
     def _wake(self) -> None:
         for slot in self._slots:

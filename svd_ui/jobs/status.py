@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NotFound
 from ..events import Tile
 from ..request import GenerationRequest
 from ..sentences import sentence
-from . import Job, Jobs
+from . import Job
+
+if TYPE_CHECKING:
+    from .service import JobService
 
 
-def status(job: Job, jobs: Jobs) -> dict[str, Any]:
+def status(job: Job, jobs: JobService) -> dict[str, Any]:
     """``{id, state, step, total, position, eta_seconds, message, notes, error, preview, video, request}``.
 
-    ``notes`` are sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview`` (the poster once finished) and ``video`` are paths on this machine,
-    or None: whoever answers a client over the network turns them into files to download. ``request`` is the
-    resolved one once it is known. A draft wall has ``tiles`` too: ``{seed, motion_bucket_id, video}`` each, row by row.
+    ``notes`` are sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview`` (the poster once
+    finished) and ``video`` are paths on this machine, or None: whoever answers a client over the network turns them
+    into files to download. ``request`` is the resolved one once it is known. A draft wall has ``tiles`` too: ``{seed, motion_bucket_id, video}`` each, row by row.
     """
     finished = job.state == "finished"
     error = job.error
@@ -38,7 +41,7 @@ def status(job: Job, jobs: Jobs) -> dict[str, Any]:
     }
 
 
-def _tiles(job: Job, jobs: Jobs) -> list[dict[str, Any]]:
+def _tiles(job: Job, jobs: JobService) -> list[dict[str, Any]]:
     made = job.result.tiles if job.result else ()
     return [
         {**tile.model_dump(mode="json"), "video": jobs.file(job, file_of(index))} for index, tile in enumerate(made)
@@ -50,7 +53,7 @@ _TILE = re.compile(r"tile-(\d{1,3})", re.ASCII)
 
 
 def file_of(index: int) -> str:
-    """The name under which ``Jobs.file`` knows the tile of this index."""
+    """The name under which ``JobService.file`` knows the tile of this index."""
     return f"tile-{index}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .atomic import atomic
+from . import atomic
 
 Frames = NDArray[np.uint8]
 TILE_WIDTH = 256

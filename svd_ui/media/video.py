@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import BadInput
-from .atomic import atomic
+from . import atomic
 
 __all__ = [
     "Mp4Writer",

@@ -1,4 +1,4 @@
-"""The page and the HTTP API: a view over ``jobs.Jobs``. Importing this package is cheap; gradio comes with the first call."""
+"""The page and the HTTP API: a view over ``JobService``. Importing this package is cheap; gradio comes with the first call."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .visitor import VisitorCookie, is_public
 if TYPE_CHECKING:
     import gradio as gr
 
-    from ..jobs import Jobs
+    from ..jobs.service import JobService
 
 ASSETS = REPOSITORY / "assets"
 STYLES = ("app", "form", "run", "result", "wall", "loras", "training", "screens")
@@ -92,7 +92,7 @@ def host_of(settings: Settings) -> str:
     return "0.0.0.0" if "SPACE_ID" in os.environ and not settings.is_public else settings.host
 
 
-def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
     """The page over ``jobs``, not yet served."""
     prepare(settings)
     from .animate.layout import page_of
@@ -100,7 +100,7 @@ def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
     return page_of(jobs, settings)
 
 
-def serve(jobs: Jobs, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:
+def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:
     """Build the page and start its server without waiting; returns it and its address."""
     prepare(settings)
     from starlette.middleware import Middleware

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..catalog import CheckpointRow, checkpoints
 from ..engine import Device
-from ..jobs import Jobs
+from ..jobs.service import JobService
 from ..loras import LoraFile, loras
 from ..settings import Settings
 
@@ -27,7 +27,7 @@ TRAINING_SECONDS = 1.0
 class Context:
     """One per app. Rows and presence on disk are looked up at most every few seconds."""
 
-    jobs: Jobs
+    jobs: JobService
     settings: Settings
     _rows: tuple[float, dict[str, CheckpointRow]] = field(default=(-1e9, {}), repr=False)
     _loras: tuple[float, dict[str, LoraFile]] = field(default=(-1e9, {}), repr=False)

@@ -132,7 +132,7 @@ def frame_size(width: int | None, height: int | None) -> str:
 
 
 Files = Callable[[Job, str], Path | None]
-"""``Jobs.file``: which of a job's files are there."""
+"""``JobService.file``: which of a job's files are there."""
 
 
 def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:
@@ -146,7 +146,7 @@ def still_thumb(ref: str) -> str:
 
 
 def clip_url(job: Job, name: str, download: bool = False) -> str:
-    """A file of a job's result, by the name ``Jobs.file`` knows."""
+    """A file of a job's result, by the name ``JobService.file`` knows."""
     return f"svd/job/{job.id}/{name}" + ("?download=1" if download else "")
 
 

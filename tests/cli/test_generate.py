@@ -96,8 +96,8 @@ def test_a_preset_fills_what_flags_leave(run: Run, photo: Path, engine: FakeEngi
     preset = next(p for p in presets().values() if "motion_bucket_id" in p.values)
     assert run("generate", photo, "--preset", preset.id, "-o", "a.mp4").exit_code == 0
     assert engine.calls[-1].motion_bucket_id == preset.values["motion_bucket_id"]
-    assert run("generate", photo, "--preset", preset.id, "--motion-bucket-id", 9, "-o", "b.mp4").exit_code == 0
-    assert engine.calls[-1].motion_bucket_id == 9
+    assert run("generate", photo, "--preset", preset.id, "--motion-bucket-id", 127, "-o", "b.mp4").exit_code == 0
+    assert engine.calls[-1].motion_bucket_id == 127  # also where it is the default
     unknown = run("generate", photo, "--preset", "nope")
     assert (unknown.exit_code, preset.id in unknown.stderr) == (2, True)
 

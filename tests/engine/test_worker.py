@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from svd_ui.engine import Engine, never
-from svd_ui.engine.messages import EngineFactory
 from svd_ui.engine.worker import GRACE, WorkerEngine
+from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
 from svd_ui.events import Event
 from svd_ui.request import GenerationRequest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from PIL import Image
 from svd_ui.engine import CancelToken
 from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
 from svd_ui.events import Event, Loading
-from svd_ui.jobs import Jobs
 from svd_ui.jobs.service import JobService
 from svd_ui.jobs.status import status
 from svd_ui.notes import Note
@@ -24,7 +22,7 @@ from tests.jobs.conftest import Serve, Stepping, ended, until
 
 
 def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: GenerationRequest) -> None:
-    service: Jobs = serve()
+    service = serve()
     job = service.submit(request_, "ann")
     assert len(job.id) == 32
     assert job.position in {0, None}
@@ -47,26 +45,18 @@ def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest
     gate = threading.Event()
     service = serve(Stepping(steps=4, gate=gate))
     job = service.submit(request_, "ann")
+    for step in (1, 2, 3):  # the decoding follows the last one at once
+        gate.set()
+        seen = until(lambda step=step: (now := service.get(job.id)).step == step and now)
+        assert (seen.state, seen.total) == ("denoising", 4)
     gate.set()
-
-    async def watch() -> list[tuple[str, int | None, int | None]]:
-        seen: list[tuple[str, int | None, int | None]] = []
-        async for now in service.changes(job.id):
-            if now.state == "denoising" and now.step not in {step for _, step, _ in seen}:
-                gate.set()
-            seen.append((now.state, now.step, now.total))
-        return seen
-
-    seen = asyncio.run(watch())
-    steps = [(step, total) for state, step, total in seen if state == "denoising"]
-    assert steps[:3] == [(1, 4), (2, 4), (3, 4)]  # the decoding follows the last one at once
-    assert seen[-1][0] == "finished"
+    assert ended(service, job).state == "finished"
 
 
-def test_waiting_for_a_change_ends_with_its_timeout(serve: Serve, request_: GenerationRequest) -> None:
+def test_waiting_ends_with_its_timeout(serve: Serve, request_: GenerationRequest) -> None:
     service = serve(FakeEngine(gate=threading.Event()))
     job = until(lambda: (seen := service.get(service.submit(request_, "ann").id)) and seen)
-    same = asyncio.run(service.wait_async(job.id, timeout=0.3))
+    same = service.wait(job.id, timeout=0.3)
     assert same.state not in {"finished", "failed"}
 
 

@@ -34,6 +34,21 @@ def test_what_was_learnt_before_there_were_kinds_still_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "tiles", "guided"),
+    [
+        ("nano|clip|288x512|14|0|0", 1, False),
+        ("nano|clip|512x288|14|1|0", 1, True),
+        ("nano|clip|512x288|14|0|0|pace=1,checkpoint,,,4", 4, False),
+    ],
+)
+def test_a_key_in_the_history_of_an_earlier_release_is_found_again(stored: str, tiles: int, guided: bool) -> None:
+    found = TimingKey.parse(stored)
+    assert found is not None
+    assert (found.checkpoint, found.pace.tiles, found.guided) == ("nano", tiles, guided)
+    assert str(found) == stored
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"speed": "fast"},

@@ -21,7 +21,9 @@ from recipes.nano.model import build_clip, build_unet
 from recipes.nano.motion import FULL_FLOW
 from recipes.nano.objective import Batch, Objective
 from recipes.nano.photos import find_photos
+from recipes.nano.recipe import train
 from recipes.nano.trainer import Progress, Recipe, Trainer, learning_rate
+from svd_ui.catalog import folder_row
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, warp
 from svd_ui.core.sampling.denoiser import Preconditioning, residual, svd_denoiser
 
@@ -188,6 +190,21 @@ def test_held_out_photographs_are_left_out(photos: Path) -> None:
     assert [p.stem for p in find_photos([photos], ["kept"])] == ["a", "b"]
     job = parse(["--photos", str(photos), "--work", "w"])
     assert {"chelsea", "coffee"} <= set(job.held_out)
+
+
+def test_the_command_trains_stops_and_goes_on(photos: Path, tmp_path: Path) -> None:
+    """Two steps: the first uses up the time that is given, the second a longer run's."""
+    work, out = tmp_path / "work", tmp_path / "out"
+    arguments = ["--photos", str(photos), "--work", str(work), "--out", str(out), "--processes", "1", "--seed", "3"]
+    for minutes in (1e-9, 1.0):
+        job = parse([*arguments, "--minutes", str(minutes)])
+        if (work / "state.pt").exists():
+            minutes = torch.load(work / "state.pt", weights_only=True)["progress"]["seconds"] / 60 + 1e-9
+        train(replace(job, recipe=replace(job.recipe, minutes=minutes, batch=1, native_from=2.0)))
+    log = [json.loads(line) for line in (work / "log-0.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [1, 2]
+    assert all(np.isfinite(line["loss"]) for line in log)
+    assert folder_row(out).family == "warp"
 
 
 def test_export(vae: WarpAutoencoder, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ...errors import DiskFull
-from ...media.atomic import write_bytes
+from ...media import write_bytes
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ... import clips
 from ...clips import Stretch
-from ...media.atomic import atomic
+from ...media import atomic
 from ..conditioning import embed
 from ..families import verbs_of
 from ..runtime import Runtime

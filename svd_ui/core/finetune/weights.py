@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...catalog import CheckpointRow
 from ...finetune import TrainRequest
-from ...media.atomic import atomic
+from ...media import atomic
 
 KEPT = 2
 """States that stay on disk."""

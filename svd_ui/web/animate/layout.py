@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from ...jobs import Jobs
+from ...jobs.service import JobService
 from ...settings import Settings
 from .. import train
 from ..api import declare
@@ -41,7 +41,7 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
-def page_of(jobs: Jobs, settings: Settings) -> gr.Blocks:
+def page_of(jobs: JobService, settings: Settings) -> gr.Blocks:
     """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
     context = Context(jobs, settings)
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:

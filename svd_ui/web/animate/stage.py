@@ -54,7 +54,7 @@ ALONE = Around()
 
 
 def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
-    """The stage. ``files`` is ``Jobs.file``."""
+    """The stage. ``files`` is ``JobService.file``."""
     return html("animate/stage", **view(job, files, around))
 
 
