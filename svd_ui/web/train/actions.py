@@ -102,7 +102,8 @@ class TrainActions:
             request = self.request({**values, "name": "cost"}, collection or COLLECTION)
         except BadInput:
             return None
-        return estimate(request, self.base(request.checkpoint), machine_of(self.context.device()))
+        row = self.base(request.checkpoint)
+        return estimate(request, row, self.context.hub.present(row), machine_of(self.context.device()))
 
     # Runs
 
