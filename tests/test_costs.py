@@ -70,6 +70,11 @@ def _agrees(known: Architecture, ours: Ours, size: tuple[int, int, int]) -> None
     assert known.parameters == parameters
 
 
+def test_the_file_is_what_the_benchmark_prints() -> None:
+    file = Path(catalog.__file__).with_name("architectures.json")
+    assert coefficients.table(ARCHITECTURES.values()) == file.read_text("utf-8")
+
+
 # What they are used for
 
 
