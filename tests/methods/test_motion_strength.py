@@ -10,6 +10,7 @@ from PIL import Image
 from svd_ui.catalog import NANO, find_checkpoint, nano_row
 from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
+from svd_ui.core.families.warp_autoencoder import positions
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import SamplingContext
 from svd_ui.core.sampling.run import sample
@@ -47,7 +48,7 @@ def path(nano: Runtime, request: GenerationRequest) -> float:
     found = []
     for file in PICTURES:
         motion = latents(nano, request, Image.open(file))[0, :, -2:]
-        steps = (motion - nano.vae.rest(motion)) / nano.row.motion_gain
+        steps = (motion - positions(motion)) / nano.row.motion_gain
         found.append(float(steps.sum(dim=0).square().sum(dim=0).sqrt().mean()))
     return float(np.mean(found))
 
