@@ -14,8 +14,8 @@ from torch import Tensor
 
 from svd_ui.catalog import folder_row
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.context import sample
 from svd_ui.core.sampling.denoiser import cfg_interval
-from svd_ui.core.sampling.run import sample
 from svd_ui.core.sampling.samplers import Step, consistency
 from svd_ui.core.sampling.sigmas import gaussian, karras, seeded
 from svd_ui.errors import Cancelled

@@ -12,8 +12,7 @@ from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
 from svd_ui.core.families.warp_autoencoder import positions
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import SamplingContext
-from svd_ui.core.sampling.run import sample
+from svd_ui.core.sampling.context import SamplingContext, sample
 from svd_ui.core.sampling.sigmas import seeded
 from svd_ui.errors import BadInput
 from svd_ui.media.image import fit

@@ -16,8 +16,7 @@ from ...request import GenerationRequest
 from ..conditioning import condition
 from ..decode import decode, decoder_of
 from ..runtime import Runtime
-from ..sampling.context import SamplingContext
-from ..sampling.run import sample
+from ..sampling.context import SamplingContext, sample
 from ..sampling.sigmas import seeded
 
 STEPS = 10
