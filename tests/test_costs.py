@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from svd_ui import catalog
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
 from svd_ui.clip import ClipSpec
-from svd_ui.core.sampling import sigmas
 from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest, Wall
 from tests.tiny import save_tiny_svd
@@ -158,22 +156,6 @@ def test_lines_between_counted_points() -> None:
 
 
 # Noise levels
-
-
-@pytest.mark.parametrize("steps", [1, 4, 10, 25])
-def test_noise_levels_are_those_of_the_core(steps: int) -> None:
-    plain = asked(num_inference_steps=steps).sigmas
-    assert plain == pytest.approx(sigmas.karras(steps, 0.002, 700.0)[:-1].tolist(), rel=1e-5)
-    ays = asked(num_inference_steps=steps, schedule="ays").sigmas
-    assert ays == pytest.approx(sigmas.ays(steps)[:-1].tolist(), rel=1e-5)
-    nanos = sigmas.karras(steps, *_range(NANO))[:-1].tolist()
-    assert asked(NANO, num_inference_steps=steps).sigmas == pytest.approx(nanos, rel=1e-5)
-
-
-def _range(row: catalog.CheckpointRow) -> tuple[float, float]:
-    assert row.folder is not None
-    config = json.loads((row.folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-    return config["sigma_min"], config["sigma_max"]
 
 
 def test_the_largest_sigma_of_the_interval_is_guided_and_the_smallest_is_not() -> None:

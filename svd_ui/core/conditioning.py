@@ -20,7 +20,7 @@ from ..clip import ClipSpec
 from ..errors import BadInput
 from .runtime import Runtime
 from .sampling.denoiser import Conditioning
-from .sampling.sigmas import Generators, gaussian
+from .sampling.samplers import Generators, gaussian
 
 
 @torch.no_grad()

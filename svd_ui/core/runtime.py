@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..catalog.families.svd import karras
 from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for
 from .exact import exact, unused_in_steps
 from .offload import Placement, chunked_forward, trim
-from .sampling.sigmas import karras
+from .sampling.samplers import down_to_zero
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
 
@@ -114,7 +115,7 @@ class Runtime:
         """The checkpoint's schedule ``[num_inference_steps + 1]`` in units of scaled latents, ending in 0."""
         config = self.scheduler.config
         if config.use_karras_sigmas and config.sigma_min and config.sigma_max:
-            return karras(num_inference_steps, config.sigma_min, config.sigma_max)
+            return down_to_zero(karras(num_inference_steps, config.sigma_min, config.sigma_max))
         self.scheduler.set_timesteps(num_inference_steps)
         sigmas: Tensor = self.scheduler.sigmas
         return sigmas.float()

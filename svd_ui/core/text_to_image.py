@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..text_to_image_info import StillModel
 from .devices import Plan
 from .offload import trim
-from .sampling.sigmas import seeded
+from .sampling.samplers import seeded
 
 Progress = tuple[int, int]
 

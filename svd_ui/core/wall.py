@@ -17,8 +17,7 @@ from .families.svd import Decoder
 from .runtime import Runtime
 from .sampling.context import SamplingContext, sample
 from .sampling.denoiser import Conditioning, concatenated
-from .sampling.samplers import Step
-from .sampling.sigmas import seeded
+from .sampling.samplers import Step, seeded
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Stages:
     def condition(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> tuple[Conditioning, torch.Generator]:
         """What the U-Net is told, and the generator that the clip's noise goes on from."""
         from ..core.conditioning import condition
-        from ..core.sampling.sigmas import seeded
+        from ..core.sampling.samplers import seeded
 
         generator = seeded(clip.seed)
         return condition(runtime, still, clip, generator), generator

@@ -16,7 +16,7 @@ from svd_ui.core import compiling
 from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, repeated_blocks
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.sentences import sentence
 
 from .conftest import picture, prepared, request

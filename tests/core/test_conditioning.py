@@ -13,7 +13,7 @@ from svd_ui.core.conditioning import condition, digest
 from svd_ui.core.runtime import EncoderCache, Runtime
 from svd_ui.core.sampling.context import SamplingContext, sample
 from svd_ui.core.sampling.denoiser import Conditioning
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from tests.core.conftest import clip_of, picture
 
 

@@ -13,7 +13,7 @@ from svd_ui.core.conditioning import condition
 from svd_ui.core.families.warp_autoencoder import positions
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import SamplingContext, sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.errors import BadInput
 from svd_ui.media.image import fit
 from svd_ui.methods.motion_strength import MotionStrength, lowered

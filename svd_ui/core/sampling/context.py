@@ -21,8 +21,7 @@ from ..families import verbs_of
 from ..runtime import Runtime
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
-from .samplers import Step
-from .sigmas import Generators, gaussian
+from .samplers import Generators, Step, gaussian
 
 if TYPE_CHECKING:
     from ..families.svd import Decoder, FamilyVerbs
