@@ -166,9 +166,9 @@ class Stages:
         self, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
     ) -> Iterator[tuple[int, int] | Image.Image]:
         """(step, total) pairs, then the picture."""
-        from ..core.text_to_image import TextToImage
+        from ..core.text_to_image import generate
 
-        return TextToImage().generate(self._settings, folder, clip, plan, cancel)
+        return generate(self._settings, folder, clip, plan, cancel)
 
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""
