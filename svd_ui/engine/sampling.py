@@ -20,6 +20,7 @@ from ..notes import Note
 from ..post import Frames
 from . import CancelToken
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
+from .estimates import CHUNKS
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -201,7 +202,6 @@ class Deadline:
         return Cancelled() if self._cancel.is_set() else TookTooLong(seconds=int(self._max_seconds))
 
 
-_CHUNKS = (8, 4, 2, 1)
 _DOING = {
     "loading": Note.of("loading_model"),
     "conditioning": Note.of("reading_still"),
@@ -220,7 +220,7 @@ class OomFallback:
 
     def down(self, stage: str) -> Note | None:
         """Fewer frames at once where ``stage`` is decoding, else the next profile. None at the foot of the ladder."""
-        fewer = next((size for size in _CHUNKS if size < self.chunk), None)
+        fewer = next((size for size in CHUNKS if size < self.chunk), None)
         if stage == "decoding" and fewer is not None:
             self.chunk = fewer
             return self.add(Note.of("smaller_decode_chunk", count=fewer))

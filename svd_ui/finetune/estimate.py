@@ -189,15 +189,14 @@ def activations(
     With checkpointing what every block reads, and all of the one that is being computed again.
     """
     size = _cells(request, row, known) * _frames(request, row) * request.batch_size
-    inner = [_kept(block, request.method) * size / (1 << 2 * block.level) for block in layers.blocks]
+    inner = [
+        KEPT[block.kind][request.method] * block.channels * block.depth * size / (1 << 2 * block.level)
+        for block in layers.blocks
+    ]
     if not request.gradient_checkpointing:
         return value_bytes * sum(inner)
     read = sum(block.inputs * size / (1 << 2 * block.level) for block in layers.blocks)
     return value_bytes * (read + max(inner))
-
-
-def _kept(block: Block, method: Method) -> int:
-    return KEPT[block.kind][method] * block.channels * block.depth
 
 
 def _cells(request: TrainRequest, row: CheckpointRow, known: Architecture) -> int:
