@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
-from . import __version__
+from . import __version__, plugins
 from .catalog import checkpoints
 from .engine import Device, Timed
 from .errors import BadInput
@@ -46,6 +46,7 @@ def report(jobs: Jobs | None = None, settings: Settings | None = None) -> dict[s
         "checkpoints": checkpoint_facts(hub),
         "disk": _disks(settings, hub),
         "hub": _hub(hub),
+        "plugins": plugin_facts(),
         "settings": setting_facts(settings),
     }
 
@@ -110,6 +111,14 @@ def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
         "note": "makes stills from prompts",
     }
     return [*facts, still]
+
+
+def plugin_facts() -> list[dict[str, str]]:
+    """What other packages add, from where, and why something of it could not be loaded."""
+    return [
+        {"group": one.group, "name": one.name, "value": one.value, "package": one.package, "trouble": one.trouble}
+        for one in plugins.found()
+    ]
 
 
 def setting_facts(settings: Settings) -> list[dict[str, str]]:

@@ -33,6 +33,7 @@ SENTENCES: dict[str, str | tuple[str, str]] = {
     "picture_enlarged": "The picture is small ({given}) and was enlarged to {width}x{height}.",
     "more_steps_than_needed": "{title} is made for 1 to {most} steps: more take longer and add little.",
     # What a clip leaves out for speed; each of the facts is a note
+    "own_sigmas_only": "Few-step weights know their own noise levels only: choose another method or checkpoint.",
     "approximate": "Approximate: {facts}. {cost}",
     "approximations": "{facts}. {cost}",
     "cost_share": "About {share:.0%} of the exact clip's work.",

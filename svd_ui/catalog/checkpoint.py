@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from ..errors import BadInput
 from ..request import Frozen, Speed
+from ..sentences import sentence
 from .architectures import architecture_of
 from .families import CheckpointFamily, family_of
 
@@ -90,6 +91,9 @@ class CheckpointRow(Frozen):
         """Raise BadInput where ``clip`` asks for what this checkpoint cannot do."""
         self.check_size(clip.width, clip.height)
         self.facts.check(clip)
+        reason = clip.request.method.needs(self.facts)
+        if reason is not None:
+            raise BadInput(sentence(reason), field="method")
 
     def check_size(self, width: int | None, height: int | None) -> None:
         """Raise BadInput for a side that is no whole number of latent cells, as far as the architecture is known."""

@@ -22,23 +22,27 @@ def step_flops(clip: ClipSpec) -> float | None:
 
 
 def denoising_flops(clip: ClipSpec) -> float | None:
-    """Operations of all steps together."""
+    """Operations of all steps together, as the clip's method takes them."""
     known = architecture_of(clip.row)
     if known is None:
         return None
     size, frames = known.cells(clip.width, clip.height), clip.num_frames
     whole, reusing = known.unet.flops(size, frames), known.reusing.flops(size, frames)
     steps = zip(clip.guided_steps, clip.whole_steps, strict=True)
-    return sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
+    plain = sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
+    return plain * clip.request.method.relative_cost(clip)
 
 
 def around_flops(clip: ClipSpec) -> tuple[float, float] | None:
-    """Operations (before the steps, after them): reading the still, decoding the frames."""
+    """Operations (before the steps, after them): reading the still; decoding the frames, and the post steps."""
     known = architecture_of(clip.row)
     if known is None:
         return None
     size, frames = known.cells(clip.width, clip.height), clip.num_frames
-    return known.embed + known.encode.flops(size, 1), known.decode.flops(size, frames)
+    after, shape = known.decode.flops(size, frames), clip.shape
+    for step in clip.request.post:
+        after, shape = after + step.flops(shape), step.changes(shape)
+    return known.embed + known.encode.flops(size, 1), after
 
 
 def clip_flops(clip: ClipSpec) -> float | None:

@@ -76,6 +76,8 @@ def show(facts: dict[str, Any], console: Console) -> None:
     _section(
         console, "Model hub", [("endpoint", hub["endpoint"]), ("token", hub["token"]), ("offline", str(hub["offline"]))]
     )
+    found = [(one["name"], f"{one['group']}, {one['package']} {one['trouble']}".strip()) for one in facts["plugins"]]
+    _section(console, "Plug-ins", found or [("none", "")])
     table = Table("variable", "value", "from", "what it does", box=None, pad_edge=False)
     for row in facts["settings"]:
         table.add_row(row["variable"], escape(row["value"]), row["source"], escape(row["help"]))

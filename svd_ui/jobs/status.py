@@ -8,13 +8,14 @@ from typing import Any
 from ..errors import NotFound
 from ..events import Tile
 from ..request import GenerationRequest
+from ..sentences import sentence
 from . import Job, Jobs
 
 
 def status(job: Job, jobs: Jobs) -> dict[str, Any]:
-    """``{id, state, step, total, position, eta_seconds, message, error, preview, video, request}``.
+    """``{id, state, step, total, position, eta_seconds, message, notes, error, preview, video, request}``.
 
-    ``error`` is ``{code, message}`` or None. ``preview`` (the poster once finished) and ``video`` are paths on this machine,
+    ``notes`` are sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview`` (the poster once finished) and ``video`` are paths on this machine,
     or None: whoever answers a client over the network turns them into files to download. ``request`` is the
     resolved one once it is known. A draft wall has ``tiles`` too: ``{seed, motion_bucket_id, video}`` each, row by row.
     """
@@ -28,6 +29,7 @@ def status(job: Job, jobs: Jobs) -> dict[str, Any]:
         "position": job.position,
         "eta_seconds": job.eta_seconds,
         "message": job.message,
+        "notes": [sentence(note) for note in job.notes],
         "error": None if error is None else {"code": error.get("code"), "message": error.get("message")},
         "preview": jobs.file(job, "poster" if finished else "preview"),
         "video": jobs.file(job, "video"),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..catalog import CheckpointRow, find_checkpoint
 from ..catalog.costs import around_flops, step_flops
 from ..clip import ClipSpec
 from ..errors import SvdUiError
+from ..methods import METHODS
+from ..post import POST
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import JobKind
 
-PACE = "pace="
+PACE, WITH = "pace=", "with="
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,28 @@ class TimingKey:
     from_prompt: bool
     kind: JobKind = "clip"
     pace: Pace = EXACT
+    kinds: tuple[str, ...] = ()
+    """The method, unless it is plain, and the post steps: their work is their own."""
 
     def __str__(self) -> str:
         parts = (self.kind, f"{self.width}x{self.height}", self.num_frames, int(self.guided), int(self.from_prompt))
         text = f"{self.checkpoint}|{'|'.join(map(str, parts))}"
         # Exact clips are called what they were before there were others, so nothing that was learnt is lost.
-        return text if self.pace == EXACT else f"{text}|{self.pace}"
+        text = text if self.pace == EXACT else f"{text}|{self.pace}"
+        return f"{text}|{WITH}{','.join(self.kinds)}" if self.kinds else text
 
     @classmethod
     def parse(cls, text: str) -> TimingKey | None:
         """The inverse of ``str``; None for anything else."""
+        text, _, kinds = text.partition(f"|{WITH}")
         before, _, last = text.rpartition("|")
         has_pace = last.startswith(PACE)
         try:
             checkpoint, kind, size, frames, guided, from_prompt = (before if has_pace else text).rsplit("|", 5)
             width, height = map(int, size.split("x"))
             pace = Pace.parse(last) if has_pace else EXACT
-            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind, pace)  # type: ignore[arg-type]
+            names = tuple(kinds.split(",")) if kinds else ()
+            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind, pace, names)  # type: ignore[arg-type]
         except ValueError:
             return None
 
@@ -82,7 +89,9 @@ class TimingKey:
 def key_of(clip: ClipSpec, kind: JobKind, *, from_prompt: bool) -> TimingKey:
     ends = (clip.guidance_sigma_min, clip.guidance_sigma_max) if clip.guided else (None, None)
     pace = EXACT if kind == "still" else Pace(clip.cache_interval, clip.schedule, *ends, clip.tiles)
-    return TimingKey(clip.row.id, clip.width, clip.height, clip.num_frames, clip.guided, from_prompt, kind, pace)
+    steps = (clip.request.method, *clip.request.post)
+    kinds = () if kind == "still" else tuple(step.kind for step in steps if step.kind != "plain")
+    return TimingKey(clip.row.id, clip.width, clip.height, clip.num_frames, clip.guided, from_prompt, kind, pace, kinds)
 
 
 class RelativeCost(NamedTuple):
@@ -123,8 +132,16 @@ class CountedCosts:
 def _typical(key: TimingKey, row: CheckpointRow) -> ClipSpec:
     """A clip of this kind."""
     pace = key.pace
-    values = {"width": key.width, "height": key.height, "num_frames": key.num_frames, "schedule": pace.schedule}
+    values: dict[str, Any] = {
+        "width": key.width,
+        "height": key.height,
+        "num_frames": key.num_frames,
+        "schedule": pace.schedule,
+    }
     values |= {"cache_interval": pace.cache_interval, "min_guidance_scale": 1.0}
     values |= {"guidance_sigma_min": pace.guidance_sigma_min, "guidance_sigma_max": pace.guidance_sigma_max}
     values |= {"max_guidance_scale": 2.0 if key.guided else 1.0, "num_inference_steps": row.num_inference_steps}
+    methods, steps = METHODS.classes(), POST.classes()
+    values["post"] = tuple(steps[kind]() for kind in key.kinds if kind in steps)
+    values["method"] = next((methods[kind]() for kind in key.kinds if kind in methods), GenerationRequest().method)
     return ClipSpec.of(GenerationRequest().model_copy(update=values), row)

@@ -2,24 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .app import launch, serve
-
-if TYPE_CHECKING:
-    import gradio as gr
-
-    from ..jobs import Jobs
-    from ..settings import Settings
+from .app import build_ui, launch, serve
 
 __all__ = ["build_ui", "launch", "serve"]
-
-
-def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
-    """The page over ``jobs``, not yet served."""
-    from .app import prepare
-
-    prepare(settings)
-    from .animate.layout import build_ui as build
-
-    return build(jobs, settings)

@@ -1,4 +1,4 @@
-"""The public API: ``/submit /generate /status /cancel /history``, its parameters made from the request's fields."""
+"""The public API: ``/submit /generate /status /cancel /history /schema``, its parameters made from the request's fields."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def declare(context: Context) -> None:
     declare_api(api.status, api_name="status", queue=False)
     declare_api(api.cancel, api_name="cancel", queue=False)
     declare_api(api.history, api_name="history", queue=False)
+    declare_api(api.schema, api_name="schema", queue=False)
 
 
 class Api:
@@ -104,6 +105,10 @@ class Api:
         with sentence():
             limit = min(MAX_HISTORY, max(1, int(limit or 24)))
             return [self._shown(job) for job in self.context.jobs.history(self._reader(token), limit, before)]
+
+    def schema(self) -> dict:  # type: ignore[type-arg]
+        """JSON Schema of a request: every field with its range and default, every method and post step there is here."""
+        return GenerationRequest.model_json_schema()
 
     async def _ended(self, id: str) -> Job:
         while True:

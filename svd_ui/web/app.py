@@ -92,12 +92,19 @@ def host_of(settings: Settings) -> str:
     return "0.0.0.0" if "SPACE_ID" in os.environ and not settings.is_public else settings.host
 
 
+def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+    """The page over ``jobs``, not yet served."""
+    prepare(settings)
+    from .animate.layout import page_of
+
+    return page_of(jobs, settings)
+
+
 def serve(jobs: Jobs, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:
     """Build the page and start its server without waiting; returns it and its address."""
     prepare(settings)
     from starlette.middleware import Middleware
 
-    from .animate.layout import build_ui
     from .context import Context
     from .routes import routes
 

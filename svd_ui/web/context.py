@@ -63,6 +63,10 @@ class Context:
 
         return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
+    def checkpoint_choices(self) -> list[tuple[str, str]]:
+        """(title, id) to choose from as things are now: what training writes shows up here."""
+        return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in self.rows().values())]
+
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""
         when, found = self._loras

@@ -173,7 +173,8 @@ def environment() -> Environment:
         auto_reload=False,
         extensions=[OneLine],
     )
-    made.globals["icons"] = made.get_template("icons.html").module
+    made.globals |= {call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, still_thumb)}
+    made.globals |= {"STATES": STATES, "ENDED": ENDED, "icons": made.get_template("icons.html").module}
     return made
 
 

@@ -22,8 +22,8 @@ from ..jobs.status import tile_of
 from ..media.image import fit
 from ..settings import Settings
 from .animate.stills import EXAMPLES, examples
-from .train import allowed as training_allowed
 from .train import views
+from .visitor import may_train
 
 if TYPE_CHECKING:
     from ..assets import Assets
@@ -80,7 +80,7 @@ def routes(context: Context) -> list[Route]:
         "/svd/still/{digest}": still,
         "/svd/example/{name}": example,
     }
-    if training_allowed(context.settings):
+    if may_train(context.settings):
         paths[SAMPLES] = samples_endpoint(context.settings)
     return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
 

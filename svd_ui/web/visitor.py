@@ -45,6 +45,11 @@ def is_public(settings: Settings) -> bool:
     return settings.is_public or "SPACE_ID" in os.environ
 
 
+def may_train(settings: Settings) -> bool:
+    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a password."""
+    return not is_public(settings) or settings.credentials is not None
+
+
 def reader(settings: Settings, owner: str) -> str | None:
     """Whose jobs a visitor may list, cancel and delete: everybody's (None) on one's own machine."""
     return owner if is_public(settings) else None

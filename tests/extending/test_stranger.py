@@ -82,11 +82,11 @@ def test_what_it_costs_is_predicted(app: App) -> None:
         "from svd_ui.catalog import nano_row\n"
         "from svd_ui.catalog.costs import denoising_flops\n"
         "from svd_ui.clip import ClipSpec\n"
-        "from svd_ui.jobs.timing_key import TimingKey\n"
+        "from svd_ui.jobs.timing_key import key_of\n"
         "from svd_ui.request import GenerationRequest\n"
         "kinds = [{}, {'method': {'kind': 'wobble'}}, {'post': [{'kind': 'vignette'}]}, {'post': [{'kind': 'boomerang'}]}]\n"
         "clips = [ClipSpec.of(GenerationRequest.model_validate({'seed': 1, **kind}), nano_row()) for kind in kinds]\n"
-        "facts = [[denoising_flops(clip) for clip in clips], [str(TimingKey.of(clip)) for clip in clips]]"
+        "facts = [[denoising_flops(clip) for clip in clips], [str(key_of(clip, 'clip', from_prompt=False)) for clip in clips]]"
     )
     assert work[1] == 2 * work[0]
     assert work[2] == work[0]

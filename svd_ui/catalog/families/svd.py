@@ -34,6 +34,8 @@ class CheckpointFamily:
     id = ""
     verbs = "svd_ui.core.families.svd:FamilyVerbs"
     trainable = True
+    least_start: float | None = None
+    """Share of its first sigma at which a clip may start to move more; None where it knows its own sigmas only."""
 
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         """What a request's blank fields mean for ``row`` at ``speed``."""
@@ -90,6 +92,7 @@ class Svd(CheckpointFamily):
     """Steps are like each other, so features can be reused, and AYS says which few to take."""
 
     id = "svd"
+    least_start = 1 / 7
 
     def quicker(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         if speed == "fast":

@@ -15,6 +15,7 @@ class Warp(CheckpointFamily):
     """Of a row, ``residual_scale`` and ``motion_gain`` are this family's."""
 
     id = "warp"
+    least_start = 1 / 15  # nano then moves 1.6 times as far
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
     def quicker(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:

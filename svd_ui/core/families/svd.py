@@ -49,8 +49,13 @@ class FamilyVerbs:
         steps = clip.num_inference_steps
         return sigmas.ays(steps) if clip.schedule == "ays" else runtime.sigmas(steps)
 
-    def start(self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor) -> Tensor:
-        """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that a walk down ``sigmas`` begins with, on the device."""
+    def start(
+        self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor, around_still: bool = True
+    ) -> Tensor:
+        """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that a walk down ``sigmas`` begins with, on the device.
+
+        ``around_still`` concerns families whose noise lies around the still: without it, it lies around nothing.
+        """
         return (noise * runtime.initial_scale(sigmas)).to(runtime.device)
 
     def unconditional(self, cond: Conditioning) -> Conditioning:

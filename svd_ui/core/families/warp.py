@@ -44,9 +44,12 @@ class WarpVerbs(FamilyVerbs):
 
     keeps_still = True
 
-    def start(self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor) -> Tensor:
+    def start(
+        self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor, around_still: bool = True
+    ) -> Tensor:
         """The noise lies around the still: what is diffused is the difference, of mean zero."""
-        return super().start(runtime, sigmas, cond, noise) + cond.image_latents * runtime.scaling_factor
+        around = cond.image_latents * runtime.scaling_factor if around_still else 0
+        return super().start(runtime, sigmas, cond, noise) + around
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
         """The latents of the still stay: the estimate is added to them."""

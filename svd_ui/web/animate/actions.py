@@ -20,8 +20,7 @@ from ..formatting import notice
 from ..page import Changes
 from ..visitor import reader, visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
-from .history import PAGE, history
-from .stage import Around, origin, stage, state_of
+from .stage import PAGE, Around, history, origin, stage, state_of
 from .stills import NO_STILLS, PERHAPS_SETTINGS, SETTINGS_FILES, Still, Stills, of_ref, take
 
 

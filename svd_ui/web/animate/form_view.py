@@ -49,7 +49,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "negative_prompt": _negative(context, prompting),
         "summary": summary(values, row, shape, count, prediction(estimate, device, count)),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
-        "checkpoint": gr.update(choices=checkpoint_choices(context)),
+        "checkpoint": gr.update(choices=context.checkpoint_choices()),
         "speed": gr.update(choices=speed_labels(row, request)),
         "schedule": gr.update(choices=CLIP.choices("schedule", str(meant["schedule"]))),
         "lora_list": lora_list(context.loras(), values.get("loras"), row, context.rows()),
@@ -61,11 +61,6 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
 
 HINTED = [name for name in CLIP.fields if CLIP.widget(name) is gr.Number]
 """The numbers that may be blank; their placeholder says what applies then."""
-
-
-def checkpoint_choices(context: Context) -> list[tuple[str, str]]:
-    """The catalogue as it is now: what training writes shows up here."""
-    return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in context.rows().values())]
 
 
 def offers(context: Context, values: Mapping[str, Any]) -> Changes:

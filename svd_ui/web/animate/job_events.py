@@ -13,8 +13,7 @@ from ..page import Changes, Given, Page
 from .actions import Actions
 from .events import VIEW
 from .form import PICTURE, PROMPT
-from .history import PAGE
-from .stage import state_of
+from .stage import PAGE, state_of
 
 LOOKING = ("watched", "undo", "limit")
 """What ``Actions.view`` goes by."""

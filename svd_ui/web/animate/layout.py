@@ -8,20 +8,18 @@ import gradio as gr
 
 from ...jobs import Jobs
 from ...settings import Settings
+from .. import train
 from ..api import declare
 from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
-from ..train import allowed as training_allowed
-from ..train import events as training
-from ..train import layout as training_layout
+from ..visitor import may_train
 from . import events, job_events
 from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, preset_choices
-from .form_view import checkpoint_choices, footer, status, wall_toggle
+from .form_view import footer, status, wall_toggle
 from .groups import WALL, WALL_CONTROLS, Kinds, groups
-from .history import PAGE
-from .stage import stage
+from .stage import PAGE, stage
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
 SCRIPTS = {
@@ -43,7 +41,7 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
-def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
+def page_of(jobs: Jobs, settings: Settings) -> gr.Blocks:
     """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
     context = Context(jobs, settings)
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
@@ -53,7 +51,7 @@ def build_ui(jobs: Jobs, settings: Settings) -> gr.Blocks:
         events.wire(page, context)
         job_events.wire(page, context)
         if tab is not None:
-            training.wire(tab, page, context)
+            train.wire(tab, page, context)
         declare(context)
     return demo  # type: ignore[no-any-return]
 
@@ -67,10 +65,10 @@ def _layout(page: Page, context: Context) -> Page | None:
         page.add(name, gr.State(value))
     page.add("timer", gr.Timer(0.5, active=False))
     page.add("slow", gr.Timer(8.0))
-    trains = training_allowed(context.settings)
+    trains = may_train(context.settings)
     with gr.Row(elem_id="top"):
         gr.HTML(html("header"), js_on_load=None)
-        tabs = training_layout.tabs() if trains else None
+        tabs = train.tabs() if trains else None
         _piece(page, "status", status(None))
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(elem_id="left", scale=5, min_width=320):
@@ -80,7 +78,7 @@ def _layout(page: Page, context: Context) -> Page | None:
         with gr.Column(elem_id="right", scale=6, min_width=320):
             _piece(page, "stage", stage(None, context.jobs.file))
             _piece(page, "history")
-    tab = training_layout.layout(tabs, context) if tabs is not None else None
+    tab = train.layout(tabs, context) if tabs is not None else None
     _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
     return tab
 
@@ -137,7 +135,7 @@ def _settings_card(page: Page, context: Context) -> None:
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             _field(page, "seed", min_width=130, scale=4, placeholder="random")
             page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
-        _field(page, "checkpoint", choices=checkpoint_choices(context), kind=gr.Radio, **CHIPS)
+        _field(page, "checkpoint", choices=context.checkpoint_choices(), kind=gr.Radio, **CHIPS)
         _piece(page, "offer")
         page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
         _piece(page, "lora_list", elem_id="loras")

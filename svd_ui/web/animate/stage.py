@@ -1,4 +1,4 @@
-"""The right side: one job, live or ended. Pure functions of the record; the page morphs what changed."""
+"""The right side: one job, live or ended, and below it what was made before. Pure functions of the records."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine import Device
-from ...events import ENDED, Effective
+from ...events import ENDED
 from ...jobs import Job
 from ...jobs.status import file_of
 from ...notes import Note
-from ...request import Wall
 from ...sentences import sentence
-from ..formatting import (
-    STATES,
-    Files,
-    clip_url,
-    duration,
-    fraction,
-    frame_size,
-    html,
-    left,
-    queue_place,
-    still_thumb,
-    still_url,
-    title,
-)
+from ..formatting import STATES, Files, fraction, html, left, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
 
+PAGE = 24
+"""Jobs of the history at first, and again at every "Show older"."""
 REMEDIES = {
     "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
 }
@@ -103,11 +91,6 @@ def aspect(job: Job) -> str:
     return f"--w:{width};--h:{height}"
 
 
-def badge(wall: Wall) -> str:
-    """What a wall is called where there is little room."""
-    return f"Wall {wall.seeds} × {len(wall.motion_bucket_ids)}"
-
-
 def origin(job: Job | None, others: Iterable[Job]) -> str | None:
     """The id of the wall that ``job`` renders a tile of, if it is among ``others``."""
     if job is None or job.request.wall or not job.request.image:
@@ -171,81 +154,24 @@ def _picture(job: Job, files: Files) -> dict[str, str]:
 
 
 def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
-    """``origin`` is the id of the wall it was chosen from."""
-    assert job.result is not None
-    body = _wall if job.result.tiles else _clip if files(job, "video") is not None else _still
-    shared = {"aspect": aspect(job), "made": _made(job), "settings": settings_json(job), "notes": _notes(job)}
-    return {**shared, "origin": origin, **body(job, files)}
-
-
-def _clip(job: Job, files: Files) -> dict[str, Any]:
-    titles = {"animation": "Animated picture", "frames": "Frames (zip)"}
+    """``origin`` is the id of the wall it was chosen from; ``has`` names the files there are."""
+    result = job.result
+    assert result is not None
+    has = {name for name in ("video", "poster", "animation", "frames") if files(job, name)}
     return {
-        "body": "clip",
-        "video": clip_url(job, "video"),
-        "poster": clip_url(job, "poster") if files(job, "poster") else "",
-        "download": clip_url(job, "video", download=True),
-        "more": [(text, clip_url(job, name, download=True)) for name, text in titles.items() if files(job, name)],
-        "last_frame": job.result is not None and job.result.last_frame,
-    }
-
-
-def _still(job: Job, files: Files) -> dict[str, Any]:
-    return {"body": "still", "image": still_thumb(job.result.image) if job.result else ""}
-
-
-def _wall(job: Job, files: Files) -> dict[str, Any]:
-    assert job.result is not None
-    request = job.result.request
-    columns = len(request.wall.motion_bucket_ids) if request.wall else 3
-    tiles = [
-        {
-            "index": index,
-            "name": f"seed {tile.seed}, motion\u00a0{tile.motion_bucket_id}",
-            "video": clip_url(job, file_of(index)),
-        }
-        for index, tile in enumerate(job.result.tiles)
-        if files(job, file_of(index))
-    ]
-    shape = f"--w:{request.width or 16};--h:{request.height or 9};--columns:{min(columns, 4)}"
-    return {"body": "wall", "tiles": tiles, "tile_aspect": shape}
-
-
-def _made(job: Job) -> dict[str, Any]:
-    """One quiet line about what this is, one about how it was made, and what was left out for speed."""
-    assert job.result is not None
-    request, seconds = job.result.request, _seconds(job.result.seconds)
-    length = f"{request.num_frames} frames" if request.num_frames and job.result.video else ""
-    if length and request.num_frames and request.output_fps:
-        length += f", {request.num_frames / request.output_fps:.1f} s"
-    took = f"made in {duration(seconds)}" if seconds >= 1 else ""
-    count = len(job.result.tiles)
-    what = [f"{count} tiles"] if count else [frame_size(request.width, request.height), length]
-    speed = "" if request.speed == "exact" else request.speed
-    used = job.result.effective
-    return {
-        "prompt": request.prompt,
-        "parts": [request.checkpoint, *what, f"seed {request.seed}", speed, took],
-        "effective": _effective(used) if used else [],
-        "reasons": "; ".join(map(sentence, used.reasons)) if used else "",
+        "body": "wall" if result.tiles else "clip" if "video" in has else "still",
+        "aspect": aspect(job),
+        "request": result.request,
+        "has": has,
+        "tiles": [tile for tile in enumerate(result.tiles) if files(job, file_of(tile[0]))],
+        "seconds": result.seconds.get("total", sum(result.seconds.values())),
+        "used": result.effective,
+        "reasons": "; ".join(map(sentence, result.effective.reasons)) if result.effective else "",
         "approximate": _approximate(job),
+        "notes": _notes(job),
+        "settings": settings_json(job),
+        "origin": origin,
     }
-
-
-def _effective(used: Effective) -> list[str]:
-    """What it was really made with."""
-    return [
-        f"profile {used.profile}",
-        "exact speed-ups" if used.exact else "plain layers",
-        "compiled" if used.compiled else "",
-        used.attention,
-        used.dtype,
-    ]
-
-
-def _seconds(spent: dict[str, float]) -> float:
-    """What the whole clip took; stages that report no total are added up."""
-    return spent["total"] if "total" in spent else sum(spent.values())
 
 
 def _approximate(job: Job) -> list[str]:
@@ -280,3 +206,12 @@ def _failed(job: Job, around: Around) -> dict[str, Any]:
         "report": error_report(job, around.device),
         "notes": _notes(job),
     }
+
+
+# Below: what was made before, with posters
+
+
+def history(jobs: list[Job], files: Files, shown: str | None, undo: str | None, more: bool = False) -> str:
+    """``shown`` is the job on the stage; ``undo`` the one just deleted; ``more`` whether older ones exist."""
+    cards = [(job, {name for name in ("video", "poster") if files(job, name)}) for job in jobs]
+    return html("animate/history", cards=cards, shown=shown, undo=undo, more=more)

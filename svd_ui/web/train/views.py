@@ -115,7 +115,7 @@ def _numbers(count: int) -> str:
 
 def runs(all_runs: list[TrainingRun], folder: Callable[[str], RunFolder], usable: Callable[[TrainingRun], str]) -> str:
     """``usable`` names what a finished run gave, as the Animate side knows it; '' where it is not there."""
-    return html("train/runs", runs=[run_view(run, folder(run.name), usable(run)) for run in all_runs])
+    return html("train/runs", titles=STATES, runs=[run_view(run, folder(run.name), usable(run)) for run in all_runs])
 
 
 def run_view(run: TrainingRun, folder: RunFolder, usable: str) -> dict[str, Any]:
@@ -126,25 +126,17 @@ def run_view(run: TrainingRun, folder: RunFolder, usable: str) -> dict[str, Any]
     said = status.message if status.state in {"preparing", "stopped", "failed"} else ""
     if run.alive and folder.asked_to_stop:
         said = "Stopping after this step; its state is saved."
+    shown = samples(folder)[-MAX_SAMPLES:]
     return {
-        "name": run.name,
-        "state": status.state,
-        "state_text": STATES[status.state],
+        "run": run,
         "about": _about(request),
-        "progress": run.alive or status.step,
         "done": None if run.alive and status.state == "preparing" else share,
         "line": " · ".join(part for part in (steps, left(status.seconds_left)) if part),
         "said": said,
         "curve": curve(folder.lines()),
-        "samples": [
-            (step, sample_url(run.name, step, path.stat().st_mtime_ns)) for step, path in samples(folder)[-MAX_SAMPLES:]
-        ],
+        "samples": [(step, sample_url(run.name, step, path.stat().st_mtime_ns)) for step, path in shown],
         "kind": "LoRA" if request is None or request.method == "lora" else "checkpoint",
-        "result": status.result,
         "usable": usable,
-        "alive": run.alive,
-        "step": status.step,
-        "can_resume": request is not None,
     }
 
 

@@ -13,7 +13,7 @@ from svd_ui.jobs import Job
 from svd_ui.presets import presets
 from svd_ui.request import GenerationRequest
 from svd_ui.web import formatting, visitor
-from svd_ui.web.animate import history, stage
+from svd_ui.web.animate import stage
 from svd_ui.web.animate.form import EXTRAS, all_requests, default_of, request_of, switched, values_of
 from svd_ui.web.animate.stills import Still, aspect_of, size_of
 from svd_ui.web.controls import CLIP
@@ -120,7 +120,7 @@ def job(**changes: object) -> Job:
 def test_markup_escapes_what_people_type() -> None:
     evil = GenerationRequest(prompt="<img src=x onerror=alert(1)>")
     html = stage.stage(job(request=evil, state="failed", error={"code": "x", "message": "<b>"}), lambda *_: None)
-    html += history.history([job(request=evil)], lambda *_: None, None, None)
+    html += stage.history([job(request=evil)], lambda *_: None, None, None)
     assert "<img src=x" not in html
     assert "<b>" not in html
 

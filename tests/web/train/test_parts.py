@@ -25,9 +25,10 @@ from svd_ui.web.animate.groups import Loras, toggled, weighed
 from svd_ui.web.context import Context
 from svd_ui.web.formatting import html
 from svd_ui.web.routes import SAMPLES, find_sample, routes
-from svd_ui.web.train import allowed, views
+from svd_ui.web.train import views
 from svd_ui.web.train.actions import TrainActions
 from svd_ui.web.train.scan_worker import Looked, Looker
+from svd_ui.web.visitor import may_train
 
 REF = "sha256:" + "a" * 64
 STILL = {"ref": REF, "width": 400, "height": 300, "notes": []}
@@ -141,13 +142,13 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
 def test_strangers_have_no_train_tab(tmp_path: Path, given: dict[str, Any], may: bool) -> None:
     import gradio as gr
 
-    from svd_ui.web.animate.layout import build_ui
+    from svd_ui.web.animate.layout import page_of
 
     settings = Settings(data_dir=tmp_path, devices="cpu", checkpoint="nano", **given)
     context = Context(NoJobs(), settings)  # type: ignore[arg-type]
-    assert allowed(settings) is may
+    assert may_train(settings) is may
     assert (SAMPLES in {route.path for route in routes(context)}) is may
-    demo = build_ui(context.jobs, settings)
+    demo = page_of(context.jobs, settings)
     assert any(block.elem_id == "train" for block in demo.blocks.values()) is may
     names = {str(name) for name in demo.get_api_info()["named_endpoints"]}
     assert names == {"/submit", "/generate", "/status", "/cancel", "/history"}
