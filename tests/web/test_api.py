@@ -20,7 +20,7 @@ from tests.fakes import FakeEngine
 from .conftest import Served, serving
 
 STATUS = {
-    "id", "state", "step", "total", "position", "eta_seconds", "message", "error", "notes", "preview", "video", "request",
+    "id", "state", "step", "total", "position", "eta_seconds", "message", "notes", "error", "preview", "video", "request",
 }  # fmt: skip
 
 
