@@ -53,7 +53,10 @@ class Kinds:
 
     def __init__(self, field: str, registry: Registry[Any], several: bool = False) -> None:
         self.field, self.several = field, several
-        self.classes = dict(registry.classes())
+        known = dict(registry.classes())
+        self.first = "plain" if "plain" in known else next(iter(known), "")
+        """What does nothing more: plain, where there is such a kind."""
+        self.classes = {kind: known[kind] for kind in sorted(known, key=lambda kind: kind != self.first)}
         self.of_kind = {kind: Controls(_parameters(cls), f"dial-{field}-{kind}") for kind, cls in self.classes.items()}
 
     def names(self, kind: str) -> dict[str, str]:
@@ -90,11 +93,6 @@ class Kinds:
     def open(self) -> bool:
         """Whether there is something to choose."""
         return bool(self.classes) if self.several else len(self.classes) > 1
-
-    @property
-    def first(self) -> str:
-        """What does nothing more: plain, where there is such a kind."""
-        return "plain" if "plain" in self.classes else next(iter(self.classes), "")
 
     def _of(self, kind: str, values: Values) -> dict[str, Any]:
         """The parameters of one kind, blank ones left to the kind."""
