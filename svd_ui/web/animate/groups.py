@@ -48,7 +48,8 @@ class Kinds:
     """Parameters chosen by ``kind`` from a registry.
 
     One of them is a choice ``<field>`` and controls ``<field>.<kind>.<name>``; of ``several`` each has a switch
-    ``<field>.<kind>`` instead, and those that are on follow the registry's order.
+    ``<field>.<kind>`` instead. Those that are on follow the order that ``<field>`` keeps of a restored request, then the
+    registry's.
     """
 
     def __init__(self, field: str, registry: Registry[Any], several: bool = False) -> None:
@@ -76,7 +77,9 @@ class Kinds:
 
     def fold(self, values: Values) -> dict[str, Any]:
         if self.several:
-            on = [self._of(kind, values) for kind in self.classes if values.get(f"{self.field}.{kind}")]
+            kept = [kind for kind in str(values.get(self.field) or "").split(",") if kind in self.classes]
+            order = dict.fromkeys([*kept, *self.classes])
+            on = [self._of(kind, values) for kind in order if values.get(f"{self.field}.{kind}")]
             return {self.field: on} if on else {}
         kind = values.get(self.field)
         return {self.field: self._of(kind, values)} if kind in self.classes and kind != self.first else {}
@@ -86,7 +89,8 @@ class Kinds:
         known = {kind: one for kind, one in given.items() if kind in self.classes}
         chosen: dict[str, Any] = {self.field: next(iter(known), self.first)}
         if self.several:
-            chosen = {f"{self.field}.{kind}": kind in known for kind in self.classes}
+            switches = {f"{self.field}.{kind}": kind in known for kind in self.classes}
+            chosen = {self.field: ",".join(known), **switches}
         return {**chosen, **self._parameters(known)}
 
     @property
