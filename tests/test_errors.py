@@ -18,6 +18,8 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.HubOffline(title="SVD", folder="models"),
     errors.DiskTooSmall(title="SVD", needed="4.5 GB", free="1 GB", where="/"),
     errors.OutOfMemory(doing="denoising", remedy="Choose profile '8gb'."),
+    errors.PluginFailed(name="Wobble", package="stranger 1.0", detail="KeyError"),
+    errors.StepRanOut(name="Wobble", index=1),
     errors.DiskFull(),
     errors.WorkerStopped(reason="killed"),
     errors.TookTooLong(seconds=3600),
