@@ -11,6 +11,7 @@ from svd_ui import errors
 SAMPLES: list[errors.SvdUiError] = [
     errors.BadInput("Width must be a multiple of 8.", "width"),
     errors.BadPicture("This is not a picture.", "image"),
+    errors.BadClip("This is not a clip.", name="a.mp4"),
     errors.QueueFull(),
     errors.NotFound(what="job"),
     errors.WeightsMissing(title="SVD", remedy="Download them."),
