@@ -205,7 +205,8 @@ def test_the_status_object(serve: Serve, request_: GenerationRequest) -> None:
     done = ended(service, service.submit(request_, "ann"))
     answer = status(done, service)
     assert list(answer) == [
-        *("id", "state", "step", "total", "position", "eta_seconds", "message", "error", "preview", "video", "request")
+        *("id", "state", "step", "total", "position", "eta_seconds", "message", "notes"),
+        *("error", "preview", "video", "request"),
     ]
     assert answer["error"] is None
     assert answer["video"] == service.file(done, "video")
