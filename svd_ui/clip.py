@@ -73,6 +73,11 @@ class ClipSpec:
         return ClipShape(self.num_frames, self.width, self.height, self.output_fps)
 
     @property
+    def final_shape(self) -> ClipShape:
+        """The file's shape, after the post steps."""
+        return shape_after(self.shape, self.request.post)
+
+    @property
     def tiles(self) -> int:
         """How many clips are made: those of the wall, else one."""
         return self.request.wall.tiles if self.request.wall else 1
