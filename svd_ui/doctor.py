@@ -25,7 +25,7 @@ from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub
 from .hub.selection import Checkpoints
 from .jobs.service import JobService
-from .sentences import sentence
+from .notes import sentence
 from .settings import Settings
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")

@@ -20,8 +20,8 @@ from pydantic import Field, ValidationError, field_validator
 from .catalog import CheckpointRow
 from .errors import BadInput
 from .migration import left_out, migrate, renamed
+from .notes import sentence
 from .request import Frozen, GenerationRequest
-from .sentences import sentence
 from .settings import REPOSITORY
 from .validation import validate
 

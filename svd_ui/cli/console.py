@@ -25,8 +25,7 @@ from ..engine import CancelToken
 from ..errors import Cancelled, SvdUiError
 from ..events import Downloading
 from ..jobs import Job
-from ..notes import Note
-from ..sentences import sentence
+from ..notes import Note, sentence
 from ..settings import Settings
 
 P = ParamSpec("P")

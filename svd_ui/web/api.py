@@ -13,8 +13,7 @@ from gradio.events import api as declare_api
 
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
-from ..jobs import Job
-from ..jobs.status import in_full, status
+from ..jobs import Job, in_full, status
 from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
 from .context import Context, uploaded
@@ -147,7 +146,7 @@ class Api:
 
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""
-        shown = status(job, self.context.jobs)
+        shown = status(job, self.context.jobs.file)
         if "tiles" in shown:
             shown["tiles"] = [{**tile, "video": as_file(tile["video"])} for tile in shown["tiles"]]
         return {**shown, "preview": as_file(shown["preview"]), "video": as_file(shown["video"])}

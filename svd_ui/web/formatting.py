@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,10 +128,6 @@ def queue_place(position: int | None) -> str:
 
 def frame_size(width: int | None, height: int | None) -> str:
     return f"{width} × {height}" if width and height else ""
-
-
-Files = Callable[[Job, str], Path | None]
-"""``JobService.file``: which of a job's files are there."""
 
 
 def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:

@@ -17,8 +17,7 @@ from starlette.routing import Route
 
 from ..errors import SvdUiError
 from ..finetune.runs import TrainingRuns
-from ..jobs import Job
-from ..jobs.status import tile_of
+from ..jobs import Job, tile_of
 from ..media.image import fit
 from ..settings import Settings
 from .animate.stills import EXAMPLES, examples

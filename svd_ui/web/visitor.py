@@ -18,8 +18,8 @@ from .. import __version__
 from ..doctor import device_facts
 from ..engine import Device
 from ..jobs import Job
+from ..notes import sentence
 from ..request import SCHEMA_VERSION
-from ..sentences import sentence
 from ..settings import Settings
 
 if TYPE_CHECKING:

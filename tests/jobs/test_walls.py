@@ -10,13 +10,12 @@ import pytest
 from PIL import Image
 
 from svd_ui.errors import NotFound
-from svd_ui.jobs import Job
+from svd_ui.jobs import Job, file_of, in_full
 from svd_ui.jobs.service import JobService
-from svd_ui.jobs.status import file_of, in_full
 from svd_ui.media.sheet import SHEET_SIDE
 from svd_ui.media.video import read_frames
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest, Wall
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.fakes import FakeEngine

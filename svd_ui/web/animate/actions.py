@@ -10,11 +10,10 @@ import gradio as gr
 from ...catalog import CheckpointRow
 from ...errors import BadInput, NotFound, SvdUiError
 from ...events import ENDED
-from ...jobs import Job
-from ...jobs.status import in_full
+from ...jobs import Job, in_full
 from ...migration import left_out
+from ...notes import sentence
 from ...request import GenerationRequest
-from ...sentences import sentence
 from ..context import Context, uploaded
 from ..formatting import notice
 from ..page import Changes

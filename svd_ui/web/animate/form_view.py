@@ -13,8 +13,8 @@ from ...catalog import CheckpointRow
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
+from ...notes import sentence
 from ...request import GenerationRequest
-from ...sentences import sentence
 from ..context import Context
 from ..controls import CLIP, applied, hint
 from ..formatting import duration, frame_size, html, memory, size
@@ -24,8 +24,6 @@ from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
 from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
 from .stills import Still, Stills, finder, size_of
 
-OFFER_JS = "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */"
-LORAS_JS = "svdui.loras(element, trigger)  /* 'choose' 'weigh' */"
 LORA_STEP = 0.05
 
 

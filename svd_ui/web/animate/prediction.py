@@ -10,15 +10,14 @@ from ...catalog.costs import cost_ratio
 from ...clip import ClipSpec
 from ...engine import Device, Estimate
 from ...errors import SvdUiError
+from ...notes import remedy
 from ...request import GenerationRequest
-from ...sentences import remedy
 from ..context import Context
 from ..controls import CLIP
 from ..formatting import NBSP, duration, gigabytes, html, memory
 from .form import PROMPT, request_of
 from .stills import Still
 
-EVENTS_JS = "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */"
 BASIS = {"computed": "computed, not yet measured here", "measured": "from clips made here"}
 STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""

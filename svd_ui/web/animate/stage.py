@@ -10,11 +10,9 @@ from typing import Any
 
 from ...engine import Device
 from ...events import ENDED
-from ...jobs import Job
-from ...jobs.status import file_of
-from ...notes import Note
-from ...sentences import sentence
-from ..formatting import STATES, Files, fraction, html, left, queue_place, still_url, title
+from ...jobs import Files, Job, file_of
+from ...notes import Note, sentence
+from ..formatting import STATES, fraction, html, left, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
 
 PAGE = 24

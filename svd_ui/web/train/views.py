@@ -11,7 +11,7 @@ from ...engine import Device
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost
 from ...finetune.runs import RunFolder, TrainingRun
-from ...sentences import sentence
+from ...notes import sentence
 from ..formatting import MB, NBSP, duration, frame_size, gigabytes, html, left, memory, size
 from .scan_worker import Key, Looked
 
