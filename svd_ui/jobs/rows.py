@@ -89,15 +89,13 @@ def read_result(text: str | None, schema: int) -> Result | None:
     if not isinstance(data, dict):
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
-    known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
-    known["notes"] = read_notes(known.get("notes") or ())
-    less: dict[str, Any] = {"effective": None, "seconds": {}}
-    for without in ({}, less, {**less, "tiles": ()}):
-        try:
-            return Result.model_validate(known | without)
-        except ValidationError as error:
-            log.warning("a stored result could not be read in full: %s", error)
-    return None
+    read = {"request": request, "notes": read_notes(data.get("notes") or ())}
+    values, _ = migrate(Result, {**data, **read}, schema)
+    try:
+        return Result.model_validate(values)
+    except ValidationError as error:
+        log.warning("a stored result could not be read: %s", error)
+        return None
 
 
 def _json(text: str | None, default: Any) -> Any:
