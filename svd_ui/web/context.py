@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..catalog import CheckpointRow, checkpoints
 from ..engine import Device
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
 
 ROWS_SECONDS = 5.0
 TRAINING_SECONDS = 1.0
+T = TypeVar("T")
 
 
 @dataclass
 class Context:
-    """One per app. Rows and presence on disk are looked up at most every few seconds."""
+    """One per app. What lies on disk is looked up at most every few seconds."""
 
     jobs: JobService
     settings: Settings
-    _rows: tuple[float, dict[str, CheckpointRow]] = field(default=(-1e9, {}), repr=False)
-    _loras: tuple[float, dict[str, LoraFile]] = field(default=(-1e9, {}), repr=False)
-    _training: tuple[float, str] = field(default=(-1e9, ""), repr=False)
-    _present: dict[str, tuple[float, bool]] = field(default_factory=dict, repr=False)
+    _found: dict[str, tuple[float, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def assets(self) -> Assets:
@@ -48,11 +47,7 @@ class Context:
 
     def rows(self) -> dict[str, CheckpointRow]:
         """The catalogue, read again now and then: a folder dropped in shows up without a restart."""
-        when, rows = self._rows
-        if time.monotonic() - when > ROWS_SECONDS:
-            rows = checkpoints(self.settings)
-            self._rows = (time.monotonic(), rows)
-        return rows
+        return self._remember("rows", lambda: checkpoints(self.settings))
 
     def row(self, checkpoint: str) -> CheckpointRow:
         """The row that ``checkpoint`` means; ``auto`` and unknown names give the best one present."""
@@ -69,22 +64,17 @@ class Context:
 
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""
-        when, found = self._loras
-        if time.monotonic() - when > ROWS_SECONDS:
-            found = loras(self.settings)
-            self._loras = (time.monotonic(), found)
-        return found
+        return self._remember("loras", lambda: loras(self.settings))
 
     def look_again(self) -> None:
         """Forget what was found on disk: something was just written there."""
-        self._rows, self._loras = (-1e9, {}), (-1e9, {})
-        self._present.clear()
+        self._found.clear()
 
     def present(self, row: CheckpointRow) -> bool:
         """Whether the weights are on this machine."""
         if row.folder is not None:
             return True
-        return self._remember(row.id, lambda: self.hub.present(row) is not None)
+        return self._remember(f"weights of {row.id}", lambda: self.hub.present(row) is not None)
 
     def text_to_image_present(self) -> bool:
         """Whether the model that makes stills is on this machine."""
@@ -101,11 +91,11 @@ class Context:
         """The name of a fine-tuning run that works now, and holds the device that clips wait for; '' when none does."""
         from ..finetune.runs import TrainingRuns
 
-        when, name = self._training
-        if time.monotonic() - when > TRAINING_SECONDS:
-            name = next((run.name for run in TrainingRuns(self.settings).all() if run.alive and run.status.works), "")
-            self._training = (time.monotonic(), name)
-        return name
+        def look() -> str:
+            runs = TrainingRuns(self.settings).all()
+            return next((run.name for run in runs if run.alive and run.status.works), "")
+
+        return self._remember("training", look, TRAINING_SECONDS)
 
     @property
     def remote(self) -> bool:
@@ -117,12 +107,13 @@ class Context:
     def device(self) -> Device | None:
         return self.jobs.describe()
 
-    def _remember(self, key: str, look: Callable[[], bool]) -> bool:
-        when, value = self._present.get(key, (-1e9, False))
-        if time.monotonic() - when > ROWS_SECONDS:
+    def _remember(self, key: str, look: Callable[[], T], seconds: float = ROWS_SECONDS) -> T:
+        """What ``look`` finds, or found within the last ``seconds``."""
+        when, value = self._found.get(key, (-math.inf, None))
+        if time.monotonic() - when > seconds:
             value = look()
-            self._present[key] = (time.monotonic(), value)
-        return value
+            self._found[key] = (time.monotonic(), value)
+        return value  # type: ignore[no-any-return]
 
 
 def uploaded(path: str) -> Path:
