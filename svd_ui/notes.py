@@ -60,8 +60,10 @@ def _read(value: Any) -> Note:
 # In words
 
 LOCALE = Path(__file__).parent / "locale"
-SENTENCES: dict[str, str | list[str]] = json.loads((LOCALE / "en.json").read_text("utf-8"))
-"""By code: the one table that another language replaces. A pair is for a ``count`` of one and of more."""
+WORDS: dict[str, dict[str, Any]] = json.loads((LOCALE / "en.json").read_text("utf-8"))
+"""The tables that another language replaces."""
+SENTENCES: dict[str, str | list[str]] = WORDS["notes"]
+"""By code of a note; a pair is for a ``count`` of one and of more."""
 
 REMEDIES = {
     "profile": "use_profile",

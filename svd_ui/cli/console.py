@@ -25,7 +25,7 @@ from ..engine import CancelToken
 from ..errors import Cancelled, SvdUiError
 from ..events import Downloading
 from ..jobs import Job
-from ..notes import Note, sentence
+from ..notes import WORDS, Note, sentence
 from ..settings import Settings
 
 P = ParamSpec("P")
@@ -86,17 +86,7 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-STAGES = {
-    "queued": "Waiting",
-    "downloading": "Downloading the weights",
-    "loading": "Loading the model",
-    "making_still": "Making the first frame",
-    "conditioning": "Looking at the still",
-    "denoising": "Animating",
-    "decoding": "Decoding frames",
-    "post_processing": "Finishing touches",
-    "writing": "Writing the clip",
-}
+STAGES: dict[str, str] = WORDS["stages of the command line"]
 
 
 class JobBar:

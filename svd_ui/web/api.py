@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Any, get_origin
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import gradio as gr
 from gradio import FileData
@@ -43,7 +43,7 @@ class Api:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def named(self, call: Callable[..., Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
         """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
         types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         # Names that fields once had come last, so that arguments by position stay what they are.
@@ -54,17 +54,8 @@ class Api:
             token = values.pop("token", None)
             return {name: value for name, value in values.items() if value is not None}, token
 
-        if inspect.iscoroutinefunction(call):
-
-            async def endpoint(*args: Any) -> dict[str, Any]:
-                result: dict[str, Any] = await call(*bind(args))
-                return result
-
-        else:
-
-            def endpoint(*args: Any) -> dict[str, Any]:  # type: ignore[misc]
-                result: dict[str, Any] = call(*bind(args))
-                return result
+        async def endpoint(*args: Any) -> dict[str, Any]:
+            return await call(*bind(args))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
@@ -73,18 +64,18 @@ class Api:
         endpoint.__name__, endpoint.__doc__ = call.__name__, call.__doc__
         return endpoint
 
-    def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+    async def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Queue one clip, with ``wall`` a draft wall of small ones, with ``tile`` ("<job id>/<index>") the clip of one in full.
 
         Returns its id, and the token that cancels it and lists its owner's history."""
         token = token or new_token()
         with sentence():
-            job = self.context.jobs.submit(self._request(values), owner_of(token))
+            job = await asyncio.to_thread(lambda: self.context.jobs.submit(self._request(values), owner_of(token)))
         return {"id": job.id, "token": token}
 
     async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
-        made = await asyncio.to_thread(self.submit, values, token)
+        made = await self.submit(values, token)
         with sentence():
             job = await self._ended(made["id"])
         return {**self._shown(job), "token": made["token"]}
@@ -170,12 +161,8 @@ def annotation(name: str) -> Any:
     """The type a client sees: an upload for the picture, plain JSON for nested values, the field's own otherwise."""
     if name == "image":
         return FileData | None
-    kind = CLIP.value_type(name)[0]
-    if get_origin(kind) is tuple:
-        return list | None
-    if hasattr(kind, "model_fields"):
-        return dict | None
-    return kind | None
+    facts = CLIP[name]
+    return (list if facts.several else dict if facts.model else facts.type) | None
 
 
 class sentence:

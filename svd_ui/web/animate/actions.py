@@ -10,7 +10,7 @@ import gradio as gr
 from ...catalog import CheckpointRow
 from ...errors import BadInput, NotFound, SvdUiError
 from ...events import ENDED
-from ...jobs import Job, in_full
+from ...jobs import Job, JobKind, in_full
 from ...migration import left_out
 from ...notes import sentence
 from ...request import GenerationRequest
@@ -88,20 +88,17 @@ class Actions:
             )
         return row
 
-    def _submit(self, wanted: list[GenerationRequest], request: gr.Request) -> Job:
+    def _submit(self, wanted: list[GenerationRequest], request: gr.Request, kind: JobKind = "clip") -> Job:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
         owner = visitor(request)
-        jobs = [self.context.jobs.submit(item, owner) for item in wanted]
+        jobs = [self.context.jobs.submit(item, owner, kind) for item in wanted]
         return jobs[0]
 
     def make_still(self, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Only the first frame of the prompt."""
         row = self.context.row(values["checkpoint"])
-        wanted = request_of(values, row, None)
-        if not self.context.text_to_image_present():
-            raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
-        return self.context.jobs.submit(wanted, visitor(request), kind="still")
+        return self._submit([request_of(values, row, None)], request, "still")
 
     def fetch(self, what: str, request: gr.Request) -> Job:
         """Download a checkpoint, or the model that makes stills, as a job."""

@@ -108,8 +108,8 @@ def _size(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) ->
 
 
 def _usable(name: str, value: Any) -> bool:
-    low, high = CLIP.bounds(name)
-    return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
+    facts = CLIP[name]
+    return isinstance(value, int | float) and (facts.low or 0) <= value <= (facts.high or value)
 
 
 def _count(values: Mapping[str, Any], stills: Stills) -> int:
@@ -157,12 +157,12 @@ def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationR
 
 def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows: Mapping[str, CheckpointRow]) -> str:
     """The LoRAs present, and chosen ones that are not here any more. '' where there is neither."""
-    chosen, (low, high) = weights(text), WEIGHT.bounds("weight")
+    chosen, allowed = weights(text), WEIGHT["weight"]
     gone = [LoraFile(name=name, path=Path(), bytes=0, trouble=GONE) for name in chosen if name not in files]
     items = [_lora(file, chosen.get(file.name), row, rows) for file in (*gone, *files.values())]
     info = CLIP.fields["loras"]
     about = {"title": info.title, "description": info.description, "weight_label": WEIGHT.label("weight")}
-    return html("animate/loras", items=items, low=f"{low:g}", high=f"{high:g}", step=LORA_STEP, **about)
+    return html("animate/loras", items=items, low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
 
 
 GONE = "It is not on this machine any more."

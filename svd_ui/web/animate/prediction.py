@@ -14,7 +14,7 @@ from ...notes import remedy
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP
-from ..formatting import NBSP, duration, gigabytes, html, memory
+from ..formatting import NBSP, duration, gigabytes, html, memory, memory_needed
 from .form import PROMPT, request_of
 from .stills import Still
 
@@ -58,12 +58,9 @@ def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> dic
 
 
 def _memory(estimate: Estimate, device: Device | None) -> str:
-    if estimate.peak_bytes is None or device is None:
-        return ""
-    kind = "memory" if device.kind == "cpu" else "VRAM"
-    total = f" of {memory(device.total_bytes)}" if device.total_bytes else " GB"
-    profile = f" (profile {estimate.profile})" if estimate.profile and device.kind != "cpu" else ""
-    return f"{gigabytes(estimate.peak_bytes)}{total} {kind}{profile}"
+    needed = memory_needed(estimate.peak_bytes, device)
+    on_gpu = device is not None and device.kind != "cpu"
+    return f"{needed} (profile {estimate.profile})" if needed and estimate.profile and on_gpu else needed
 
 
 def obstacle(estimate: Estimate, device: Device | None) -> str:

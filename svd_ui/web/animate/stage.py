@@ -11,7 +11,7 @@ from typing import Any
 from ...engine import Device
 from ...events import ENDED
 from ...jobs import Files, Job, file_of
-from ...notes import Note, sentence
+from ...notes import WORDS, Note, sentence
 from ..formatting import STATES, fraction, html, left, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
 
@@ -20,18 +20,7 @@ PAGE = 24
 REMEDIES = {
     "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
 }
-HEADLINES = {
-    "weights_missing": "The model is not here yet",
-    "hub_refused": "The model asks for permission",
-    "hub_offline": "The model hub cannot be reached",
-    "disk_too_small": "Not enough disk space",
-    "disk_full": "The disk is full",
-    "out_of_memory": "Out of memory",
-    "worker_stopped": "The worker stopped",
-    "interrupted": "Interrupted",
-    "bad_picture": "This picture does not work",
-    "bad_input": "These settings do not work",
-}
+HEADLINES: dict[str, str] = WORDS["headlines of errors"]
 
 
 @dataclass(frozen=True)

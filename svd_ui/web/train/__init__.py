@@ -81,7 +81,7 @@ def _settings_card(page: Page, actions: TrainActions) -> None:
                 _field(page, name, actions, info=None, kind=gr.Number, min_width=96)
         with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="train-advanced"):
             rest = [name for name in FIELDS.fields if name not in {*SEEN, *ROW, *ELSEWHERE}]
-            numbers = [name for name in rest if FIELDS.value_type(name)[0] in {int, float}]
+            numbers = [name for name in rest if FIELDS[name].is_number]
             for pair in zip(numbers[::2], [*numbers[1::2], ""], strict=False):
                 with gr.Row(elem_classes=["dials-row"]):
                     for name in filter(None, pair):
@@ -98,7 +98,7 @@ def _field(page: Page, name: str, actions: TrainActions, **extra: Any) -> None:
         usual = actions.base("auto").id
         first = usual if usual in [id for _, id in bases] else bases[0][1] if bases else None
         extra |= {"choices": bases, "kind": gr.Radio, "value": first}
-    if FIELDS.chosen(name) or name == "checkpoint":
+    if FIELDS[name].choices or name == "checkpoint":
         extra |= {"elem_classes": ["chips", "dial"]}
     if name in LINES:
         extra |= {"lines": 1}
