@@ -159,3 +159,28 @@ def test_what_a_checkpoint_cannot_do_is_refused_on_its_field(
         row.check(asked(row, **values))
     assert caught.value.field == field
     catalog.find_checkpoint(settings, "svd").check(asked(catalog.find_checkpoint(settings, "svd"), **values))
+
+
+@pytest.mark.parametrize(
+    ("old", "family"),
+    [
+        ({}, "svd"),
+        ({"form": "residual"}, "warp"),
+        ({"sampler": "consistency"}, "consistency"),
+        ({"form": "plain"}, "svd"),
+    ],
+)
+def test_rows_of_before_there_were_families_belong_to_one(old: dict[str, str], family: str) -> None:
+    row = catalog.CheckpointRow.model_validate(
+        {"id": "x", "title": "x", "num_frames": 4, "width": 64, "height": 64, **old}
+    )
+    assert row.family == row.facts.id == family
+    assert catalog.CheckpointRow.model_validate(row.model_dump()) == row
+
+
+def test_a_folder_of_a_family_that_nobody_knows_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = fake_folder(tmp_path / "models" / "alien", own={"family": "alien"})
+    with pytest.raises(BadInput, match="'alien', which no installed package knows"):
+        catalog.folder_row(folder)
+    settings = Settings(data_dir=tmp_path, checkpoint_dirs=str(tmp_path / "models"))
+    assert "local:alien" not in catalog.checkpoints(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -22,7 +23,7 @@ from svd_ui.request import SCHEMA_VERSION, GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import parse
 from svd_ui.validation import validate
-from svd_ui.web.animate.form import Form
+from svd_ui.web.animate.form import kept_values
 from svd_ui.web.api import Api
 
 RUN = {"name": "slow pans", "data": "clips"}
@@ -89,8 +90,8 @@ def test_the_help_shows_todays_name_alone() -> None:
 
 
 def test_what_the_browser_kept_under_an_old_name_is_on_the_form_again() -> None:
-    form = Form({"motion_bucket_id": gr.Slider(1, 255), "seed": gr.Number()})
-    assert form.kept({"motion": 60, "gone": 1}) == {"motion_bucket_id": 60, "seed": None}
+    page: Any = SimpleNamespace(form={"motion_bucket_id": gr.Slider(1, 255), "seed": gr.Number()})
+    assert kept_values(page, {"motion": 60, "gone": 1}) == {"motion_bucket_id": 60, "seed": None}
 
 
 def write_preset(folder: Path, **content: Any) -> presets.Preset:

@@ -60,9 +60,12 @@ class PostPipeline:
         self._thread.join()
 
     def put(self, frames: Frames) -> Iterator[PostProcessing]:
-        """Hand ``frames`` [f H W 3] over one by one; yields how far the steps are while they are behind."""
+        """Hand ``frames`` [f H W 3] over one by one; yields how far the steps are while they are behind.
+
+        Each is copied: a view would keep all that were decoded with it.
+        """
         for index in range(len(frames)):
-            yield from self._put(frames[index : index + 1])
+            yield from self._put(frames[index : index + 1].copy())
 
     def finish(self) -> Iterator[PostProcessing]:
         """After the last frames: yields how far the steps are until they are done."""

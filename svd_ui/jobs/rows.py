@@ -47,8 +47,10 @@ def to_jobs(
     for lane in (CLIPS, DOWNLOADS):
         waiting = [row for row in active if row["state"] == "queued" and row["kind"] in lane]
         if waiting:
-            queue = store.queue(lane)
-            ends = waiting_seconds(known, store.running(lane), queue, slots() if lane is CLIPS else 1)
+            queue, running = store.queue(lane), store.running(lane)
+            begun = {row["id"] for row in running}
+            queue = [row for row in queue if row["id"] not in begun]  # what began meanwhile counts once
+            ends = waiting_seconds(known, running, queue, slots() if lane is CLIPS else 1)
             expected |= {row["id"]: (row["position"], ends[row["id"]]) for row in queue}
     running = [row for row in active if row["state"] != "queued"]
     expected |= {row["id"]: (None, known.remaining(row)) for row in running}

@@ -67,7 +67,7 @@ def test_the_settings_inside_the_file_bring_both_back(app: App, clip: Path) -> N
 
 def test_a_preset_may_use_them(app: App) -> None:
     facts = app.facts(
-        "from svd_ui.presets import apply, presets\n"
+        "from svd_ui.presets import presets\n"
         "from pathlib import Path\n"
         "Path('mine').mkdir(exist_ok=True)\n"
         "values = {'method': {'kind': 'wobble', 'amount': 0.1}, 'post': [{'kind': 'vignette'}]}\n"

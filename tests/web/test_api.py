@@ -20,7 +20,7 @@ from tests.fakes import FakeEngine
 from .conftest import Served, serving
 
 STATUS = {
-    "id", "state", "step", "total", "position", "eta_seconds", "message", "error", "preview", "video", "request",
+    "id", "state", "step", "total", "position", "eta_seconds", "message", "notes", "error", "preview", "video", "request",
 }  # fmt: skip
 
 
@@ -61,9 +61,9 @@ def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client)
         assert all(p["parameter_has_default"] and p["parameter_default"] is None for p in parameters)
 
 
-def test_only_the_five_endpoints_are_public(client: Client) -> None:
+def test_only_the_named_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history"}
+    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema"}
 
 
 def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) -> None:

@@ -190,7 +190,9 @@ def _kinds(page: Page, field: str) -> None:
     group = next(group for group in groups() if isinstance(group, Kinds) and group.field == field)
     if not group.open:
         return
-    if not group.several:
+    if group.several:
+        gr.HTML(html("group", title=CLIP.label(field), text=CLIP.info(field)), js_on_load=None)
+    else:
         titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
         texts: dict[str, Any] = {"label": CLIP.label(field), "info": CLIP.info(field)}
         page.control(field, gr.Radio(titles, value=group.first, elem_id=f"dial-{field}", **texts, **CHIPS))

@@ -10,6 +10,7 @@ import gradio as gr
 
 from ... import __version__
 from ...catalog import CheckpointRow
+from ...clip import ClipShape, ClipSpec
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
@@ -45,7 +46,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
-        "summary": summary(values, row, shape, count, prediction(estimate, device, count)),
+        "summary": summary(row, _file_shape(values, row, shape, request), count, prediction(estimate, device, count)),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
         "checkpoint": gr.update(choices=context.checkpoint_choices()),
         "speed": gr.update(choices=speed_labels(row, request)),
@@ -118,13 +119,20 @@ def _count(values: Mapping[str, Any], stills: Stills) -> int:
     return max(1, int(values.get("seeds") or 1)) * pictures
 
 
-def summary(
-    values: Mapping[str, Any], row: CheckpointRow, shape: tuple[int, int], count: int, cost: dict[str, str]
-) -> str:
-    """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
-    frames = values.get("num_frames") or row.num_frames
+def _file_shape(
+    values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], request: GenerationRequest | None
+) -> ClipShape:
+    """What the file will measure, after the post steps; while the form is not valid, what it says of the clip."""
+    if request is not None:
+        return ClipSpec.of(request, row).final_shape
     fps = values.get("output_fps") or values.get("fps") or row.fps
-    parts = [row.title.split(" (")[0], f"{frames} frames, {frames / fps:.1f} s", frame_size(*shape)]
+    return ClipShape(values.get("num_frames") or row.num_frames, *size, fps)
+
+
+def summary(row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str]) -> str:
+    """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
+    length = f"{shape.num_frames} frames, {shape.num_frames / shape.fps:.1f} s"
+    parts = [row.title.split(" (")[0], length, frame_size(shape.width, shape.height)]
     return html("animate/summary", count=count, parts=parts, **cost)
 
 
