@@ -43,7 +43,7 @@ class FieldFacts:
     def of(cls, info: FieldInfo) -> FieldFacts:
         said = {name: getattr(item, name) for item in info.metadata for name in _LIMITS if hasattr(item, name)}
         limits = [said.get(name) for name in _LIMITS]
-        return cls(_bare(info.annotation), type(None) in get_args(info.annotation), *limits)  # type: ignore[arg-type]
+        return cls(_bare(info.annotation), type(None) in get_args(info.annotation), *limits)
 
     @property
     def several(self) -> bool:

@@ -189,7 +189,8 @@ def _switched(info: FieldInfo) -> dict[str, FieldInfo]:
     facts = FieldFacts.of(info)
     if facts.model is None or facts.several or info.default is not None or "kind" in facts.model.model_fields:
         return {}
-    return facts.model.model_fields
+    inner: dict[str, FieldInfo] = facts.model.model_fields
+    return inner
 
 
 def _typed(info: FieldInfo) -> Any:

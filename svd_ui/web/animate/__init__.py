@@ -18,11 +18,9 @@ from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
-from . import events, job_events
+from . import events, groups, job_events, stage
 from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
-from .groups import WALL, WALL_CONTROLS, Kinds, groups
-from .stage import PAGE, stage
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
 SCRIPTS = {
@@ -64,7 +62,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET))
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
-    for name, value in {"undo": None, "limit": PAGE, "seen": "", "preset_before": OWN, "change": None}.items():
+    for name, value in {"undo": None, "limit": stage.PAGE, "seen": "", "preset_before": OWN, "change": None}.items():
         page.add(name, gr.State(value))
     page.add("timer", gr.Timer(0.5, active=False))
     page.add("slow", gr.Timer(8.0))
@@ -79,7 +77,7 @@ def _layout(page: Page, context: Context) -> Page | None:
             _settings_card(page, context)
             _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
-            _piece(page, "stage", stage(None, context.jobs.file))
+            _piece(page, "stage", stage.stage(None, context.jobs.file))
             _piece(page, "history")
     tab = train.layout(tabs, context) if tabs is not None else None
     _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
@@ -187,7 +185,7 @@ def _advanced(page: Page) -> None:
 
 def _kinds(page: Page, field: str) -> None:
     """The kinds of a field that holds methods or post steps, each with its parameters; nothing where there is no choice."""
-    group = next(group for group in groups() if isinstance(group, Kinds) and group.field == field)
+    group = next(one for one in groups.groups() if isinstance(one, groups.Kinds) and one.field == field)
     if not group.open:
         return
     if group.several:
@@ -225,6 +223,6 @@ def _run_bar(page: Page) -> None:
 
 def _wall_control(page: Page, field: str, kind: type[gr.components.Component], **extra: Any) -> None:
     """A control of the wall, from the field it sets."""
-    name = WALL_CONTROLS[field]
+    name = groups.WALL_CONTROLS[field]
     shown = {"value": EXTRAS[name], "elem_id": f"dial-{name}", "min_width": 96}
-    page.control(name, WALL.control(field, kind=kind, **shown, **extra))
+    page.control(name, groups.WALL.control(field, kind=kind, **shown, **extra))

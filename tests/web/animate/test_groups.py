@@ -12,6 +12,7 @@ from svd_ui.plugins import Params, Registry
 from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
 from svd_ui.web import animate
+from svd_ui.web.animate import groups
 from svd_ui.web.animate.form import EXTRAS, default_of, explicit, request_of, values_of
 from svd_ui.web.animate.groups import Kinds
 from svd_ui.web.controls import CLIP, Controls
@@ -76,7 +77,7 @@ def test_the_post_steps_there_are_pass_through_the_form() -> None:
 
 
 def test_kinds_become_controls(registry: Registry[Params], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(animate, "groups", lambda: (Kinds("method", registry), Kinds("post", registry, several=True)))
+    monkeypatch.setattr(groups, "groups", lambda: (Kinds("method", registry), Kinds("post", registry, several=True)))
     page = Page(remote=False)
     with gr.Blocks():
         animate._kinds(page, "method")
