@@ -130,13 +130,15 @@ class Registry(Generic[Kind]):
         return decorate
 
     def classes(self) -> Mapping[str, type[Kind]]:
-        """Every kind by name: ours in order of name, then strangers'."""
+        """Every kind by name, in order: ours, then strangers'."""
         if not self._complete:
             self._complete = True
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             load(self._group)
+            ours = {kind for kind, cls in self._classes.items() if cls.__module__.startswith(f"{self._package}.")}
+            self._classes = {kind: self._classes[kind] for kind in [*sorted(ours), *sorted({*self._classes} - ours)]}
         return self._classes
 
     def origin(self, kind: str) -> str:

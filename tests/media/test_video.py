@@ -29,6 +29,7 @@ from svd_ui.media.video import (
     write_poster,
     write_webp,
 )
+from svd_ui.settings import REPOSITORY
 
 COLOUR = (200, 30, 90)
 COMMENT = '{"svd_ui": 1, "request": {"prompt": "a \\"quoted\\" café & <b> 🦊"}}'
@@ -305,3 +306,20 @@ def test_poster(tmp_path: Path) -> None:
     write_poster(tmp_path / "poster.jpg", flat(1, 576, 1024)[0])
     with Image.open(tmp_path / "poster.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (640, 360))
+
+
+@pytest.mark.parametrize("size", [(304, 304), (288, 512)])
+def test_the_same_frames_give_the_same_file(tmp_path: Path, size: tuple[int, int]) -> None:
+    """With x264's look-ahead they did not, on processors with AVX-512 and for widths that are no multiple of 64."""
+    width, height = size
+    photo = Image.open(REPOSITORY / "assets" / "examples" / "cat.jpg").convert("RGB").resize((width + 40, height + 40))
+    moves = [photo.crop((step, step, width + step, height + step)) for step in range(0, 28, 2)]
+    clip = np.stack([np.asarray(frame) for frame in moves])
+    files = set()
+    for index in range(12):
+        heap = [np.full(size, index, np.uint8) for size in (90_001, 300_007, 150_001)]  # what lies behind a row differs
+        with Mp4Writer(tmp_path / f"{index}.mp4", width, height, 7, comment="") as writer:
+            writer.add(clip)
+        files.add((tmp_path / f"{index}.mp4").read_bytes())
+        del heap
+    assert len(files) == 1

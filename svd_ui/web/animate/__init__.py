@@ -190,6 +190,7 @@ def _kinds(page: Page, field: str) -> None:
         return
     if group.several:
         gr.HTML(html("group", title=CLIP.label(field), text=CLIP.info(field)), js_on_load=None)
+        page.control(field, gr.Textbox("", visible="hidden"), checked=False)
     else:
         titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
         texts: dict[str, Any] = {"label": CLIP.label(field), "info": CLIP.info(field)}

@@ -48,12 +48,16 @@ class Kinds:
     """Parameters chosen by ``kind`` from a registry.
 
     One of them is a choice ``<field>`` and controls ``<field>.<kind>.<name>``; of ``several`` each has a switch
-    ``<field>.<kind>`` instead, and those that are on follow the registry's order.
+    ``<field>.<kind>`` instead. Those that are on follow the order that ``<field>`` keeps of a restored request, then the
+    registry's.
     """
 
     def __init__(self, field: str, registry: Registry[Any], several: bool = False) -> None:
         self.field, self.several = field, several
-        self.classes = dict(registry.classes())
+        known = dict(registry.classes())
+        self.first = "plain" if "plain" in known else next(iter(known), "")
+        """What does nothing more: plain, where there is such a kind."""
+        self.classes = {kind: known[kind] for kind in sorted(known, key=lambda kind: kind != self.first)}
         self.of_kind = {kind: Controls(_parameters(cls), f"dial-{field}-{kind}") for kind, cls in self.classes.items()}
 
     def names(self, kind: str) -> dict[str, str]:
@@ -73,7 +77,9 @@ class Kinds:
 
     def fold(self, values: Values) -> dict[str, Any]:
         if self.several:
-            on = [self._of(kind, values) for kind in self.classes if values.get(f"{self.field}.{kind}")]
+            kept = [kind for kind in str(values.get(self.field) or "").split(",") if kind in self.classes]
+            order = dict.fromkeys([*kept, *self.classes])
+            on = [self._of(kind, values) for kind in order if values.get(f"{self.field}.{kind}")]
             return {self.field: on} if on else {}
         kind = values.get(self.field)
         return {self.field: self._of(kind, values)} if kind in self.classes and kind != self.first else {}
@@ -83,18 +89,14 @@ class Kinds:
         known = {kind: one for kind, one in given.items() if kind in self.classes}
         chosen: dict[str, Any] = {self.field: next(iter(known), self.first)}
         if self.several:
-            chosen = {f"{self.field}.{kind}": kind in known for kind in self.classes}
+            switches = {f"{self.field}.{kind}": kind in known for kind in self.classes}
+            chosen = {self.field: ",".join(known), **switches}
         return {**chosen, **self._parameters(known)}
 
     @property
     def open(self) -> bool:
         """Whether there is something to choose."""
         return bool(self.classes) if self.several else len(self.classes) > 1
-
-    @property
-    def first(self) -> str:
-        """What does nothing more: plain, where there is such a kind."""
-        return "plain" if "plain" in self.classes else next(iter(self.classes), "")
 
     def _of(self, kind: str, values: Values) -> dict[str, Any]:
         """The parameters of one kind, blank ones left to the kind."""

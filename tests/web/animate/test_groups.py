@@ -63,7 +63,15 @@ def test_several_kinds_are_switched_on(registry: Registry[Params]) -> None:
     on = {**blank, "post.plain": True, "post.camera": True, "post.camera.name": "pan"}
     folded = post.fold(on)
     assert folded == {"post": [{"kind": "plain"}, {"kind": "camera", "zoom": 1.0, "name": "pan", "steady": False}]}
-    assert post.unfold(folded["post"]) == on
+    assert post.unfold(folded["post"]) == {**on, "post": "plain,camera"}
+
+
+def test_the_order_of_a_restored_request_is_kept(registry: Registry[Params]) -> None:
+    post = Kinds("post", registry, several=True)
+    turned = {"post": [{"kind": "camera", "zoom": 1.0, "steady": False}, {"kind": "plain"}]}
+    restored = post.unfold(turned["post"])
+    assert post.fold(restored) == turned
+    assert post.fold({**restored, "post.camera": False}) == {"post": [{"kind": "plain"}]}
 
 
 def test_the_post_steps_there_are_pass_through_the_form() -> None:
@@ -84,7 +92,7 @@ def test_kinds_become_controls(registry: Registry[Params], monkeypatch: pytest.M
         animate._kinds(page, "post")
     parameters = [f"camera.{name}" for name in ("zoom", "name", "steady")]
     methods = ["method", *(f"method.{name}" for name in parameters)]
-    assert list(page.form) == [*methods, "post.plain", "post.camera", *(f"post.{name}" for name in parameters)]
+    assert list(page.form) == [*methods, "post", "post.plain", "post.camera", *(f"post.{name}" for name in parameters)]
     assert [value for _, value in page["method"].choices] == ["plain", "camera"]
     assert page["method.camera.parameters"].visible is False
     assert page["post.camera"].info == "Moves the view."
