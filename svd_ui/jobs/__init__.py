@@ -44,6 +44,11 @@ class Job(Frozen):
     started: float | None = None
     ended: float | None = None
 
+    @property
+    def known_request(self) -> GenerationRequest:
+        """The resolved request once it is known, until then the one that was asked for."""
+        return self.result.request if self.result else self.request
+
 
 Files = Callable[[Job, str], Path | None]
 """``JobService.file``: which of a job's files are there."""
@@ -66,7 +71,7 @@ def status(job: Job, files: Files) -> dict[str, Any]:
         "error": None if error is None else {"code": error.get("code"), "message": error.get("message")},
         "preview": files(job, "poster" if job.state == "finished" else "preview"),
         "video": files(job, "video"),
-        "request": (job.result.request if job.result else job.request).model_dump(mode="json"),
+        "request": job.known_request.model_dump(mode="json"),
     }
     if job.request.wall:
         tiles = enumerate(job.result.tiles if job.result else ())

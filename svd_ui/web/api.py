@@ -10,12 +10,15 @@ from typing import Any
 import gradio as gr
 from gradio import FileData
 from gradio.events import api as declare_api
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job, in_full, status
 from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
+from ..validation import validate
 from .context import Context, uploaded
 from .controls import CLIP
 from .visitor import new_token, owner_of, reader
@@ -111,8 +114,6 @@ class Api:
         return reader(self.context.settings, owner_of(token or new_token()))
 
     def _request(self, values: dict[str, Any]) -> GenerationRequest:
-        from ..presets import validate
-
         given = renamed(GenerationRequest, values)
         if "image" in given:
             given["image"] = self._picture(given["image"])
@@ -147,9 +148,6 @@ def as_file(path: Any) -> dict[str, Any] | None:
     """A copy in gradio's cache, which is all it may serve."""
     if path is None:
         return None
-    from gradio.processing_utils import save_file_to_cache
-    from gradio.utils import get_upload_folder
-
     try:
         copy = save_file_to_cache(path, cache_dir=get_upload_folder())
     except OSError:

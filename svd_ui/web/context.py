@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ..assets import Assets
 from ..catalog import CheckpointRow, checkpoints
 from ..engine import Device
+from ..errors import BadPicture
+from ..finetune.runs import TrainingRuns
+from ..hub import Hub
+from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
 from ..loras import LoraFile, loras
 from ..settings import Settings
-
-if TYPE_CHECKING:
-    from ..assets import Assets
-    from ..hub import Hub
+from ..text_to_image_info import ignored_fields
+from .visitor import is_public
 
 ROWS_SECONDS = 5.0
 TRAINING_SECONDS = 1.0
@@ -35,14 +38,10 @@ class Context:
 
     @cached_property
     def assets(self) -> Assets:
-        from ..assets import Assets
-
         return Assets.of(self.settings)
 
     @cached_property
     def hub(self) -> Hub:
-        from ..hub import Hub
-
         return Hub(self.settings)
 
     def rows(self) -> dict[str, CheckpointRow]:
@@ -54,8 +53,6 @@ class Context:
         rows = self.rows()
         if checkpoint in rows:
             return rows[checkpoint]
-        from ..hub.selection import Checkpoints
-
         return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
     def checkpoint_choices(self) -> list[tuple[str, str]]:
@@ -82,14 +79,11 @@ class Context:
 
     def ignored_by_stills(self) -> dict[str, str]:
         """Request field => why the model that makes stills takes no notice of it; empty while it is not here."""
-        from ..text_to_image_info import ignored_fields
-
         folder = self.hub.text_to_image_path() if self.text_to_image_present() else None
         return ignored_fields(folder) if folder else {}
 
     def training(self) -> str:
         """The name of a fine-tuning run that works now, and holds the device that clips wait for; '' when none does."""
-        from ..finetune.runs import TrainingRuns
 
         def look() -> str:
             runs = TrainingRuns(self.settings).all()
@@ -100,8 +94,6 @@ class Context:
     @property
     def remote(self) -> bool:
         """Whether visitors may be strangers, who are not told about the server's folders."""
-        from .visitor import is_public
-
         return is_public(self.settings)
 
     def device(self) -> Device | None:
@@ -119,8 +111,6 @@ class Context:
 def uploaded(path: str) -> Path:
     """``path`` if gradio's own upload folder holds it; anything else a client may have named is refused."""
     from gradio.utils import get_upload_folder
-
-    from ..errors import BadPicture
 
     root = Path(get_upload_folder()).resolve()
     file = Path(path).resolve()

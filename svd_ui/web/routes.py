@@ -92,7 +92,7 @@ def routes(context: Context) -> list[Route]:
 
 def download_name(job: Job, path: Path, name: str = "video") -> str:
     """``<checkpoint>-<seed>.<ending>``, a tile's with its motion: says what it is and sorts well."""
-    request = job.result.request if job.result else job.request
+    request = job.known_request
     tile = tile_of(job, name)
     what = f"{request.seed}" if tile is None else f"{tile.seed}-motion-{tile.motion_bucket_id}"
     return re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{what}") + path.suffix

@@ -117,7 +117,7 @@ def said(error: Mapping[str, Any], remote: bool) -> str:
 
 def settings_json(job: Job) -> str:
     """The request as JSON that the page, the command line and the API take back."""
-    request = (job.result.request if job.result else job.request).model_dump(mode="json", exclude_none=True)
+    request = job.known_request.model_dump(mode="json", exclude_none=True)
     effective = job.result.effective.model_dump(mode="json") if job.result and job.result.effective else {}
     versions = job.result.versions if job.result else {}
     return json.dumps({"svd_ui": SCHEMA_VERSION, "request": request, "effective": effective, "versions": versions})

@@ -110,7 +110,7 @@ class Actions:
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
         job = self._got(id)
-        wanted = job.result.request if job.result else job.request
+        wanted = job.known_request
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
@@ -162,8 +162,7 @@ class Actions:
             return None
 
     def restored(self, id: str) -> GenerationRequest:
-        job = self._got(id)
-        return job.result.request if job.result else job.request
+        return self._got(id).known_request
 
     def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
         """What a tile of a wall would be rendered with. Raises NotFound."""

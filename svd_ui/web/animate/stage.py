@@ -71,7 +71,7 @@ def state_of(job: Job | None) -> str:
 
 def aspect(job: Job) -> str:
     """The shape of what a job makes, as CSS: a clip's, or that of all tiles of its wall."""
-    request = job.result.request if job.result else job.request
+    request = job.known_request
     width, height = request.width or 16, request.height or 9
     if request.wall:
         width, height = width * len(request.wall.motion_bucket_ids), height * request.wall.seeds

@@ -95,7 +95,7 @@ def _field(page: Page, name: str, actions: TrainActions, **extra: Any) -> None:
     """The control of a field of a run."""
     if name == "checkpoint":
         bases = actions.bases()
-        usual = actions.base("auto").id
+        usual = actions.context.row("auto").id
         first = usual if usual in [id for _, id in bases] else bases[0][1] if bases else None
         extra |= {"choices": bases, "kind": gr.Radio, "value": first}
     if FIELDS[name].choices or name == "checkpoint":
@@ -148,7 +148,7 @@ class Tab:
 
     def cost(self, form: Mapping[str, Any]) -> Changes:
         """The cost, and what blank fields mean with the checkpoint that is chosen."""
-        row = self.actions.base(form["checkpoint"] or "auto")
+        row = self.context.row(form["checkpoint"] or "auto")
         known = {"width": row.width, "height": row.height, "num_frames": row.num_frames, "alpha": form["rank"]}
         cost = views.cost(self.actions.cost(form, form["collection"]), self.context.device())
         return {"cost": cost, **{name: gr.update(placeholder=hint(name, known[name])) for name in HINTED}}
@@ -233,7 +233,8 @@ def _running(tab: Tab) -> None:
     start = _act(tab, lambda given: actions.start(given.form, given["collection"]))
     page.on(page["start"].click, start, reads, writes, fields=True, then="() => svdui.started()")
     runs = page["runs"]
-    for event, action in ((runs.stop, actions.stop), (runs.resume, actions.resume), (runs.remove, actions.remove)):
+    does = {runs.stop: actions.runs.stop, runs.resume: actions.resume, runs.remove: actions.runs.delete}
+    for event, action in does.items():
         act = _act(tab, lambda given, action=action: action(str(given.event.id)))  # type: ignore[misc]
         page.on(event, act, reads, writes, fields=True)
 

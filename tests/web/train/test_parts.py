@@ -289,7 +289,7 @@ def test_a_checkpoint_that_was_trained_is_tried(actions: TrainActions, settings:
 
 
 def test_what_a_client_names_cannot_leave_the_training_folder(actions: TrainActions) -> None:
-    for act in (actions.stop, actions.remove, actions.resume, actions.use):
+    for act in (actions.runs.stop, actions.runs.delete, actions.resume, actions.use):
         with pytest.raises(SvdUiError):
             act("../other")
 
