@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -163,12 +164,10 @@ def annotation(name: str) -> Any:
     return (list if facts.several else dict if facts.model else facts.type) | None
 
 
-class sentence:
+@contextmanager
+def sentence() -> Iterator[None]:
     """Turns our errors into what the client is shown."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SvdUiError):
-            raise gr.Error(error.message, print_exception=False) from None
+    try:
+        yield
+    except SvdUiError as error:
+        raise gr.Error(error.message, print_exception=False) from None

@@ -17,9 +17,7 @@ from ..visitor import error_report, said, settings_json
 
 PAGE = 24
 """Jobs of the history at first, and again at every "Show older"."""
-REMEDIES = {
-    "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
-}
+REMEDIES: dict[str, str] = WORDS["remedies of errors"]
 HEADLINES: dict[str, str] = WORDS["headlines of errors"]
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import gradio as gr
 
 from ...finetune import TrainRequest
-from ...migration import renamed
 from ..context import Context
 from ..controls import hint
 from ..formatting import html
-from ..page import SECRET, Changes, Given, Page, plausible, stored_values
+from ..page import SECRET, Changes, Given, Page
 from . import views
 from .actions import COLLECTION, ENDINGS, FIELDS, MAX_FILES, TrainActions
 
@@ -155,15 +154,10 @@ class Tab:
 
     def kept(self, stored: Any, bases: list[str]) -> dict[str, Any]:
         """Values by name: what the browser kept where it fits, else what the controls began with."""
-        kept = renamed(TrainRequest, stored_values(stored))
-        values = {name: control.value for name, control in self.page.form.items()}
-        for name, control in self.page.form.items():
-            if name in kept and name != "checkpoint" and plausible(control, kept[name]):
-                values[name] = kept[name]
-        if kept.get("checkpoint") in bases:
-            values["checkpoint"] = kept["checkpoint"]
-        if values["checkpoint"] not in bases:
-            values["checkpoint"] = bases[0] if bases else None
+        begun = {name: control.value for name, control in self.page.form.items()}
+        values = self.page.kept(TrainRequest, stored, begun, bases)
+        known = (id for id in (values["checkpoint"], begun["checkpoint"], *bases) if id in bases)
+        values["checkpoint"] = next(known, None)
         return {**values, "collection": values["collection"] or COLLECTION}
 
 
