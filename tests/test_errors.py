@@ -11,6 +11,7 @@ from svd_ui import errors
 SAMPLES: list[errors.SvdUiError] = [
     errors.BadInput("Width must be a multiple of 8.", "width"),
     errors.BadPicture("This is not a picture.", "image"),
+    errors.BadClip("This is not a clip.", name="a.mp4"),
     errors.QueueFull(),
     errors.NotFound(what="job"),
     errors.WeightsMissing(title="SVD", remedy="Download them."),
@@ -18,6 +19,8 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.HubOffline(title="SVD", folder="models"),
     errors.DiskTooSmall(title="SVD", needed="4.5 GB", free="1 GB", where="/"),
     errors.OutOfMemory(doing="denoising", remedy="Choose profile '8gb'."),
+    errors.PluginFailed(name="Wobble", package="stranger 1.0", detail="KeyError"),
+    errors.StepRanOut(name="Wobble", index=1),
     errors.DiskFull(),
     errors.WorkerStopped(reason="killed"),
     errors.TookTooLong(seconds=3600),
