@@ -33,8 +33,8 @@ from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
 from svd_ui.events import Decoding, Denoising, Finished
 from svd_ui.media.image import fit
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.tiny import SVD_SCHEDULER
 

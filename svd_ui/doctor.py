@@ -12,6 +12,7 @@ import platform
 import shutil
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .errors import BadInput
 from .hub import TEXT_TO_IMAGE, Hub
 from .hub.selection import Checkpoints
 from .jobs.service import JobService
-from .sentences import sentence
+from .notes import sentence
 from .settings import Settings
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
@@ -63,13 +64,10 @@ def measured(settings: Settings) -> tuple[str, list[Timed]]:
     """Measure the device's choices in a worker; (its name, the rows). Raises what the worker says of its device."""
     from .engine.worker import WorkerEngine
 
-    engine = WorkerEngine(settings)
-    try:
+    with closing(WorkerEngine(settings)) as engine:
         rows = engine.benchmark()
         device = engine.describe()
         return device.name if device else "Unknown device", rows
-    finally:
-        engine.close()
 
 
 def versions() -> dict[str, str]:
@@ -85,18 +83,9 @@ def versions() -> dict[str, str]:
 
 def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
     """Every checkpoint, and the model that makes stills: id, title, present, download bytes, licence, link, gated."""
+    plain = ("id", "title", "download_bytes", "licence", "licence_url", "link", "gated", "note")
     facts = [
-        {
-            "id": row.id,
-            "title": row.title,
-            "present": hub.present(row) is not None,
-            "download_bytes": row.download_bytes,
-            "licence": row.licence,
-            "licence_url": row.licence_url,
-            "link": row.link,
-            "gated": row.gated,
-            "note": row.note,
-        }
+        {**{name: getattr(row, name) for name in plain}, "present": hub.present(row) is not None}
         for row in checkpoints(hub.settings).values()
     ]
     still = {
@@ -222,12 +211,9 @@ def _ask_worker(settings: Settings) -> tuple[Device | None, str]:
     """Start a worker, wait until it has looked at the device, end it. None, and perhaps why, when it cannot."""
     from .engine.worker import WorkerEngine
 
-    engine = WorkerEngine(settings)
-    try:
+    with closing(WorkerEngine(settings)) as engine:
         engine.start()
         end = time.monotonic() + DEVICE_SECONDS
         while engine.describe() is None and not engine.trouble and engine.pid and time.monotonic() < end:
             time.sleep(0.05)
         return engine.describe(), engine.trouble
-    finally:
-        engine.close()

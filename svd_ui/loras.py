@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadInput
+from .notes import WORDS
 from .request import Frozen, LoraRef
 from .settings import REPOSITORY, Settings
 
@@ -34,19 +35,8 @@ _PATTERNS = (
 )
 _ALPHA = re.compile(r"(?P<target>.+)\.alpha")
 _PREFIXES = ("base_model.model.", "unet.", "lora_unet_", "diffusion_model.", "model.")
-_REFUSED = (
-    (
-        "motion_modules.",
-        "it is an AnimateDiff motion LoRA, for motion modules that Stable Video Diffusion does not have",
-    ),
-    ("hada_", "it is a LoHa; only plain LoRAs are supported"),
-    ("lokr_", "it is a LoKr; only plain LoRAs are supported"),
-    ("dora_scale", "it is a DoRA; only plain LoRAs are supported"),
-    ("lora_magnitude_vector", "it is a DoRA; only plain LoRAs are supported"),
-    ("lora_te", "it also changes a text encoder, so it was made for a text-to-image model"),
-    ("text_encoder.", "it also changes a text encoder, so it was made for a text-to-image model"),
-    ("transformer.", "it was made for a transformer video model"),
-)
+_REFUSED: dict[str, str] = WORDS["refused LoRAs"]
+"""A part of a tensor's name that no plain LoRA has => what such a file is; the first that is found counts."""
 
 
 class LoraFile(Frozen):
@@ -157,7 +147,7 @@ def pairs(names: Iterable[str], title: str) -> dict[str, Pair]:
     A layer of kohya's keeps its underscores (``down_blocks_0_attentions_0``): only the model knows where dots belong.
     """
     names = list(names)
-    for mark, reason in _REFUSED:
+    for mark, reason in _REFUSED.items():
         if any(mark in name for name in names):
             raise refused(title, reason)
     found: dict[str, dict[str, str]] = {}

@@ -13,15 +13,15 @@ import json
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from .catalog import CheckpointRow
 from .errors import BadInput
 from .migration import left_out, migrate, renamed
+from .notes import sentence
 from .request import Frozen, GenerationRequest
-from .sentences import sentence
 from .settings import REPOSITORY
 from .validation import validate
 
@@ -43,16 +43,9 @@ class Preset(Frozen):
     title: str = Field(min_length=1, max_length=40)
     description: str = Field(min_length=1, max_length=140)
     order: int = 0
-    aspect: str | None = None
+    aspect: Literal["16:9", "9:16", "1:1", "4:5"] | None = None
     values: dict[str, Any] = {}
     dropped: tuple[str, ...] = ()
-
-    @field_validator("aspect")
-    @classmethod
-    def _known_aspect(cls, value: str | None) -> str | None:
-        if value is not None and value not in ASPECTS:
-            raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}")
-        return value
 
 
 @cache

@@ -137,16 +137,11 @@ def _opened(source: Path | bytes) -> tuple[bytes, io.BytesIO | Path]:
 
 
 def _text(file: io.BytesIO | Path) -> str:
-    raw = file.getvalue() if isinstance(file, io.BytesIO) else _limited(file)
     try:
-        return raw.decode("utf-8-sig")
+        with file.open("rb") if isinstance(file, Path) else file as content:
+            return content.read(MAX_TEXT * 4 + 4).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(GARBLED) from error
-
-
-def _limited(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_TEXT * 4 + 4)
 
 
 def _picture_comment(file: io.BytesIO | Path) -> str | None:

@@ -1,10 +1,12 @@
-"""Values from people -> a request, or one clear sentence about the field that is wrong."""
+"""What a field takes, and values from people -> a request, or one clear sentence about the field that is wrong."""
 
 from __future__ import annotations
 
 import difflib
+import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -12,13 +14,77 @@ from pydantic_core import ErrorDetails
 
 from .errors import BadInput
 from .migration import culprits, renamed
+from .notes import WORDS
 from .plugins import registry_of
 from .request import GenerationRequest
 
-__all__ = ["validate", "validated"]
+__all__ = ["FieldFacts", "validate", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Fields = Mapping[str, FieldInfo]
+SENTENCES: dict[str, str] = WORDS["values"]
+"""By pydantic's type of an error; ``number`` and ``anything`` are for all others."""
+
+
+@dataclass(frozen=True)
+class FieldFacts:
+    """What a field takes: the one place that reads annotations, for controls, flags, the API and messages.
+
+    ``type`` is that of a value which is not blank; the bounds are None where the field has none.
+    """
+
+    type: Any
+    may_be_blank: bool
+    low: float | None
+    high: float | None
+    max_length: int | None
+
+    @classmethod
+    def of(cls, info: FieldInfo) -> FieldFacts:
+        said = {name: getattr(item, name) for item in info.metadata for name in _LIMITS if hasattr(item, name)}
+        limits = [said.get(name) for name in _LIMITS]
+        return cls(_bare(info.annotation), type(None) in get_args(info.annotation), *limits)
+
+    @property
+    def several(self) -> bool:
+        """Whether a value is a row of ``item``s."""
+        return get_origin(self.type) is tuple
+
+    @property
+    def item(self) -> Any:
+        """The type of one of several, or of the one there is."""
+        return _bare(get_args(self.type)[0]) if self.several else self.type
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The model whose fields a value, or each of several, has."""
+        return self.item if isinstance(self.item, type) and issubclass(self.item, BaseModel) else None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words to choose from; none where it is no choice."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def is_number(self) -> bool:
+        return self.type in (int, float)
+
+    @property
+    def range(self) -> str:
+        """``1 to 255``; '' without both bounds."""
+        return "" if self.low is None or self.high is None else f"{self.low} to {self.high}"
+
+
+_LIMITS = ("ge", "le", "max_length")
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without None and what is said about it; the first type where there are several."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return _bare(next(part for part in get_args(annotation) if part is not type(None)))
+    return annotation
 
 
 def validate(values: Mapping[str, Any]) -> GenerationRequest:
@@ -68,46 +134,26 @@ def _sentence(error: ErrorDetails, field: str | None, fields: Fields) -> str:
         reason = str(context.get("error") or error["msg"])
         return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
     info = fields.get(field or "")
-    title = info.title if info and info.title else str(field or "The request")
-    given = _shown(error["input"])
-    match kind:
-        case "multiple_of":
-            return f"{title} must be a multiple of {context['multiple_of']}; {given} is not."
-        case "string_too_long":
-            return f"{title} may have at most {context['max_length']} characters; this has {len(str(error['input']))}."
-        case "too_long":
-            return f"{title} takes {_nothing_or(context['max_length'])} in this release."
-        case "literal_error":
-            return f"{title} must be one of {_listed(_choices(info))}; {given} is not."
-        case "missing":
-            return f"{title} is needed."
-        case "string_pattern_mismatch":
-            return f"{title} may have letters, digits, spaces, '.', '_' and '-' only, and begins with one of the first two."
-        case "string_type":
-            return f"{title} must be text; {given} is not."
-    if info and len(error["loc"]) == 1 and _numbers(info):
-        return f"{title} must be {_expected(info)}; {given} is not."
-    return f"{title} cannot be read: {given} is not what it takes."
+    facts = FieldFacts.of(info) if info else None
+    template = SENTENCES.get(kind)
+    if template is None:
+        is_number = facts is not None and facts.is_number and len(error["loc"]) == 1
+        template = SENTENCES["number" if is_number else "anything"]
+    words = {
+        **context,
+        "title": info.title if info and info.title else str(field or "The request"),
+        "given": _shown(error["input"]),
+        "length": len(str(error["input"])),
+        "choices": _listed(facts.choices) if facts else "",
+        "number": _number(facts) if facts else "",
+    }
+    return template.format_map(words)
 
 
-def _expected(info: FieldInfo) -> str:
-    """``a whole number from 1 to 255``: what the field's own annotation and bounds say."""
-    what = "a whole number" if int in _numbers(info) else "a number"
-    low = next((m.ge for m in info.metadata if hasattr(m, "ge")), None)
-    high = next((m.le for m in info.metadata if hasattr(m, "le")), None)
-    return what if low is None or high is None else f"{what} from {low} to {high}"
-
-
-def _numbers(info: FieldInfo) -> set[type]:
-    return {int, float} & {info.annotation, *get_args(info.annotation)}
-
-
-def _choices(info: FieldInfo | None) -> Sequence[str]:
-    """The words a Literal takes, None left out where the field may be blank."""
-    if info is None:
-        return []
-    kinds = (info.annotation, *get_args(info.annotation))
-    return [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+def _number(facts: FieldFacts) -> str:
+    """``a whole number from 1 to 255``."""
+    what = "a whole number" if facts.type is int else "a number"
+    return f"{what} from {facts.range}" if facts.range else what
 
 
 def _unknown(name: str, fields: Fields) -> str:
@@ -117,10 +163,6 @@ def _unknown(name: str, fields: Fields) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def _nothing_or(count: int) -> str:
-    return f"at most {count} entries" if count else "nothing yet"
 
 
 def _shown(value: object) -> str:

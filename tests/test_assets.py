@@ -14,8 +14,8 @@ from PIL import Image
 
 from svd_ui.assets import Added, Assets
 from svd_ui.errors import BadInput, BadPicture, NotFound
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 

@@ -20,9 +20,9 @@ from svd_ui.assets import Assets
 from svd_ui.errors import BadInput, BadPicture, DiskFull, SvdUiError
 from svd_ui.jobs.service import JobService
 from svd_ui.media.image import fit
+from svd_ui.notes import sentence
 from svd_ui.presets import validate
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 

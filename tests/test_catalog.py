@@ -11,8 +11,8 @@ import pytest
 from svd_ui import catalog
 from svd_ui.clip import ClipSpec
 from svd_ui.errors import BadInput
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 

@@ -17,9 +17,8 @@ from svd_ui.assets import Assets
 from svd_ui.events import Effective, Result
 from svd_ui.jobs.service import open_store
 from svd_ui.media.video import Mp4Writer, read_comment
-from svd_ui.notes import Note, read_notes
+from svd_ui.notes import REMEDIES, SENTENCES, Note, read_notes, remedy, sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import REMEDIES, SENTENCES, remedy, sentence
 from svd_ui.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parent.parent / "svd_ui"

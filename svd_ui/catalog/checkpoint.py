@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from ..errors import BadInput
+from ..notes import sentence
 from ..request import Frozen, Speed
-from ..sentences import sentence
 from .architectures import architecture_of
 from .families import CheckpointFamily, family_of
 

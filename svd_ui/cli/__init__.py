@@ -62,14 +62,14 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False,
 ) -> None:
     """List jobs and where their clips are."""
+    from ..jobs import status
     from ..jobs.service import open_store
-    from ..jobs.status import status
 
     with open_store(settings_or_exit()) as jobs:
         found = jobs.history(None, limit, before)
         files = {job.id: jobs.file(job, "video") for job in found}
         if as_json:
-            typer.echo(json.dumps([status(job, jobs) for job in found], indent=2, default=str))
+            typer.echo(json.dumps([status(job, jobs.file) for job in found], indent=2, default=str))
             return
     if not found:
         out().print("Nothing was made yet.")

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -25,8 +26,7 @@ from ..engine import CancelToken
 from ..errors import Cancelled, SvdUiError
 from ..events import Downloading
 from ..jobs import Job
-from ..notes import Note
-from ..sentences import sentence
+from ..notes import WORDS, Note, sentence
 from ..settings import Settings
 
 P = ParamSpec("P")
@@ -62,13 +62,7 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
 def complain(error: SvdUiError) -> None:
     field = error.params.get("field")
     where = f" (--{str(field).replace('_', '-')})" if field else ""
-    err().print(f"[bold red]svd-ui:[/] {_plain(error.message)}{where}", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    err().print(f"[bold red]svd-ui:[/] {escape(error.message)}{where}", soft_wrap=True)
 
 
 def settings_or_exit(**overrides: Any) -> Settings:
@@ -78,7 +72,7 @@ def settings_or_exit(**overrides: Any) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"])
-            err().print(f"[bold red]svd-ui:[/] SVD_UI_{name.upper()}: {_plain(fault['msg'])}")
+            err().print(f"[bold red]svd-ui:[/] SVD_UI_{name.upper()}: {escape(fault['msg'])}")
         raise typer.Exit(2) from None
 
 
@@ -87,17 +81,7 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-STAGES = {
-    "queued": "Waiting",
-    "downloading": "Downloading the weights",
-    "loading": "Loading the model",
-    "making_still": "Making the first frame",
-    "conditioning": "Looking at the still",
-    "denoising": "Animating",
-    "decoding": "Decoding frames",
-    "post_processing": "Finishing touches",
-    "writing": "Writing the clip",
-}
+STAGES: dict[str, str] = WORDS["stages of the command line"]
 
 
 class JobBar:

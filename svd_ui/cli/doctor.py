@@ -49,14 +49,11 @@ def show(facts: dict[str, Any], console: Console) -> None:
     """``report()`` for people."""
     from ..hub.transfer import size
 
-    _section(console, "Versions", [(name, value) for name, value in facts["versions"].items()])
+    _section(console, "Versions", list(facts["versions"].items()))
     system = facts["system"]
     memory = f"{size(system['memory_free_bytes'])} free of {size(system['memory_bytes'])}"
-    _section(
-        console,
-        "System",
-        [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)],
-    )
+    known = [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)]
+    _section(console, "System", known)
     _section(console, "Device", _device(facts["device"], facts["device_trouble"], facts["checkpoint"]))
     rows = Table("checkpoint", "what", "here", "download", "licence", "link", box=None, pad_edge=False)
     for row in facts["checkpoints"]:
@@ -65,17 +62,11 @@ def show(facts: dict[str, Any], console: Console) -> None:
         rows.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, licence, row["link"])
     console.print("\n[bold]Checkpoints[/]", rows, sep="\n")
     disks = [
-        (
-            name,
-            f"{d['path']}: {size(d['free_bytes'])} free of {size(d['total_bytes'])}{'' if d['writable'] else ', NOT WRITABLE'}",
-        )
-        for name, d in facts["disk"].items()
+        (name, f"{disk['path']}: {size(disk['free_bytes'])} free of {size(disk['total_bytes'])}{_locked(disk)}")
+        for name, disk in facts["disk"].items()
     ]
     _section(console, "Disk", disks)
-    hub = facts["hub"]
-    _section(
-        console, "Model hub", [("endpoint", hub["endpoint"]), ("token", hub["token"]), ("offline", str(hub["offline"]))]
-    )
+    _section(console, "Model hub", [(name, str(facts["hub"][name])) for name in ("endpoint", "token", "offline")])
     found = [(one["name"], f"{one['group']}, {one['package']} {one['trouble']}".strip()) for one in facts["plugins"]]
     _section(console, "Plug-ins", found or [("none", "")])
     table = Table("variable", "value", "from", "what it does", box=None, pad_edge=False)
@@ -117,6 +108,10 @@ def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, s
         ("matrix products", _rate(device["flops_per_second"])),
         chosen,
     ]
+
+
+def _locked(disk: dict[str, Any]) -> str:
+    return "" if disk["writable"] else ", NOT WRITABLE"
 
 
 def _rate(flops_per_second: float | None) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel
@@ -16,6 +15,7 @@ from ..errors import BadInput
 from ..migration import old_names
 from ..plugins import Params, Registry, registry_of
 from ..request import GenerationRequest
+from ..validation import FieldFacts
 
 PANEL = "The request"
 
@@ -88,7 +88,7 @@ def _chosen(name: str, registry: Registry[Any], given: dict[str, Any]) -> dict[s
 
     A parameter that is set chooses its kind. Raises BadInput where two methods are asked for.
     """
-    several = get_origin(GenerationRequest.model_fields[name].annotation) is tuple
+    several = FieldFacts.of(GenerationRequest.model_fields[name]).several
     value = _value(name, given[name]) if name in given else ()
     entries: list[dict[str, Any]] = [dict(one) for one in (value if several or value == () else [value])]
     for kind, cls in registry.classes().items():
@@ -118,22 +118,21 @@ def _own(cls: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _value(name: str, value: Any) -> Any:
-    info = GenerationRequest.model_fields[name]
-    models = _models(info.annotation)
-    if not models:
+    model = FieldFacts.of(GenerationRequest.model_fields[name]).model
+    if model is None:
         return value
     if isinstance(value, list):
-        items = [_item(name, text, models) for text in value]
+        items = [_item(name, text, model) for text in value]
         return tuple(inner for item in items for inner in (item if isinstance(item, list) else [item]))
-    return _item(name, value, models)
+    return _item(name, value, model)
 
 
-def _item(name: str, text: str, models: tuple[type[BaseModel], ...]) -> Any:
+def _item(name: str, text: str, model: type[BaseModel]) -> Any:
     """``plain`` -> {"kind": "plain"}; ``name:0.8`` -> the first two fields of what has no kind; JSON as it is."""
     if not text.lstrip().startswith(("{", "[")):
-        if any("kind" in model.model_fields for model in models):
+        if "kind" in model.model_fields:
             return {"kind": text}
-        return dict(zip(models[0].model_fields, text.split(":", 1), strict=False))
+        return dict(zip(model.model_fields, text.split(":", 1), strict=False))
     try:
         return json.loads(text)
     except ValueError as error:
@@ -143,44 +142,36 @@ def _item(name: str, text: str, models: tuple[type[BaseModel], ...]) -> Any:
 def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
     """One option; of a switched model, the switch and an option for each of its fields, named by their titles.
 
-    A field of kinds has ``--camera.zoom`` for every parameter of a kind, and ``--camera`` for several in one text.
+    A field of kinds has ``--camera.zoom`` for every parameter of a kind, and ``--camera`` for several in one text. A yes
+    or no is a pair of switches.
     """
-    registry = registry_of(info)
-    if registry is not None:
-        return [
-            option_of(name, info),
-            *(one for kind, cls in registry.classes().items() for one in _of_kind(name, kind, cls)),
-        ]
     inner = _switched(info)
-    if not inner:
-        return [option_of(name, info)]
-    parts = [
-        _parameter(f"{name}__{part}", f"{flag(name)}-{(of.title or part).lower()}", _part_type(of), of)
-        for part, of in inner.items()
-    ]
-    return [_parameter(name, flag(name), bool, info), *parts]
+    if inner:
+        parts = [
+            _parameter(f"{name}__{part}", f"{flag(name)}-{(of.title or part).lower()}", of, _one_text(of))
+            for part, of in inner.items()
+        ]
+        return [_parameter(name, flag(name), info, bool), *parts]
+    kind = _typed(info)
+    registry = registry_of(info)
+    kinds = registry.classes().items() if registry is not None else ()
+    option = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
+    return [_parameter(name, option, info, kind), *(one for named in kinds for one in _of_kind(name, *named))]
 
 
 def _of_kind(name: str, kind: str, cls: type[Params]) -> list[inspect.Parameter]:
     own = _own(cls)
     parts = [
-        _parameter(f"{name}__{kind}__{part}", f"{flag(kind)}.{part.replace('_', '-')}", _plain_type(of.annotation), of)
+        _parameter(f"{name}__{kind}__{part}", f"{flag(kind)}.{part.replace('_', '-')}", of, _typed(of))
         for part, of in own.items()
     ]
     if not own or kind in GenerationRequest.model_fields:
         return parts
     about = FieldInfo(annotation=str, default=None, title=cls.title(), description=cls.summary())
-    return [_parameter(f"{name}__{kind}", flag(kind), str, about, metavar="NAME=VALUE,..."), *parts]
+    return [_parameter(f"{name}__{kind}", flag(kind), about, str, metavar="NAME=VALUE,..."), *parts]
 
 
-def option_of(name: str, info: FieldInfo) -> inspect.Parameter:
-    """One option for one field; a union of models or a tuple of them is text, a yes or no a pair of switches."""
-    kind = _plain_type(info.annotation)
-    option = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
-    return _parameter(name, option, kind, info)
-
-
-def _parameter(name: str, option: str, kind: Any, info: FieldInfo, metavar: str | None = None) -> inspect.Parameter:
+def _parameter(name: str, option: str, info: FieldInfo, kind: Any, metavar: str | None = None) -> inspect.Parameter:
     declared = typer.Option(
         option,
         help=_help(info),
@@ -195,14 +186,24 @@ def _parameter(name: str, option: str, kind: Any, info: FieldInfo, metavar: str 
 
 def _switched(info: FieldInfo) -> dict[str, FieldInfo]:
     """The fields of a model that is there or not, and has no kinds to choose from, such as a wall."""
-    inner = _without_none(info.annotation)
-    is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
-    return inner.model_fields if is_model and info.default is None and "kind" not in inner.model_fields else {}
+    facts = FieldFacts.of(info)
+    if facts.model is None or facts.several or info.default is not None or "kind" in facts.model.model_fields:
+        return {}
+    inner: dict[str, FieldInfo] = facts.model.model_fields
+    return inner
 
 
-def _part_type(info: FieldInfo) -> Any:
-    """Several numbers are one text, such as ``40,127,200``."""
-    return str if get_origin(info.annotation) is tuple else info.annotation
+def _typed(info: FieldInfo) -> Any:
+    """What typer reads from the command line for a field: a text for whatever is no number and no yes or no."""
+    facts = FieldFacts.of(info)
+    if facts.several:
+        return list[str]
+    return facts.type if facts.type in (int, float, bool) else str
+
+
+def _one_text(info: FieldInfo) -> Any:
+    """The same where several are one text, such as ``40,127,200``."""
+    return str if FieldFacts.of(info).several else _typed(info)
 
 
 def _part(name: str, part: str, value: Any) -> Any:
@@ -215,54 +216,21 @@ def _part(name: str, part: str, value: Any) -> Any:
         raise BadInput(f"{info.title} are whole numbers with commas between; {value!r} is not.", field=name) from error
 
 
-def _plain_type(annotation: Any) -> Any:
-    """What typer reads from the command line for a field."""
-    models, inner = _models(annotation), _without_none(annotation)
-    if get_origin(inner) is tuple:
-        return list[str]
-    if models or get_origin(inner) is Literal or inner not in (int, float, str, bool):
-        return str
-    return inner
-
-
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        rest = [part for part in get_args(annotation) if part is not type(None)]
-        return _without_none(rest[0]) if len(rest) == 1 else annotation
-    return annotation
-
-
-def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
-    """The params classes a field may hold, in any nesting of unions, tuples and Annotated."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return (annotation,)
-    return tuple(model for part in get_args(annotation) for model in _models(part))
-
-
 def _metavar(info: FieldInfo) -> str | None:
-    registry = registry_of(info)
+    registry, facts = registry_of(info), FieldFacts.of(info)
     if registry is not None:
         return f"{'|'.join(registry.classes())}|JSON"
-    models, inner = _models(info.annotation), _without_none(info.annotation)
-    if models:
+    if facts.model is not None:
         return "KIND|JSON"
-    if get_origin(inner) is tuple:
-        return "N,N,..."
-    if get_origin(inner) is Literal:
-        return "|".join(str(choice) for choice in get_args(inner))
-    return None
+    return "N,N,..." if facts.several else "|".join(facts.choices) or None
 
 
 def _help(info: FieldInfo) -> str:
     """``Motion: How much moves ... (1 to 255; default 127)``."""
-    limits = {type(item).__name__: item for item in info.metadata}
-    low, high = getattr(limits.get("Ge"), "ge", None), getattr(limits.get("Le"), "le", None)
-    notes = [f"{low} to {high}"] if low is not None and high is not None else []
-    if isinstance(info.default, tuple) and info.default:
-        notes.append(f"default {','.join(map(str, info.default))}")
-    elif not info.is_required() and info.default is not None and not isinstance(info.default, BaseModel | tuple):
-        notes.append(f"default {info.default}")
-    tail = f" ({'; '.join(notes)})" if notes else ""
-    return f"{info.title}: {info.description}{tail}"
+    notes, default = [FieldFacts.of(info).range], None if info.is_required() else info.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default)) or None
+    if default is not None and not isinstance(default, BaseModel):
+        notes.append(f"default {default}")
+    tail = "; ".join(note for note in notes if note)
+    return f"{info.title}: {info.description}{f' ({tail})' if tail else ''}"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Cancelled, Interrupted, SvdUiError, Unexpected, WeightsMissing, from_dict
-from ..jobs import Job
-from ..jobs.status import status
+from ..jobs import Job, status
 from ..request import GenerationRequest
 from . import fields, output
 from .console import JobBar, downloading, err, out, reporting, settings_or_exit
@@ -74,7 +73,7 @@ def generate(
         finished = job.state == "finished"
         paths = output.deliver(runner.jobs, job, place) if finished else []
         if as_json:
-            facts = {**status(job, runner.jobs), "output": paths}
+            facts = {**status(job, runner.jobs.file), "output": paths}
             typer.echo(json.dumps(facts, indent=2, default=str))
         else:
             for path in paths:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
-from ..jobs import Job
-from ..jobs.status import file_of
+from ..jobs import Job, file_of
 from ..media import atomic
 from ..request import GenerationRequest
 

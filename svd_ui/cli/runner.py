@@ -23,8 +23,8 @@ from ..hub.selection import Checkpoints
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
 from ..migration import left_out
+from ..notes import sentence
 from ..request import GenerationRequest, has_source
-from ..sentences import sentence
 from ..settings import Settings
 from ..settings_tag import open_settings
 

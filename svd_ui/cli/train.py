@@ -13,7 +13,7 @@ from ..errors import Cancelled
 from ..finetune import TrainRequest, read_config
 from ..finetune.runs import RunFolder, Status
 from ..migration import left_out
-from ..sentences import sentence
+from ..notes import sentence
 from ..settings import Settings
 from .console import err, out, reporting, settings_or_exit
 from .fields import today, with_field_flags

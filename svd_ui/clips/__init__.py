@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadClip, BadInput
-from ..notes import Note
+from ..notes import Note, sentence
 from ..request import Frozen
-from ..sentences import sentence
 from .decoding import ClipSource, Frame, find_sources, frames
 
 __all__ = ["Dropped", "Scan", "Stretch", "read", "scan"]

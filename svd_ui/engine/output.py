@@ -14,8 +14,7 @@ from PIL import Image
 
 from ..clip import ClipShape, ClipSpec
 from ..events import Tile
-from ..media import atomic
-from ..media.background import Background
+from ..media import Background, atomic
 from ..media.sheet import Sheet, small
 from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
 from ..post import Frames

@@ -20,58 +20,10 @@ from ..errors import DiskFull, HistoryUnusable, SvdUiError
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 256 * 1024
 
-# One tuple of statements per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only
-# add tables, indices, or columns that have defaults, so that an older release can still use the file of a newer one.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE jobs (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
-            id TEXT NOT NULL UNIQUE,
-            owner TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            state TEXT NOT NULL,
-            schema INTEGER NOT NULL,
-            request TEXT NOT NULL,
-            timing_key TEXT NOT NULL DEFAULT '',
-            steps INTEGER NOT NULL DEFAULT 0,
-            step INTEGER,
-            total INTEGER,
-            step_seconds REAL,
-            message TEXT NOT NULL DEFAULT '',
-            notes TEXT NOT NULL DEFAULT '[]',
-            error TEXT,
-            result TEXT,
-            has_preview INTEGER NOT NULL DEFAULT 0,
-            cancel INTEGER NOT NULL DEFAULT 0,
-            process TEXT,
-            created REAL NOT NULL,
-            started REAL,
-            phase_started REAL,
-            updated REAL,
-            ended REAL,
-            deleted REAL
-        )""",
-        "CREATE INDEX jobs_by_state ON jobs (state, number)",
-        "CREATE INDEX jobs_by_owner ON jobs (owner, number)",
-        """CREATE TABLE processes (
-            id TEXT PRIMARY KEY,
-            pid INTEGER NOT NULL,
-            host TEXT NOT NULL,
-            role TEXT NOT NULL,
-            slots INTEGER NOT NULL DEFAULT 0,
-            device TEXT,
-            heartbeat REAL NOT NULL
-        )""",
-        """CREATE TABLE timings (
-            key TEXT PRIMARY KEY,
-            step_seconds REAL NOT NULL,
-            before_seconds REAL NOT NULL,
-            after_seconds REAL NOT NULL,
-            samples INTEGER NOT NULL
-        )""",
-    ),
-    ("ALTER TABLE timings ADD COLUMN loading_seconds REAL NOT NULL DEFAULT 0",),
-)
+MIGRATIONS = tuple(path.read_text("utf-8") for path in sorted((Path(__file__).parent / "schema").glob("*.sql")))
+"""One file per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only add tables, indices,
+or columns that have defaults, so that an older release can still use the file of a newer one.
+"""
 
 
 class Database:
@@ -118,7 +70,7 @@ class Database:
         with self.write() as transaction:
             # Read again under the lock: another process may have just done it.
             for number in range(_version(transaction), len(MIGRATIONS)):
-                for statement in MIGRATIONS[number]:
+                for statement in MIGRATIONS[number].split(";"):
                     transaction.execute(statement)
                 transaction.execute(f"PRAGMA user_version = {number + 1}")
 

@@ -221,7 +221,7 @@ class Slot(threading.Thread):
     def run(self) -> None:
         while not self._stopping:
             try:
-                row = self._store.claim(self._process, self._kinds) if self._store.has_work(self._kinds) else None
+                row = self._store.claim(self._process, self._kinds) if self._store.waiting(self._kinds) else None
             except SvdUiError as error:
                 log.warning("the queue cannot be read: %s", error)
                 row = None

@@ -164,7 +164,7 @@ class Housekeeping:
     """Called with every beat of the lease; each part may fail and is tried again with a later one."""
 
     def __init__(self, settings: Settings, store: Store, lease: Lease) -> None:
-        self._settings, self._store, self._lease = settings, store, lease
+        self._settings, self._store, self._lease, self._assets = settings, store, lease, Assets.of(settings)
         self._unsaved: deque[Callable[[], None]] = deque()
         self._next_purge = self._next_sweep = 0.0
 
@@ -225,10 +225,6 @@ class Housekeeping:
             with contextlib.suppress(OSError):
                 if ref not in named and path.stat().st_mtime < before:
                     path.unlink()
-
-    @property
-    def _assets(self) -> Assets:
-        return Assets.of(self._settings)
 
 
 def _pictures(row: sqlite3.Row) -> set[str]:

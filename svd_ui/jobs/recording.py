@@ -27,9 +27,8 @@ from ..events import (
     Result,
     SteppedDown,
 )
-from ..notes import Note
+from ..notes import Note, sentence
 from ..request import GenerationRequest
-from ..sentences import sentence
 from .store import Store
 from .timing import RunTimer, Timings
 from .timing_key import TimingKey, key_of

@@ -24,6 +24,8 @@ from .timing import Timings, waiting_seconds
 log = logging.getLogger(__name__)
 
 
+AS_STORED = ("id", "owner", "step", "total", "message", "has_preview", "created", "started", "ended")
+"""What a row and a ``Job`` hold under the same name."""
 STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))
 CLIPS = ("clip", "still")
@@ -58,23 +60,15 @@ def to_jobs(
 def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
     request, dropped = read_request(row["request"], row["schema"])
     return Job(
-        id=row["id"],
-        owner=row["owner"],
+        **{name: row[name] for name in AS_STORED},
         kind=row["kind"] if row["kind"] in KINDS else "clip",
         state=_state(row),
         request=request,
-        step=row["step"],
-        total=row["total"],
         position=position,
         eta_seconds=eta_seconds,
-        message=row["message"],
         error=_json(row["error"], None),
         result=read_result(row["result"], row["schema"]),
         notes=(*read_notes(_json(row["notes"], [])), *left_out(dropped)),
-        has_preview=bool(row["has_preview"]),
-        created=row["created"],
-        started=row["started"],
-        ended=row["ended"],
     )
 
 
@@ -97,15 +91,13 @@ def read_result(text: str | None, schema: int) -> Result | None:
     if not isinstance(data, dict):
         return None
     request, _ = read_request(json.dumps(data.get("request") or {}), schema)
-    known = {name: value for name, value in data.items() if name in Result.model_fields} | {"request": request}
-    known["notes"] = read_notes(known.get("notes") or ())
-    less: dict[str, Any] = {"effective": None, "seconds": {}}
-    for without in ({}, less, {**less, "tiles": ()}):
-        try:
-            return Result.model_validate(known | without)
-        except ValidationError as error:
-            log.warning("a stored result could not be read in full: %s", error)
-    return None
+    read = {"request": request, "notes": read_notes(data.get("notes") or ())}
+    values, _ = migrate(Result, {**data, **read}, schema)
+    try:
+        return Result.model_validate(values)
+    except ValidationError as error:
+        log.warning("a stored result could not be read: %s", error)
+        return None
 
 
 def _json(text: str | None, default: Any) -> Any:

@@ -25,14 +25,13 @@ from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import Job, JobKind
+from . import Job, JobKind, stored_name
 from .database import Database
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .recording import PREVIEW
 from .rows import CLIPS, DOWNLOADS, to_jobs
-from .status import stored_name
 from .store import Store
 from .timing import Timings
 from .timing_key import CountedCosts

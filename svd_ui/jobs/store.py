@@ -23,17 +23,17 @@ from .database import Database
 NOT_ENDED = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
 PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
 RUNNING = f"{NOT_ENDED} AND state != 'queued'"
+OF_KINDS = "kind IN (SELECT value FROM json_each(:kinds))"  # :kinds is a JSON list
 
 # Fair order: everybody's first job comes before anybody's second; what an owner has running counts.
-# :kinds is a JSON list.
 FAIR_QUEUE = f"""
     SELECT queue.*, ROW_NUMBER() OVER (ORDER BY turn, number) - 1 AS position FROM (
         SELECT jobs.*,
             ROW_NUMBER() OVER (PARTITION BY owner ORDER BY number) + (
                 SELECT COUNT(*) FROM jobs AS other
-                WHERE other.owner = jobs.owner AND other.{RUNNING} AND other.kind IN (SELECT value FROM json_each(:kinds))
+                WHERE other.owner = jobs.owner AND other.{RUNNING} AND other.{OF_KINDS}
             ) AS turn
-        FROM jobs WHERE state = 'queued' AND kind IN (SELECT value FROM json_each(:kinds))
+        FROM jobs WHERE state = 'queued' AND {OF_KINDS}
     ) AS queue ORDER BY position
 """
 
@@ -57,31 +57,16 @@ class Store:
         """A new row: queued, or running at once in ``process``. Raises QueueFull."""
         now = time.time()
         state, started = ("queued", None) if process is None else ("loading", now)
-        values = (
-            id,
-            owner,
-            kind,
-            state,
-            SCHEMA_VERSION,
-            request.model_dump_json(),
-            timing_key,
-            steps,
-            process,
-            now,
-            started,
-            started,
-            now,
-        )
+        values: dict[str, Any] = {"id": id, "owner": owner, "kind": kind, "state": state, "process": process}
+        values |= {"schema": SCHEMA_VERSION, "request": request.model_dump_json()}
+        values |= {"timing_key": timing_key, "steps": steps}
+        values |= {"created": now, "updated": now, "started": started, "phase_started": started}
         with self.database.write() as sql:
             if max_queue is not None:
                 waiting = sql.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
                 if waiting >= max_queue:
                     raise QueueFull()
-            sql.execute(
-                "INSERT INTO jobs (id, owner, kind, state, schema, request, timing_key, steps, process, created, started,"
-                f" phase_started, updated) VALUES ({', '.join('?' * len(values))})",
-                values,
-            )
+            sql.execute(f"INSERT INTO jobs ({', '.join(values)}) VALUES (:{', :'.join(values)})", values)
 
     def row(self, id: str, *, deleted: bool = False) -> sqlite3.Row:
         """The row, also if it was deleted when ``deleted``. Raises NotFound."""
@@ -95,21 +80,12 @@ class Store:
         return self._read(FAIR_QUEUE, kinds)
 
     def running(self, kinds: Iterable[str]) -> list[sqlite3.Row]:
-        return self._read(
-            f"SELECT * FROM jobs WHERE {RUNNING} AND kind IN (SELECT value FROM json_each(:kinds))", kinds
-        )
-
-    def has_work(self, kinds: Iterable[str]) -> bool:
-        sql = "SELECT 1 FROM jobs WHERE state = 'queued' AND kind IN (SELECT value FROM json_each(:kinds)) LIMIT 1"
-        return bool(self._read(sql, kinds))
+        return self._read(f"SELECT * FROM jobs WHERE {RUNNING} AND {OF_KINDS}", kinds)
 
     def waiting(self, kinds: Iterable[str]) -> int:
         """How many rows of ``kinds`` wait, everybody's."""
-        sql = (
-            "SELECT COUNT(*) AS number FROM jobs"
-            " WHERE state = 'queued' AND kind IN (SELECT value FROM json_each(:kinds))"
-        )
-        return int(self._read(sql, kinds)[0]["number"])
+        counted = self._read(f"SELECT COUNT(*) AS number FROM jobs WHERE state = 'queued' AND {OF_KINDS}", kinds)
+        return int(counted[0]["number"])
 
     def _read(self, sql: str, kinds: Iterable[str]) -> list[sqlite3.Row]:
         return self.database.read(sql, {"kinds": json.dumps(list(kinds))})
@@ -138,25 +114,21 @@ class Store:
 
     def update(self, id: str, process: str, **values: Any) -> bool:
         """Change a row that ``process`` still runs; False when it no longer does."""
-        values["updated"] = time.time()
-        columns = ", ".join(f"{name} = :{name}" for name in values)
-        with self.database.write() as sql:
-            done = sql.execute(
-                f"UPDATE jobs SET {columns} WHERE id = :_id AND process = :_process AND {NOT_ENDED}",
-                {**values, "_id": id, "_process": process},
-            )
-            return done.rowcount == 1
+        return self._change(id, process, NOT_ENDED, values)
 
     def settle(self, id: str, process: str, **values: Any) -> None:
         """The last word about a job; it also counts when the row was taken for interrupted meanwhile."""
-        values["updated"] = time.time()
+        self._change(id, process, f"({NOT_ENDED} OR state = 'interrupted')", values)
+
+    def _change(self, id: str, process: str, condition: str, values: dict[str, Any]) -> bool:
+        """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
         columns = ", ".join(f"{name} = :{name}" for name in values)
         with self.database.write() as sql:
-            sql.execute(
-                f"UPDATE jobs SET {columns} WHERE id = :_id AND process = :_process"
-                f" AND ({NOT_ENDED} OR state = 'interrupted')",
-                {**values, "_id": id, "_process": process},
+            done = sql.execute(
+                f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {condition}",
+                {**values, "_now": time.time(), "_id": id, "_process": process},
             )
+            return done.rowcount == 1
 
     def should_stop(self, id: str, process: str) -> bool:
         """Whether the runner has to give up: cancelled, or the row is no longer its own."""

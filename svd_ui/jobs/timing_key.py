@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ..catalog import CheckpointRow, find_checkpoint
@@ -132,15 +132,10 @@ class CountedCosts:
 def _typical(key: TimingKey, row: CheckpointRow) -> ClipSpec:
     """A clip of this kind."""
     pace = key.pace
-    values: dict[str, Any] = {
-        "width": key.width,
-        "height": key.height,
-        "num_frames": key.num_frames,
-        "schedule": pace.schedule,
-    }
-    values |= {"cache_interval": pace.cache_interval, "min_guidance_scale": 1.0}
-    values |= {"guidance_sigma_min": pace.guidance_sigma_min, "guidance_sigma_max": pace.guidance_sigma_max}
-    values |= {"max_guidance_scale": 2.0 if key.guided else 1.0, "num_inference_steps": row.num_inference_steps}
+    values: dict[str, Any] = {name: getattr(key, name) for name in ("width", "height", "num_frames")}
+    values |= {field.name: getattr(pace, field.name) for field in fields(Pace) if field.name != "tiles"}
+    values |= {"min_guidance_scale": 1.0, "max_guidance_scale": 2.0 if key.guided else 1.0}
+    values["num_inference_steps"] = row.num_inference_steps
     methods, steps = METHODS.classes(), POST.classes()
     values["post"] = tuple(steps[kind]() for kind in key.kinds if kind in steps)
     values["method"] = next((methods[kind]() for kind in key.kinds if kind in methods), GenerationRequest().method)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from xml.sax.saxutils import quoteattr
 
@@ -85,10 +84,8 @@ class Mp4Writer:
             self._container.mux(self._stream.encode(picture))
             self.count += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
 
     def _open_stream(self) -> Any:
         # x264's look-ahead (mbtree) gives other bits in every run where the processor has AVX-512 and the width is no
@@ -102,9 +99,7 @@ class Mp4Writer:
         codec.color_range = int(ColorRange.MPEG)
         return stream
 
-    def _close(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self, kind: type[BaseException] | None, *error: object) -> None:
         """Flush and write the index; after an error only let go of the file."""
         if kind is not None:
             with suppress(Exception):

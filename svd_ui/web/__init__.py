@@ -1,7 +1,160 @@
-"""The page and the HTTP API: a view over ``JobService``. Importing this package is cheap; gradio comes with the first call."""
+"""The page and the HTTP API, a view over ``JobService``; here is how they are served. Importing this package is cheap: gradio
+comes with the first call.
+"""
 
 from __future__ import annotations
 
-from .app import build_ui, launch, serve
+import json
+import os
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..settings import REPOSITORY, Settings
+from .visitor import VisitorCookie, is_public
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from ..jobs.service import JobService
+
 
 __all__ = ["build_ui", "launch", "serve"]
+
+ASSETS = REPOSITORY / "assets"
+PORTS_TRIED = 100
+WARNING = (
+    "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
+    "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
+)
+
+
+def free_port(host: str, first: int) -> int:
+    """The first port from ``first`` on that nobody listens on. Raises OSError after a hundred."""
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with closing(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)) as probe:
+            if os.name != "nt":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"No free port from {first} on: set SVD_UI_PORT.")
+
+
+def launch_options(settings: Settings) -> dict[str, Any]:
+    """What gradio's ``launch`` is given, less the routes."""
+    from .formatting import html
+
+    return {
+        "server_name": host_of(settings),
+        "theme": theme(),
+        "css": _joined("css"),
+        "head": html("head", scripts=_joined("js")),
+        "favicon_path": str(ASSETS / "favicon.svg"),
+        "max_file_size": settings.max_upload_mb * 1_000_000,
+        "auth": settings.credentials,
+        "share": settings.share,
+        "footer_links": ["api"],
+        "ssr_mode": False,
+        "run_history": False,
+        "quiet": True,
+        "show_error": False,
+    }
+
+
+def _joined(kind: str) -> str:
+    """All files of assets/css or assets/js; the numbers they begin with say in which order."""
+    return "\n".join(path.read_text("utf-8") for path in sorted((ASSETS / kind).glob(f"*.{kind}")))
+
+
+def theme() -> gr.themes.Base:
+    """One accent on quiet greys; contrast of text and controls at least 4.5:1 in both modes. No font is fetched."""
+    import gradio as gr
+
+    look = json.loads((ASSETS / "theme.json").read_text("utf-8"))
+    accent, grey = gr.themes.Color(*look["accent"]), gr.themes.Color(*look["grey"])
+    base = gr.themes.Base(
+        primary_hue=accent,
+        secondary_hue=accent,
+        neutral_hue=grey,
+        radius_size=gr.themes.sizes.radius_lg,
+        spacing_size=gr.themes.sizes.spacing_md,
+        text_size=gr.themes.sizes.text_md,
+        font=look["sans"],
+        font_mono=look["mono"],
+    )
+    return base.set(**look["values"])
+
+
+def host_of(settings: Settings) -> str:
+    """A Space is reached from outside its container."""
+    return "0.0.0.0" if "SPACE_ID" in os.environ and not settings.is_public else settings.host
+
+
+def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
+    """The page over ``jobs``, not yet served."""
+    prepare(settings)
+    from .animate import page_of
+
+    return page_of(jobs, settings)
+
+
+def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:
+    """Build the page and start its server without waiting; returns it and its address."""
+    prepare(settings)
+    from starlette.middleware import Middleware
+
+    from .context import Context
+    from .routes import routes
+
+    demo = build_ui(jobs, settings)
+    options = launch_options(settings)
+    app_kwargs = {"routes": routes(Context(jobs, settings)), "middleware": [Middleware(VisitorCookie)]}
+    port = free_port(options["server_name"], settings.port)
+    _, url, shared = demo.launch(
+        **{**options, "server_port": port, "app_kwargs": app_kwargs, "prevent_thread_lock": True, **extra}
+    )
+    return demo, shared or url
+
+
+def prepare(settings: Settings) -> None:
+    """Before gradio is imported: nothing is reported to anybody, uploads stay in the data folder."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    uploads = settings.data_dir / "uploads"
+    uploads.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads.resolve()))
+
+
+def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
+    """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
+    prepare(settings)
+    from ..jobs.service import compose
+
+    with compose(settings) as jobs:
+        demo, url = serve(jobs, settings)
+        print(f"SVD UI is at {url}", flush=True)
+        if is_public(settings) and settings.credentials is None:
+            print(f"Warning: {WARNING}", file=sys.stderr, flush=True)
+        if open_browser if open_browser is not None else _interactive():
+            _show(url)
+        try:
+            demo.block_thread()
+        finally:
+            demo.close(verbose=False)
+
+
+def _interactive() -> bool:
+    """Whether somebody sits at this machine: a terminal and, on Linux, a display."""
+    display = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    return sys.stdout.isatty() and display and "SPACE_ID" not in os.environ and not Path("/.dockerenv").exists()
+
+
+def _show(url: str) -> None:
+    import webbrowser
+
+    webbrowser.open(url)

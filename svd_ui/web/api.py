@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Any, get_origin
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import gradio as gr
 from gradio import FileData
 from gradio.events import api as declare_api
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
-from ..jobs import Job
-from ..jobs.status import in_full, status
+from ..jobs import Job, in_full, status
 from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
+from ..validation import validate
 from .context import Context, uploaded
 from .controls import CLIP
 from .visitor import new_token, owner_of, reader
@@ -44,7 +47,7 @@ class Api:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def named(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def named(self, call: Callable[..., Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
         """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
         types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         # Names that fields once had come last, so that arguments by position stay what they are.
@@ -55,17 +58,8 @@ class Api:
             token = values.pop("token", None)
             return {name: value for name, value in values.items() if value is not None}, token
 
-        if inspect.iscoroutinefunction(call):
-
-            async def endpoint(*args: Any) -> dict[str, Any]:
-                result: dict[str, Any] = await call(*bind(args))
-                return result
-
-        else:
-
-            def endpoint(*args: Any) -> dict[str, Any]:  # type: ignore[misc]
-                result: dict[str, Any] = call(*bind(args))
-                return result
+        async def endpoint(*args: Any) -> dict[str, Any]:
+            return await call(*bind(args))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         arguments = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
@@ -74,18 +68,18 @@ class Api:
         endpoint.__name__, endpoint.__doc__ = call.__name__, call.__doc__
         return endpoint
 
-    def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+    async def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Queue one clip, with ``wall`` a draft wall of small ones, with ``tile`` ("<job id>/<index>") the clip of one in full.
 
         Returns its id, and the token that cancels it and lists its owner's history."""
         token = token or new_token()
         with sentence():
-            job = self.context.jobs.submit(self._request(values), owner_of(token))
+            job = await asyncio.to_thread(lambda: self.context.jobs.submit(self._request(values), owner_of(token)))
         return {"id": job.id, "token": token}
 
     async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
-        made = await asyncio.to_thread(self.submit, values, token)
+        made = await self.submit(values, token)
         with sentence():
             job = await self._ended(made["id"])
         return {**self._shown(job), "token": made["token"]}
@@ -121,8 +115,6 @@ class Api:
         return reader(self.context.settings, owner_of(token or new_token()))
 
     def _request(self, values: dict[str, Any]) -> GenerationRequest:
-        from ..presets import validate
-
         given = renamed(GenerationRequest, values)
         if "image" in given:
             given["image"] = self._picture(given["image"])
@@ -147,7 +139,7 @@ class Api:
 
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""
-        shown = status(job, self.context.jobs)
+        shown = status(job, self.context.jobs.file)
         if "tiles" in shown:
             shown["tiles"] = [{**tile, "video": as_file(tile["video"])} for tile in shown["tiles"]]
         return {**shown, "preview": as_file(shown["preview"]), "video": as_file(shown["video"])}
@@ -157,9 +149,6 @@ def as_file(path: Any) -> dict[str, Any] | None:
     """A copy in gradio's cache, which is all it may serve."""
     if path is None:
         return None
-    from gradio.processing_utils import save_file_to_cache
-    from gradio.utils import get_upload_folder
-
     try:
         copy = save_file_to_cache(path, cache_dir=get_upload_folder())
     except OSError:
@@ -171,20 +160,14 @@ def annotation(name: str) -> Any:
     """The type a client sees: an upload for the picture, plain JSON for nested values, the field's own otherwise."""
     if name == "image":
         return FileData | None
-    kind = CLIP.value_type(name)[0]
-    if get_origin(kind) is tuple:
-        return list | None
-    if hasattr(kind, "model_fields"):
-        return dict | None
-    return kind | None
+    facts = CLIP[name]
+    return (list if facts.several else dict if facts.model else facts.type) | None
 
 
-class sentence:
+@contextmanager
+def sentence() -> Iterator[None]:
     """Turns our errors into what the client is shown."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SvdUiError):
-            raise gr.Error(error.message, print_exception=False) from None
+    try:
+        yield
+    except SvdUiError as error:
+        raise gr.Error(error.message, print_exception=False) from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
+from ..engine import Device
 from ..events import ENDED
 from ..jobs import Job
+from ..notes import WORDS
 
-STATES = {
-    "queued": "Waiting",
-    "downloading": "Downloading the model",
-    "loading": "Loading the model",
-    "making_still": "Making the still",
-    "conditioning": "Looking at the still",
-    "denoising": "Animating",
-    "decoding": "Decoding frames",
-    "post_processing": "Finishing touches",
-    "writing": "Writing the clip",
-    "finished": "Finished",
-    "failed": "Failed",
-    "cancelled": "Stopped",
-    "interrupted": "Interrupted",
-}
+STATES: dict[str, str] = WORDS["states"]
 MB, GB = 1_000_000, 1_000_000_000
 NBSP = "\u00a0"
 
@@ -47,6 +34,14 @@ def size(count: float | None) -> str:
 def memory(count: float | None) -> str:
     """Device memory in GiB, as its makers count it."""
     return "" if count is None else f"{count / 2**30:.0f} GB"
+
+
+def memory_needed(peak: float | None, device: Device | None, space: str = " ") -> str:
+    """``6.9 of 8 GB VRAM``, ``space`` before the unit; '' where either is not known."""
+    if peak is None or device is None:
+        return ""
+    total = f" of {memory(device.total_bytes)}" if device.total_bytes else " GB"
+    return f"{gigabytes(peak)}{total}".replace(" GB", f"{space}GB") + (" memory" if device.kind == "cpu" else " VRAM")
 
 
 def gigabytes(count: float) -> str:
@@ -118,21 +113,11 @@ def queue_place(position: int | None) -> str:
     """Where in the queue."""
     if position is None:
         return ""
-    return (
-        "next in line"
-        if position == 0
-        else f"{position} ahead in the queue"
-        if position > 1
-        else "1 ahead in the queue"
-    )
+    return f"{position} ahead in the queue" if position else "next in line"
 
 
 def frame_size(width: int | None, height: int | None) -> str:
     return f"{width} × {height}" if width and height else ""
-
-
-Files = Callable[[Job, str], Path | None]
-"""``JobService.file``: which of a job's files are there."""
 
 
 def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:

@@ -6,13 +6,15 @@ gradio lists it, is nobody's business but ``layout``'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from ..errors import BadInput, SvdUiError
+from ..migration import renamed
 from ..request import SCHEMA_VERSION
 from .formatting import notice
 from .visitor import said
@@ -133,6 +135,19 @@ class Page:
             **QUIET,
         }
 
+    def kept(self, model: type[BaseModel], stored: Any, blank: Changes, checkpoints: Collection[str] = ()) -> Changes:
+        """What the browser kept of the form, by name; what is unknown or of the wrong kind is as in ``blank``.
+
+        ``checkpoints`` are those there are now, which may be more than when the page was built.
+        """
+        held = renamed(model, stored_values(stored))
+        fits = {
+            name: held[name]
+            for name, control in self.form.items()
+            if name in held and (plausible(control, held[name]) or (name == "checkpoint" and held[name] in checkpoints))
+        }
+        return {**blank, **fits}
+
     # What controls say
 
     def field_of(self, error: SvdUiError | None) -> str | None:
@@ -155,9 +170,7 @@ class Page:
 
 def stored_values(stored: Any) -> dict[str, Any]:
     """What a browser kept of a form, by name; releases before 2 kept the values alone, without a version."""
-    if not isinstance(stored, dict):
-        return {}
-    values = stored.get("values") if "version" in stored else stored
+    values = stored.get("values") if isinstance(stored, dict) and "version" in stored else stored
     return values if isinstance(values, dict) else {}
 
 

@@ -17,10 +17,8 @@ from starlette.routing import Route
 
 from ..errors import SvdUiError
 from ..finetune.runs import TrainingRuns
-from ..jobs import Job
-from ..jobs.status import tile_of
+from ..jobs import Job, tile_of
 from ..media.image import fit
-from ..settings import Settings
 from .animate.stills import EXAMPLES, examples
 from .train import views
 from .visitor import may_train
@@ -38,6 +36,7 @@ TYPES = {
     ".webp": "image/webp",
     ".zip": "application/zip",
 }
+SAMPLES = "/svd/run/{name}/{step}"
 NAMES = re.compile(r"video|poster|frames|animation|tile-\d{1,3}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
@@ -75,19 +74,25 @@ def routes(context: Context) -> list[Route]:
             return _gone()
         return Response(await run_in_threadpool(_example_bytes, path), media_type="image/jpeg", headers=FOREVER)
 
+    runs = TrainingRuns(context.settings)
+
+    async def sample(request: Request) -> Response:
+        path = await run_in_threadpool(find_sample, runs, request.path_params["name"], request.path_params["step"])
+        return _gone() if path is None else FileResponse(path, media_type="video/mp4", headers=FOREVER)
+
     paths: dict[str, Endpoint] = {
         "/svd/job/{id}/{name}": job_file,
         "/svd/still/{digest}": still,
         "/svd/example/{name}": example,
     }
     if may_train(context.settings):
-        paths[SAMPLES] = samples_endpoint(context.settings)
+        paths[SAMPLES] = sample
     return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
 
 
 def download_name(job: Job, path: Path, name: str = "video") -> str:
     """``<checkpoint>-<seed>.<ending>``, a tile's with its motion: says what it is and sorts well."""
-    request = job.result.request if job.result else job.request
+    request = job.known_request
     tile = tile_of(job, name)
     what = f"{request.seed}" if tile is None else f"{tile.seed}-motion-{tile.motion_bucket_id}"
     return re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{what}") + path.suffix
@@ -152,22 +157,6 @@ def _jpeg(image: Image.Image, side: int) -> bytes:
     data = io.BytesIO()
     small.save(data, "JPEG", quality=88)
     return data.getvalue()
-
-
-SAMPLES = "/svd/run/{name}/{step}"
-
-
-def samples_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
-    """One mp4 of a run's folder, or 404."""
-    runs = TrainingRuns(settings)
-
-    async def sample(request: Request) -> Response:
-        path = await run_in_threadpool(find_sample, runs, request.path_params["name"], request.path_params["step"])
-        if path is None:
-            return Response("There is nothing here.", status_code=404, media_type="text/plain")
-        return FileResponse(path, media_type="video/mp4", headers=FOREVER)
-
-    return sample
 
 
 def find_sample(runs: TrainingRuns, name: str, step: str) -> Path | None:

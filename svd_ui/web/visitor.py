@@ -10,16 +10,17 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import HTTPConnection
 
 from .. import __version__
 from ..doctor import device_facts
 from ..engine import Device
 from ..jobs import Job
+from ..notes import sentence
 from ..request import SCHEMA_VERSION
-from ..sentences import sentence
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -69,29 +70,22 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in {"/", ""} or _has_token(scope):
+        asked = HTTPConnection(scope) if scope["type"] == "http" and scope["path"] in {"/", ""} else None
+        if asked is None or COOKIE in asked.cookies:
             await self.app(scope, receive, send)
             return
 
         async def with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"set-cookie", _cookie(scope).encode())]
+                message["headers"] = [*message["headers"], (b"set-cookie", _cookie(asked).encode())]
             await send(message)
 
         await self.app(scope, receive, with_cookie)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    return {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-
-
-def _has_token(scope: Scope) -> bool:
-    return COOKIE in SimpleCookie(_headers(scope).get("cookie", ""))
-
-
-def _cookie(scope: Scope) -> str:
+def _cookie(asked: HTTPConnection) -> str:
     """Over https the page may sit in another site's frame (a Space does), which needs SameSite=None."""
-    https = scope.get("scheme") == "https" or _headers(scope).get("x-forwarded-proto", "").startswith("https")
+    https = asked.scope.get("scheme") == "https" or asked.headers.get("x-forwarded-proto", "").startswith("https")
     rest = "SameSite=None; Secure; Partitioned" if https else "SameSite=Lax"
     return f"{COOKIE}={new_token()}; Path=/; Max-Age={YEAR}; HttpOnly; {rest}"
 
@@ -117,7 +111,7 @@ def said(error: Mapping[str, Any], remote: bool) -> str:
 
 def settings_json(job: Job) -> str:
     """The request as JSON that the page, the command line and the API take back."""
-    request = (job.result.request if job.result else job.request).model_dump(mode="json", exclude_none=True)
+    request = job.known_request.model_dump(mode="json", exclude_none=True)
     effective = job.result.effective.model_dump(mode="json") if job.result and job.result.effective else {}
     versions = job.result.versions if job.result else {}
     return json.dumps({"svd_ui": SCHEMA_VERSION, "request": request, "effective": effective, "versions": versions})

@@ -13,7 +13,7 @@ from svd_ui import clips
 from svd_ui.clips import buckets, cuts, histogram, motion_score, thumbnail
 from svd_ui.errors import BadInput
 from svd_ui.media.video import Mp4Writer
-from svd_ui.sentences import sentence
+from svd_ui.notes import sentence
 
 Frames = NDArray[np.uint8]
 SIZE = {"width": 96, "height": 64, "num_frames": 8}

@@ -25,7 +25,7 @@ from svd_ui.core.attention import (
 )
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import BadInput
-from svd_ui.sentences import sentence
+from svd_ui.notes import sentence
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 

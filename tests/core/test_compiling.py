@@ -17,7 +17,7 @@ from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, rep
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
 from svd_ui.core.sampling.samplers import seeded
-from svd_ui.sentences import sentence
+from svd_ui.notes import sentence
 
 from .conftest import picture, prepared, request
 

@@ -21,8 +21,7 @@ from svd_ui.core.devices import (
     temporal_key,
 )
 from svd_ui.errors import BadInput
-from svd_ui.notes import Note
-from svd_ui.sentences import sentence
+from svd_ui.notes import Note, sentence
 from svd_ui.settings import Settings
 
 

@@ -12,8 +12,8 @@ from svd_ui.catalog.profiles import CONTEXT_BYTES
 from svd_ui.engine import Device, Estimate
 from svd_ui.engine.estimates import estimate
 from svd_ui.hub import Hub
+from svd_ui.notes import remedy
 from svd_ui.request import GenerationRequest, Wall
-from svd_ui.sentences import remedy
 from svd_ui.settings import Settings
 
 GIB = 1024**3

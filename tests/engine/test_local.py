@@ -27,8 +27,8 @@ from svd_ui.engine.stages import Stages
 from svd_ui.errors import BadInput, Cancelled, DiskFull, NotFound, OutOfMemory, TookTooLong, Unexpected, WeightsMissing
 from svd_ui.events import Denoising, Event, Finished, Result, SteppedDown, StillMade
 from svd_ui.media.video import read_comment, read_frames
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 
 

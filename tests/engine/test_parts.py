@@ -16,9 +16,8 @@ from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
 from svd_ui.engine.worker_handle import redact, secrets_of
 from svd_ui.errors import Cancelled, TookTooLong
 from svd_ui.events import Denoising, Loading
-from svd_ui.notes import Note
+from svd_ui.notes import Note, sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 

@@ -11,8 +11,8 @@ from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.errors import BadInput
 from svd_ui.events import Denoising, Finished
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import Settings
 from tests.tiny import save_tiny_svd
 

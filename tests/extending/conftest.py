@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from svd_ui.settings import REPOSITORY
-from svd_ui.web.app import free_port
+from svd_ui.web import free_port
 from tests.fakes import picture
 
 HERE = Path(__file__).parent

@@ -24,8 +24,8 @@ from svd_ui.errors import DiskFull, HistoryUnusable
 from svd_ui.events import ENDED
 from svd_ui.jobs.database import MIGRATIONS, Database
 from svd_ui.jobs.service import JobService, open_store, server_alive
+from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.sentences import sentence
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import PATIENCE, Serve, ended, until

@@ -12,8 +12,8 @@ from PIL import Image
 from svd_ui.engine import CancelToken
 from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
 from svd_ui.events import Event, Loading
+from svd_ui.jobs import status
 from svd_ui.jobs.service import JobService
-from svd_ui.jobs.status import status
 from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
@@ -124,7 +124,7 @@ def test_an_unmapped_error_shows_no_traceback(serve: Serve, request_: Generation
     failed = ended(service, service.submit(request_, "ann"))
     assert failed.error is not None
     assert failed.error["code"] == "unexpected"
-    assert "/secret" not in str(status(failed, service))
+    assert "/secret" not in str(status(failed, service.file))
 
 
 def test_notes_of_a_step_down_are_kept(serve: Serve, request_: GenerationRequest) -> None:
@@ -140,7 +140,7 @@ def test_a_still_joins_history_with_its_prompt(serve: Serve, settings: Settings)
     assert done.result.image is not None
     assert done.result.request.prompt == "a red kite"
     assert service.history()[0].id == done.id
-    assert status(done, service)["preview"] is not None
+    assert status(done, service.file)["preview"] is not None
 
 
 def test_the_still_of_a_prompt_and_its_clip_are_one_job(serve: Serve, settings: Settings) -> None:
@@ -203,7 +203,7 @@ def test_history_is_paged_newest_first(settings: Settings, request_: GenerationR
 def test_the_status_object(serve: Serve, request_: GenerationRequest) -> None:
     service = serve()
     done = ended(service, service.submit(request_, "ann"))
-    answer = status(done, service)
+    answer = status(done, service.file)
     assert list(answer) == [
         *("id", "state", "step", "total", "position", "eta_seconds", "message", "notes"),
         *("error", "preview", "video", "request"),

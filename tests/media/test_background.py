@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from svd_ui.media.background import Background
+from svd_ui.media import Background
 
 
 def test_jobs_run_in_order_beside_the_caller() -> None:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from svd_ui.settings import Settings
+from svd_ui.web import free_port, host_of, launch_options
 from svd_ui.web.animate.stage import stage
-from svd_ui.web.app import free_port, host_of, launch_options
 from svd_ui.web.visitor import COOKIE, VisitorCookie, is_public, owner_of, reader, visitor
 from tests.web.animate.test_form import job
 

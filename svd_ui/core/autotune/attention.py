@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
-from ...sentences import sentence
+from ...notes import sentence
 from ..attention import Attend, attend_with, available, kernel_table, sdpa
 from ..devices import Plan
 from . import key

@@ -1,1 +1,229 @@
-"""The Animate side of the page: the form on the left, the stage and the history on the right."""
+"""The Animate side of the page, the form on the left, the stage and the history on the right: which piece stands where.
+
+What the pieces do is in ``events`` and ``job_events``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ...jobs.service import JobService
+from ...settings import Settings
+from .. import train
+from ..api import declare
+from ..context import Context
+from ..controls import CLIP
+from ..formatting import html
+from ..page import SECRET, Page
+from ..visitor import may_train
+from . import events, groups, job_events, stage
+from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, preset_choices
+from .form_view import footer, status, wall_toggle
+from .stills import ASPECT_CHOICES, NO_STILLS, door
+
+SCRIPTS = {
+    "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
+    "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
+    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */",
+    "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
+    "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
+    "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
+    "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
+    "wall_toggle": "svdui.wallToggle(element, watch)",
+    "stage": "svdui.mount('stage', element, trigger, watch, props)"
+    "  /* 'stop' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
+    "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
+}
+"""What runs when a piece is first shown, and the events it may send: gradio looks for their names in quotes."""
+CHIPS: dict[str, Any] = {"elem_classes": ["chips", "dial"]}
+SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
+"""Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
+
+
+def page_of(jobs: JobService, settings: Settings) -> gr.Blocks:
+    """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
+    context = Context(jobs, settings)
+    with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
+        page = Page(context.remote)
+        page.add("root", demo)
+        tab = _layout(page, context)
+        events.wire(page, context)
+        job_events.wire(page, context)
+        if tab is not None:
+            train.wire(tab, page, context)
+        declare(context)
+    return demo  # type: ignore[no-any-return]
+
+
+def _layout(page: Page, context: Context) -> Page | None:
+    """Fills ``page``; returns the Train tab's own, where there is one."""
+    page.add("kept", gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET))
+    page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
+    page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
+    for name, value in {"undo": None, "limit": stage.PAGE, "seen": "", "preset_before": OWN, "change": None}.items():
+        page.add(name, gr.State(value))
+    page.add("timer", gr.Timer(0.5, active=False))
+    page.add("slow", gr.Timer(8.0))
+    trains = may_train(context.settings)
+    with gr.Row(elem_id="top"):
+        gr.HTML(html("header"), js_on_load=None)
+        tabs = train.tabs() if trains else None
+        _piece(page, "status", status(None))
+    with gr.Row(elem_id="main", equal_height=False):
+        with gr.Column(elem_id="left", scale=5, min_width=320):
+            _still_card(page, context)
+            _settings_card(page, context)
+            _run_bar(page)
+        with gr.Column(elem_id="right", scale=6, min_width=320):
+            _piece(page, "stage", stage.stage(None, context.jobs.file))
+            _piece(page, "history")
+    tab = train.layout(tabs, context) if tabs is not None else None
+    _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
+    return tab
+
+
+def _piece(page: Page, name: str, value: str = "", elem_id: str = "") -> None:
+    """A part of the page that a view fills."""
+    elem_id = elem_id or name.replace("_", "-")
+    page.add(name, gr.HTML(value, elem_id=elem_id, js_on_load=SCRIPTS.get(name)))
+
+
+def _field(page: Page, name: str, checked: bool = True, **extra: Any) -> None:
+    """The control of a field of a request."""
+    page.control(name, CLIP.control(name, **extra), checked)
+
+
+def _fields(page: Page, *names: str, **extra: Any) -> None:
+    """Several in a row."""
+    with gr.Row(elem_classes=["dials-row"]):
+        for name in names:
+            _field(page, name, min_width=140, **extra)
+
+
+def _choice(page: Page, name: str, choices: Any, label: str, *classes: str, **extra: Any) -> None:
+    """A choice of what a visitor starts with or goes by."""
+    page.control(
+        name, gr.Radio(choices, value=EXTRAS[name], label=label, elem_id=name, elem_classes=list(classes), **extra)
+    )
+
+
+def _still_card(page: Page, context: Context) -> None:
+    with gr.Column(elem_id="still-card"):
+        _choice(page, "source", [PICTURE, PROMPT], "Start from", "seg", show_label=False)
+        _piece(page, "door", door(context.settings.max_upload_mb))
+        with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
+            placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
+            _field(page, "prompt", lines=3, max_lines=6, placeholder=placeholder)
+            page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
+            _piece(page, "still_offer")
+        _piece(page, "finder")
+        _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
+
+
+def _settings_card(page: Page, context: Context) -> None:
+    with gr.Column(elem_id="dials"):
+        _choice(page, "preset", preset_choices(), "Preset", "chips")
+        _piece(page, "preset_help")
+        _field(page, "motion_bucket_id")
+        _kinds(page, "method")
+        with gr.Row(elem_classes=["dials-row"]):
+            for name in ("num_frames", "fps", "num_inference_steps"):
+                _field(page, name, min_width=96, info=None, label=SHORT_LABELS.get(name, CLIP.label(name)))
+        quiet = html("quiet", text="Blank means the checkpoint’s own value, shown in grey.")
+        gr.HTML(quiet, js_on_load=None)
+        with gr.Row(elem_classes=["dials-row", "seed-row"]):
+            _field(page, "seed", min_width=130, scale=4, placeholder="random")
+            page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
+        _field(page, "checkpoint", choices=context.checkpoint_choices(), kind=gr.Radio, **CHIPS)
+        _piece(page, "offer")
+        page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
+        _piece(page, "lora_list", elem_id="loras")
+        with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
+            _advanced(page)
+
+
+def _advanced(page: Page) -> None:
+    _field(page, "noise_aug_strength", step=0.005)
+    _fields(page, "min_guidance_scale", "max_guidance_scale")
+    _fields(page, "output_fps", "decode_chunk_size")
+    _fields(page, "width", "height", info="Blank: from the aspect.")
+    _field(page, "focus_x")
+    _field(page, "focus_y")
+    _field(page, "schedule", **CHIPS)
+    _fields(page, "cache_interval")
+    _fields(page, "guidance_sigma_min", "guidance_sigma_max")
+    _field(page, "negative_prompt", checked=False, lines=1)
+    with gr.Row(elem_classes=["dials-row"]):
+        page.control(
+            "seeds",
+            gr.Number(
+                EXTRAS["seeds"],
+                precision=0,
+                label="Seeds at once",
+                info=f"Clips per picture, 1 to {MAX_SEEDS}.",
+                min_width=140,
+                elem_id="dial-seeds",
+                elem_classes=["dial"],
+            ),
+        )
+        page.control(
+            "background",
+            gr.ColorPicker(
+                EXTRAS["background"],
+                label="Background",
+                info="Fills transparent parts.",
+                min_width=140,
+                elem_id="dial-background",
+            ),
+        )
+    _kinds(page, "post")
+    _field(page, "output_format", **CHIPS)
+    _field(page, "profile", **CHIPS)
+
+
+def _kinds(page: Page, field: str) -> None:
+    """The kinds of a field that holds methods or post steps, each with its parameters; nothing where there is no choice."""
+    group = next(one for one in groups.groups() if isinstance(one, groups.Kinds) and one.field == field)
+    if not group.open:
+        return
+    if group.several:
+        gr.HTML(html("group", title=CLIP.label(field), text=CLIP.info(field)), js_on_load=None)
+        page.control(field, gr.Textbox("", visible="hidden"), checked=False)
+    else:
+        titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
+        texts: dict[str, Any] = {"label": CLIP.label(field), "info": CLIP.info(field)}
+        page.control(field, gr.Radio(titles, value=group.first, elem_id=f"dial-{field}", **texts, **CHIPS))
+    for kind, cls in group.classes.items():
+        if group.several:
+            switch: dict[str, Any] = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
+            page.control(f"{field}.{kind}", gr.Checkbox(False, elem_classes=["dial"], **switch))
+        if group.names(kind):
+            with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
+                for control, name in group.names(kind).items():
+                    page.control(control, group.of_kind[kind].control(name))
+
+
+def _run_bar(page: Page) -> None:
+    with gr.Column(elem_id="run-bar"):
+        _piece(page, "notice")
+        _piece(page, "obstacle")
+        with gr.Column(elem_id="wall-choice"):
+            with gr.Row(elem_classes=["dials-row"]):
+                _wall_control(page, "seeds", gr.Number, precision=0)
+                _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
+            _piece(page, "wall_cost")
+        _field(page, "speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"])
+        with gr.Row(elem_id="run-row"):
+            page.add("animate", gr.Button("Animate", variant="primary", elem_id="animate", size="lg"))
+            page.add("draft_wall", gr.Button(CLIP.label("wall"), elem_id="draft-wall", size="lg"))
+            _piece(page, "wall_toggle", wall_toggle(EXTRAS))
+        _piece(page, "summary")
+
+
+def _wall_control(page: Page, field: str, kind: type[gr.components.Component], **extra: Any) -> None:
+    """A control of the wall, from the field it sets."""
+    name = groups.WALL_CONTROLS[field]
+    shown = {"value": EXTRAS[name], "elem_id": f"dial-{name}", "min_width": 96}
+    page.control(name, groups.WALL.control(field, kind=kind, **shown, **extra))

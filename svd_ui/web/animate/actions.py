@@ -10,11 +10,10 @@ import gradio as gr
 from ...catalog import CheckpointRow
 from ...errors import BadInput, NotFound, SvdUiError
 from ...events import ENDED
-from ...jobs import Job
-from ...jobs.status import in_full
+from ...jobs import Job, JobKind, in_full
 from ...migration import left_out
+from ...notes import sentence
 from ...request import GenerationRequest
-from ...sentences import sentence
 from ..context import Context, uploaded
 from ..formatting import notice
 from ..page import Changes
@@ -89,20 +88,17 @@ class Actions:
             )
         return row
 
-    def _submit(self, wanted: list[GenerationRequest], request: gr.Request) -> Job:
+    def _submit(self, wanted: list[GenerationRequest], request: gr.Request, kind: JobKind = "clip") -> Job:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
         owner = visitor(request)
-        jobs = [self.context.jobs.submit(item, owner) for item in wanted]
+        jobs = [self.context.jobs.submit(item, owner, kind) for item in wanted]
         return jobs[0]
 
     def make_still(self, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Only the first frame of the prompt."""
         row = self.context.row(values["checkpoint"])
-        wanted = request_of(values, row, None)
-        if not self.context.text_to_image_present():
-            raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
-        return self.context.jobs.submit(wanted, visitor(request), kind="still")
+        return self._submit([request_of(values, row, None)], request, "still")
 
     def fetch(self, what: str, request: gr.Request) -> Job:
         """Download a checkpoint, or the model that makes stills, as a job."""
@@ -114,7 +110,7 @@ class Actions:
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
         job = self._got(id)
-        wanted = job.result.request if job.result else job.request
+        wanted = job.known_request
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
@@ -166,8 +162,7 @@ class Actions:
             return None
 
     def restored(self, id: str) -> GenerationRequest:
-        job = self._got(id)
-        return job.result.request if job.result else job.request
+        return self._got(id).known_request
 
     def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
         """What a tile of a wall would be rendered with. Raises NotFound."""

@@ -7,11 +7,10 @@ from typing import Any
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput
-from ...migration import renamed
 from ...presets import Preset, presets, validate
 from ...request import GenerationRequest, Wall
 from ..controls import CLIP
-from ..page import Page, plausible, stored_values
+from ..page import Page
 from .groups import groups, wall_of, wall_values, with_wall
 from .stills import ASPECT_CHOICES, Still, aspect_of, current, size_of
 
@@ -40,16 +39,8 @@ def default_of(name: str) -> Any:
 
 
 def kept_values(page: Page, stored: Any, checkpoints: Collection[str] = ()) -> dict[str, Any]:
-    """What the browser kept -> values by name; anything unknown or of the wrong kind is left at its default.
-
-    ``checkpoints`` are those there are now, which may be more than when the page was built.
-    """
-    values, kept = {name: default_of(name) for name in page.form}, renamed(GenerationRequest, stored_values(stored))
-    for name, control in page.form.items():
-        held = kept.get(name)
-        if name in kept and (plausible(control, held) or (name == "checkpoint" and held in checkpoints)):
-            values[name] = held
-    return values
+    """What the browser kept, the rest at its default; ``checkpoints`` are those there are now."""
+    return page.kept(GenerationRequest, stored, {name: default_of(name) for name in page.form}, checkpoints)
 
 
 def explicit(values: Mapping[str, Any]) -> dict[str, Any]:

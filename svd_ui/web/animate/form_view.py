@@ -14,8 +14,8 @@ from ...clip import ClipShape, ClipSpec
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
+from ...notes import sentence
 from ...request import GenerationRequest
-from ...sentences import sentence
 from ..context import Context
 from ..controls import CLIP, applied, hint
 from ..formatting import duration, frame_size, html, memory, size
@@ -25,8 +25,6 @@ from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
 from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
 from .stills import Still, Stills, finder, size_of
 
-OFFER_JS = "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */"
-LORAS_JS = "svdui.loras(element, trigger)  /* 'choose' 'weigh' */"
 LORA_STEP = 0.05
 
 
@@ -111,8 +109,8 @@ def _size(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) ->
 
 
 def _usable(name: str, value: Any) -> bool:
-    low, high = CLIP.bounds(name)
-    return isinstance(value, int | float) and (low or 0) <= value <= (high or value)
+    facts = CLIP[name]
+    return isinstance(value, int | float) and (facts.low or 0) <= value <= (facts.high or value)
 
 
 def _count(values: Mapping[str, Any], stills: Stills) -> int:
@@ -167,12 +165,12 @@ def _wall_cost(context: Context, values: Mapping[str, Any], request: GenerationR
 
 def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows: Mapping[str, CheckpointRow]) -> str:
     """The LoRAs present, and chosen ones that are not here any more. '' where there is neither."""
-    chosen, (low, high) = weights(text), WEIGHT.bounds("weight")
+    chosen, allowed = weights(text), WEIGHT["weight"]
     gone = [LoraFile(name=name, path=Path(), bytes=0, trouble=GONE) for name in chosen if name not in files]
     items = [_lora(file, chosen.get(file.name), row, rows) for file in (*gone, *files.values())]
     info = CLIP.fields["loras"]
     about = {"title": info.title, "description": info.description, "weight_label": WEIGHT.label("weight")}
-    return html("animate/loras", items=items, low=f"{low:g}", high=f"{high:g}", step=LORA_STEP, **about)
+    return html("animate/loras", items=items, low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
 
 
 GONE = "It is not on this machine any more."

@@ -163,8 +163,8 @@ def weighed(text: Any, name: str, weight: float) -> str:
     """``text`` with another weight, kept within the range, of a LoRA that is chosen."""
     chosen = weights(text)
     if name in chosen:
-        low, high = WEIGHT.bounds("weight")
-        chosen[name] = min(high or 0.0, max(low or 0.0, weight))
+        allowed = WEIGHT["weight"]
+        chosen[name] = min(allowed.high or 0.0, max(allowed.low or 0.0, weight))
     return _text(chosen)
 
 
@@ -199,10 +199,8 @@ def _sentence(at: str, context: Mapping[str, Any]) -> str:
     if isinstance(context.get("error"), ValueError):
         return f"{context['error']}."
     if at == "seeds":
-        return f"A whole number from {WALL.range_text(at)}."
-    return (
-        f"Up to {WALL.max_length(at)} whole numbers, {CLIP.range_text('motion_bucket_id')}, with commas between them."
-    )
+        return f"A whole number from {WALL[at].range}."
+    return f"Up to {WALL[at].max_length} whole numbers, {CLIP['motion_bucket_id'].range}, with commas between them."
 
 
 def with_wall(request: GenerationRequest, wall: Wall) -> GenerationRequest:

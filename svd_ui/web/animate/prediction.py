@@ -10,15 +10,14 @@ from ...catalog.costs import cost_ratio
 from ...clip import ClipSpec
 from ...engine import Device, Estimate
 from ...errors import SvdUiError
+from ...notes import remedy
 from ...request import GenerationRequest
-from ...sentences import remedy
 from ..context import Context
 from ..controls import CLIP
-from ..formatting import NBSP, duration, gigabytes, html, memory
+from ..formatting import NBSP, duration, gigabytes, html, memory, memory_needed
 from .form import PROMPT, request_of
 from .stills import Still
 
-EVENTS_JS = "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */"
 BASIS = {"computed": "computed, not yet measured here", "measured": "from clips made here"}
 STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""
@@ -59,12 +58,9 @@ def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> dic
 
 
 def _memory(estimate: Estimate, device: Device | None) -> str:
-    if estimate.peak_bytes is None or device is None:
-        return ""
-    kind = "memory" if device.kind == "cpu" else "VRAM"
-    total = f" of {memory(device.total_bytes)}" if device.total_bytes else " GB"
-    profile = f" (profile {estimate.profile})" if estimate.profile and device.kind != "cpu" else ""
-    return f"{gigabytes(estimate.peak_bytes)}{total} {kind}{profile}"
+    needed = memory_needed(estimate.peak_bytes, device)
+    on_gpu = device is not None and device.kind != "cpu"
+    return f"{needed} (profile {estimate.profile})" if needed and estimate.profile and on_gpu else needed
 
 
 def obstacle(estimate: Estimate, device: Device | None) -> str:

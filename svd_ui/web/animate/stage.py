@@ -10,30 +10,15 @@ from typing import Any
 
 from ...engine import Device
 from ...events import ENDED
-from ...jobs import Job
-from ...jobs.status import file_of
-from ...notes import Note
-from ...sentences import sentence
-from ..formatting import STATES, Files, fraction, html, left, queue_place, still_url, title
+from ...jobs import Files, Job, file_of
+from ...notes import WORDS, Note, sentence
+from ..formatting import STATES, fraction, html, left, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
 
 PAGE = 24
 """Jobs of the history at first, and again at every "Show older"."""
-REMEDIES = {
-    "out_of_memory": "A smaller memory profile, fewer frames or a smaller decode chunk (all under Advanced) need less.",
-}
-HEADLINES = {
-    "weights_missing": "The model is not here yet",
-    "hub_refused": "The model asks for permission",
-    "hub_offline": "The model hub cannot be reached",
-    "disk_too_small": "Not enough disk space",
-    "disk_full": "The disk is full",
-    "out_of_memory": "Out of memory",
-    "worker_stopped": "The worker stopped",
-    "interrupted": "Interrupted",
-    "bad_picture": "This picture does not work",
-    "bad_input": "These settings do not work",
-}
+REMEDIES: dict[str, str] = WORDS["remedies of errors"]
+HEADLINES: dict[str, str] = WORDS["headlines of errors"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,7 @@ def state_of(job: Job | None) -> str:
 
 def aspect(job: Job) -> str:
     """The shape of what a job makes, as CSS: a clip's, or that of all tiles of its wall."""
-    request = job.result.request if job.result else job.request
+    request = job.known_request
     width, height = request.width or 16, request.height or 9
     if request.wall:
         width, height = width * len(request.wall.motion_bucket_ids), height * request.wall.seeds

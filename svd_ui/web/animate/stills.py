@@ -10,9 +10,8 @@ from ...assets import Assets
 from ...catalog import CheckpointRow
 from ...errors import NotFound, SvdUiError
 from ...media.image import crop_box
-from ...notes import read_notes
+from ...notes import read_notes, sentence
 from ...presets import ASPECTS
-from ...sentences import sentence
 from ...settings import REPOSITORY
 from ..context import uploaded
 from ..formatting import frame_size, html, still_thumb, still_url

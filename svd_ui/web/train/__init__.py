@@ -12,11 +12,10 @@ from typing import Any
 import gradio as gr
 
 from ...finetune import TrainRequest
-from ...migration import renamed
 from ..context import Context
 from ..controls import hint
 from ..formatting import html
-from ..page import SECRET, Changes, Given, Page, plausible, stored_values
+from ..page import SECRET, Changes, Given, Page
 from . import views
 from .actions import COLLECTION, ENDINGS, FIELDS, MAX_FILES, TrainActions
 
@@ -81,7 +80,7 @@ def _settings_card(page: Page, actions: TrainActions) -> None:
                 _field(page, name, actions, info=None, kind=gr.Number, min_width=96)
         with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="train-advanced"):
             rest = [name for name in FIELDS.fields if name not in {*SEEN, *ROW, *ELSEWHERE}]
-            numbers = [name for name in rest if FIELDS.value_type(name)[0] in {int, float}]
+            numbers = [name for name in rest if FIELDS[name].is_number]
             for pair in zip(numbers[::2], [*numbers[1::2], ""], strict=False):
                 with gr.Row(elem_classes=["dials-row"]):
                     for name in filter(None, pair):
@@ -95,10 +94,10 @@ def _field(page: Page, name: str, actions: TrainActions, **extra: Any) -> None:
     """The control of a field of a run."""
     if name == "checkpoint":
         bases = actions.bases()
-        usual = actions.base("auto").id
+        usual = actions.context.row("auto").id
         first = usual if usual in [id for _, id in bases] else bases[0][1] if bases else None
         extra |= {"choices": bases, "kind": gr.Radio, "value": first}
-    if FIELDS.chosen(name) or name == "checkpoint":
+    if FIELDS[name].choices or name == "checkpoint":
         extra |= {"elem_classes": ["chips", "dial"]}
     if name in LINES:
         extra |= {"lines": 1}
@@ -148,22 +147,17 @@ class Tab:
 
     def cost(self, form: Mapping[str, Any]) -> Changes:
         """The cost, and what blank fields mean with the checkpoint that is chosen."""
-        row = self.actions.base(form["checkpoint"] or "auto")
+        row = self.context.row(form["checkpoint"] or "auto")
         known = {"width": row.width, "height": row.height, "num_frames": row.num_frames, "alpha": form["rank"]}
         cost = views.cost(self.actions.cost(form, form["collection"]), self.context.device())
         return {"cost": cost, **{name: gr.update(placeholder=hint(name, known[name])) for name in HINTED}}
 
     def kept(self, stored: Any, bases: list[str]) -> dict[str, Any]:
         """Values by name: what the browser kept where it fits, else what the controls began with."""
-        kept = renamed(TrainRequest, stored_values(stored))
-        values = {name: control.value for name, control in self.page.form.items()}
-        for name, control in self.page.form.items():
-            if name in kept and name != "checkpoint" and plausible(control, kept[name]):
-                values[name] = kept[name]
-        if kept.get("checkpoint") in bases:
-            values["checkpoint"] = kept["checkpoint"]
-        if values["checkpoint"] not in bases:
-            values["checkpoint"] = bases[0] if bases else None
+        begun = {name: control.value for name, control in self.page.form.items()}
+        values = self.page.kept(TrainRequest, stored, begun, bases)
+        known = (id for id in (values["checkpoint"], begun["checkpoint"], *bases) if id in bases)
+        values["checkpoint"] = next(known, None)
         return {**values, "collection": values["collection"] or COLLECTION}
 
 
@@ -233,7 +227,8 @@ def _running(tab: Tab) -> None:
     start = _act(tab, lambda given: actions.start(given.form, given["collection"]))
     page.on(page["start"].click, start, reads, writes, fields=True, then="() => svdui.started()")
     runs = page["runs"]
-    for event, action in ((runs.stop, actions.stop), (runs.resume, actions.resume), (runs.remove, actions.remove)):
+    does = {runs.stop: actions.runs.stop, runs.resume: actions.resume, runs.remove: actions.runs.delete}
+    for event, action in does.items():
         act = _act(tab, lambda given, action=action: action(str(given.event.id)))  # type: ignore[misc]
         page.on(event, act, reads, writes, fields=True)
 

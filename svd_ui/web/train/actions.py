@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...catalog import CheckpointRow
 from ...engine import Device
 from ...engine.estimates import CPU_SHARE, GPU_SHARE
 from ...errors import BadInput, NotFound
@@ -85,16 +84,13 @@ class TrainActions:
         rows = self.context.rows().values()
         return [(row.title, row.id) for row in rows if row.facts.trainable and self.context.present(row)]
 
-    def base(self, checkpoint: str) -> CheckpointRow:
-        return self.context.row(checkpoint)
-
     def request(self, values: Mapping[str, Any], collection: str) -> TrainRequest:
         """The run the form describes, blanks filled. Raises BadInput naming the field."""
         given = {name: value for name, value in values.items() if name in FIELDS.fields and value not in (None, "")}
         if given.get("checkpoint") not in [id for _, id in self.bases()]:
             raise BadInput("Choose a checkpoint that is on this machine.", field="checkpoint")
         request = validated(TrainRequest, {**given, "data": self.runs.clips(collection)})
-        return request.resolved(self.base(request.checkpoint))
+        return request.resolved(self.context.row(request.checkpoint))
 
     def cost(self, values: Mapping[str, Any], collection: str) -> Cost | None:
         """None while the form is not valid."""
@@ -102,7 +98,7 @@ class TrainActions:
             request = self.request({**values, "name": "cost"}, collection or COLLECTION)
         except BadInput:
             return None
-        row = self.base(request.checkpoint)
+        row = self.context.row(request.checkpoint)
         return estimate(request, row, self.context.hub.present(row), machine_of(self.context.device()))
 
     # Runs
@@ -123,12 +119,6 @@ class TrainActions:
     def _begin(self, request: TrainRequest) -> None:
         self.context.jobs.release()
         self.runs.start(request)
-
-    def stop(self, name: str) -> None:
-        self.runs.stop(name)
-
-    def remove(self, name: str) -> None:
-        self.runs.delete(name)
 
     def result(self, run: TrainingRun) -> str:
         """What a finished run gave, as the Animate side knows it: a LoRA's name or a checkpoint's id; '' if not there."""

@@ -11,19 +11,13 @@ from ...engine import Device
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost
 from ...finetune.runs import RunFolder, TrainingRun
-from ...sentences import sentence
-from ..formatting import MB, NBSP, duration, frame_size, gigabytes, html, left, memory, size
+from ...notes import WORDS, sentence
+from ..formatting import MB, NBSP, duration, frame_size, html, left, memory_needed, size
 from .scan_worker import Key, Looked
 
 MAX_SAMPLES = 8
 MAX_DROPPED = 60
-STATES = {
-    "preparing": "Getting ready",
-    "training": "Training",
-    "finished": "Finished",
-    "stopped": "Stopped",
-    "failed": "Failed",
-}
+STATES: dict[str, str] = WORDS["states of training"]
 
 
 def door(max_mb: int, collection: str, count: int, max_files: int, endings: Iterable[str]) -> str:
@@ -89,20 +83,12 @@ def cost(cost: Cost | None, device: Device | None) -> str:
     """``About 12 min, 1.2 of 8 GB memory``, and how many numbers are trained; '' where nothing is known."""
     if cost is None or cost.parameters is None:
         return ""
-    needed, too_large = _memory(cost, device), ""
+    needed, too_large = memory_needed(cost.peak_bytes, device, NBSP), ""
     if cost.fits is False:
         too_large = f"This takes about {needed}. A LoRA, smaller frames, fewer of them or a smaller rank take less."
     time = duration(max(1.0, cost.seconds)) if cost.seconds else ""
     known = ", ".join(part for part in (time, needed) if part)
     return html("train/cost", numbers=_numbers(cost.parameters), too_large=too_large, known=known)
-
-
-def _memory(cost: Cost, device: Device | None) -> str:
-    if cost.peak_bytes is None or device is None:
-        return ""
-    kind = "memory" if device.kind == "cpu" else "VRAM"
-    total = f" of {memory(device.total_bytes)}" if device.total_bytes else f"{NBSP}GB"
-    return f"{gigabytes(cost.peak_bytes)}{total} {kind}".replace(" GB", f"{NBSP}GB")
 
 
 def _numbers(count: int) -> str:

@@ -16,7 +16,7 @@ from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
 from svd_ui.core.autotune.device_benchmark import full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
 from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for, use_threads
-from svd_ui.sentences import sentence
+from svd_ui.notes import sentence
 from svd_ui.settings import Settings
 from tests.core.conftest import CPU_PLAN
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from svd_ui.plugins import Params, Registry
 from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
-from svd_ui.web.animate import layout
+from svd_ui.web import animate
+from svd_ui.web.animate import groups
 from svd_ui.web.animate.form import EXTRAS, default_of, explicit, request_of, values_of
 from svd_ui.web.animate.groups import Kinds
 from svd_ui.web.controls import CLIP, Controls
@@ -84,11 +85,11 @@ def test_the_post_steps_there_are_pass_through_the_form() -> None:
 
 
 def test_kinds_become_controls(registry: Registry[Params], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "groups", lambda: (Kinds("method", registry), Kinds("post", registry, several=True)))
+    monkeypatch.setattr(groups, "groups", lambda: (Kinds("method", registry), Kinds("post", registry, several=True)))
     page = Page(remote=False)
     with gr.Blocks():
-        layout._kinds(page, "method")
-        layout._kinds(page, "post")
+        animate._kinds(page, "method")
+        animate._kinds(page, "post")
     parameters = [f"camera.{name}" for name in ("zoom", "name", "steady")]
     methods = ["method", *(f"method.{name}" for name in parameters)]
     assert list(page.form) == [*methods, "post", "post.plain", "post.camera", *(f"post.{name}" for name in parameters)]

@@ -142,7 +142,7 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
 def test_strangers_have_no_train_tab(tmp_path: Path, given: dict[str, Any], may: bool) -> None:
     import gradio as gr
 
-    from svd_ui.web.animate.layout import page_of
+    from svd_ui.web.animate import page_of
 
     settings = Settings(data_dir=tmp_path, devices="cpu", checkpoint="nano", **given)
     context = Context(NoJobs(), settings)  # type: ignore[arg-type]
@@ -289,7 +289,7 @@ def test_a_checkpoint_that_was_trained_is_tried(actions: TrainActions, settings:
 
 
 def test_what_a_client_names_cannot_leave_the_training_folder(actions: TrainActions) -> None:
-    for act in (actions.stop, actions.remove, actions.resume, actions.use):
+    for act in (actions.runs.stop, actions.runs.delete, actions.resume, actions.use):
         with pytest.raises(SvdUiError):
             act("../other")
 

@@ -1,0 +1,1 @@
+ALTER TABLE timings ADD COLUMN loading_seconds REAL NOT NULL DEFAULT 0;
