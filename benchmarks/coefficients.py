@@ -1,15 +1,16 @@
-"""Counts the coefficients of ``svd_ui/catalog/architectures.py`` from our own layers on the meta device."""
+"""Counts the coefficients of ``svd_ui/catalog/architectures.json`` from our own layers on the meta device."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
-from svd_ui.catalog.architectures import FlopModel, Mode, Peak
+from svd_ui.catalog.architectures import Architecture, FlopModel, Mode, Peak
 from svd_ui.core.sampling.feature_cache import FeatureCache
 
 Size = tuple[int, int, int]
@@ -39,6 +40,16 @@ def counted(ours: Ours) -> dict[str, Any]:
         "parameters": {name: _parameters(module) for name, module in ours.modules.items()},
         "streamed": ours.streamed(),
     }
+
+
+def table(architectures: Iterable[Architecture]) -> str:
+    """The text of ``architectures.json``: a line for each coefficient."""
+    rows = (known.model_dump(mode="json") for known in architectures)
+    return "{\n" + ",\n".join(f' "{row.pop("id")}": {{\n{_lines(row)}\n }}' for row in rows) + "\n}\n"
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    return ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
 
 
 def work(flops: Mapping[Size, int]) -> FlopModel:

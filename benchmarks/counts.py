@@ -8,7 +8,7 @@ path of this project with the exact speed-ups. How is counted: ``benchmarks/coun
 
 Traffic depends on one kernel: on CUDA, triton multiplies and activates a feed-forward layer's halves in one pass
 (GEGLU: two reads, one write); without it torch takes two passes (three reads, two writes). Both figures are printed.
-``--coefficients`` prints what ``svd_ui/catalog/architectures.py`` holds instead.
+``--coefficients`` prints what ``svd_ui/catalog/architectures.json`` holds instead.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks import models
-from benchmarks.coefficients import counted
+from benchmarks.coefficients import counted, table
 from benchmarks.counter import Counter
 from benchmarks.meta import CHUNKED, IN_TURN, IN_TURN_CHUNKED, RESIDENT, Ours
 from benchmarks.report import Row, finish, parser
 from svd_ui.catalog import PROFILES, STABILITY_ROWS
+from svd_ui.catalog.architectures import ARCHITECTURES
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes
 from svd_ui.clip import ClipSpec
 from svd_ui.core.sampling.feature_cache import FeatureCache
@@ -145,15 +146,12 @@ def _ladder_rows() -> Iterator[Row]:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--coefficients", action="store_true", help="print the coefficients of costs.py instead")
+    options.add_argument("--coefficients", action="store_true", help="print architectures.json instead")
     args = options.parse_args()
     if not args.coefficients:
         finish("counts", "meta", rows(), args.json)
         return
-    for architecture in ("svd", "nano"):
-        print(f"{architecture}:")
-        for name, value in counted(Ours(architecture)).items():
-            print(f"    {name}={value!r},", flush=True)
+    print(table(known.model_copy(update=counted(Ours(id))) for id, known in ARCHITECTURES.items()), end="")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,8 @@ from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan, describe
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import SamplingContext
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import SamplingContext, sample
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest, Speed
 

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from svd_ui.assets import Assets
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint
+from svd_ui.catalog.profiles import placed
 from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
-from svd_ui.core.devices import Plan, without_offload
+from svd_ui.core.devices import Plan
 from svd_ui.core.loading import Normalisation
 from svd_ui.core.runtime import Models, Runtime
 from svd_ui.core.sampling.context import SamplingContext
@@ -89,7 +90,7 @@ class Around(Stages):
 
     def plan(self, profile: str, *clip: Any) -> Plan:
         plan = replace(super().plan(profile, *clip), dtype=self._weights.dtype)
-        return replace(plan, profile=without_offload(plan.profile)) if self.resident else plan
+        return replace(plan, profile=placed(plan.profile, "cpu")) if self.resident else plan
 
 
 class Ours:

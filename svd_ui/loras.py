@@ -21,7 +21,7 @@ from .notes import WORDS
 from .request import Frozen, LoraRef
 from .settings import REPOSITORY, Settings
 
-__all__ = ["LoraFile", "Pair", "digest", "find", "lora_dirs", "loras", "pairs", "refused"]
+__all__ = ["LoraFile", "Pair", "digest", "find", "lora_dirs", "loras", "pairs", "read_header", "refused"]
 
 MAX_HEADER = 16_000_000
 _PATTERNS = (
@@ -105,7 +105,7 @@ def _files(folder: Path) -> list[Path]:
 def _described(path: Path) -> LoraFile:
     try:
         size = path.stat().st_size
-        header = _header(path)
+        header = read_header(path)
     except (OSError, ValueError, struct.error):
         return LoraFile(name=path.stem, path=path, bytes=0, trouble=refused(path.stem, "it is damaged").message)
     told: dict[str, Any] = header.pop("__metadata__", None) or {}
@@ -117,8 +117,11 @@ def _described(path: Path) -> LoraFile:
     return LoraFile(name=path.stem, path=path, bytes=size, rank=max(s[0] for s in shapes.values()), **about)
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """The JSON before the tensors (huggingface.co/docs/safetensors, "Format"): name => dtype, shape, offsets."""
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON before the tensors (huggingface.co/docs/safetensors, "Format"): name => dtype, shape, offsets.
+
+    Raises OSError, ValueError or struct.error for a file that cannot be read or is none.
+    """
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > MAX_HEADER:

@@ -87,8 +87,6 @@ def test_the_ladder_goes_down_one_rung_at_a_time_and_ends() -> None:
         rungs.append(row.id)
     assert rungs == ["24gb", "16gb", "12gb", "8gb", "6gb", "4gb"]
     assert catalog.smaller_profile("cpu") is None
-    peaks = [catalog.PROFILES[id].decode_gib for id in rungs]
-    assert peaks == sorted(peaks, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def save_tiny_warp(folder: Path) -> Path:
     """
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 
-    from svd_ui.core.families.warp_autoencoder import fit, preview_matrix
+    from recipes.nano.autoencoder import fit, preview_matrix
 
     pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     vae = fit(pictures.cumsum(-1).sin(), components=6)

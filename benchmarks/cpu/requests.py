@@ -17,8 +17,8 @@ import torch
 
 from svd_ui.assets import Assets
 from svd_ui.catalog import CheckpointRow, nano_row
+from svd_ui.core.decode import preview_jpeg
 from svd_ui.core.devices import Plan
-from svd_ui.core.preview import preview_jpeg
 from svd_ui.core.runtime import Models, Runtime
 from svd_ui.engine import CancelToken, never
 from svd_ui.engine.local import LocalEngine

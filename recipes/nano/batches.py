@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, fit
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
+from .autoencoder import fit
 from .motion import bucket_of, mean_flow, point_grid, sources
 from .moves import draw, draw_fps
 from .objective import Batch

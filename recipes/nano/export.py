@@ -11,8 +11,9 @@ import torch
 from diffusers import StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
 from torch import Tensor
 
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, preview_matrix
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
+from .autoencoder import preview_matrix
 from .model import build_clip, build_processor, build_scheduler
 from .motion import BASE_FPS
 from .objective import Objective

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
+from .autoencoder import encode_noise
 from .batches import Batches, Shape
 from .objective import Batch, Objective
 
@@ -145,7 +146,7 @@ class Trainer:
         strength = strength * (torch.rand(count, generator=generator) < 0.8)
         h, w = (side * self._vae.patch_size for side in batch.latents.shape[-2:])
         pixels = torch.randn((count, 3, h, w), generator=generator)
-        still_noise = self._vae.encode_noise(pixels) * self._vae.config.scaling_factor
+        still_noise = encode_noise(self._vae, pixels) * self._vae.config.scaling_factor
         cond = self.objective.conditioning(batch, still_noise, strength, generator)
         on = [t.to(self.device) for t in (batch.latents, batch.embeds, batch.labels)]
         cond = type(cond)(*(getattr(cond, name).to(self.device) for name in cond.__dataclass_fields__))

@@ -15,8 +15,8 @@ class ProfileRow(Frozen):
     """How a clip is fitted into memory.
 
     Decode chunks leave a third of a card free, because convolutions may want as much scratch memory as their input.
-    ``unet_gib`` and ``decode_gib`` are the peaks of ``REFERENCE``'s own clip, in GiB, as ``costs`` gives them; other
-    clips ask ``costs.peak_bytes``. ``min_bytes`` is the card a rung is meant for, for models whose costs are not known.
+    What a clip needs under it says ``costs.peak_bytes``. ``min_bytes`` is the card a rung is meant for, for models whose
+    costs are not known.
     """
 
     id: str
@@ -27,8 +27,6 @@ class ProfileRow(Frozen):
     forward_chunking: bool = False
     decode_chunk_size: int = 8
     min_bytes: int = 0
-    unet_gib: float | None = None
-    decode_gib: float | None = None
 
 
 GB = 1_000_000_000
@@ -42,8 +40,6 @@ PROFILES: dict[str, ProfileRow] = {
             order=0,
             decode_chunk_size=18,
             min_bytes=22 * GB,
-            unet_gib=6.3,
-            decode_gib=12.2,
         ),
         ProfileRow(
             id="16gb",
@@ -51,8 +47,6 @@ PROFILES: dict[str, ProfileRow] = {
             order=1,
             decode_chunk_size=12,
             min_bytes=15 * GB,
-            unet_gib=6.3,
-            decode_gib=9.7,
         ),
         ProfileRow(
             id="12gb",
@@ -61,8 +55,6 @@ PROFILES: dict[str, ProfileRow] = {
             forward_chunking=True,
             decode_chunk_size=8,
             min_bytes=11 * GB,
-            unet_gib=5.9,
-            decode_gib=8.0,
         ),
         ProfileRow(
             id="8gb",
@@ -72,8 +64,6 @@ PROFILES: dict[str, ProfileRow] = {
             guidance_in_turn=True,
             decode_chunk_size=6,
             min_bytes=7 * GB,
-            unet_gib=4.0,
-            decode_gib=3.2,
         ),
         ProfileRow(
             id="6gb",
@@ -84,8 +74,6 @@ PROFILES: dict[str, ProfileRow] = {
             forward_chunking=True,
             decode_chunk_size=4,
             min_bytes=5_500_000_000,
-            unet_gib=3.7,
-            decode_gib=2.4,
         ),
         ProfileRow(
             id="4gb",
@@ -96,8 +84,6 @@ PROFILES: dict[str, ProfileRow] = {
             forward_chunking=True,
             decode_chunk_size=2,
             min_bytes=0,
-            unet_gib=1.1,
-            decode_gib=1.7,
         ),
         ProfileRow(id="cpu", title="CPU", order=6, guidance_in_turn=True, decode_chunk_size=8),
     )

@@ -6,6 +6,7 @@ CLIP see the same picture, CLIP squashed to its square.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -17,10 +18,9 @@ from torch.nn import functional
 
 from ..clip import ClipSpec
 from ..errors import BadInput
-from .encoder_cache import digest
 from .runtime import Runtime
 from .sampling.denoiser import Conditioning
-from .sampling.sigmas import Generators, gaussian
+from .sampling.samplers import Generators, gaussian
 
 
 @torch.no_grad()
@@ -61,6 +61,12 @@ def _cached(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixe
         for one in (pixels[place : place + 1] for place in range(len(pixels)))
     ]
     return torch.cat(found).to(runtime.device)
+
+
+def digest(tensor: Tensor) -> str:
+    """The content of a tensor in host memory: equal numbers of one shape and dtype, equal digest."""
+    array = tensor.contiguous().numpy()
+    return hashlib.blake2b(f"{array.dtype} {array.shape}".encode() + array.tobytes(), digest_size=16).hexdigest()
 
 
 def to_pixels(images: Sequence[Image.Image]) -> Tensor:

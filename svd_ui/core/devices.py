@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from ..catalog import PROFILES, ProfileRow, profile_for
+from ..catalog.profiles import placed
 from ..clip import ClipSpec
 from ..errors import BadInput
 from ..notes import Note
@@ -33,6 +34,13 @@ class DeviceInfo:
     kind: DeviceKind
     name: str
     measured: bool
+
+    @property
+    def id(self) -> str:
+        """The same for every process that uses the same physical device, whatever its settings call it."""
+        if self.device.type != "cuda":
+            return self.device.type
+        return f"gpu-{torch.cuda.get_device_properties(self.device).uuid}"
 
     def memory(self) -> tuple[int | None, int | None]:
         """(total, free) bytes, None where the platform does not tell."""
@@ -82,6 +90,21 @@ class Plan:
         return tuple(
             Note.of(what, chosen=chosen[what], why=why) if what in chosen else why for what, why in self.reasons.items()
         )
+
+    @property
+    def info(self) -> DeviceInfo:
+        return describe(str(self.device))
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """The measured rate of matrix products in ``dtype``; None while nobody measured it."""
+        rate = self.benchmarks.get(rate_key(self.info.name, self.dtype))
+        return float(rate) if isinstance(rate, int | float) else None
+
+    def step_down(self, profile: ProfileRow) -> Plan:
+        """The same with a smaller profile, on the same device."""
+        reasons = {**self.reasons, "profile": Note.of("memory_ran_out")}
+        return replace(self, profile=placed(profile, self.device.type), reasons=reasons)
 
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
@@ -218,8 +241,8 @@ def plan_for(
     dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
     reasons = {"profile": why, "dtype": dtype_why, "attention": attention_why}
-    if profile.offload != "none" and info.device.type != "cuda":
-        profile = without_offload(profile)
+    here = placed(profile, info.kind)
+    if here != profile:
         reasons["offload"] = Note.of("weights_stay", device=info.kind)
     if not info.measured:
         reasons["device"] = Note.of("device_not_measured", device=info.kind)
@@ -228,7 +251,7 @@ def plan_for(
         reasons["temporal_conv2d"] = conv2d_why
     return Plan(
         device=info.device,
-        profile=profile,
+        profile=here,
         dtype=dtype,
         attention=attention,
         reasons=reasons,
@@ -237,14 +260,3 @@ def plan_for(
         temporal_conv2d=conv2d,
         benchmarks=benchmarks,
     )
-
-
-def without_offload(profile: ProfileRow) -> ProfileRow:
-    """The same profile with all weights resident, for devices that share the host's memory."""
-    return profile.model_copy(update={"offload": "none"})
-
-
-def step_down(plan: Plan, profile: ProfileRow) -> Plan:
-    """``plan`` with a smaller profile, on the same device."""
-    row = profile if plan.device.type == "cuda" else without_offload(profile)
-    return replace(plan, profile=row, reasons={**plan.reasons, "profile": Note.of("memory_ran_out")})

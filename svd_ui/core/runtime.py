@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor
 
 from ..catalog import CheckpointRow, ProfileRow
+from ..catalog.families.svd import karras
 from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
-from .devices import Plan, plan_for, step_down
-from .encoder_cache import EncoderCache
+from .devices import Plan, plan_for
 from .exact import exact, unused_in_steps
 from .offload import Placement, chunked_forward, trim
-from .sampling.sigmas import karras
+from .sampling.samplers import down_to_zero
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
 
@@ -114,7 +115,7 @@ class Runtime:
         """The checkpoint's schedule ``[num_inference_steps + 1]`` in units of scaled latents, ending in 0."""
         config = self.scheduler.config
         if config.use_karras_sigmas and config.sigma_min and config.sigma_max:
-            return karras(num_inference_steps, config.sigma_min, config.sigma_max)
+            return down_to_zero(karras(num_inference_steps, config.sigma_min, config.sigma_max))
         self.scheduler.set_timesteps(num_inference_steps)
         sigmas: Tensor = self.scheduler.sigmas
         return sigmas.float()
@@ -140,7 +141,7 @@ class Runtime:
 
         Blocks are no longer compiled then: other shapes would be compiled anew, for the rest of a clip.
         """
-        self.adopt(replace(step_down(self.plan, profile), compile=False))
+        self.adopt(replace(self.plan.step_down(profile), compile=False))
 
     def adopt(self, plan: Plan) -> None:
         """Take over another plan that differs in profile, compiling and reasons only."""
@@ -211,3 +212,33 @@ class Models:
                 runtime.close()
                 del runtime
                 trim()
+
+
+STILLS = 8
+PER_STILL = 2
+"""The embedding and the latents."""
+
+
+class EncoderCache:
+    """What encoders made of the last stills, so that the next clip of the same one starts without them.
+
+    The least recently used go first; tensors lie in host memory (about 150 KB each) and live with their model."""
+
+    def __init__(self, max_entries: int = STILLS * PER_STILL) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get_or_encode(self, key: Hashable, encode: Callable[[], Tensor]) -> Tensor:
+        """The tensor of ``key`` in host memory, a copy of its own; ``encode`` is called where it is not here."""
+        if key not in self._entries:
+            self._entries[key] = encode().cpu()
+            if len(self) > self._max_entries:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return self._entries[key].clone()
+
+    def clear(self) -> None:
+        self._entries.clear()

@@ -19,34 +19,32 @@ from ..settings import Settings
 from ..text_to_image_info import StillModel
 from .devices import Plan
 from .offload import trim
-from .sampling.sigmas import seeded
+from .sampling.samplers import seeded
 
 Progress = tuple[int, int]
 
 
-class TextToImage:
-    """Makes stills; the pipeline lives only while one is made, because the clip needs the memory next."""
+def generate(
+    settings: Settings, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
+) -> Iterator[Progress | Image.Image]:
+    """Yield (step, total) after each step, then the picture of the clip's prompt at its width and height.
 
-    def generate(
-        self, settings: Settings, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
-    ) -> Iterator[Progress | Image.Image]:
-        """Yield (step, total) after each step, then the picture of the clip's prompt at its width and height.
-
-        The model draws at its own native area in that aspect; the picture is resized with Lanczos.
-        Raises Cancelled within one step, WeightsMissing or BadInput where the folder cannot be used.
-        """
-        model = read_model(folder, settings.text_to_image)
-        arguments = call_arguments(model, clip)
-        if cancel.is_set():
-            raise Cancelled()
-        pipeline = load_pipeline(folder, model, plan)
-        try:
-            thread = _PipelineThread(pipeline, arguments, cancel)
-            yield from thread.steps()
-            yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
-        finally:
-            del pipeline
-            trim()
+    The pipeline lives only while one is made, because the clip needs the memory next. The model draws at its own
+    native area in that aspect; the picture is resized with Lanczos. Raises Cancelled within one step, WeightsMissing or BadInput where the
+    folder cannot be used.
+    """
+    model = read_model(folder, settings.text_to_image)
+    arguments = call_arguments(model, clip)
+    if cancel.is_set():
+        raise Cancelled()
+    pipeline = load_pipeline(folder, model, plan)
+    try:
+        thread = _PipelineThread(pipeline, arguments, cancel)
+        yield from thread.steps()
+        yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
+    finally:
+        del pipeline
+        trim()
 
 
 def read_model(folder: Path, title: str) -> StillModel:

@@ -15,11 +15,9 @@ from ..events import CancelToken
 from .conditioning import condition
 from .families.svd import Decoder
 from .runtime import Runtime
-from .sampling.context import SamplingContext
+from .sampling.context import SamplingContext, sample
 from .sampling.denoiser import Conditioning, concatenated
-from .sampling.run import sample
-from .sampling.samplers import Step
-from .sampling.sigmas import seeded
+from .sampling.samplers import Step, seeded
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from ..finetune import TrainRequest
 from ..finetune.runs import RunFolder, Status
 from ..hub import Hub
 from ..settings import Settings
-from . import CancelToken
-from .device_lock import device_lock
+from . import CancelToken, device_lock
 from .error_mapping import mapping
 
 
@@ -31,21 +30,14 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
         folder.begin()
         told = "Waiting for the device."
         folder.set_status(Status(state="preparing", message=told, waits=True, steps=request.steps))
-    with (
-        device_lock(settings, _device_id(settings), cancel) if leads else nullcontext(),
-        mapping("training", row.title),
-    ):
+    from ..core.devices import plan_for
+
+    # The device as workers call it, whatever the settings do: only then does one wait for the other.
+    alone = device_lock(settings, plan_for(settings).info.id, cancel) if leads else nullcontext()
+    with alone, mapping("training", row.title):
         from ..core.finetune import run
 
         return run(request.resolved(row), row, base, settings, cancel)
-
-
-def _device_id(settings: Settings) -> str:
-    """The device as workers call it, whatever the settings do: only then does one wait for the other."""
-    from ..core.devices import plan_for
-    from .stages import Stages
-
-    return Stages(settings).device_id(plan_for(settings))
 
 
 def row_of(request: TrainRequest, settings: Settings) -> CheckpointRow:

@@ -34,13 +34,11 @@ from ..post import Frames, PostParams
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
-from .advice import advice
 from .error_mapping import forget, mapping
-from .estimates import estimate
-from .oom_fallback import OomFallback
+from .estimates import advice, estimate
 from .output import POSTER, ClipFiles
 from .post_pipeline import PostPipeline
-from .sampling import Deadline, Generation, StageTimer, decode, denoise, effective, load
+from .sampling import Deadline, Generation, OomFallback, StageTimer, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 
@@ -89,12 +87,12 @@ class LocalEngine:
     def describe(self) -> Device:
         with mapping("looking at the device"):
             plan = self._stages.plan("auto")
-            info = self._stages.device(plan)
+            info = plan.info
             total, free = info.memory()
             return Device(
                 kind=info.kind,
                 name=info.name,
-                id=self._stages.device_id(plan),
+                id=info.id,
                 total_bytes=total,
                 free_bytes=free,
                 profile=plan.profile.id,
@@ -104,7 +102,7 @@ class LocalEngine:
                 dtype=str(plan.dtype).removeprefix("torch."),
                 loaded_checkpoint=self._stages.loaded,
                 measured=info.measured,
-                flops_per_second=self._stages.flops_per_second(plan),
+                flops_per_second=plan.flops_per_second,
                 threads=plan.threads,
             )
 
@@ -124,7 +122,7 @@ class LocalEngine:
         return estimate(self._settings, self._hub, request, self.describe())
 
     def expect(self, clips: int) -> None:
-        self._stages.expect(clips)
+        self._stages.waiting = clips
 
     def benchmark(self) -> list[Timed]:
         with mapping("measuring the device"):
@@ -158,7 +156,7 @@ class LocalEngine:
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
     def _row(self, request: GenerationRequest) -> CheckpointRow:
-        info = self._stages.device(self._stages.plan(request.profile))
+        info = self._stages.plan(request.profile).info
         device = Device(kind=info.kind, name=info.name, total_bytes=info.memory()[0])
         return self._checkpoints.resolve(request.checkpoint, device)
 
@@ -252,12 +250,12 @@ class LocalEngine:
             return {**names, "shape": files.shape, "last_frame": kept}
 
     def _tag(self, generation: Generation) -> str:
-        return settings_tag.tag(generation.clip.request, effective(self._stages, generation), self._stages.versions())
+        return settings_tag.tag(generation.clip.request, effective(generation), self._stages.versions())
 
     def _result(self, generation: Generation, **files: Any) -> Result:
         return Result(
             request=generation.clip.request,
-            effective=effective(self._stages, generation),
+            effective=effective(generation),
             image=generation.clip.request.image or "",
             seconds=generation.timer.seconds(),
             versions=self._stages.versions(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
+from ..catalog import ProfileRow, smaller_profile
 from ..clip import ClipSpec
 from ..errors import Cancelled, OutOfMemory, SvdUiError, TookTooLong
 from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
@@ -19,16 +20,13 @@ from ..notes import Note
 from ..post import Frames
 from . import CancelToken
 from .error_mapping import LESS_MEMORY, forget, mapped, mapping, out_of_memory
-from .oom_fallback import OomFallback
+from .estimates import CHUNKS
 from .stages import Stages
 
 if TYPE_CHECKING:
-    import torch
-
     from ..core.devices import Plan
     from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
-    from ..core.sampling.denoiser import Conditioning
 
 Encoded = TypeVar("Encoded")
 
@@ -62,7 +60,7 @@ def load(stages: Stages, generation: Generation, folder: Path) -> Generator[Even
         except Exception as error:
             note = next_fallback(error, partial(generation.fallback.down, "loading"), "loading the model")
         stages.release()
-        generation.plan = stages.step_down(generation.plan, generation.fallback.profile)
+        generation.plan = generation.plan.step_down(generation.fallback.profile)
         yield SteppedDown(stage="loading", note=note)
 
 
@@ -87,11 +85,7 @@ def denoise(
 ) -> Generator[Event, None, Any]:
     """Yield each step; return the final latents ``[1 F C h w]``. After an OOM goes on from the last step."""
     runtime = decoder.runtime
-
-    def encode() -> tuple[Conditioning, torch.Generator]:
-        generator = stages.generator(generation.clip.seed)
-        return stages.condition(runtime, still, generation.clip, generator), generator
-
+    encode = partial(stages.condition, runtime, still, generation.clip)
     cond, generator = yield from condition(stages, generation, runtime, encode)
     last: Any = None
     while True:
@@ -135,7 +129,7 @@ def decode(
         yield SteppedDown(stage="decoding", note=note)
 
 
-def effective(stages: Stages, generation: Generation) -> Effective:
+def effective(generation: Generation) -> Effective:
     """What is really used by now, after any step-down."""
     plan = generation.plan
     return Effective(
@@ -143,7 +137,7 @@ def effective(stages: Stages, generation: Generation) -> Effective:
         decode_chunk_size=generation.fallback.chunk,
         attention=plan.attention,
         dtype=str(plan.dtype).removeprefix("torch."),
-        device=stages.device(plan).name,
+        device=plan.info.name,
         exact=plan.exact,
         compiled=generation.runtime is not None and generation.runtime.compiled,
         reasons=(*plan.notes, *(generation.runtime.notes if generation.runtime else ()), *generation.fallback.notes),
@@ -164,7 +158,7 @@ def next_fallback(error: Exception, step_down: Callable[[], Note | None], doing:
 def use_fallback(stages: Stages, generation: Generation, runtime: Runtime) -> None:
     stages.free()
     if generation.fallback.profile.id != runtime.profile.id:
-        stages.use_profile(runtime, generation.fallback.profile)
+        runtime.use_profile(generation.fallback.profile)
 
 
 class StageTimer:
@@ -206,3 +200,38 @@ class Deadline:
     def reason(self) -> SvdUiError:
         """Who set it: somebody, or time."""
         return Cancelled() if self._cancel.is_set() else TookTooLong(seconds=int(self._max_seconds))
+
+
+_DOING = {
+    "loading": Note.of("loading_model"),
+    "conditioning": Note.of("reading_still"),
+    "denoising": Note.of("denoising"),
+    "decoding": Note.of("decoding"),
+}
+
+
+class OomFallback:
+    """The profile and decode chunk of one clip; they only ever get smaller. ``notes`` tell how."""
+
+    def __init__(self, profile: ProfileRow, decode_chunk_size: int | None, num_frames: int) -> None:
+        self.profile = profile
+        self.chunk = min(decode_chunk_size or profile.decode_chunk_size, num_frames)
+        self.notes: list[Note] = []
+
+    def down(self, stage: str) -> Note | None:
+        """Fewer frames at once where ``stage`` is decoding, else the next profile. None at the foot of the ladder."""
+        fewer = next((size for size in CHUNKS if size < self.chunk), None)
+        if stage == "decoding" and fewer is not None:
+            self.chunk = fewer
+            return self.add(Note.of("smaller_decode_chunk", count=fewer))
+        below = smaller_profile(self.profile.id)
+        if below is None:
+            return None
+        self.profile = below
+        self.chunk = min(self.chunk, below.decode_chunk_size)
+        return self.add(Note.of("smaller_profile", doing=_DOING[stage], profile=below.id))
+
+    def add(self, note: Note) -> Note:
+        """``note``, kept."""
+        self.notes.append(note)
+        return note

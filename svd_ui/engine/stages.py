@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..catalog import CheckpointRow, ProfileRow
+from ..catalog import CheckpointRow
 from ..clip import ClipSpec
 from ..loras import find
 from ..settings import Settings
@@ -25,7 +25,7 @@ from . import CancelToken, Timed
 if TYPE_CHECKING:
     import torch
 
-    from ..core.devices import DeviceInfo, Plan
+    from ..core.devices import Plan
     from ..core.families.svd import Decoder
     from ..core.runtime import Models, Runtime
     from ..core.sampling.denoiser import Conditioning
@@ -60,9 +60,9 @@ class Stages:
 
     def warm_up(self) -> None:
         """Import everything a clip needs, seconds that the first one then does not wait; measure a new device."""
-        from ..core import conditioning, decode, loading, preview, runtime, wall
+        from ..core import conditioning, decode, loading, runtime, wall
 
-        assert all((conditioning, decode, preview, runtime, wall))
+        assert all((conditioning, decode, runtime, wall))
         loading.warm_up()
         # What was imported stays for good. Going over its half a million objects after every clip takes a quarter of a
         # second, and as long after a cancelled one.
@@ -94,25 +94,6 @@ class Stages:
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
         return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
-    def device_id(self, plan: Plan) -> str:
-        """The same for every process that uses the same physical device, whatever its settings call it."""
-        import torch
-
-        if plan.device.type != "cuda":
-            return plan.device.type
-        return f"gpu-{torch.cuda.get_device_properties(plan.device).uuid}"
-
-    def device(self, plan: Plan) -> DeviceInfo:
-        from ..core.devices import describe
-
-        return describe(str(plan.device))
-
-    def flops_per_second(self, plan: Plan) -> float | None:
-        """The measured rate of the device's matrix products; None while nobody measured it."""
-        from ..core.autotune.device_benchmark import flops_per_second
-
-        return flops_per_second(plan)
-
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
         from ..core.devices import use_threads
 
@@ -121,27 +102,13 @@ class Stages:
         self._has_compiled |= runtime.compiled
         return runtime
 
-    def step_down(self, plan: Plan, profile: ProfileRow) -> Plan:
-        """``plan`` under a smaller profile, before anything is loaded."""
-        from ..core.devices import step_down
-
-        return step_down(plan, profile)
-
-    def use_profile(self, runtime: Runtime, profile: ProfileRow) -> None:
-        runtime.use_profile(profile)
-
-    def generator(self, seed: int) -> torch.Generator:
-        """On the CPU, so that a seed means the same clip on every device."""
-        import torch
-
-        return torch.Generator("cpu").manual_seed(seed)
-
-    def condition(
-        self, runtime: Runtime, still: Image.Image, clip: ClipSpec, generator: torch.Generator
-    ) -> Conditioning:
+    def condition(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> tuple[Conditioning, torch.Generator]:
+        """What the U-Net is told, and the generator that the clip's noise goes on from."""
         from ..core.conditioning import condition
+        from ..core.sampling.samplers import seeded
 
-        return condition(runtime, still, clip, generator)
+        generator = seeded(clip.seed)
+        return condition(runtime, still, clip, generator), generator
 
     def sample(
         self,
@@ -152,8 +119,7 @@ class Stages:
         cancel: CancelToken,
         resume: Step | None,
     ) -> Iterator[Step]:
-        from ..core.sampling.context import SamplingContext
-        from ..core.sampling.run import sample
+        from ..core.sampling.context import SamplingContext, sample
 
         runtime = decoder.runtime
         with self._loras(runtime, clip):
@@ -179,7 +145,7 @@ class Stages:
         return use_loras(runtime, [Lora(find(self._settings, one), one.weight) for one in clip.request.loras])
 
     def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
-        from ..core.preview import preview_jpeg
+        from ..core.decode import preview_jpeg
 
         return preview_jpeg(row, denoised)
 
@@ -200,12 +166,9 @@ class Stages:
         self, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken
     ) -> Iterator[tuple[int, int] | Image.Image]:
         """(step, total) pairs, then the picture."""
-        from ..core.text_to_image import TextToImage
+        from ..core.text_to_image import generate
 
-        return TextToImage().generate(self._settings, folder, clip, plan, cancel)
-
-    def expect(self, clips: int) -> None:
-        self.waiting = clips
+        return generate(self._settings, folder, clip, plan, cancel)
 
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""

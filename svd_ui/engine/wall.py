@@ -50,7 +50,7 @@ def wall(
 
     def tag(seed: int, motion: int) -> str:
         tile = asked.tile(seed, motion).model_copy(update=same)
-        return settings_tag.tag(tile, effective(stages, generation), stages.versions())
+        return settings_tag.tag(tile, effective(generation), stages.versions())
 
     with TileFiles(out, clip, tag) as files:
         yield from _decode(stages, generation, decoder, latents, files.add)
@@ -65,7 +65,7 @@ class _Denoising:
 
     def __init__(self, stages: Stages, generation: Generation, decoder: Decoder) -> None:
         self._stages, self._generation, self._decoder = stages, generation, decoder
-        info = stages.device(generation.plan)
+        info = generation.plan.info
         self._limit = max_tiles_per_call(generation.clip, decoder.runtime.profile, info.kind, info.memory()[0])
         self._left: list[Batch] = []
         self._steps_done = 0

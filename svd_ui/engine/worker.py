@@ -20,8 +20,7 @@ from ..events import Denoising, Event, Finished
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Engine, Estimate, Timed, never
-from .device_lock import device_lock
+from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never
 from .estimates import estimate
 from .worker_handle import Cancel, Child, Described, Done, EngineFactory, Start, Work
 

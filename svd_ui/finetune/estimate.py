@@ -1,21 +1,25 @@
 """What a run will cost, before it is started: numbers trained, memory, time. None where it is not known; no torch.
 
-The layers of a U-Net are counted from its configuration alone (``UNetLayers``), as diffusers'
-``UNetSpatioTemporalConditionModel`` builds them; a test counts the real modules.
+The layers of a U-Net are those that the headers of its files name (``UNetLayers``); which of them a run trains is
+decided here too, by name.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from ..catalog import CheckpointRow
 from ..catalog.architectures import Architecture, architecture_of
+from ..loras import read_header
 from ..request import Frozen
-from . import Layers, Method, Targets, TrainRequest
+from . import Method, TrainRequest
 
 KEPT: dict[str, dict[Method, int]] = {
     "resnet": {"lora": 12, "temporal": 12, "full": 14},
@@ -41,12 +45,12 @@ class Cost(Frozen):
     fits: bool | None = None
 
 
-def estimate(request: TrainRequest, row: CheckpointRow, machine: Machine) -> Cost:
-    """``request`` is resolved."""
-    layers = layers_of(row)
+def estimate(request: TrainRequest, row: CheckpointRow, folder: Path | None, machine: Machine) -> Cost:
+    """``request`` is resolved, ``folder`` holds the checkpoint's weights."""
+    layers = layers_of(folder)
     if layers is None:
         return Cost()
-    trained = layers.trained(request.method, request.targets, request.rank, request.layers)
+    trained = layers.trained(request)
     peak, total = _peak(request, row, layers, trained, machine), machine.total_bytes
     return Cost(
         parameters=trained,
@@ -65,19 +69,31 @@ def pass_factor(request: TrainRequest, share: float) -> float:
     return 2 + (0.0 if request.method == "lora" else share) + (1 if request.gradient_checkpointing else 0)
 
 
-DEFAULTS: dict[str, Any] = {
-    "in_channels": 8,
-    "out_channels": 4,
-    "block_out_channels": [320, 640, 1280, 1280],
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 768,
-    "layers_per_block": 2,
-    "cross_attention_dim": 1024,
-    "transformer_layers_per_block": 1,
-    "down_block_types": [*["CrossAttnDownBlockSpatioTemporal"] * 3, "DownBlockSpatioTemporal"],
-    "up_block_types": ["UpBlockSpatioTemporal", *["CrossAttnUpBlockSpatioTemporal"] * 3],
+BLOCKS = {
+    "temporal": (r"\.temporal_transformer_blocks\.\d+\.", r"\.temporal_res_block\."),
+    "spatial": (r"\.transformer_blocks\.\d+\.", r"\.spatial_res_block\."),
+    "both": (r"transformer_blocks\.\d+\.", r"_res_block\."),
 }
-"""Stable Video Diffusion's own."""
+"""Which transformer and which residual blocks a LoRA covers, by ``TrainRequest.targets``."""
+_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
+_FEED_FORWARD = r"ff(_in)?\.net\.(0\.proj|2)"
+_CONVOLUTION = r"conv[12]"
+_TEMPORAL = re.compile(r"temporal_|time_mixer|time_pos_embed")
+_IDLE = re.compile(r"transformer_blocks.*\.(attn2\.(to_q|to_k)|norm2)\.(weight|bias)$")
+"""Cross-attention has one key, whose softmax is 1 whatever the query: these weights never matter."""
+
+
+def lora_layers(request: TrainRequest) -> re.Pattern[str]:
+    """For the names of the layers that a LoRA covers."""
+    transformer, residual = BLOCKS[request.targets]
+    inside = _ATTENTION if request.layers == "attention" else f"({_ATTENTION}|{_FEED_FORWARD})"
+    pattern = f"{transformer}{inside}$"
+    return re.compile(f"{pattern}|{residual}{_CONVOLUTION}$" if request.layers == "all" else pattern)
+
+
+def is_trained(name: str, method: Method) -> bool:
+    """Whether ``temporal`` or ``full`` training changes the weight called ``name``."""
+    return (method == "full" or bool(_TEMPORAL.search(name))) and not _IDLE.search(name)
 
 
 @dataclass(frozen=True)
@@ -92,114 +108,54 @@ class Block:
 
 
 class UNetLayers:
-    """What a configuration describes. Raises KeyError, TypeError or ValueError for one of another architecture."""
+    """A U-Net by the names and shapes of its weights."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = {**DEFAULTS, **{name: config[name] for name in DEFAULTS if config.get(name) is not None}}
-        self._channels = [int(c) for c in self._config["block_out_channels"]]
-        kinds = [*self._config["down_block_types"], *self._config["up_block_types"]]
-        depth = self._config["transformer_layers_per_block"]
-        known = all(str(kind).endswith("BlockSpatioTemporal") for kind in kinds)
-        if not known or not isinstance(depth, int) or not isinstance(self._config["layers_per_block"], int):
-            raise ValueError("not a U-Net of this family")
-        self._depth = depth
+    def __init__(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        self._shapes = shapes
+        self.total = sum(math.prod(shape) for shape in shapes.values())
+
+    def trained(self, request: TrainRequest) -> int:
+        """How many numbers a run trains."""
+        if request.method != "lora":
+            return sum(math.prod(shape) for name, shape in self._shapes.items() if is_trained(name, request.method))
+        covered = lora_layers(request)
+        layers = [
+            shape for name, shape in self._shapes.items() if covered.search(name.removesuffix(".weight"))
+        ]  # ``down [r in k...]`` and ``up [out r]``
+        return request.rank * sum(shape[0] + math.prod(shape[1:]) for shape in layers)
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """In the order in which a pass meets them."""
-        return [*self._down(), *self._middle(), *self._up()]
+        """Its resnets and transformers."""
+        lowest = max(int(at) for name in self._shapes for at in re.findall(r"^down_blocks\.(\d+)", name))
+        return [block for name, shape in self._shapes.items() for block in self._block(name, shape, lowest)]
 
-    def trained(
-        self, method: Method, targets: Targets = "temporal", rank: int = 1, layers: Layers = "attention"
-    ) -> int:
-        """How many numbers a run trains."""
-        if method == "lora":
-            return rank * sum(_lora(block, targets, layers) for block in self.blocks)
-        temporal = sum(self._temporal(block) for block in self.blocks)
-        return temporal if method == "temporal" else temporal + self._spatial_parts()
-
-    @property
-    def total(self) -> int:
-        """All numbers, also those that never matter: keys and queries of an attention to one thing."""
-        idle = sum(2 * self._idle(block) for block in self.blocks)
-        return self.trained("full") + idle
-
-    def _spatial_parts(self) -> int:
-        config, channels = self._config, self._channels
-        first = channels[0]
-        time = 4 * first
-        around = _conv(int(config["in_channels"]), first, 9) + 2 * first + _conv(first, int(config["out_channels"]), 9)
-        embeddings = _mlp(first, time, time) + _mlp(int(config["projection_class_embeddings_input_dim"]), time, time)
-        moves = [_conv(c, c, 9) for c in channels[:-1]] + [_conv(c, c, 9) for c in channels[:0:-1]]
-        return around + embeddings + sum(moves) + sum(self._spatial(block) for block in self.blocks)
-
-    def _spatial(self, block: Block) -> int:
-        c, time = block.channels, 4 * self._channels[0]
-        if block.kind == "resnet":
-            shortcut = _conv(block.inputs, c, 1) if block.inputs != c else 0
-            convs = _conv(block.inputs, c, 9) + _conv(c, c, 9)
-            return 2 * block.inputs + convs + _conv(time, c, 1) + 2 * c + shortcut
-        layer = 2 * c + self._attention(c) + self._kept_attention(c) + 2 * c + _feed_forward(c)
-        return 2 * c + 2 * _conv(c, c, 1) + block.depth * layer  # norm, proj_in, proj_out
-
-    def _temporal(self, block: Block) -> int:
-        c, time = block.channels, 4 * self._channels[0]
-        if block.kind == "resnet":
-            return 2 * c + _conv(c, c, 3) + _conv(time, c, 1) + 2 * c + _conv(c, c, 3) + 1  # and the mixer
-        layer = 2 * (2 * c + _feed_forward(c)) + 2 * c + self._attention(c) + self._kept_attention(c)
-        return block.depth * layer + _mlp(c, 4 * c, c) + 1
-
-    def _attention(self, c: int) -> int:
-        return 3 * c * c + _conv(c, c, 1)
-
-    def _kept_attention(self, c: int) -> int:
-        """to_v and to_out of cross-attention."""
-        return int(self._config["cross_attention_dim"]) * c + _conv(c, c, 1)
-
-    def _idle(self, block: Block) -> int:
-        """to_q, to_k and norm2 of one of the two cross-attentions of a transformer."""
-        c = block.channels
-        one = c * c + int(self._config["cross_attention_dim"]) * c + 2 * c
-        return block.depth * one if block.kind == "transformer" else 0
-
-    def _down(self) -> Iterator[Block]:
-        inputs = self._channels[0]
-        for level, (kind, c) in enumerate(zip(self._config["down_block_types"], self._channels, strict=True)):
-            for _ in range(self._config["layers_per_block"]):
-                yield from self._pair(c, level, inputs, "CrossAttn" in kind)
-                inputs = c
-
-    def _middle(self) -> Iterator[Block]:
-        c, level = self._channels[-1], len(self._channels) - 1
-        yield from self._pair(c, level, c, True)
-        yield Block("resnet", c, level, c)
-
-    def _up(self) -> Iterator[Block]:
-        """Every resnet reads what came before it and what the way down left."""
-        left = [self._channels[0]]
-        for level, c in enumerate(self._channels):
-            left += [c] * self._config["layers_per_block"]
-            left += [c] if level < len(self._channels) - 1 else []
-        before = self._channels[-1]
-        for at, (kind, c) in enumerate(zip(self._config["up_block_types"], reversed(self._channels), strict=True)):
-            for _ in range(self._config["layers_per_block"] + 1):
-                yield from self._pair(c, len(self._channels) - 1 - at, before + left.pop(), "CrossAttn" in kind)
-                before = c
-
-    def _pair(self, c: int, level: int, inputs: int, attends: bool) -> Iterator[Block]:
-        yield Block("resnet", c, level, inputs)
-        if attends:
-            yield Block("transformer", c, level, c, self._depth)
+    def _block(self, name: str, shape: Sequence[int], lowest: int) -> Iterator[Block]:
+        """What the weight that every block has one of tells about it."""
+        match = re.fullmatch(
+            r"(?:(down|up)_blocks\.(\d+)|mid_block)\.(.+)\.(spatial_res_block\.conv1|proj_in)\.weight", name
+        )
+        if match is None:
+            return
+        side, at, _, kind = match.groups()
+        level = lowest if side is None else int(at) if side == "down" else lowest - int(at)
+        if kind == "proj_in":
+            inside = name.removesuffix("proj_in.weight") + "temporal_transformer_blocks."
+            depth = sum(name.startswith(inside) and name.endswith("attn1.to_q.weight") for name in self._shapes)
+            yield Block("transformer", shape[0], level, shape[0], depth)
+        else:
+            yield Block("resnet", shape[0], level, shape[1])
 
 
-def layers_of(row: CheckpointRow) -> UNetLayers | None:
-    """From the row's folder; a repository on the hub holds SVD's. None where it cannot be told."""
-    if row.folder is None:
-        return UNetLayers({}) if row.repo is not None else None
+def layers_of(folder: Path | None) -> UNetLayers | None:
+    """Of the U-Net in a checkpoint's ``folder``, by the headers of its files. None where there is none, or another kind."""
+    shapes: dict[str, Sequence[int]] = {}
     try:
-        return UNetLayers(json.loads((row.folder / "unet" / "config.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError, KeyError):
+        for file in (folder / "unet").glob("*.safetensors") if folder else ():
+            shapes |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
+    except (OSError, ValueError, TypeError, KeyError, struct.error):
         return None
+    return UNetLayers(shapes) if any("temporal_res_block" in name for name in shapes) else None
 
 
 def _seconds(request: TrainRequest, row: CheckpointRow, share: float, machine: Machine) -> float | None:
@@ -233,15 +189,14 @@ def activations(
     With checkpointing what every block reads, and all of the one that is being computed again.
     """
     size = _cells(request, row, known) * _frames(request, row) * request.batch_size
-    inner = [_kept(block, request.method) * size / (1 << 2 * block.level) for block in layers.blocks]
+    inner = [
+        KEPT[block.kind][request.method] * block.channels * block.depth * size / (1 << 2 * block.level)
+        for block in layers.blocks
+    ]
     if not request.gradient_checkpointing:
         return value_bytes * sum(inner)
     read = sum(block.inputs * size / (1 << 2 * block.level) for block in layers.blocks)
     return value_bytes * (read + max(inner))
-
-
-def _kept(block: Block, method: Method) -> int:
-    return KEPT[block.kind][method] * block.channels * block.depth
 
 
 def _cells(request: TrainRequest, row: CheckpointRow, known: Architecture) -> int:
@@ -250,29 +205,3 @@ def _cells(request: TrainRequest, row: CheckpointRow, known: Architecture) -> in
 
 def _frames(request: TrainRequest, row: CheckpointRow) -> int:
     return request.num_frames or row.num_frames
-
-
-def _conv(inputs: int, outputs: int, taps: int) -> int:
-    """Of a convolution, or with one tap of a linear layer, its bias included."""
-    return inputs * outputs * taps + outputs
-
-
-def _mlp(inputs: int, inner: int, outputs: int) -> int:
-    return _conv(inputs, inner, 1) + _conv(inner, outputs, 1)
-
-
-def _lora(block: Block, targets: Targets, layers: Layers) -> int:
-    """What one rank adds to a block: for each layer its inputs (times the kernel's places) and its outputs."""
-    c, over_time, within = block.channels, targets != "spatial", targets != "temporal"
-    if block.kind == "transformer":
-        attention = 8 * c * (over_time + within)
-        feed_forward = 14 * c * (2 * over_time + within) if layers != "attention" else 0
-        return block.depth * (attention + feed_forward)
-    if layers != "all":
-        return 0
-    return over_time * 8 * c + within * (9 * block.inputs + c + 10 * c)
-
-
-def _feed_forward(c: int) -> int:
-    """GEGLU: twice the inner width in, once out."""
-    return _conv(c, 8 * c, 1) + _conv(4 * c, c, 1)

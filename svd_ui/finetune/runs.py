@@ -114,8 +114,9 @@ class RunFolder:
         data = self.read("status")
         return Status.model_validate(data) if isinstance(data, dict) else None
 
-    def set_status(self, status: Status) -> None:
-        told = status.model_copy(update={"pid": os.getpid(), "updated": time.time()})
+    def set_status(self, status: Status, pid: int | None = None) -> None:
+        """``pid`` is the process that works on it, this one by default."""
+        told = status.model_copy(update={"pid": pid or os.getpid(), "updated": time.time()})
         self.write("status", told.model_dump(mode="json"))
 
     def log(self, line: Mapping[str, float]) -> None:
@@ -207,8 +208,7 @@ class TrainingRuns:
                 start_new_session=True,
             )
         status = Status(state="preparing", message="Starting.", waits=True, steps=request.steps)
-        told = status.model_copy(update={"pid": process.pid, "updated": time.time()})
-        folder.write("status", told.model_dump(mode="json"))
+        folder.set_status(status, process.pid)
         return self.get(request.name)
 
     def stop(self, name: str) -> None:

@@ -17,7 +17,7 @@ from svd_ui.core.conditioning import condition
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import SamplingContext
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.request import GenerationRequest
 from tests.tiny import save_tiny_svd
 

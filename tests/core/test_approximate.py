@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
+from svd_ui.catalog.families.svd import karras
 from svd_ui.core.runtime import Runtime
+from svd_ui.core.sampling.context import sample
 from svd_ui.core.sampling.denoiser import cfg_interval
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.samplers import Step, consistency
-from svd_ui.core.sampling.sigmas import gaussian, karras, seeded
+from svd_ui.core.sampling.samplers import Step, consistency, down_to_zero, gaussian, seeded
 from svd_ui.errors import Cancelled
 from svd_ui.request import GenerationRequest
 from tests.tiny import save_tiny_svd
@@ -90,7 +90,7 @@ FEW = {"num_inference_steps": 4, "max_guidance_scale": 1.0}
 
 def test_a_perfect_denoiser_gives_back_its_target() -> None:
     target, generator = torch.randn(1, 2, 4, 3, 3, generator=seeded(1)), seeded(2)
-    sigmas = karras(4, 0.002, 700.0)
+    sigmas = down_to_zero(karras(4, 0.002, 700.0))
     seen: list[float] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:

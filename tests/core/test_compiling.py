@@ -15,8 +15,8 @@ from svd_ui.catalog import PROFILES
 from svd_ui.core import compiling
 from svd_ui.core.compiling import CompiledBlocks, decide, is_compiler_error, repeated_blocks
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.notes import sentence
 
 from .conftest import picture, prepared, request

@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from svd_ui.core.conditioning import condition
-from svd_ui.core.encoder_cache import EncoderCache, digest
-from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import SamplingContext
+from svd_ui.core.conditioning import condition, digest
+from svd_ui.core.runtime import EncoderCache, Runtime
+from svd_ui.core.sampling.context import SamplingContext, sample
 from svd_ui.core.sampling.denoiser import Conditioning
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from tests.core.conftest import clip_of, picture
 
 

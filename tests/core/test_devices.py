@@ -17,7 +17,6 @@ from svd_ui.core.devices import (
     dtype_for,
     plan_for,
     select_devices,
-    step_down,
     temporal_conv2d_for,
     temporal_key,
 )
@@ -81,7 +80,7 @@ def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
 def test_stepping_down_says_so() -> None:
     reasons = {"profile": Note.of("chosen"), "dtype": Note.of("float16_on_gpu")}
     plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
-    down = step_down(plan, PROFILES["8gb"])
+    down = plan.step_down(PROFILES["8gb"])
     assert down.profile.offload == "model"
     assert [sentence(note) for note in down.notes] == ["profile 8gb: memory ran out", "float16 on a GPU"]
 

@@ -17,8 +17,8 @@ from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.events import never
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest

@@ -10,8 +10,8 @@ import torch
 
 from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import Generators, seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import Generators, seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 

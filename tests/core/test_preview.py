@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from svd_ui.catalog import CheckpointRow, folder_row
-from svd_ui.core.preview import MAX_SIDE, preview_jpeg
+from svd_ui.core.decode import MAX_SIDE, preview_jpeg
 
 
 def row(**values: object) -> CheckpointRow:

@@ -16,7 +16,7 @@ import torch
 from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Models, Runtime
-from svd_ui.core.sampling.run import sample
+from svd_ui.core.sampling.context import sample
 from svd_ui.errors import BadInput, WeightsMissing
 from svd_ui.notes import Note
 from tests.tiny import save_tiny_svd
@@ -91,7 +91,7 @@ def test_an_empty_folder_is_missing_weights(tiny_folder: Path, tmp_path: Path) -
 
 def test_importing_the_runtime_does_not_import_what_only_loading_needs() -> None:
     code = (
-        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.sampling.run\n"
+        "import sys, svd_ui.core.runtime, svd_ui.core.conditioning, svd_ui.core.sampling.context\n"
         "print(*{m.split('.')[0] for m in sys.modules} & {'diffusers', 'transformers', 'accelerate', 'xformers'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from svd_ui.catalog import STABILITY_ROWS
 from svd_ui.clip import ClipSpec
 from svd_ui.core.devices import Plan
-from svd_ui.core.text_to_image import TextToImage
+from svd_ui.core.text_to_image import generate
 from svd_ui.errors import Cancelled, WeightsMissing
 from svd_ui.events import CancelToken, never
 from svd_ui.settings import Settings
@@ -35,7 +35,7 @@ def make(
     folder: Path, cancel: CancelToken, plan: Plan = CPU_PLAN, **values: object
 ) -> tuple[list[object], Image.Image]:
     asked = clip_of(image=None, prompt="a boat", **values)
-    *steps, picture = TextToImage().generate(Settings(), folder, asked, plan, cancel)
+    *steps, picture = generate(Settings(), folder, asked, plan, cancel)
     assert isinstance(picture, Image.Image)
     return steps, picture
 
@@ -77,7 +77,7 @@ def test_the_native_area_is_kept_in_the_aspect_asked_for() -> None:
 
 def test_cancelling_stops_after_the_step(turbo: Path) -> None:
     cancel = threading.Event()
-    steps = TextToImage().generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, cancel)
+    steps = generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, cancel)
     assert next(steps) == (1, FEW_STEPS)
     cancel.set()
     with pytest.raises(Cancelled):
@@ -85,7 +85,7 @@ def test_cancelling_stops_after_the_step(turbo: Path) -> None:
 
 
 def test_leaving_early_ends_the_work(turbo: Path) -> None:
-    steps = TextToImage().generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, never())
+    steps = generate(Settings(), turbo, clip_of(image=None, prompt="a boat"), CPU_PLAN, never())
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "make-still"]

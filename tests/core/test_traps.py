@@ -14,8 +14,8 @@ from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import condition, embed, encode, resize_antialiased, to_pixels
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import gaussian, seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import gaussian, seeded
 from svd_ui.errors import BadInput
 from tests.tiny import save_tiny_svd
 

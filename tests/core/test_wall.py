@@ -16,8 +16,8 @@ from svd_ui.core import wall
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decoder_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.core.wall import Batch
 from svd_ui.engine import CancelToken, never
 from svd_ui.errors import Cancelled

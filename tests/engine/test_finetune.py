@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.core.devices import plan_for
 from svd_ui.engine import never
-from svd_ui.engine.finetune import _device_id, train
+from svd_ui.engine.finetune import train
 from svd_ui.engine.local import LocalEngine
 from svd_ui.errors import BadInput
 from svd_ui.finetune import TrainRequest
@@ -20,7 +21,7 @@ def test_a_run_locks_the_device_that_clips_lock(tmp_path: Path, devices: str) ->
     device = LocalEngine(settings).describe()
     assert device is not None
     assert device.id
-    assert _device_id(settings) == device.id
+    assert plan_for(settings).info.id == device.id
 
 
 def test_a_size_between_cells_is_refused_before_anything_begins(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ class Trouble(Stages):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().load(row, folder, plan)
 
-    def condition(self, runtime: Any, still: Any, clip: Any, generator: Any) -> Any:
-        made = super().condition(runtime, still, clip, generator)
+    def condition(self, runtime: Any, still: Any, clip: Any) -> Any:
+        made = super().condition(runtime, still, clip)
         if runtime.profile.id in self.condition_at:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return made

@@ -10,8 +10,8 @@ import pytest
 from svd_ui.catalog import PROFILES, STABILITY_ROWS, CheckpointRow
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.clip import ClipSpec
-from svd_ui.engine.advice import advice
-from svd_ui.engine.oom_fallback import OomFallback
+from svd_ui.engine.estimates import advice
+from svd_ui.engine.sampling import OomFallback
 from svd_ui.engine.worker import GRACE, LONGEST_GRACE, Patience
 from svd_ui.engine.worker_handle import redact, secrets_of
 from svd_ui.errors import Cancelled, TookTooLong

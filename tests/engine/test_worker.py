@@ -176,11 +176,11 @@ def test_a_caller_that_goes_away_leaves_no_job_behind(make: Make, tmp_path: Path
 
 def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tmp_path: Path) -> None:
     """In one process the lock is re-entrant; another process has to wait."""
-    from svd_ui.engine.device_lock import device_lock
+    from svd_ui.engine import device_lock
 
     code = f"""
         from pathlib import Path
-        from svd_ui.engine.device_lock import device_lock
+        from svd_ui.engine import device_lock
         from svd_ui.settings import Settings
         with device_lock(Settings(_env_file=None, data_dir=Path({str(settings.data_dir)!r}), devices="cpu")):
             print("held", flush=True)
@@ -206,7 +206,7 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
 def test_the_lock_is_that_of_the_device_whatever_the_settings_call_it(
     make: Make, settings: Settings, tmp_path: Path
 ) -> None:
-    from svd_ui.engine.device_lock import device_lock, lock_path
+    from svd_ui.engine import device_lock, lock_path
 
     names = {"auto", "cuda", "cuda:0"}
     engines_ = [make(engines.named, devices=name) for name in names]

@@ -1,8 +1,9 @@
-"""What a run costs: counted from a configuration, held against the real modules and what they really keep."""
+"""What a run costs: counted from the weights' shapes, held against the real modules and what they really keep."""
 
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.architectures import ARCHITECTURES
 from svd_ui.core.finetune.weights import count, prepare
 from svd_ui.finetune import TrainRequest
-from svd_ui.finetune.estimate import KEPT, Machine, UNetLayers, activations, estimate, layers_of, pass_factor
+from svd_ui.finetune.estimate import KEPT, Cost, Machine, UNetLayers, activations, estimate, layers_of, pass_factor
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 CPU = Machine(kind="cpu", total_bytes=8 * 2**30, flops_per_second=1e10)
@@ -34,6 +35,20 @@ def on_meta(config: dict[str, Any]) -> torch.nn.Module:
         return UNetSpatioTemporalConditionModel.from_config(config)
 
 
+def shapes_of(unet: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
+
+
+def checkpoint_of(folder: Path, config: dict[str, Any]) -> Path:
+    """A folder with a U-Net's configuration and the header of its weights, which are not there themselves."""
+    header = {name: {"dtype": "F16", "shape": shape} for name, shape in shapes_of(on_meta(config)).items()}
+    data = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    (folder / "unet").mkdir()
+    (folder / "unet" / "config.json").write_text(json.dumps(config))
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(struct.pack("<Q", len(data)) + data)
+    return folder
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize(
     "values",
@@ -49,11 +64,12 @@ def on_meta(config: dict[str, Any]) -> torch.nn.Module:
     ids=lambda values: "-".join(map(str, values.values())),
 )
 def test_trained_numbers_are_those_of_the_modules(name: str, values: dict[str, Any]) -> None:
-    unet, layers, request = on_meta(CONFIGS[name]), UNetLayers(CONFIGS[name]), asked(**values)
+    unet, request = on_meta(CONFIGS[name]), asked(**values)
+    layers = UNetLayers(shapes_of(unet))
     assert layers.total == sum(p.numel() for p in unet.parameters())
     with torch.device("meta"):
         trained = count(list(prepare(unet, request).values()))
-    assert layers.trained(request.method, request.targets, request.rank, request.layers) == trained
+    assert layers.trained(request) == trained
 
 
 @pytest.mark.parametrize("method", ["lora", "temporal", "full"])
@@ -96,13 +112,13 @@ def test_a_whole_pass_of_nano_keeps_what_is_estimated() -> None:
     noisy = torch.randn(1, 4, CONFIGS["nano"]["in_channels"], 8, 8)
     still = torch.randn(1, 1, CONFIGS["nano"]["cross_attention_dim"])
     measured = kept_bytes(lambda: unet(noisy, torch.ones(1), still, torch.zeros(1, 3)), unet)
-    layers, known = UNetLayers(CONFIGS["nano"]), ARCHITECTURES["nano"]
+    layers, known = UNetLayers(shapes_of(unet)), ARCHITECTURES["nano"]
     assert activations(request, nano_row(), known, layers, 4) == pytest.approx(measured, rel=0.25)
 
 
 def test_checkpointing_takes_time_and_saves_memory() -> None:
     row = nano_row()
-    kept, again = (estimate(asked(gradient_checkpointing=on).resolved(row), row, CPU) for on in (False, True))
+    kept, again = (estimate(asked(gradient_checkpointing=on).resolved(row), row, NANO, CPU) for on in (False, True))
     assert kept.peak_bytes is not None
     assert again.peak_bytes is not None
     assert kept.peak_bytes > again.peak_bytes
@@ -110,20 +126,36 @@ def test_checkpointing_takes_time_and_saves_memory() -> None:
     assert pass_factor(asked(method="full", gradient_checkpointing=False), 1.0) == 3
 
 
-def test_training_all_of_svd_does_not_fit_a_small_machine() -> None:
-    cost = estimate(asked(checkpoint="svd-xt", method="full").resolved(XT), XT, CPU)
-    assert cost.parameters == layers_of(XT).trained("full")  # type: ignore[union-attr]
+def test_training_all_of_svd_does_not_fit_a_small_machine(tmp_path: Path) -> None:
+    request, folder = asked(checkpoint="svd-xt", method="full").resolved(XT), checkpoint_of(tmp_path, CONFIGS["svd"])
+    cost = estimate(request, XT, folder, CPU)
+    assert cost.parameters == UNetLayers(shapes_of(on_meta(CONFIGS["svd"]))).trained(request)
     assert cost.fits is False
     assert (cost.peak_bytes or 0) > 16 * 1_524_623_082 * 0.9  # weights, gradients and two averages in float32
 
 
 def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
-    (tmp_path / "unet").mkdir()
     row = CheckpointRow(id="x", title="X", num_frames=4, width=64, height=64, folder=tmp_path)
-    assert estimate(asked().resolved(row), row, CPU).parameters is None
-    config = {**CONFIGS["nano"], "block_out_channels": [32, 64, 64]}
-    (tmp_path / "unet" / "config.json").write_text(json.dumps(config))
-    cost = estimate(asked().resolved(row), row, CPU)
+    assert estimate(asked().resolved(row), row, None, CPU) == Cost()
+    assert estimate(asked().resolved(row), row, tmp_path, CPU) == Cost()
+    checkpoint_of(tmp_path, {**CONFIGS["nano"], "block_out_channels": [32, 64, 64]})
+    cost = estimate(asked().resolved(row), row, tmp_path, CPU)
     assert cost.parameters
     assert (cost.seconds, cost.peak_bytes, cost.fits) == (None, None, None)
-    assert estimate(asked().resolved(nano_row()), nano_row(), Machine()).seconds is None
+    assert estimate(asked().resolved(nano_row()), nano_row(), NANO, Machine()).seconds is None
+
+
+def test_a_file_that_is_no_checkpoint_costs_nothing_known(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no")
+    assert estimate(asked().resolved(nano_row()), nano_row(), tmp_path, CPU) == Cost()
+
+
+def test_the_blocks_of_nano_are_found_in_its_files() -> None:
+    layers = layers_of(NANO)
+    assert layers is not None
+    assert layers.total == ARCHITECTURES["nano"].parameters["unet"]
+    resnets = [block for block in layers.blocks if block.kind == "resnet"]
+    attending = [block for block in layers.blocks if block.kind == "transformer"]
+    assert {(block.level, block.channels) for block in resnets} == {(0, 64), (1, 64), (2, 128)}
+    assert all(block.inputs == block.channels and block.depth == 1 for block in attending)

@@ -10,10 +10,10 @@ from PIL import Image
 from svd_ui.catalog import NANO, find_checkpoint, nano_row
 from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
+from svd_ui.core.families.warp_autoencoder import positions
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.context import SamplingContext
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import SamplingContext, sample
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.errors import BadInput
 from svd_ui.media.image import fit
 from svd_ui.methods.motion_strength import MotionStrength, lowered
@@ -47,7 +47,7 @@ def path(nano: Runtime, request: GenerationRequest) -> float:
     found = []
     for file in PICTURES:
         motion = latents(nano, request, Image.open(file))[0, :, -2:]
-        steps = (motion - nano.vae.rest(motion)) / nano.row.motion_gain
+        steps = (motion - positions(motion)) / nano.row.motion_gain
         found.append(float(steps.sum(dim=0).square().sum(dim=0).sqrt().mean()))
     return float(np.mean(found))
 

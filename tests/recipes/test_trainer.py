@@ -24,7 +24,7 @@ from recipes.nano.photos import find_photos
 from recipes.nano.recipe import train
 from recipes.nano.trainer import Progress, Recipe, Trainer, learning_rate
 from svd_ui.catalog import folder_row
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, warp
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, positions, warp
 from svd_ui.core.sampling.denoiser import Preconditioning, residual, svd_denoiser
 
 CHANNELS = (32, 32)
@@ -129,7 +129,7 @@ def batches(photos: Path, vae: WarpAutoencoder) -> Batches:
 def test_a_drawn_clip_moves_as_its_label_says(batches: Batches, vae: WarpAutoencoder) -> None:
     batch = batches.draw(6, Shape((6, 8), (6, 8)), np.random.default_rng(0))
     assert batch.latents.shape == (6, 3, 32, 6, 8)
-    torch.testing.assert_close(batch.latents[:, 0, -2:], vae.rest(batch.latents[:, 0]))
+    torch.testing.assert_close(batch.latents[:, 0, -2:], positions(batch.latents[:, 0]))
     for latents, (fps, bucket) in zip(batch.latents, batch.labels, strict=True):
         moved = vae.displacement(latents)
         flow = (moved[2] - moved[1]).norm(dim=0).mean() * fps / 7
@@ -141,7 +141,7 @@ def test_a_drawn_clip_moves_as_its_label_says(batches: Batches, vae: WarpAutoenc
 
 def test_a_crop_keeps_its_place(batches: Batches, vae: WarpAutoencoder) -> None:
     batch = batches.draw(4, Shape((6, 8), (3, 4)), np.random.default_rng(0))
-    whole = vae.rest(torch.zeros(1, 32, 6, 8))[0]
+    whole = positions(torch.zeros(1, 32, 6, 8))[0]
     for latents in batch.latents:
         found = [
             torch.allclose(latents[0, -2:], whole[:, top : top + 3, left : left + 4], atol=1e-5)

@@ -120,13 +120,16 @@ def sigma_range(folder: Path | None) -> tuple[float, float]:
 
 
 def karras(steps: int, low: float, high: float) -> list[float]:
-    """Karras et al. 2022 (arXiv 2206.00364, eq. 5), falling from ``high`` to ``low``."""
+    """Karras et al. 2022 (arXiv 2206.00364, eq. 5), falling from ``high`` to ``low``: sigma ** (1 / rho) is linear."""
     first, last = high ** (1 / RHO), low ** (1 / RHO)
     return [(first + index / max(1, steps - 1) * (last - first)) ** RHO for index in range(steps)]
 
 
 def ays(steps: int) -> list[float]:
-    """``AYS_SVD``, or any other number of steps by log-linear interpolation, without the last sigma."""
+    """``AYS_SVD``, or any other number of steps by log-linear interpolation, as its authors advise.
+
+    Like them it leaves out the smallest sigma, in whose place a run goes to 0.
+    """
     return [_between(AYS_SVD, index * (len(AYS_SVD) - 1) / steps) for index in range(steps)]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import BadInput
 from ...notes import sentence
 from ..attention import Attend, attend_with, available, kernel_table, sdpa
-from ..devices import Plan, describe
+from ..devices import Plan
 from . import key
 from .microbenchmarks import Timer
 
@@ -136,7 +136,7 @@ def kernel_timings(
 ) -> KernelTimings:
     """The plan's remembered timings on ``shape``, or new ones where a candidate is missing from them, or ``anew``."""
     dtype = str(plan.dtype).removeprefix("torch.")
-    name = key(describe(str(plan.device)).name, "attention", f"{shape} {dtype}")
+    name = key(plan.info.name, "attention", f"{shape} {dtype}")
     stored = None if anew else plan.benchmarks.get(name)
     if isinstance(stored, dict) and {*stored.get("seconds", {}), *stored.get("notes", {})} == set(candidates):
         return KernelTimings(stored["seconds"], stored["notes"])

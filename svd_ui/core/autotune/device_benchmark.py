@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ...events import Timed
-from ..devices import Plan, bfloat16_units, describe, rate_key, temporal_key, threads_for
+from ..devices import Plan, bfloat16_units, rate_key, temporal_key, threads_for
 from . import BenchmarkStore, attention, key, microbenchmarks
 from .microbenchmarks import Timer
 
@@ -35,8 +35,8 @@ def quick_benchmark(plan: Plan) -> None:
 
     Well under two seconds, once per machine. A busy processor is asked again at the next start.
     """
-    name, timer = describe(str(plan.device)).name, Timer.of(plan.device)
-    if flops_per_second(plan) is None:
+    name, timer = plan.info.name, Timer.of(plan.device)
+    if plan.flops_per_second is None:
         with microbenchmarks.num_threads(plan.threads):
             _rate(plan.benchmarks, name, plan.device, plan.dtype, timer)
     counts = microbenchmarks.thread_counts() if plan.device.type == "cpu" else []
@@ -53,12 +53,6 @@ def quick_benchmark(plan: Plan) -> None:
         _temporal(plan, name, timer, anew=False)
 
 
-def flops_per_second(plan: Plan) -> float | None:
-    """The measured rate of matrix products in the plan's number format."""
-    rate = plan.benchmarks.get(rate_key(describe(str(plan.device)).name, plan.dtype))
-    return float(rate) if isinstance(rate, int | float) else None
-
-
 @torch.no_grad()
 def full_benchmark(plan: Plan) -> list[Timed]:
     """Measure every choice of the plan's device anew and remember the fastest. Takes seconds, never a minute."""
@@ -66,7 +60,7 @@ def full_benchmark(plan: Plan) -> list[Timed]:
 
 
 def _all(plan: Plan) -> Iterator[Timed]:
-    info = describe(str(plan.device))
+    info = plan.info
     timer = Timer.of(plan.device)
     on_cpu = info.kind == "cpu"
     count = None

@@ -83,10 +83,9 @@ class UpBlockSpatioTemporal(unet_3d_blocks.UpBlockSpatioTemporal):  # type: igno
     ) -> Tensor:
         """``[B F, C, h, w]``; skips are read from the end, and removed where they come as a list."""
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(
+            return super().forward(  # type: ignore[no-any-return]
                 hidden_states, res_hidden_states_tuple, temb, image_only_indicator, upsample_size
             )
-            return stock_forward
         return _up_block(self, hidden_states, res_hidden_states_tuple, temb, None, image_only_indicator, upsample_size)
 
 
@@ -105,8 +104,7 @@ class CrossAttnUpBlockSpatioTemporal(unet_3d_blocks.CrossAttnUpBlockSpatioTempor
         """``[B F, C, h, w]``; skips are read from the end, and removed where they come as a list."""
         inputs = (temb, encoder_hidden_states, image_only_indicator, upsample_size)
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(hidden_states, res_hidden_states_tuple, *inputs)
-            return stock_forward
+            return super().forward(hidden_states, res_hidden_states_tuple, *inputs)  # type: ignore[no-any-return]
         return _up_block(self, hidden_states, res_hidden_states_tuple, *inputs)
 
 
@@ -147,8 +145,7 @@ class UpBlockTemporalDecoder(unet_3d_blocks.UpBlockTemporalDecoder):  # type: ig
         (hidden,) = take(hidden_states)
         del hidden_states
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(hidden, image_only_indicator)
-            return stock_forward
+            return super().forward(hidden, image_only_indicator)  # type: ignore[no-any-return]
         for resnet in self.resnets:
             owned = give(resnet, hidden)
             del hidden
@@ -166,8 +163,7 @@ class TemporalDecoder(autoencoder_kl_temporal_decoder.TemporalDecoder):  # type:
     def forward(self, sample: Tensor, image_only_indicator: Tensor, num_frames: int = 1) -> Tensor:
         """``[B F, c, h, w]`` => ``[B F, 3, H, W]``."""
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(sample, image_only_indicator, num_frames)
-            return stock_forward
+            return super().forward(sample, image_only_indicator, num_frames)  # type: ignore[no-any-return]
         hidden = self.mid_block(self.conv_in(sample), image_only_indicator=image_only_indicator)
         for block in self.up_blocks:
             owned = OwnedTensors(hidden)

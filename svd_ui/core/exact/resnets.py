@@ -18,8 +18,7 @@ class AlphaBlender(resnet.AlphaBlender):  # type: ignore[misc]
     def forward(self, x_spatial: Tensor, x_temporal: Tensor, image_only_indicator: Tensor | None = None) -> Tensor:
         """``x_spatial``, which is used up, and ``x_temporal`` blended."""
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(x_spatial, x_temporal, image_only_indicator)
-            return stock_forward
+            return super().forward(x_spatial, x_temporal, image_only_indicator)  # type: ignore[no-any-return]
         return blend_(x_spatial, x_temporal, self.weight(x_spatial, image_only_indicator))
 
     def weight(self, like: Tensor, image_only_indicator: Tensor | None) -> Tensor:
@@ -34,8 +33,7 @@ class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
     def forward(self, input_tensor: Tensor, temb: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
         """``[N C h w]`` (and embeddings ``[N D]``) => a new tensor."""
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(input_tensor, temb, *args, **kwargs)
-            return stock_forward
+            return super().forward(input_tensor, temb, *args, **kwargs)  # type: ignore[no-any-return]
         return self.run((input_tensor,), temb)
 
     def run(self, inputs: tuple[Tensor, ...], temb: Tensor | None, out: Tensor | None = None) -> Tensor:
@@ -96,8 +94,7 @@ class SpatioTemporalResBlock(resnet.SpatioTemporalResBlock, Chunked):  # type: i
     ) -> Tensor:
         """``[B F, C, h, w]`` => a new tensor. Owned tensors are concatenated by channels, and let go."""
         if torch.is_grad_enabled() or image_only_indicator is None:
-            stock_forward: Tensor = super().forward(hidden_states, temb, image_only_indicator)
-            return stock_forward
+            return super().forward(hidden_states, temb, image_only_indicator)  # type: ignore[no-any-return]
         spatial = self._spatial(take(hidden_states), temb)
         num_frames = image_only_indicator.shape[-1]
         clips = split_first(spatial, num_frames).transpose(1, 2)
@@ -146,8 +143,7 @@ class Upsample2D(upsampling.Upsample2D, Chunked):  # type: ignore[misc]
         """``[N C h w]`` => ``[N C 2h 2w]`` (or ``output_size``)."""
         (x,) = take(hidden_states)
         if torch.is_grad_enabled():
-            stock_forward: Tensor = super().forward(x, output_size, *args, **kwargs)
-            return stock_forward
+            return super().forward(x, output_size, *args, **kwargs)  # type: ignore[no-any-return]
         slices = list(chunks(len(x), 8 * bytes_of(x[0]), self.max_bytes))
         if len(slices) == 1:
             return super().forward(x, output_size)  # type: ignore[no-any-return]

@@ -83,10 +83,9 @@ class BasicTransformerBlock(stock.BasicTransformerBlock, Chunked):  # type: igno
     ) -> Tensor:
         """Tokens ``[B F, h w, C]``, which are used up, and cross-attention's outputs ``[N 1 C]``, N dividing B F."""
         if torch.is_grad_enabled() or encoder_hidden_states is None or attention_mask is not None:
-            stock_forward: Tensor = super().forward(
+            return super().forward(  # type: ignore[no-any-return]
                 hidden_states, attention_mask, encoder_hidden_states, *args, **kwargs
             )
-            return stock_forward
         groups = split_first(hidden_states, len(hidden_states) // len(encoder_hidden_states))
         attended = [
             self._attention(group, constant) for group, constant in zip(groups, encoder_hidden_states, strict=True)
@@ -111,8 +110,7 @@ class TemporalBasicTransformerBlock(stock.TemporalBasicTransformerBlock, Chunked
     def forward(self, hidden_states: Tensor, num_frames: int, encoder_hidden_states: Tensor | None = None) -> Tensor:
         """Tokens ``[B F, h w, C]``, which are used up, and cross-attention's outputs ``[B 1 C]``."""
         if torch.is_grad_enabled() or encoder_hidden_states is None:
-            stock_forward: Tensor = super().forward(hidden_states, num_frames, encoder_hidden_states)
-            return stock_forward
+            return super().forward(hidden_states, num_frames, encoder_hidden_states)  # type: ignore[no-any-return]
         hidden_states = add_feed_forward_(self.ff_in, self.norm_in, hidden_states, self.max_bytes)
         clips = split_first(hidden_states, num_frames)
         attended = [

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..sampling import samplers
 from ..sampling.denoiser import Denoiser
-from ..sampling.sigmas import consistency
+from ..sampling.samplers import down_to_zero
 from .svd import FamilyVerbs
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ class ConsistencyVerbs(FamilyVerbs):
     """See ``catalog/families/consistency.py``."""
 
     def sigmas(self, runtime: Runtime, clip: ClipSpec) -> Tensor:
-        config = runtime.scheduler.config
-        return consistency(clip.num_inference_steps, config.sigma_min, config.sigma_max)
+        return down_to_zero(clip.sigmas)
 
     def walk(
         self, denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: Callable[[], Tensor], first: int

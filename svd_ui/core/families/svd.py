@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..conditioning import encode
-from ..sampling import samplers, sigmas
+from ..sampling import samplers
 from ..sampling.denoiser import Conditioning, Denoiser, svd_denoiser
+from ..sampling.samplers import down_to_zero
 
 if TYPE_CHECKING:
     from ...catalog import CheckpointRow
@@ -46,8 +47,7 @@ class FamilyVerbs:
 
     def sigmas(self, runtime: Runtime, clip: ClipSpec) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU."""
-        steps = clip.num_inference_steps
-        return sigmas.ays(steps) if clip.schedule == "ays" else runtime.sigmas(steps)
+        return down_to_zero(clip.sigmas) if clip.schedule == "ays" else runtime.sigmas(clip.num_inference_steps)
 
     def start(
         self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor, around_still: bool = True

@@ -83,7 +83,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def encode(self, x: Tensor, return_dict: bool = True) -> SimpleNamespace | tuple[LatentMode]:
         """Stills [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/p W/p]: nothing has moved."""
         parts = self._components(x.float() - self.mean.float()[:, None, None])
-        posterior = LatentMode(torch.cat([parts, self.rest(parts)], dim=1).to(x.dtype))
+        posterior = LatentMode(torch.cat([parts, positions(parts)], dim=1).to(x.dtype))
         return SimpleNamespace(latent_dist=posterior) if return_dict else (posterior,)
 
     def encode_clip(self, frames: Tensor) -> Tensor:
@@ -98,11 +98,6 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         z = self.encode(still).latent_dist.mode().float()  # type: ignore[union-attr]
         parts = z[:, :-2].expand(len(flow), -1, -1, -1)
         return torch.cat([parts, z[:, -2:] + self.steps(flow)], dim=1).to(still.dtype)
-
-    def encode_noise(self, noise: Tensor) -> Tensor:
-        """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
-        parts = self._components(noise.float())
-        return torch.cat([parts, torch.zeros_like(parts[:, :2])], dim=1).to(noise.dtype)
 
     def decode(
         self, z: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None, first: int = 0
@@ -121,17 +116,13 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def displacement(self, z: Tensor) -> Tensor:
         """Latents of a clip [F C h w] => where each cell looks in the still, less its own place, in pixels [F 2 h w]."""
-        steps = (z[:, -2:].float() - self.rest(z)) / self.motion_gain
+        steps = (z[:, -2:].float() - positions(z)) / self.motion_gain
         return steps.cumsum(dim=0) * (max(z.shape[-2:]) * self.patch_size / 2)
 
     def steps(self, flow: Tensor) -> Tensor:
         """The inverse, less the cells' places: displacements of a whole frame's cells, in pixels => [F 2 h w]."""
         steps = torch.cat([flow[:1], flow.diff(dim=0)])
         return steps * (2 * self.motion_gain / (max(flow.shape[-2:]) * self.patch_size))
-
-    def rest(self, like: Tensor) -> Tensor:
-        """The last two channels where nothing moves, [N 2 h w] float32 for latents [N C h w]."""
-        return positions(like)
 
     def forward(
         self, sample: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
@@ -150,7 +141,10 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def positions(z: Tensor) -> Tensor:
-    """Cell centres [N 2 h w], x then y, measured from the middle in halves of the longer side, float32."""
+    """The last two channels where nothing moves, for latents [N C h w]: cell centres [N 2 h w], x then y, float32.
+
+    Measured from the middle in halves of the longer side.
+    """
     n, _, h, w = z.shape
     half = max(h, w) / 2
     x = (torch.arange(w, device=z.device, dtype=torch.float32) + 0.5 - w / 2) / half
@@ -173,37 +167,3 @@ def warp(still: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
     pixels = still.expand(len(flow), -1, -1, -1)
     return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-
-
-def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAutoencoder:
-    """Principal components of all cells of ``pictures`` [N 3 H W] in [-1, 1] => a filled autoencoder.
-
-    Scaled so that the components of these pictures have unit mean power.
-    """
-    mean = pictures.double().mean(dim=(0, 2, 3))
-    size = 3 * patch_size**2
-    moments = torch.zeros(size, size, dtype=torch.float64)
-    for picture in pictures:
-        cells = functional.pixel_unshuffle(picture.double() - mean[:, None, None], patch_size).flatten(1)
-        moments += cells @ cells.T / cells.shape[1] / len(pictures)
-    variance, vectors = torch.linalg.eigh(moments)
-    variance = variance.flip(0)[:components]
-    basis = vectors.flip(1)[:, :components]
-    basis = basis * basis.sum(0).sign().where(basis.sum(0) != 0, torch.ones(components).double())
-    gain = variance.pow(-0.25)
-    gain = gain / (gain.square() * variance).mean().sqrt()
-    levels = len(f"{patch_size:b}")
-    model: WarpAutoencoder = WarpAutoencoder(
-        patch_size, components, components + 2, block_out_channels=(patch_size,) * levels
-    )
-    model.analysis.copy_((basis * gain).T.reshape(model.analysis.shape))
-    model.synthesis.copy_((basis / gain).T.reshape(model.synthesis.shape))
-    model.mean.copy_(mean)
-    return model
-
-
-def preview_matrix(model: WarpAutoencoder) -> tuple[Tensor, Tensor]:
-    """Latent -> RGB in [0, 1]: matrix [C 3] (mean colour of each component) and bias [3]."""
-    colours = model.synthesis.float().mean(dim=(2, 3)) / 2
-    matrix = torch.cat([colours, torch.zeros(2, 3)])
-    return matrix / model.config.scaling_factor, (model.mean.float() + 1) / 2

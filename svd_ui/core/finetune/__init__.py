@@ -5,6 +5,7 @@ What is trained is what is sampled: preconditioning, conditioning and autoencode
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,7 @@ class Session:
         whole = self.request.method != "lora" or self._plan.device.type != "cuda"
         profile = PROFILES["cpu"] if self._plan.device.type == "cpu" else PROFILES["24gb"]
         dtype = torch.float32 if whole else torch.float16
-        changes = {"profile": profile, "dtype": dtype, "exact": False, "compile": False, "attention": "sdpa"}
-        return Plan(**{**{name: getattr(self._plan, name) for name in self._plan.__dataclass_fields__}, **changes})
+        return replace(self._plan, profile=profile, dtype=dtype, exact=False, compile=False, attention="sdpa")
 
     def _stop(self) -> bool:
         return self._cancel.is_set() or self.folder.asked_to_stop

@@ -16,9 +16,8 @@ from ...request import GenerationRequest
 from ..conditioning import condition
 from ..decode import decode, decoder_of
 from ..runtime import Runtime
-from ..sampling.context import SamplingContext
-from ..sampling.run import sample
-from ..sampling.sigmas import seeded
+from ..sampling.context import SamplingContext, sample
+from ..sampling.samplers import seeded
 
 STEPS = 10
 """A sample is for judging the motion; a finished clip takes as many steps as the checkpoint wants."""

@@ -8,7 +8,6 @@ a crash leaves the last whole one.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,23 +19,11 @@ from torch import Tensor, nn
 
 from ...catalog import CheckpointRow
 from ...finetune import TrainRequest
+from ...finetune.estimate import is_trained, lora_layers
 from ...media import atomic
 
 KEPT = 2
 """States that stay on disk."""
-BLOCKS = {
-    "temporal": (r"\.temporal_transformer_blocks\.\d+\.", r"\.temporal_res_block\."),
-    "spatial": (r"\.transformer_blocks\.\d+\.", r"\.spatial_res_block\."),
-    "both": (r"transformer_blocks\.\d+\.", r"_res_block\."),
-}
-"""Which transformer and which residual blocks a LoRA covers, by ``TrainRequest.targets``."""
-_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
-_FEED_FORWARD = r"ff(_in)?\.net\.(0\.proj|2)"
-_CONVOLUTION = r"conv[12]"
-_TEMPORAL = re.compile(r"temporal_|time_mixer|time_pos_embed")
-_IDLE = re.compile(r"\.(attn2\.(to_q|to_k)|norm2)\.(weight|bias)$")
-"""Cross-attention has one key, whose softmax is 1 whatever the query: these weights never matter."""
-
 _INHERITED = set(CheckpointRow.model_fields) - set(
     "id title folder repo link licence licence_url gated download_bytes by_stability rank note".split()
 )
@@ -50,11 +37,7 @@ def prepare(unet: nn.Module, request: TrainRequest) -> dict[str, nn.Parameter]:
         _inject(unet, request)
         chosen = {name: p for name, p in unet.named_parameters() if ".lora_" in name}
     else:
-        chosen = {
-            name: p
-            for name, p in unet.named_parameters()
-            if (request.method == "full" or _TEMPORAL.search(name)) and not _is_idle(name)
-        }
+        chosen = {name: p for name, p in unet.named_parameters() if is_trained(name, request.method)}
     for parameter in chosen.values():
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
@@ -83,7 +66,7 @@ def save(
 def _inject(unet: nn.Module, request: TrainRequest) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    pattern = re.compile(_covered(request))
+    pattern = lora_layers(request)
     kinds = (nn.Linear, nn.Conv2d, nn.Conv3d)
     names = [name for name, module in unet.named_modules() if isinstance(module, kinds) and pattern.search(name)]
     alpha = request.alpha if request.alpha is not None else float(request.rank)
@@ -91,18 +74,6 @@ def _inject(unet: nn.Module, request: TrainRequest) -> None:
     with torch.random.fork_rng(devices=[]):  # peft draws the start from the global generator
         torch.manual_seed(request.seed)
         inject_adapter_in_model(config, unet)
-
-
-def _covered(request: TrainRequest) -> str:
-    """A pattern for the names of the layers a LoRA covers."""
-    transformer, residual = BLOCKS[request.targets]
-    inside = {"attention": _ATTENTION, "transformer": f"({_ATTENTION}|{_FEED_FORWARD})"}
-    pattern = f"{transformer}{inside.get(request.layers, inside['transformer'])}$"
-    return f"{pattern}|{residual}{_CONVOLUTION}$" if request.layers == "all" else pattern
-
-
-def _is_idle(name: str) -> bool:
-    return bool(_IDLE.search(name)) and "transformer_blocks" in name
 
 
 def _save_lora(path: Path, weights: dict[str, Tensor], request: TrainRequest, about: dict[str, str]) -> Path:

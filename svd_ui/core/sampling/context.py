@@ -13,6 +13,7 @@ from torch import Tensor
 from ...clip import ClipSpec
 from ...errors import Cancelled
 from ...events import CancelToken, never
+from ..autotune.attention import select_kernels
 from ..conditioning import encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
@@ -20,8 +21,7 @@ from ..families import verbs_of
 from ..runtime import Runtime
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
-from .samplers import Step
-from .sigmas import Generators, gaussian
+from .samplers import Generators, Step, gaussian
 
 if TYPE_CHECKING:
     from ..families.svd import Decoder, FamilyVerbs
@@ -156,3 +156,25 @@ def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args:
     if cancel.is_set():
         raise Cancelled()
     return unet(*args, **kwargs)
+
+
+@torch.no_grad()
+def sample(context: SamplingContext) -> Iterator[Step]:
+    """The steps of the context's clip; goes on after ``context.resume`` where that is given.
+
+    Raises Cancelled within one U-Net call of ``context.cancel`` being set. When anything fails, the generator is put back
+    to where this call found it: after ``torch.OutOfMemoryError`` and ``runtime.use_profile(smaller)``, call again with
+    the last step received as ``resume``, and the clip comes out as if nothing had happened.
+    """
+    runtime, given = context.runtime, context.generator
+    generators = [given] if isinstance(given, torch.Generator) else list(given)
+    before = [one.get_state() for one in generators]
+    shape = context.conditioning.image_latents.shape
+    select_kernels(runtime.unet, runtime.plan, shape)
+    try:
+        with runtime.denoising(shape[1]):
+            yield from context.clip.request.method.sample(context)
+    except BaseException:
+        for one, state in zip(generators, before, strict=True):
+            one.set_state(state)
+        raise

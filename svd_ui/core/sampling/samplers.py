@@ -1,10 +1,11 @@
-"""The samplers, one yield per step: Euler's method on the probability-flow ODE, and a consistency model's jumps."""
+"""The samplers, one yield per step: Euler's method on the probability-flow ODE, and a consistency model's jumps; and noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .denoiser import Denoiser
@@ -49,3 +50,29 @@ def consistency(
         if index + 1 < total:
             x = denoised + sigmas[index + 1] * noise()
         yield Step(index + 1, total, x, denoised)
+
+
+def down_to_zero(sigmas: Sequence[float]) -> Tensor:
+    """The levels of a clip's steps, and the 0 after them: ``[N + 1]``, float32, on the CPU.
+
+    They come computed in float64 and are rounded once, as diffusers does, so that both samplers see the same numbers.
+    """
+    return torch.tensor([*sigmas, 0.0], dtype=torch.float32)
+
+
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One CPU generator for the batch, or one per clip."""
+
+
+def seeded(seed: int) -> torch.Generator:
+    """The generator of a request's ``seed``."""
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+def gaussian(shape: Sequence[int], generators: Generators) -> Tensor:
+    """Unit noise of ``shape`` (batch first). With a list, clip i is what generator i alone would give."""
+    if isinstance(generators, torch.Generator):
+        return torch.randn(*shape, generator=generators)
+    if len(generators) != shape[0]:
+        raise ValueError(f"{len(generators)} generators for a batch of {shape[0]}")
+    return torch.cat([torch.randn(1, *shape[1:], generator=generator) for generator in generators])

@@ -98,7 +98,8 @@ class TrainActions:
             request = self.request({**values, "name": "cost"}, collection or COLLECTION)
         except BadInput:
             return None
-        return estimate(request, self.context.row(request.checkpoint), machine_of(self.context.device()))
+        row = self.context.row(request.checkpoint)
+        return estimate(request, row, self.context.hub.present(row), machine_of(self.context.device()))
 
     # Runs
 

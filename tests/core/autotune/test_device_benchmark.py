@@ -13,7 +13,7 @@ import torch
 
 from svd_ui.core import devices
 from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
-from svd_ui.core.autotune.device_benchmark import flops_per_second, full_benchmark, quick_benchmark
+from svd_ui.core.autotune.device_benchmark import full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
 from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for, use_threads
 from svd_ui.notes import sentence
@@ -172,14 +172,14 @@ def settings(tmp_path: Path) -> Settings:
 def test_the_quick_benchmark_finds_a_rate_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbenchmarks, "is_idle", lambda: True)
     plan = plan_for(settings)
-    assert flops_per_second(plan) is None
+    assert plan.flops_per_second is None
     quick_benchmark(plan)
-    rate = flops_per_second(plan_for(settings))
+    rate = plan_for(settings).flops_per_second
     assert rate is not None
     assert rate > 1e8
     monkeypatch.setattr(Timer, "compare", None)  # a second one must not measure anything
     quick_benchmark(plan_for(settings))
-    assert flops_per_second(plan_for(settings)) == rate
+    assert plan_for(settings).flops_per_second == rate
 
 
 @pytest.mark.usefixtures("raced")
@@ -219,7 +219,7 @@ def test_a_benchmark_shows_every_choice_and_remembers(settings: Settings, monkey
     for what, found in by_what.items():
         if what != "attention":
             assert sum(row.chosen for row in found) == 1, what
-    assert flops_per_second(plan_for(settings)) is not None
+    assert plan_for(settings).flops_per_second is not None
 
 
 def test_threads_of_a_busy_machine_are_shown_and_not_believed(

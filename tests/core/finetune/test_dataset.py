@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from recipes.nano.autoencoder import fit
 from svd_ui import clips
 from svd_ui.catalog import folder_row
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder, fit
+from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from svd_ui.core.finetune.dataset import Dataset
 from svd_ui.core.runtime import Runtime
 from svd_ui.events import never

@@ -15,9 +15,8 @@ from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
 from svd_ui.core.offload import Placement, chunked_forward, largest_divisor, on_device
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.samplers import Step
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import Step, seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 from tests.core.conftest import CPU_PLAN, picture, prepared, request

@@ -15,7 +15,7 @@ from svd_ui.core.exact import unused_in_steps
 from svd_ui.core.offload.pinned_memory import CopyStream, tensors_of
 from svd_ui.core.offload.streaming import SMALL_BYTES, StreamedModule, units_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
+from svd_ui.core.sampling.context import sample
 from tests.core.conftest import prepared, request
 
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from torch import Tensor
 from svd_ui.catalog import NANO, PROFILES, folder_row, nano_row
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling import feature_cache
+from svd_ui.core.sampling.context import sample
 from svd_ui.core.sampling.feature_cache import CachedUNet, FeatureCache
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.sigmas import seeded
+from svd_ui.core.sampling.samplers import seeded
 from svd_ui.request import GenerationRequest
 from tests.core.conftest import CPU_PLAN, prepared, request
 

@@ -12,9 +12,8 @@ import torch
 from svd_ui.catalog import folder_row
 from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.run import sample
-from svd_ui.core.sampling.samplers import euler
-from svd_ui.core.sampling.sigmas import gaussian, seeded
+from svd_ui.core.sampling.context import sample
+from svd_ui.core.sampling.samplers import euler, gaussian, seeded
 from svd_ui.errors import Cancelled
 from tests.core.conftest import CPU_PLAN, picture, prepared, request
 

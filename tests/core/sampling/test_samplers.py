@@ -7,10 +7,36 @@ from typing import Any
 import pytest
 import torch
 
+from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
+from svd_ui.clip import ClipSpec
+from svd_ui.core.loading import load_scheduler
 from svd_ui.core.runtime import Runtime
-from svd_ui.core.sampling.sigmas import ays, consistency, karras, seeded
+from svd_ui.core.sampling.samplers import down_to_zero, seeded
+from svd_ui.errors import BadInput
+from svd_ui.request import GenerationRequest
 from tests.core.conftest import picture, request
 from tests.core.test_parity import ours, theirs
+
+XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
+FEW = XT.model_copy(update={"family": "consistency", "num_inference_steps": 4, "max_guidance_scale": 1.0})
+
+
+def clip_of(steps: int, row: CheckpointRow = XT, **values: Any) -> ClipSpec:
+    return ClipSpec.of(GenerationRequest(num_inference_steps=steps, **values), row)
+
+
+def ays(steps: int) -> torch.Tensor:
+    return down_to_zero(clip_of(steps, schedule="ays").sigmas)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 10, 25])
+@pytest.mark.parametrize("row", [XT, nano_row()], ids=lambda row: row.id)
+def test_a_checkpoints_own_levels_are_those_of_its_scheduler(row: CheckpointRow, steps: int) -> None:
+    scheduler = load_scheduler(NANO)
+    if row is XT:
+        scheduler.register_to_config(sigma_min=0.002, sigma_max=700.0)
+    scheduler.set_timesteps(steps)
+    assert torch.equal(down_to_zero(clip_of(steps, row).sigmas), scheduler.sigmas)
 
 
 def test_ten_ays_steps_are_those_published() -> None:
@@ -45,14 +71,11 @@ def test_an_ays_run_is_diffusers_with_these_sigmas(runtime: Runtime, reference: 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 8, 40])
 def test_a_consistency_model_sees_only_sigmas_it_was_distilled_on(steps: int) -> None:
-    grid = karras(40, 0.002, 700.0)
-    sigmas = consistency(steps, 0.002, 700.0)
-    assert len(sigmas) == steps + 1 and sigmas[0] == 700 and sigmas[-1] == 0
-    at = [int((grid == sigma).nonzero()) for sigma in sigmas[:-1]]
-    assert at == [index * (40 // steps) for index in range(steps)]
+    grid, sigmas = clip_of(40).sigmas, clip_of(steps, FEW).sigmas
+    assert len(sigmas) == steps and sigmas[0] == pytest.approx(700)
+    assert [grid.index(sigma) for sigma in sigmas] == [index * (40 // steps) for index in range(steps)]
 
 
-@pytest.mark.parametrize("steps", [0, 41])
-def test_a_consistency_model_knows_no_more_steps_than_it_was_distilled_on(steps: int) -> None:
-    with pytest.raises(ValueError, match="from 1 to 40"):
-        consistency(steps, 0.002, 700.0)
+def test_a_consistency_model_knows_no_more_steps_than_it_was_distilled_on() -> None:
+    with pytest.raises(BadInput, match="at most 40 steps"):
+        FEW.check(clip_of(41, FEW))
