@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -25,6 +24,7 @@ from svd_ui.settings_tag import parse
 from svd_ui.validation import validate
 from svd_ui.web.animate.form import kept_values
 from svd_ui.web.api import Api
+from svd_ui.web.page import Page
 
 RUN = {"name": "slow pans", "data": "clips"}
 
@@ -90,7 +90,9 @@ def test_the_help_shows_todays_name_alone() -> None:
 
 
 def test_what_the_browser_kept_under_an_old_name_is_on_the_form_again() -> None:
-    page: Any = SimpleNamespace(form={"motion_bucket_id": gr.Slider(1, 255), "seed": gr.Number()})
+    page = Page(remote=False)
+    page.control("motion_bucket_id", gr.Slider(1, 255))
+    page.control("seed", gr.Number())
     assert kept_values(page, {"motion": 60, "gone": 1}) == {"motion_bucket_id": 60, "seed": None}
 
 
