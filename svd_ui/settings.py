@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
 
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _at_home(cls, value: Path) -> Path:
+        """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
+        return value.expanduser()
+
     @field_validator("auth")
     @classmethod
     def _user_and_password(cls, value: SecretStr) -> SecretStr:

@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from .errors import BadInput
-from .migration import migrate
+from .migration import migrate, old_names
 from .request import SCHEMA_VERSION, GenerationRequest
 
 MAX_TEXT = 1_000_000
@@ -68,7 +68,7 @@ def parse(text: str) -> Stored:
         raise BadInput(GARBLED) from error
     request = _request_in(data)
     if request is None:
-        raise BadInput(GARBLED)
+        raise BadInput(NOTHING)
     kept, dropped = migrate(GenerationRequest, request, data.get("svd_ui"))
     return Stored(
         GenerationRequest.model_validate(kept), _mapping(data.get("effective")), _mapping(data.get("versions")), dropped
@@ -93,7 +93,10 @@ def open_settings(source: Path | bytes) -> Stored:
         raise BadInput("Settings are read from mp4, gif, webp, png, zip and json files made by this app.")
     if not text or not text.lstrip().startswith("{"):
         raise BadInput(NOTHING)
-    return parse(text)
+    stored = parse(text)
+    if '"svd_ui"' not in text:  # a bare request is ours where somebody wrote it down, not inside a picture
+        raise BadInput(NOTHING)
+    return stored
 
 
 def _nothing(name: str) -> None:
@@ -101,12 +104,17 @@ def _nothing(name: str) -> None:
 
 
 def _request_in(data: Any) -> dict[str, Any] | None:
+    """The request of what carries our mark, of a status object, or of nothing but a request's fields; None for all else.
+
+    Other programs write a prompt into their files too: a key that we also have makes a file none of ours.
+    """
     if not isinstance(data, dict):
         return None
     inner = data.get("request")
-    if isinstance(inner, dict):
+    if isinstance(inner, dict) and ("svd_ui" in data or {"id", "state"} <= data.keys()):
         return inner
-    return data if "svd_ui" not in data and data.keys() & GenerationRequest.model_fields.keys() else None
+    known = GenerationRequest.model_fields.keys() | old_names(GenerationRequest).keys()
+    return data if data and data.keys() <= known else None
 
 
 def _without_paths(value: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from svd_ui.catalog import checkpoint_dirs
 from svd_ui.settings import Settings
 
 
@@ -38,3 +41,11 @@ def test_a_blank_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SVD_UI_{name}", "")
     settings = Settings()
     assert (settings.port, settings.credentials, settings.checkpoint) == (7860, None, "auto")
+
+
+def test_the_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SVD_UI_DATA_DIR", "~/clips")
+    settings = Settings(checkpoint_dirs="~/models")
+    assert settings.data_dir == tmp_path / "clips"
+    assert checkpoint_dirs(settings)[-1] == tmp_path / "models"

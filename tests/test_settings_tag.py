@@ -78,6 +78,24 @@ def test_a_request_alone_and_a_status_object_are_read_too() -> None:
     assert parse(json.dumps({"id": "x", "state": "finished", "request": REQUEST.explicit()})).request == REQUEST
 
 
+OTHERS = {"prompt": "a cat", "seed": 5, "workflow": {"nodes": []}}
+"""What another program writes into its files."""
+
+
+def test_settings_of_other_programs_are_not_ours(tmp_path: Path) -> None:
+    for text in (json.dumps(OTHERS), json.dumps({"request": OTHERS, "prompt": "x"})):
+        with pytest.raises(BadInput, match="no settings"):
+            parse(text)
+    for path in carriers(tmp_path, json.dumps(OTHERS)):
+        with pytest.raises(BadInput, match="no settings"):
+            open_settings(path)
+    (tmp_path / "more").mkdir()
+    for path in carriers(tmp_path / "more", json.dumps({"prompt": "a cat"})):
+        if path.suffix != ".json":  # a bare request is ours where somebody wrote it down, not inside a picture
+            with pytest.raises(BadInput, match="no settings"):
+                open_settings(path)
+
+
 def tagged(version: Any = 1, **request: Any) -> Stored:
     return parse(json.dumps({"svd_ui": version, "request": request}))
 

@@ -66,7 +66,7 @@ def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:
 
 def checkpoint_dirs(settings: Settings) -> list[Path]:
     """Where checkpoint folders are looked for, in order."""
-    more = [Path(part) for part in settings.checkpoint_dirs.split(os.pathsep) if part]
+    more = [Path(part).expanduser() for part in settings.checkpoint_dirs.split(os.pathsep) if part]
     return [settings.models_dir, REPOSITORY / "models", *more]
 
 

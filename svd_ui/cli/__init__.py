@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -112,5 +114,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 
 
 def main() -> None:
-    """The entry point of ``svd-ui``."""
+    """The entry point of ``svd-ui``. A console that lacks a letter, such as Windows' cp1252, shows a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import BadInput, WeightsMissing
+from ..hub.layout import variant_in
 
 MODULES = {
     "unet": {"UNetSpatioTemporalConditionModel": "diffusers.models.unets.unet_spatio_temporal_condition"},
@@ -60,13 +61,12 @@ def component_class(component: str, index: dict[str, Any]) -> Any:
 
 
 def weight_variant(folder: Path, variant: str | None, title: str) -> str | None:
-    """``variant`` where its files are here, else None for the plain ones. Raises WeightsMissing without safetensors."""
-    names = [path.name for path in folder.glob("*.safetensors")]
-    if variant and any(f".{variant}." in name or f".{variant}-" in name for name in names):
-        return variant
-    if not names:
-        raise WeightsMissing(title=title, remedy=f"No .safetensors file is in its folder {folder.name!r}.")
-    return None
+    """``variant`` where its files are here, else that of the files there are. Raises WeightsMissing without safetensors."""
+    try:
+        return variant_in(folder, variant)
+    except FileNotFoundError:
+        remedy = f"No .safetensors file is in its folder {folder.name!r}."
+        raise WeightsMissing(title=title, remedy=remedy) from None
 
 
 def hide_progress_bars() -> None:

@@ -62,13 +62,31 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index if isinstance(index, dict) else {}
 
 
+def variant_in(folder: Path, wanted: str | None) -> str | None:
+    """The precision of the safetensors to read in a component's folder: ``wanted`` where it is there, else the full one.
+
+    Many have half precision alone, which is then what there is. Raises FileNotFoundError without safetensors.
+    """
+    names = [path.name for path in folder.glob("*.safetensors")]
+    if not names:
+        raise FileNotFoundError(folder)
+    for variant in (wanted, None):
+        if any(_is_weight(name, variant) for name in names):
+            return variant
+    return min(mark for name in names for mark in _marks(name) if "-of-" not in mark)
+
+
 def _is_weight(path: str, variant: str | None) -> bool:
     """``unet/model.fp16.safetensors`` or a shard, ``model.fp16-00001-of-00002`` / ``model-00001-of-00002.fp16``."""
     name = path.rsplit("/", 1)[-1]
     if not name.endswith(".safetensors"):
         return False
-    marks = {mark for part in name.removesuffix(".safetensors").split(".")[1:] for mark in (part, part.split("-")[0])}
-    return variant in marks if variant else not marks
+    return variant in _marks(name) if variant else not _marks(name)
+
+
+def _marks(name: str) -> set[str]:
+    """``{"fp16"}`` of ``model.fp16.safetensors``; of a shard also the mark with its number."""
+    return {mark for part in name.removesuffix(".safetensors").split(".")[1:] for mark in (part, part.split("-")[0])}
 
 
 def select(index: dict[str, Any], paths: Iterable[str], variant: str | None, without: str | None = None) -> list[str]:

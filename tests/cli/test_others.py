@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from svd_ui.doctor import report, tilde
 from svd_ui.engine import Device
 from svd_ui.hub import layout
 from svd_ui.jobs.service import JobService
-from svd_ui.settings import Settings
+from svd_ui.settings import REPOSITORY, Settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine
 from tests.hub.fake_hub import COMMIT, repository
@@ -159,3 +162,14 @@ def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SVD_UI_PORT", "many")
     result = run("history")
     assert (result.exit_code, "SVD_UI_PORT" in result.stderr) == (2, True)
+
+
+def test_a_console_that_lacks_letters_gets_question_marks(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "cp1252", "COLUMNS": "200"}
+    environment |= {"SVD_UI_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "svd_ui", "generate", "猫.jpg"], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"There is no file ?.jpg" in done.stderr
+    assert b"Traceback" not in done.stderr

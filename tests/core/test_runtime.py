@@ -41,6 +41,16 @@ def test_switching_leaves_no_parameter_of_the_previous_checkpoint(tiny_folder: P
     assert models.loaded == "local:other"
 
 
+def test_a_folder_with_half_precision_alone_loads(tmp_path: Path) -> None:
+    """What Stability's page offers, and what most people have."""
+    folder = save_tiny_svd(tmp_path / "half")
+    for weights in folder.glob("*/*.safetensors"):
+        weights.rename(weights.with_name(f"{weights.stem}.fp16.safetensors"))
+    runtime = Models().get(folder_row(folder), folder, CPU_PLAN)
+    assert runtime.unet.dtype == CPU_PLAN.dtype
+    assert list(sample(prepared(runtime, request()))), "it can be used"
+
+
 @pytest.mark.parametrize("profile", ["cpu", "8gb", "4gb"])
 def test_release_frees_under_every_kind_of_placement(tiny_folder: Path, profile: str) -> None:
     models = Models()

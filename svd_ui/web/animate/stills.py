@@ -20,7 +20,7 @@ EXAMPLES = REPOSITORY / "assets" / "examples"
 SOURCE_ASPECT = "Source"
 ASPECT_CHOICES = (*ASPECTS, SOURCE_ASPECT)
 MAX_STILLS = 16
-ACCEPT = "image/*,video/mp4,application/json,.json,.mp4,.heic,.avif"
+ACCEPT = "image/*,video/mp4,application/json,.json,.mp4,.avif"
 SETTINGS_FILES = {".mp4", ".json", ".zip"}
 """Endings of files that can only bring settings."""
 PERHAPS_SETTINGS = {".gif", ".webp", ".png"}
