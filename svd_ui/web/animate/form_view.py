@@ -14,6 +14,7 @@ from ...clip import ClipShape, ClipSpec
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
+from ...methods import METHODS
 from ...notes import sentence
 from ...request import GenerationRequest
 from ..context import Context
@@ -41,7 +42,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
     return {
         **{name: gr.update(placeholder=text) for name, text in hints.items() if name in HINTED},
         **offers(context, values),
-        **_shown_kinds(values),
+        **_shown_kinds(values, row),
         "finder": finder(stills if still else None, *shape, *focus),
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
@@ -84,10 +85,15 @@ def still_offer(name: str) -> str:
     return html("animate/offer", what="text-to-image", title="The model that makes stills", row=None, name=name)
 
 
-def _shown_kinds(values: Mapping[str, Any]) -> Changes:
-    """The parameters of the kinds that are chosen."""
+def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
+    """The parameters of the kinds that are chosen, and why the checkpoint cannot be steered by the chosen method."""
     kinds = [group for group in groups() if isinstance(group, Kinds)]
-    return {name: gr.update(visible=on) for group in kinds for name, on in group.shown(values).items()}
+    shown = {name: gr.update(visible=on) for group in kinds for name, on in group.shown(values).items()}
+    chosen = METHODS.classes().get(str(values.get("method")))
+    if chosen is None or len(METHODS.classes()) == 1:
+        return shown
+    reason = chosen.model_construct().needs(row.facts)
+    return {**shown, "method": gr.update(info=sentence(reason) if reason else CLIP.info("method"))}
 
 
 def _negative(context: Context, prompting: bool) -> Any:

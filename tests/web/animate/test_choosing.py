@@ -100,6 +100,16 @@ def test_the_keyboard_stays_on_the_speed_dial_while_its_labels_change(visit: Vis
     expect(page.locator("#dial-speed input").nth(2)).to_be_focused()
 
 
+def test_the_choice_of_a_method_says_why_a_checkpoint_cannot_be_steered_so(visit: Visit) -> None:
+    method = visit.page.locator("#dial-method")
+    visit.page.get_by_label("Motion strength", exact=True).check()
+    expect(method).to_contain_text("How the clip is steered", timeout=WAIT)
+    visit.page.get_by_label("AnimateLCM", exact=False).check()
+    expect(method).to_contain_text("own noise levels", timeout=WAIT)
+    visit.page.get_by_label("Plain", exact=True).check()
+    expect(method).to_contain_text("How the clip is steered", timeout=WAIT)
+
+
 def test_time_and_memory_are_predicted_before_the_run(visit: Visit) -> None:
     outlook = visit.page.locator("#summary .outlook")
     expect(outlook).to_contain_text(re.compile(r"^About \d+ s, 6\.9 of 8 GB VRAM \(profile 8gb\)"), timeout=WAIT)
