@@ -188,7 +188,10 @@ class GenerationRequest(Frozen):
         None, title="Draft wall", description="Small tiles of several seeds and motions instead of one clip."
     )
     post: tuple[PostStep, ...] = Field(
-        (), max_length=MAX_POST, title="After", description="Steps applied to the finished clip, in this order."
+        (),
+        max_length=MAX_POST,
+        title="After the clip",
+        description="Steps applied to its frames, in this order: loops and more.",
     )
     loras: tuple[LoraRef, ...] = Field(
         (), max_length=8, title="LoRAs", description="Small add-ons to the weights, by name, each with its weight."

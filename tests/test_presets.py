@@ -102,7 +102,7 @@ def test_a_preset_takes_its_id_from_its_file(tmp_path: Path) -> None:
         ({"prompt": "x" * 501}, "prompt", "Prompt may have at most 500 characters; this has 501."),
         ({"prompt": 7}, "prompt", "Prompt must be text; 7 is not."),
         ({"output_format": "avi"}, "output_format", "Format must be one of mp4, png, gif or webp; 'avi' is not."),
-        ({"post": [{"kind": "x"}]}, "post", "After has no kind 'x'. Known: boomerang, crossfade_loop"),
+        ({"post": [{"kind": "x"}]}, "post", "After the clip has no kind 'x'. Known: boomerang, crossfade_loop"),
         ({"method": {"kind": "x"}}, "method", "Method has no kind 'x'. Known: motion_strength, plain."),
         ({"post": [{"kind": "crossfade_loop", "overlap": 99}]}, "post.crossfade_loop.overlap", "Overlap must be a whole number from 1 to 32; 99 is not."),
         ({"motion_buckt_id": 3}, "motion_buckt_id", "There is no setting 'motion_buckt_id': did you mean motion_bucket_id?"),

@@ -140,6 +140,8 @@ def _settings_card(page: Page, context: Context) -> None:
         _piece(page, "offer")
         page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
         _piece(page, "lora_list", elem_id="loras")
+        with gr.Accordion(CLIP.label("post"), open=False, elem_classes=["advanced"], elem_id="after"):
+            _kinds(page, "post")
         with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
             _advanced(page)
 
@@ -178,7 +180,6 @@ def _advanced(page: Page) -> None:
                 elem_id="dial-background",
             ),
         )
-    _kinds(page, "post")
     _field(page, "output_format", **CHIPS)
     _field(page, "profile", **CHIPS)
 
@@ -189,7 +190,7 @@ def _kinds(page: Page, field: str) -> None:
     if not group.open:
         return
     if group.several:
-        gr.HTML(html("group", title=CLIP.label(field), text=CLIP.info(field)), js_on_load=None)
+        gr.HTML(html("quiet", text=CLIP.info(field)), js_on_load=None)
         page.control(field, gr.Textbox("", visible="hidden"), checked=False)
     else:
         titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
