@@ -19,7 +19,11 @@ class CrossfadeLoop(PostParams):
     """The last frames fade into the first ones, so that the clip repeats without a jump."""
 
     overlap: int = Field(
-        4, ge=1, le=32, title="Overlap", description="Frames that fade; the clip gets shorter by them."
+        4,
+        ge=1,
+        le=32,
+        title="Overlap",
+        description="Frames that fade, at most half of the clip, which gets shorter by them.",
     )
 
     def changes(self, shape: ClipShape) -> ClipShape:
