@@ -33,7 +33,10 @@ class Settings(BaseSettings):
         description="Where jobs, pictures and clips are kept.",
     )
     checkpoint: str = Field("auto", description="Default checkpoint; auto is the best one present.")
-    checkpoint_dirs: str = Field("", description="More folders with diffusers checkpoints, separated like PATH.")
+    checkpoint_dirs: str = Field(
+        "",
+        description="More places with models, separated like PATH: folders such as ComfyUI's, files, extra_model_paths.yaml.",
+    )
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
