@@ -1,0 +1,212 @@
+"""LoRAs on this machine: safetensors files in folders for them, known by their headers. No torch.
+
+A request names a LoRA as it is listed here, by its place in its folder without the ending; no path ever comes from a
+client. An adapter folder of peft's or diffusers' is one LoRA, under the folder's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+from ..model_dirs import places, walk
+from ..notes import Note
+from ..request import Frozen, LoraRef
+from ..settings import Settings
+from .layout import LoraLayer, layers, ranks, read_header, refused
+from .notation import listed, named, written
+from .strength import CONFIG, strengths
+
+__all__ = [
+    "Contents",
+    "LoraFile",
+    "LoraLayer",
+    "contents",
+    "digest",
+    "find",
+    "layers",
+    "listed",
+    "lora_dirs",
+    "loras",
+    "named",
+    "read_header",
+    "refused",
+    "written",
+]
+
+ENDING = ".safetensors"
+PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
+FOLDER_FILES = {"adapter_model", "pytorch_lora_weights"}
+"""Names that say nothing: the folder's is the LoRA's."""
+SHOWN = 12
+"""Names that an error lists."""
+
+
+class LoraFile(Frozen):
+    """One file and what its header tells. ``trouble`` says why it cannot be used; empty where it can.
+
+    ``base`` is the id of the checkpoint it was trained on, ``rank`` the largest inner size of its pairs, ``alpha`` what all
+    layers share. ``notes`` are on what had to be assumed.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    title: str = ""
+    base: str = ""
+    rank: int | None = None
+    alpha: float | None = None
+    licence: str = ""
+    note: str = ""
+    trouble: str = ""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file does: its layers' tensors, and the factor before each pair."""
+
+    layers: dict[str, LoraLayer]
+    factors: dict[str, float]
+    ranks: dict[str, int]
+    alpha: float | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def lora_dirs(settings: Settings) -> tuple[Path, ...]:
+    """Where LoRAs are looked for, also in subfolders, in order; training writes into the first."""
+    return places(settings).loras
+
+
+def loras(settings: Settings) -> dict[str, LoraFile]:
+    """All files by name, unusable ones with their trouble. A name that is taken is told apart by the folders above."""
+    found: dict[str, LoraFile] = {}
+    seen: set[Path] = set()
+    for root in lora_dirs(settings):
+        for path in _files(root):
+            try:
+                real = path.resolve()
+            except OSError:
+                continue
+            if real not in seen:
+                seen.add(real)
+                name = next(name for name in _names(root, path) if name not in found)
+                found[name] = _described(name, path)
+    return found
+
+
+def find(settings: Settings, ref: LoraRef) -> LoraFile:
+    """The usable file ``ref`` names. Raises BadInput(field="loras") with the known names, or why it cannot be used."""
+    known = loras(settings)
+    file = known.get(ref.name)
+    if file is None:
+        usable = [name for name, other in known.items() if not other.trouble]
+        end = ref.name.rpartition("/")[2].casefold()
+        near = [name for name in usable if end in name.casefold()] or usable
+        more = f" and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
+        names = ", ".join(near[:SHOWN]) or "none; put .safetensors files into models/loras of the data folder"
+        raise BadInput(f"There is no LoRA {ref.name!r}. Known: {names}{more}.", field="loras")
+    if file.trouble:
+        raise BadInput(file.trouble, field="loras")
+    return file
+
+
+def contents(path: Path, title: str) -> Contents:
+    """What the file at ``path`` does. Raises BadInput that says why it cannot be used."""
+    try:
+        header = read_header(path)
+        tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+        table = layers(tensors, title)
+        sizes = ranks(tensors, table, title)
+        found = strengths(path, header, table, sizes, title)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise refused(title, "it is damaged") from error
+    return Contents(table, found.factors, sizes, found.alpha, found.notes)
+
+
+def digest(file: LoraFile, weight: float) -> str:
+    """What a cache that depends on the weights in force has in its key."""
+    stat = file.path.stat()
+    config = _changed(file.path.with_name(CONFIG))
+    return f"{_sha256(file.path, stat.st_mtime_ns, stat.st_size)[:16]}{config or ''}*{weight:g}"
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, changed: int, size: int) -> str:
+    """``changed`` and ``size`` are part of the key: a file written anew is read anew."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """The LoRAs below ``root``, nearest first; pickles too, so that it can be said why they are not used."""
+    try:
+        for listing in walk(root, lambda listing: True):
+            for name in listing.files:
+                ending = os.path.splitext(name)[1].lower()
+                if ending == ENDING or ending in PICKLES:
+                    yield listing.path / name
+    except ValueError:
+        return  # more than any collection has
+
+
+def _names(root: Path, path: Path) -> Iterator[str]:
+    """What a file may be called, best first: from ``root`` on, then with its ending, then with the folders above too."""
+    place = path.relative_to(root)
+    generic = place.stem in FOLDER_FILES and len(place.parts) > 1
+    if generic:
+        yield _text(place.parent)
+    plain, full = _text(place.with_suffix("")), _text(place)
+    yield full if plain.rpartition("/")[2].strip(". ") == "" else plain
+    yield full
+    for above in accumulate(reversed(root.parts), lambda below, part: f"{part}/{below}"):
+        yield f"{_text(Path(above))}/{plain}"
+    while True:
+        full += "'"
+        yield full
+
+
+def _text(place: Path) -> str:
+    """A name that every file, page and database can hold: bytes that are no text become ``\\xff``."""
+    return os.fsencode(place.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _described(name: str, path: Path) -> LoraFile:
+    try:
+        stat = path.stat()
+    except OSError:
+        return LoraFile(name=name, path=path, bytes=0, trouble=refused(name, "it cannot be opened").message)
+    about = _facts(name, path, stat.st_mtime_ns, stat.st_size, _changed(path.with_name(CONFIG)))
+    return LoraFile(name=name, path=path, bytes=stat.st_size, **about)
+
+
+@lru_cache(maxsize=2048)
+def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) -> dict[str, Any]:
+    """Fields of ``LoraFile``; the numbers are part of the key, so that a file written anew is read anew."""
+    if path.suffix.lower() != ENDING:
+        return {"trouble": refused(name, "it is a pickle, which may run code: save it as .safetensors").message}
+    try:
+        told = read_header(path).get("__metadata__") or {}
+        about = {key: str(told.get(key, ""))[:300] for key in ("title", "base", "licence", "note")}
+    except (OSError, ValueError, AttributeError, struct.error):
+        about = {}
+    try:
+        found = contents(path, about.get("title") or name)
+    except BadInput as error:
+        return {**about, "trouble": error.message}
+    return {**about, "rank": max(found.ranks.values(), default=None), "alpha": found.alpha, "notes": found.notes}
