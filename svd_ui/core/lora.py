@@ -7,6 +7,7 @@ sees the change and later the return.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..loras import LoraFile, LoraLayer, contents, digest, refused
+from ..stability_keys import stability_unet_name
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,18 @@ def _title(lora: Lora) -> str:
 
 
 def _modules(unet: nn.Module) -> dict[str, Any]:
-    """Layer's name with underscores for dots => the module. ``to_out`` may be written without its index 0."""
+    """Layer's name, diffusers' or Stability's, with underscores for dots => the module.
+
+    ``to_out`` may be written without its index 0.
+    """
     found: dict[str, Any] = {}
-    for name, module in unet.named_modules():
+    names = dict(unet.named_modules())
+    per_block = sum(1 for name in names if re.fullmatch(r"down_blocks\.0\.resnets\.\d+", name))
+    for name, module in names.items():
         if isinstance(getattr(module, "weight", None), nn.Parameter) and hasattr(module, "bias"):
-            key = name.replace(".", "_")
-            found[key] = module
-            if key.endswith("_to_out_0"):
-                found[key.removesuffix("_0")] = module
+            for known in (name, stability_unet_name(name, per_block)):
+                key = known.replace(".", "_")
+                found[key] = module
+                if key.endswith("_to_out_0"):
+                    found[key.removesuffix("_0")] = module
     return found
