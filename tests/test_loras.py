@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from safetensors.numpy import save_file
 from svd_ui import loras
 from svd_ui.errors import BadInput
 from svd_ui.loras import layers
+from svd_ui.notes import sentence
 from svd_ui.request import LoraRef
 from svd_ui.settings import Settings
 
@@ -121,3 +124,140 @@ def test_other_files_are_refused_with_their_reason(names: list[str], reason: str
         layers(names, "some file")
     assert caught.value.field == "loras"
     assert "some file" in caught.value.message
+
+
+# Names
+
+ODD = [
+    "slow pan (1)",
+    "a,b",
+    "[v2]",
+    "Anna's",
+    'a "quoted" one',
+    "ünï",
+    "人物",
+    "fox 🦊",
+    "a:0.5",
+    "x=2",
+    "-dash",
+    "--loras",
+    "style/slow pan",
+    "<b>&amp;",
+    "50%",
+    "a\\b",
+    "a?*|",
+    " spaces ",
+    "dots...",
+    "x" * 200,
+    "deep/er/and deeper",
+    "{}",
+    "[1]",
+    "null",
+]
+
+
+def put(settings: Settings, name: str) -> Path:
+    path = settings.models_dir / "loras" / f"{name}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(good(), path)
+    except OSError:
+        pytest.skip("this system has no such names")
+    return path
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_listed_name_is_found_and_travels(settings: Settings, name: str) -> None:
+    path = put(settings, name)
+    assert list(loras.loras(settings)) == [name]
+    ref = LoraRef(name=name, weight=-0.75)
+    assert loras.find(settings, ref).path == path
+    other = "another"
+    for text in (loras.written({name: 0.25, other: 1}), loras.written({other: 1, name: 0.25})):
+        assert text.isprintable()
+        assert dict(loras.listed(text)) == {name: "0.25", other: "1"}
+    for typed, weight in ((name, "1"), (f"{name}:0.8", "0.8"), (f"{name}=-1", "-1"), (loras.written({name: 2}), "2")):
+        assert loras.named([typed], {name}) == [(name, weight)]
+
+
+def test_text_of_older_releases_is_read() -> None:
+    assert loras.listed("slow pans:0.8, glow.v2:-1,plain") == [("slow pans", "0.8"), ("glow.v2", "-1"), ("plain", "1")]
+    assert loras.listed("") == loras.listed(" , ") == []
+
+
+def test_names_of_other_systems_are_found_however_their_letters_are_composed(settings: Settings) -> None:
+    put(settings, "un\u0303i\u0308")
+    (name,) = loras.loras(settings)
+    assert loras.find(settings, LoraRef(name="uñï")).name == loras.find(settings, LoraRef(name=name)).name == "uñï"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names there are text")
+def test_names_that_no_page_could_hold_are_written_out(settings: Settings) -> None:
+    folder = settings.models_dir / "loras"
+    for name in (b"caf\xe9", b"two\nlines"):
+        save_file(good(), folder / "x.safetensors")
+        os.rename(folder / "x.safetensors", os.fsencode(folder) + b"/" + name + b".safetensors")
+    names = list(loras.loras(settings))
+    assert sorted(names) == ["caf\\xe9", "two\\nlines"]
+    assert all(loras.find(settings, LoraRef(name=name)).path.is_file() for name in names)
+
+
+def test_two_files_of_one_name_are_both_usable(settings: Settings, tmp_path: Path) -> None:
+    comfy = tmp_path / "ComfyUI" / "models" / "loras"
+    (comfy / "style").mkdir(parents=True)
+    files = [put(settings, "style/x"), put(settings, "x"), comfy / "x.safetensors", comfy / "style" / "x.safetensors"]
+    for path in files[2:]:
+        save_file(good(rank=2), path)
+    settings = settings.model_copy(update={"checkpoint_dirs": str(tmp_path / "ComfyUI")})
+    found = {file.path: name for name, file in loras.loras(settings).items()}
+    assert set(found) == set(files)
+    assert (found[files[0]], found[files[1]]) == ("style/x", "x")
+    for path, name in found.items():
+        assert loras.find(settings, LoraRef(name=name)).path == path
+    assert len(set(found.values())) == 4
+
+
+def test_a_folder_that_is_linked_twice_is_listed_once(settings: Settings) -> None:
+    put(settings, "a/x")
+    (settings.models_dir / "loras" / "b").symlink_to(settings.models_dir / "loras" / "a")
+    (settings.models_dir / "loras" / "a" / "loop").symlink_to(settings.models_dir / "loras")
+    assert list(loras.loras(settings)) == ["a/x"]
+
+
+def test_adapter_folders_are_called_like_the_folder(settings: Settings) -> None:
+    for name in ("mine/adapter_model", "theirs/pytorch_lora_weights", "adapter_model"):
+        put(settings, name)
+    (settings.models_dir / "loras" / "mine" / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 2}')
+    found = loras.loras(settings)
+    assert sorted(found) == ["adapter_model", "mine", "theirs"]
+    assert (found["mine"].alpha, found["mine"].notes) == (2, ())
+    assert [note.code for note in found["theirs"].notes] == ["lora_alpha_assumed"]
+
+
+def test_a_configuration_that_is_written_anew_is_read_anew(settings: Settings) -> None:
+    path = put(settings, "mine/adapter_model")
+    before = loras.digest(loras.find(settings, LoraRef(name="mine")), 1.0)
+    path.with_name("adapter_config.json").write_text('{"r": 4, "lora_alpha": 2}')
+    file = loras.find(settings, LoraRef(name="mine"))
+    assert file.alpha == 2
+    assert loras.digest(file, 1.0) != before
+
+
+def test_pickles_are_listed_and_never_opened(settings: Settings) -> None:
+    (settings.models_dir / "loras" / "old.pt").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    assert "pickle" in loras.loras(settings)["old"].trouble
+
+
+def test_many_known_names_are_cut(settings: Settings) -> None:
+    for index in range(30):
+        put(settings, f"style/slow pan {index:02}")
+    with pytest.raises(BadInput, match=r"Known: style/slow pan 00, .* and 18 more") as error:
+        loras.find(settings, LoraRef(name="slow pan"))
+    assert len(error.value.message) < 500
+
+
+def test_a_clip_says_what_is_not_known_of_its_loras(settings: Settings) -> None:
+    write(settings, "plain", good(), base="svd")
+    notes = loras.remarks(settings, [LoraRef(name="plain")], "nano")
+    assert [note.code for note in notes] == ["lora_alpha_assumed", "lora_of_another_checkpoint"]
+    assert all("plain" in sentence(note) for note in notes)

@@ -11,6 +11,8 @@ from rich.table import Table
 from ..catalog import find_checkpoint
 from ..errors import BadInput
 from ..hub import TEXT_TO_IMAGE, Hub
+from ..loras import loras
+from ..notes import sentence
 from .console import err, interactive, out, reporting, settings_or_exit
 
 models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
@@ -81,3 +83,22 @@ def remove(id: Id, yes: Yes = False) -> None:
         hub.remove_repo(settings.text_to_image) if id == TEXT_TO_IMAGE else hub.remove(find_checkpoint(settings, id))
     )
     err().print(f"{size(freed)} freed.")
+
+
+@models.command("loras")
+@reporting
+def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show every LoRA on this machine under the name that --loras takes, and what is not known or wrong about it."""
+    files = loras(settings_or_exit()).values()
+    if as_json:
+        facts = [{**file.model_dump(mode="json"), "notes": list(map(sentence, file.notes))} for file in files]
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for file in files:
+        known = (file.rank and f"rank {file.rank}", file.alpha is not None and f"alpha {file.alpha:g}", file.base)
+        facts = ", ".join(str(fact) for fact in known if fact)
+        about = [f"  {text}" for text in (file.trouble, *map(sentence, file.notes)) if text]
+        for line in (file.name + (f"  ({facts})" if facts else ""), *about):
+            out().print(line, markup=False, highlight=False, soft_wrap=True)
+    if not files:
+        err().print("There are none: put .safetensors files into models/loras of the data folder.")

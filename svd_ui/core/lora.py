@@ -133,7 +133,9 @@ class _Pair:
     ) -> None:
         self.down, self.up, self.factor = down, up, factor
         self.magnitude = tensors[magnitude] if magnitude else None
-        self.of_columns = magnitude is not None and magnitude.endswith("dora_scale") and tensors[magnitude].shape[0] == 1
+        self.of_columns = (
+            magnitude is not None and magnitude.endswith("dora_scale") and tensors[magnitude].shape[0] == 1
+        )
         """LyCORIS may have lengths of columns, which only the shape tells; peft has those of rows."""
 
     def fits(self, weight: Tensor) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -39,6 +41,7 @@ __all__ = [
     "named",
     "read_header",
     "refused",
+    "remarks",
     "written",
 ]
 
@@ -106,7 +109,7 @@ def loras(settings: Settings) -> dict[str, LoraFile]:
 def find(settings: Settings, ref: LoraRef) -> LoraFile:
     """The usable file ``ref`` names. Raises BadInput(field="loras") with the known names, or why it cannot be used."""
     known = loras(settings)
-    file = known.get(ref.name)
+    file = known.get(_clean(ref.name))
     if file is None:
         usable = [name for name, other in known.items() if not other.trouble]
         end = ref.name.rpartition("/")[2].casefold()
@@ -117,6 +120,17 @@ def find(settings: Settings, ref: LoraRef) -> LoraFile:
     if file.trouble:
         raise BadInput(file.trouble, field="loras")
     return file
+
+
+def remarks(settings: Settings, refs: Iterable[LoraRef], checkpoint: str) -> list[Note]:
+    """What a clip says about its LoRAs. Raises BadInput as ``find`` does."""
+    found = []
+    for file in (find(settings, ref) for ref in refs):
+        found += file.notes
+        if file.base and file.base != checkpoint:
+            about = {"title": file.title or file.name, "base": file.base, "checkpoint": checkpoint}
+            found.append(Note.of("lora_of_another_checkpoint", **about))
+    return found
 
 
 def contents(path: Path, title: str) -> Contents:
@@ -176,7 +190,13 @@ def _names(root: Path, path: Path) -> Iterator[str]:
 
 def _text(place: Path) -> str:
     """A name that every file, page and database can hold: bytes that are no text become ``\\xff``."""
-    return os.fsencode(place.as_posix()).decode("utf-8", "backslashreplace")
+    return _clean(os.fsencode(place.as_posix()).decode("utf-8", "backslashreplace"))
+
+
+def _clean(name: str) -> str:
+    """The same letters, however a system composes them; control characters as ``\\n``."""
+    composed = unicodedata.normalize("NFC", name)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], composed)
 
 
 def _changed(path: Path) -> int:

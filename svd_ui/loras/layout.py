@@ -38,7 +38,15 @@ _PATTERNS = [
     )
 ]
 _PARTS = {"A": "down", "B": "up", "lora_magnitude_vector": "magnitude", "dora_scale": "magnitude"}
-_PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lycoris_", "unet.", "model.")
+_PREFIXES = (
+    "base_model.model.",
+    "model.diffusion_model.",
+    "diffusion_model.",
+    "lora_unet_",
+    "lycoris_",
+    "unet.",
+    "model.",
+)
 _REFUSED: dict[str, str] = WORDS["refused LoRAs"]
 """A part of a tensor's name that no plain LoRA has => what such a file is; the first that is found counts."""
 _FORMATS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}

@@ -104,7 +104,9 @@ def _json(text: str | bytes | None) -> dict[str, Any]:
 
 def _belongs(config: Mapping[str, Any], ranks: Mapping[str, int]) -> bool:
     """Whether the file's ranks are those of ``config``: one that was resized, or is of another LoRA, tells no alpha."""
-    told = ((_pattern(config, "rank_pattern", target) or _number(config.get("r")), rank) for target, rank in ranks.items())
+    told = (
+        (_pattern(config, "rank_pattern", target) or _number(config.get("r")), rank) for target, rank in ranks.items()
+    )
     return all(r is None or r == rank for r, rank in told)
 
 

@@ -73,7 +73,9 @@ class Reference:
     """peft's adapter of random numbers in a copy of the U-Net."""
 
     def __init__(self, unet: nn.Module, **config: Any) -> None:
-        self.config = LoraConfig(**{"target_modules": list(NAMES), "lora_dropout": 0.0, "init_lora_weights": False, **config})
+        self.config = LoraConfig(
+            **{"target_modules": list(NAMES), "lora_dropout": 0.0, "init_lora_weights": False, **config}
+        )
         self.model = copy.deepcopy(unet)
         self.before = {name: value.clone() for name, value in unet.named_parameters()}
         inject_adapter_in_model(self.config, self.model)
@@ -238,7 +240,11 @@ def test_every_layout_acts_as_pefts_own(
 def test_patterns_of_rank_and_alpha(unet: nn.Module, tmp_path: Path) -> None:
     patterns: dict[str, Any] = {
         "rank_pattern": {"to_q": 2, r"mid_block.*\.proj": 6, "^time_embedding.linear_1": 1},
-        "alpha_pattern": {"to_q": 8, "down_blocks.0.resnets.0.spatial_res_block.conv1": 3, "^time_embedding.linear_1": 5},
+        "alpha_pattern": {
+            "to_q": 8,
+            "down_blocks.0.resnets.0.spatial_res_block.conv1": 3,
+            "^time_embedding.linear_1": 5,
+        },
     }
     made = Reference(unet, r=4, lora_alpha=2, use_rslora=True, **patterns)
     made.config.save_pretrained(tmp_path)
