@@ -30,8 +30,9 @@ __all__ = ["FrameSequence", "FrameSpool", "write_frames_zip", "write_gif", "writ
 
 XMP_NAMESPACE = "https://svd-ui.local/ns/1.0/"
 GIF_COLOURS = 255  # and one that is transparent, for what stays as it was
-STILL = 16
-"""Sum over red, green and blue below which a pixel of a GIF stays as it was drawn."""
+STILL, STILL_AROUND = 24, 5
+"""Differences, summed over red, green and blue, up to which a pixel of a GIF stays as it was drawn: its own, which noise
+makes, and the mean of it and its neighbours, in which noise goes and a slow change stays."""
 _SAMPLE = 150_000
 """Pixels from which the colours are chosen."""
 _PATTERN = np.array([[0, 2], [3, 1]])
@@ -185,13 +186,21 @@ def _drawn(frames: Iterable[Frames], palette: NDArray[np.uint8]) -> Iterator[NDA
             changed = np.ones(frame.shape[:2], bool)
             before = np.zeros(frame.shape[:2], np.uint8)
         else:
-            changed = np.abs(frame - shown).sum(-1) > STILL
+            changed = _changed(frame - shown)
             shown[changed] = frame[changed]
         rows, columns = np.nonzero(changed)
         drawn = before.copy()
         drawn[changed] = _dithered(frame[changed], _PATTERN[rows % 2, columns % 2], palette, nearest)
         before = drawn
         yield drawn
+
+
+def _changed(difference: NDArray[np.int16]) -> NDArray[np.bool_]:
+    padded = np.pad(difference, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    changed: NDArray[np.bool_] = np.abs(around).sum(-1) > 9 * STILL_AROUND
+    return changed | (np.abs(difference).sum(-1) > STILL)
 
 
 def _dithered(
