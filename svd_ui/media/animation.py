@@ -53,7 +53,7 @@ class FrameSpool:
     """Frames in a file without a name, so that a clip of any length takes no memory. Raises DiskFull."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - ``close`` closes it
         self._shape: tuple[int, ...] = ()
         self._count = 0
 
@@ -168,7 +168,9 @@ def _palette(frames: FrameSequence) -> NDArray[np.uint8]:
     count = len(frames)
     chosen = [frames[index] for index in range(0, count, max(1, count // 64))]
     step = max(1, round((len(chosen) * chosen[0].shape[0] * chosen[0].shape[1] / _SAMPLE) ** 0.5))
-    pixels = np.concatenate([frame[at % step :: step, 3 * at % step :: step].reshape(-1, 3) for at, frame in enumerate(chosen)])
+    pixels = np.concatenate(
+        [frame[at % step :: step, 3 * at % step :: step].reshape(-1, 3) for at, frame in enumerate(chosen)]
+    )
     picture = Image.fromarray(pixels[None])
     reduced = picture.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
     palette = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)[:GIF_COLOURS]
