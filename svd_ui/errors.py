@@ -10,6 +10,7 @@
     ├── WeightsMissing                 weights_missing     3
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
     │   ├── HubOffline                 hub_offline         3
+    │   ├── WeightsUnusable            weights_unusable    3   here, but damaged or with a part missing
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
@@ -106,6 +107,11 @@ class WeightsMissing(SvdUiError):
     code = "weights_missing"
     exit_code = 3
     template = "The weights of {title} are not on this machine. {remedy}"
+
+
+class WeightsUnusable(WeightsMissing):
+    code = "weights_unusable"
+    template = "{title} cannot be used as it is. {remedy}"
 
 
 class HubRefused(WeightsMissing):
