@@ -8,9 +8,9 @@
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
+    │   ├── WeightsDamaged             weights_damaged     3   a file that is there is not what it should be
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
     │   ├── HubOffline                 hub_offline         3
-    │   ├── WeightsUnusable            weights_unusable    3   here, but damaged or with a part missing
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
@@ -109,9 +109,14 @@ class WeightsMissing(SvdUiError):
     template = "The weights of {title} are not on this machine. {remedy}"
 
 
-class WeightsUnusable(WeightsMissing):
-    code = "weights_unusable"
-    template = "{title} cannot be used as it is. {remedy}"
+class WeightsDamaged(WeightsMissing):
+    """``file`` is its name, ``detail`` goes on from there."""
+
+    code = "weights_damaged"
+    template = "{file} {detail}. {remedy}"
+
+    def __init__(self, file: str, detail: str, remedy: str = "Get that file again.", **params: Any) -> None:
+        super().__init__(file=file, detail=detail, remedy=remedy, **params)
 
 
 class HubRefused(WeightsMissing):

@@ -97,7 +97,9 @@ class _Search:
         """A whole pipeline, or a U-Net alone. Where it lacks something there may be one file of everything beside it."""
         if read_index(path).get("_class_name", PIPELINE) != PIPELINE or not self._is_new(path):
             return
-        if any((path / UNET).glob(f"*{_WEIGHTS}")) and not any((path / part).is_dir() for part in WEIGHTS if part != UNET):
+        if any((path / UNET).glob(f"*{_WEIGHTS}")) and not any(
+            (path / part).is_dir() for part in WEIGHTS if part != UNET
+        ):
             self._add(unet_row, path)
             return
         files = [file for file in sorted(path.glob(f"*{_WEIGHTS}")) if lacking(path) is not None]
@@ -110,18 +112,14 @@ class _Search:
         ending = path.suffix.lower()
         wanted = self._asked_for or is_named_like_ours(path.stem)
         if ending in _UNREADABLE and wanted and is_named_like_ours(path.stem):
-            self._refuse(path, Note.of("weights_other_format", file=path.name, what=_UNREADABLE[ending]))
+            self._refuse(path, Note.of("file_is_pickle", file=path.name, what=_UNREADABLE[ending]))
         if ending != _WEIGHTS or not self._is_new(path):
             return
-        try:
-            file = weight_file(path)
-            if file.kind is None:
-                why = file.trouble or (_foreign(path, path.stat().st_mtime_ns) if wanted else None)
-                if why is not None and wanted:
-                    self._refuse(path, why)
-                return
-        except OSError as error:
-            self._refuse(path, Note.of("weights_closed", file=path.name, detail=error.strerror))
+        file = weight_file(path)
+        if file.kind is None:
+            why = file.trouble or (_foreign(path, path.stat().st_mtime_ns) if wanted else None)
+            if why is not None and wanted:
+                self._refuse(path, why)
             return
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..notes import WORDS, Note
-from .weights import weight_file
+from ..errors import WeightsDamaged
+from ..notes import WORDS, Note, sentence
+from ..weight_files import component_files
+from .weights import check, note_of
 
 UNET = "unet"
 WEIGHTS = {
@@ -19,7 +21,6 @@ WEIGHTS = {
 }
 """The components of Stable Video Diffusion that have weights, and what diffusers calls these in full precision."""
 _TEXT = (".json", ".txt", ".model")  # configs, and the vocabularies of tokenizers
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 def components(index: dict[str, Any]) -> tuple[str, ...]:
@@ -46,41 +47,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def variant_in(folder: Path, wanted: str | None) -> str | None:
-    """The precision of the safetensors to read in a component's folder: ``wanted`` where it is whole, else the full one.
-
-    Many have half precision alone, which is then what there is. Raises FileNotFoundError without safetensors.
-    """
-    there = _variants(folder, wanted)
-    if not there:
-        raise FileNotFoundError(folder)
-    whole = [variant for variant in there if _missing_weights(folder, variant) == []]
-    sound = [variant for variant in whole if _damage(folder, variant) is None]
-    return next(iter([*sound, *whole, *there]))
-
-
-def weights_of(folder: Path, wanted: str | None) -> list[Path]:
-    """The files that ``variant_in`` chooses, with the index of shards."""
-    variant = variant_in(folder, wanted)
-    weights = [path for path in _files(folder) if _is_weight(path.name, variant)]
-    sharded = any("-of-" in path.name for path in weights)
-    return weights + [path for path in _files(folder) if sharded and _is_shard_index(path.name, variant)]
-
-
 def texts_of(folder: Path) -> list[Path]:
     """A component's configuration and vocabularies."""
-    return [path for path in _files(folder) if path.suffix in _TEXT and ".index" not in path.name]
-
-
-def _variants(folder: Path, wanted: str | None) -> list[str | None]:
-    """The precisions of which there is a file, in order of preference."""
-    names = [path.name for path in folder.glob("*.safetensors")]
-    others = sorted({mark for name in names for mark in _marks(name) if "-of-" not in mark} - {wanted or ""})
-    return [
-        variant
-        for variant in dict.fromkeys((wanted, None, *others))
-        if any(_is_weight(name, variant) for name in names)
-    ]
+    return [path for path in sorted(folder.glob("*")) if path.suffix in _TEXT and ".index" not in path.name]
 
 
 def _is_weight(path: str, variant: str | None) -> bool:
@@ -134,20 +103,15 @@ def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> b
         return False
     if not weighty or not (folder / "config.json").is_file():
         return True  # a scheduler, tokenizer or feature extractor has no weights
-    return _missing_weights(folder, variant) == []
-
-
-def _missing_weights(folder: Path, variant: str | None) -> list[str] | None:
-    """Names of the shards of this precision that are not here; None where nothing of it is."""
     weights = {path.name for path in folder.glob("*.safetensors") if path.is_file() and _is_weight(path.name, variant)}
     if any("-of-" not in name for name in weights):
-        return []
+        return True
     # Shards: the index of the same precision names every file that must be there.
     named: set[str] = set()
     for shard_index in folder.glob("*.safetensors.index*.json"):
         if _is_shard_index(shard_index.name, variant):
             named |= set(map(str, read_json(shard_index).get("weight_map", {}).values()))
-    return sorted(named - weights) if named else None
+    return bool(named) and named <= weights
 
 
 # Of Stable Video Diffusion
@@ -156,52 +120,22 @@ def _missing_weights(folder: Path, variant: str | None) -> list[str] | None:
 def lacking(folder: Path, link: str = "", *, unet: bool = True, checked: bool = True) -> Note | None:
     """What keeps a folder of the family from loading: weights that are missing or damaged. None where nothing does.
 
-    Small configurations are filled in. ``checked`` opens the headers; ``unet`` False leaves the U-Net out.
+    Small configurations are filled in. ``checked`` reads the headers; ``unet`` False leaves the U-Net out.
     """
-    for part in WEIGHTS if unet else [name for name in WEIGHTS if name != UNET]:
-        note = lacking_part(folder / part, part, link, checked)
-        if note is not None:
-            return note
-    return None
+    parts = [name for name in WEIGHTS if unet or name != UNET]
+    return next(filter(None, (lacking_part(folder / part, part, link, checked) for part in parts)), None)
 
 
 def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> Note | None:
     """As ``lacking``, of one component's folder."""
-    there = _variants(folder, None)
-    about = {"part": WORDS["components"][part], "get": get_from(link, part)}
-    wanted = f"{part}/{WEIGHTS[part]}"
-    if not there:
-        pickle = next((path.name for path in _files(folder) if path.suffix in _PICKLES), None)
-        if pickle is not None:
-            return Note.of("weights_pickle_only", file=f"{part}/{pickle}", wanted=wanted, **about)
-        return Note.of("weights_missing", wanted=wanted, **about)
-    whole = [variant for variant in there if _missing_weights(folder, variant) == []]
-    if not whole:
-        missing = _missing_weights(folder, there[0]) or [WEIGHTS[part].replace(".", ".*.", 1)]
-        return Note.of("weights_missing", wanted=f"{part}/{missing[0]}", **about)
-    troubles = [_damage(folder, variant) for variant in whole] if checked else [None]
-    return None if None in troubles else Note.of("weights_damaged", where=part, trouble=troubles[0], **about)
-
-
-def _damage(folder: Path, variant: str | None) -> Note | None:
-    weights = (path for path in _files(folder) if _is_weight(path.name, variant))
-    return next(filter(None, map(damage_of, weights)), None)
-
-
-def damage_of(path: Path) -> Note | None:
-    """What is wrong with a file of weights; None where it is whole."""
     try:
-        return weight_file(path).trouble
-    except OSError as error:
-        return Note.of("weights_closed", file=path.name, detail=error.strerror)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.glob("*")) if path.is_file())
-
-
-def get_from(link: str, part: str = "") -> Note:
-    """How to get what is missing."""
-    if not link:
-        return Note.of("get_where_it_came_from")
-    return Note.of("get_from", link=f"{link}/tree/main/{part}".rstrip("/"))
+        component_files(folder, check=check if checked else None)
+    except WeightsDamaged as error:
+        words = {
+            "wanted": f"{part}/{WEIGHTS[part]}",
+            "part": WORDS["components"][part],
+            "link": f"{link}/tree/main/{part}",
+        }
+        remedy = Note.of("get_weights_from" if link else "get_weights", **words)
+        return note_of(WeightsDamaged(**{**error.params, "remedy": sentence(remedy)}))
+    return None

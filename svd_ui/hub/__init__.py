@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..catalog import STABILITY_ROWS, CheckpointRow, checkpoints, trouble_of
 from ..catalog.folders import lacking
 from ..catalog.weights import is_pipeline
-from ..errors import BadInput, Cancelled, WeightsMissing, WeightsUnusable
+from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..notes import Note, sentence
 from ..settings import Settings
@@ -133,10 +133,11 @@ class Hub:
     def require(self, row: CheckpointRow) -> Path:
         """``present``, or WeightsMissing that says what is missing and how to get it."""
         found, why = self.present(row), self.trouble(row)
-        if found is None:
-            kind = WeightsMissing if why is not None and why.code == "not_downloaded" else WeightsUnusable
-            raise kind(title=row.title, remedy=sentence(why), checkpoint=row.id)
-        return found
+        if found is not None:
+            return found
+        if why is not None and why.code == WeightsDamaged.code:
+            raise WeightsDamaged(**why.params, title=row.title, checkpoint=row.id)
+        raise WeightsMissing(title=row.title, remedy=sentence(why), checkpoint=row.id)
 
     def fetch(self, row: CheckpointRow, cancel: CancelToken) -> Iterator[Downloading]:
         """Download what is missing of ``row``, going on from what an earlier try left.

@@ -26,9 +26,8 @@ from ..catalog.folders import (
     read_index,
     select,
     texts_of,
-    variant_in,
-    weights_of,
 )
+from ..weight_files import component_files
 
 __all__ = [
     "PART",
@@ -43,7 +42,6 @@ __all__ = [
     "select",
     "set_main",
     "snapshots",
-    "variant_in",
 ]
 
 PART = ".svd-ui.incomplete"
@@ -112,7 +110,7 @@ def _around(base: Path, variant: str | None) -> Iterator[tuple[str, Path]]:
     index = base / "model_index.json"
     yield from [(index.name, index)] if index.is_file() else []
     for part in dict.fromkeys((*components(read_index(base)), *WEIGHTS)):
-        weights = weights_of(base / part, variant) if part in WEIGHTS and part != UNET else []
+        weights = component_files(base / part, (variant,)) if part in WEIGHTS and part != UNET else []
         yield from ((f"{part}/{path.name}", path) for path in (*texts_of(base / part), *weights))
 
 
@@ -120,7 +118,7 @@ def _unet(unet: Path, variant: str | None) -> Iterator[tuple[str, Path]]:
     if unet.is_file():
         yield f"{UNET}/{WEIGHTS[UNET]}", unet
         return
-    yield from ((f"{UNET}/{path.name}", path) for path in (*texts_of(unet), *weights_of(unet, variant)))
+    yield from ((f"{UNET}/{path.name}", path) for path in (*texts_of(unet), *component_files(unet, (variant,))))
 
 
 def _follow(source: Path, target: Path) -> None:
