@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,11 @@ def places(settings: Settings) -> Places:
     return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), tuple(troubles))
 
 
-def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> Iterator[Listing]:
-    """Folders from ``root`` on, nearest first, each once however many links lead to it; those in it if ``enter`` says so.
+def walk(root: Path, visit: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> None:
+    """Show ``visit`` the folders from ``root`` on, nearest first; it says whether those in one are wanted too.
 
-    What cannot be read is passed over. Raises ValueError once there are too many entries to go on.
+    Each is shown once, however many links lead to it; what cannot be read is passed over. Raises ValueError once there
+    are too many entries to go on.
     """
     seen: set[tuple[int, int] | str] = set()
     level, entries = [root], 0
@@ -92,12 +94,11 @@ def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -
             if identity is None or listing is None:
                 continue
             seen.add(identity)
-            yield listing
+            if visit(listing):
+                below += [folder / name for name in listing.folders if name.lower() not in _WITHOUT_MODELS]
             entries += len(listing.files) + len(listing.folders)
             if entries > MAX_ENTRIES:
                 raise ValueError(f"more than {MAX_ENTRIES} entries")
-            if enter(listing):
-                below += [folder / name for name in listing.folders if name.lower() not in _WITHOUT_MODELS]
         level = below
 
 
@@ -130,13 +131,16 @@ def is_lora_folder(path: Path) -> bool:
 def _lora_folders(given: Path) -> list[Path]:
     """The folders for LoRAs of the tree that ``given`` is, or lies in: beside ``checkpoints`` is ``loras``."""
     above = next((path for path in (given, *given.parents[:MAX_DEPTH]) if path.name.lower() == "models"), given)
-    found = []
-    try:
-        for listing in walk(above, lambda listing: not is_lora_folder(listing.path), depth=4):
-            if is_lora_folder(listing.path):
-                found.append(listing.path)
-    except ValueError:
-        pass  # said where the checkpoints are looked for
+    found: list[Path] = []
+
+    def visit(listing: Listing) -> bool:
+        if is_lora_folder(listing.path):
+            found.append(listing.path)
+            return False
+        return True
+
+    with suppress(ValueError):  # said where the checkpoints are looked for
+        walk(above, visit, depth=4)
     return found
 
 

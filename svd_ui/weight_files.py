@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ __all__ = ["Kind", "Weights", "checked_header", "component_files", "kind_of", "r
 
 FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
+Check = Callable[[Path], object]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 _BEGINNINGS = (
@@ -130,7 +131,7 @@ def weights_of(source: Path, component: str, variants: Sequence[str | None] = (N
     ``variants`` are the precisions to read in order of preference (``fp16``, or None for the full one); where a folder
     has none of these whole, any other that it has.
     """
-    files = [source] if source.is_file() else component_files(source / component, variants)
+    files = [source] if source.is_file() else component_files(source / component, variants, checked_header)
     header: dict[str, Any] = {}
     places: dict[str, Path] = {}
     for file in files:
@@ -147,8 +148,12 @@ def weights_of(source: Path, component: str, variants: Sequence[str | None] = (N
     return Weights(tensors, places)
 
 
-def component_files(folder: Path, variants: Sequence[str | None] = (None,)) -> list[Path]:
-    """The safetensors of a component's folder in one precision: one file, or all its shards. Raises WeightsDamaged."""
+def component_files(folder: Path, variants: Sequence[str | None] = (None,), check: Check | None = None) -> list[Path]:
+    """The safetensors of a component's folder in one precision: one file, or all its shards. Raises WeightsDamaged.
+
+    Of a clone with 'git lfs pull' for half precision alone the full one are pointers: what is damaged is passed over,
+    where something else is whole. ``check`` raises WeightsDamaged for a file that is.
+    """
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
@@ -157,14 +162,27 @@ def component_files(folder: Path, variants: Sequence[str | None] = (None,)) -> l
     for name in names:
         if name.endswith(".safetensors"):
             found.setdefault(_variant(name), []).append(name)
-    order = [one for one in (*variants, None, *found) if one in found]
+    order = [one for one in dict.fromkeys((*variants, None, *found)) if one in found]
     if not order:
         pickles = [name for name in names if name.endswith(PICKLES)]
         raise damaged(folder / "", "only_pickle" if pickles else "no_weights", name=(pickles or [""])[0])
+    troubles = []
     for variant in order:
-        if not (missing := _missing_shards(found[variant])):
-            return [folder / name for name in _chosen(found[variant])]
-    raise damaged(folder / (_missing_shards(found[order[0]]) or missing)[0], "missing_shard")
+        try:
+            return _whole(folder, found[variant], check)
+        except WeightsDamaged as error:
+            troubles.append(error)
+    raise troubles[0]
+
+
+def _whole(folder: Path, names: list[str], check: Check | None) -> list[Path]:
+    """The files of one precision. Raises WeightsDamaged."""
+    if missing := _missing_shards(names):
+        raise damaged(folder / missing[0], "missing_shard")
+    files = [folder / name for name in _chosen(names)]
+    for file in files if check else ():
+        check(file)
+    return files
 
 
 def _variant(name: str) -> str | None:

@@ -1,8 +1,9 @@
 """Checkpoints and memory profiles as data. Adding one is adding a row; no torch here."""
 
 from .checkpoint import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .local_rows import folder_row, trouble_of
 from .profiles import GB, PROFILES, ProfileRow, profile_for, smaller_profile
-from .registry import NANO, checkpoint_dirs, checkpoints, find_checkpoint, folder_row, nano_row
+from .registry import NANO, Survey, checkpoint_dirs, checkpoints, find_checkpoint, nano_row, survey
 
 __all__ = [
     "GB",
@@ -12,6 +13,7 @@ __all__ = [
     "STABILITY_ROWS",
     "CheckpointRow",
     "ProfileRow",
+    "Survey",
     "checkpoint_dirs",
     "checkpoints",
     "find_checkpoint",
@@ -19,4 +21,6 @@ __all__ = [
     "nano_row",
     "profile_for",
     "smaller_profile",
+    "survey",
+    "trouble_of",
 ]

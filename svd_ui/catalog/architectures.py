@@ -95,12 +95,21 @@ class Architecture(Frozen):
 def architecture_of(row: CheckpointRow) -> Architecture | None:
     """By the configuration in the row's folder; a repository on the hub holds SVD's. None for any other model."""
     if row.folder is None:
-        return ARCHITECTURES["svd"] if row.repo is not None else None
+        return ARCHITECTURES["svd"] if row.repo is not None or _is_full_size(row.file or row.unet) else None
     files = (row.folder / "unet" / "config.json", row.folder / "vae" / "config.json")
     try:
         return _configured(*files, sum(file.stat().st_mtime_ns for file in files))
     except (OSError, ValueError, AttributeError):  # not there, not JSON, not an object
         return None
+
+
+def _is_full_size(weights: Path | None) -> bool:
+    """Whether a file of the family, or a folder with a U-Net, is as large as SVD's U-Net in half precision."""
+    try:
+        files = [] if weights is None else [weights] if weights.is_file() else [*weights.glob("*.safetensors")]
+        return sum(file.stat().st_size for file in files) >= 2 * ARCHITECTURES["svd"].parameters["unet"]
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=64)
