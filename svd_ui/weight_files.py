@@ -35,7 +35,8 @@ _BEGINNINGS = (
 
 def damaged(path: Path, what: str, **params: Any) -> WeightsDamaged:
     """The error that says ``what`` (a word of the locale) is wrong with ``path``, never more of it than its folder."""
-    return WeightsDamaged(file=_short(path), detail=WORDS["damaged files"][what].format(**params))
+    remedy = {"remedy": text} if (text := WORDS["remedies of damaged files"].get(what)) else {}
+    return WeightsDamaged(file=_short(path), detail=WORDS["damaged files"][what].format(**params), **remedy)
 
 
 def _short(path: Path) -> str:

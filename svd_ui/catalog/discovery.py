@@ -19,8 +19,8 @@ from ..weight_files import kind_of
 from .checkpoint import CheckpointRow
 from .folders import UNET, WEIGHTS, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
-from .recognition import is_named_like_ours
-from .weights import weight_file
+from .recognition import is_named_like_ours, likeness
+from .weights import weight_file, with_link
 
 _WEIGHTS = ".safetensors"
 _UNREADABLE = {".ckpt": "a pickle", ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".gguf": "a GGUF file"}
@@ -121,7 +121,8 @@ class _Search:
         if file.kind is None:
             why = file.trouble or (_foreign(path, path.stat().st_mtime_ns) if wanted else None)
             if why is not None and wanted:
-                self._refuse(path, why)
+                is_like = likeness(path.stem, (), None, only_unet=True)
+                self._refuse(path, with_link(why, is_like.row.link if is_like.certain else "") or why)
             return
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)

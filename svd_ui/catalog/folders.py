@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsDamaged
-from ..notes import WORDS, Note, sentence
+from ..notes import WORDS, Note
 from ..weight_files import component_files
 from .weights import check, note_of
 
@@ -134,5 +134,5 @@ def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> No
         words = {"wanted": f"{part}/{WEIGHTS[part]}", "part": WORDS["components"][part]}
         source = f"{link}/tree/main/{part}"
         remedy = Note.of("get_weights_from", link=source, **words) if link else Note.of("get_weights", **words)
-        return note_of(WeightsDamaged(**{**error.params, "remedy": sentence(remedy)}))
+        return note_of(error, remedy)
     return None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import WeightsDamaged
+from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
-from ..notes import Note
+from ..notes import Note, sentence
 from ..weight_files import Kind, checked_header, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
@@ -43,9 +43,17 @@ def check(path: Path) -> None:
         raise error
 
 
-def note_of(error: WeightsDamaged) -> Note:
-    """The error as a fact to tell."""
-    return Note.of("weights_damaged", **error.params)
+def note_of(error: WeightsDamaged, *remedies: Note) -> Note:
+    """The error as a fact to tell, and what to do beside what it says itself."""
+    own = [error.params["remedy"]] if error.params["remedy"] != GET_AGAIN or not remedies else []
+    return Note.of("weights_damaged", **error.params | {"remedy": " ".join([*own, *map(sentence, remedies)])})
+
+
+def with_link(note: Note | None, link: str) -> Note | None:
+    """``note`` of a damaged file, and where to get it."""
+    if note is None or note.code != "weights_damaged" or not link:
+        return note
+    return note_of(WeightsDamaged(**note.params), Note.of("get_file_from", link=link))
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -147,3 +147,70 @@ def test_what_people_have_is_svd_xt_and_loads(
     assert row.defaults() == expected.defaults() and row.licence == expected.licence and row.link == expected.link
     assert torch.equal(loaded(hub, row).unet.conv_in.weight, load_file(tiny / "unet" / WEIGHTS)["conv_in.weight"])
     assert hub.present(expected) == hub.present(row), "no download of what is here"
+
+
+# What the parts come from
+
+
+def unet_file(tiny: Path, models: Path, name: str) -> Path:
+    return put(tiny / "unet" / WEIGHTS, models / name)
+
+
+def base_folder(tiny: Path, single: Path, models: Path, cache: Path) -> None:
+    put(tiny, models / XT)
+
+
+def base_single_file(tiny: Path, single: Path, models: Path, cache: Path) -> None:
+    put(single, models / "svd_xt.safetensors")
+
+
+def base_in_the_hub_cache(tiny: Path, single: Path, models: Path, cache: Path) -> None:
+    put(tiny, layout.repo_folder(cache, XT_REPO) / "snapshots" / ("b" * 40))
+
+
+BASES = [base_folder, base_single_file, base_in_the_hub_cache]
+
+
+@pytest.mark.parametrize("name", ["AnimateLCM-SVD-xt-1.1.safetensors", "AnimateLCM-SVD-xt.safetensors"])
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
+def test_a_distilled_unet_is_joined_with_the_base_that_is_here(
+    base: Callable[..., None], name: str, tiny: Path, single: Path, settings: Settings, hub: Hub
+) -> None:
+    base(tiny, single, settings.models_dir, hub.cache)
+    weights = load_file(unet_file(tiny, settings.models_dir / "unet", name))
+    save_file({key: value + 1 for key, value in weights.items()}, settings.models_dir / "unet" / ("new " + name))
+    (settings.models_dir / "unet" / name).unlink()
+    (settings.models_dir / "unet" / ("new " + name)).rename(settings.models_dir / "unet" / name)
+    row = find_checkpoint(settings, f"local:{name.removesuffix('.safetensors')}")
+    expected = find_checkpoint(settings, "animatelcm-svd-xt")
+    assert row.defaults() == expected.defaults() and row.family == "consistency" and row.same_as == expected.id
+    runtime = loaded(hub, row)
+    assert torch.equal(runtime.unet.conv_in.weight, weights["conv_in.weight"] + 1)
+    vae = load_file(tiny / "vae" / WEIGHTS)
+    assert torch.equal(runtime.vae.decoder.conv_in.weight, vae["decoder.conv_in.weight"])
+    assert hub.present(expected) is not None, "the row of the catalogue is made of the same"
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "stability", "folder"])
+def test_a_unet_of_ones_own_is_joined_too(layout: str, tiny: Path, single: Path, settings: Settings, hub: Hub) -> None:
+    put(single, settings.models_dir / "svd_xt.safetensors")
+    place = settings.models_dir / "diffusion_models"
+    if layout == "folder":
+        put(tiny / "unet", place / "my svd xt tune" / "unet")
+    elif layout == "diffusers":
+        unet_file(tiny, place, "my svd xt tune.safetensors")
+    else:
+        unet = {k: v for k, v in load_file(single).items() if k.startswith("model.diffusion_model.")}
+        place.mkdir()
+        save_file(unet, place / "my svd xt tune.safetensors")
+    row = find_checkpoint(settings, "local:my svd xt tune")
+    assert row.title == "my svd xt tune (like SVD-XT)" and row.num_frames == 25 and not row.same_as
+    assert torch.equal(loaded(hub, row).unet.conv_in.weight, load_file(tiny / "unet" / WEIGHTS)["conv_in.weight"])
+
+
+def test_a_unet_without_a_base_says_what_is_missing_and_how_to_get_it(tiny: Path, settings: Settings, hub: Hub) -> None:
+    unet_file(tiny, settings.models_dir, "AnimateLCM-SVD-xt-1.1.safetensors")
+    row = only(settings)
+    with pytest.raises(WeightsMissing, match=r"picture encoder.*svd_xt\.safetensors.*models download local:Anim"):
+        hub.require(row)
+    assert row.is_on_hub and hub.present(find_checkpoint(settings, "animatelcm-svd-xt")) is None

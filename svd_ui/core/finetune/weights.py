@@ -25,7 +25,8 @@ from ...media import atomic
 KEPT = 2
 """States that stay on disk."""
 _INHERITED = set(CheckpointRow.model_fields) - set(
-    "id title folder repo link licence licence_url gated download_bytes by_stability rank note".split()
+    "id title folder file unet sources same_as repo unet_file base_repo link licence licence_url gated download_bytes "
+    "by_stability rank note".split()
 )
 """What a trained checkpoint's ``svd_ui.json`` takes from its base's row."""
 
@@ -94,7 +95,10 @@ def _save_checkpoint(
     """Half precision, as checkpoints are shared; the folder appears once it is whole."""
     unfinished = path.with_name(f".{path.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(base, unfinished, ignore=lambda folder, names: ["unet"] if Path(folder) == base else [])
+    if base.is_dir():
+        shutil.copytree(base, unfinished, ignore=lambda folder, names: ["unet"] if Path(folder) == base else [])
+    else:  # one file of everything, with which a U-Net alone is joined
+        unfinished.mkdir(parents=True)
     state = {name: _plain(value).half() for name, value in {**unet.state_dict(), **weights}.items()}
     unet.save_pretrained(unfinished / "unet", state_dict=state, variant=row.variant)  # type: ignore[operator]
     numbers = row.model_dump(mode="json", include=_INHERITED)
