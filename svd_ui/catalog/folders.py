@@ -134,5 +134,6 @@ def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> No
         words = {"wanted": f"{part}/{WEIGHTS[part]}", "part": WORDS["components"][part]}
         source = f"{link}/tree/main/{part}"
         remedy = Note.of("get_weights_from", link=source, **words) if link else Note.of("get_weights", **words)
-        return note_of(error, remedy)
+        named = folder.parent if folder.name == part else folder
+        return note_of(WeightsDamaged(**error.params | {"file": f"{named.name}/{error.params['file']}"}), remedy)
     return None

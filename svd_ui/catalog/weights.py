@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
@@ -38,9 +39,9 @@ def is_pipeline(path: Path) -> bool:
 
 def check(path: Path) -> None:
     """Raise WeightsDamaged for a file of any kind that is not whole; remembered too."""
-    error = _damage(path, *_state(path))
-    if error is not None:
-        raise error
+    params = _damage(path, *_state(path))
+    if params is not None:
+        raise WeightsDamaged(**params)
 
 
 def note_of(error: WeightsDamaged, *remedies: Note) -> Note:
@@ -78,11 +79,11 @@ def _read(path: Path, _changed: int, size: int) -> WeightFile:
 
 
 @lru_cache(maxsize=20_000)
-def _damage(path: Path, _changed: int, _size: int) -> WeightsDamaged | None:
+def _damage(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
     try:
         checked_header(path)
     except WeightsDamaged as error:
-        return error.with_traceback(None)
+        return error.params
     return None
 
 
