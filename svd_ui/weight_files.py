@@ -156,7 +156,7 @@ def component_files(folder: Path, variants: Sequence[str | None] = (None,), chec
     where something else is whole. ``check`` raises WeightsDamaged for a file that is.
     """
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())  # a link may lead nowhere
     except OSError as error:
         raise damaged(folder / "", "no_folder") from error
     found: dict[str | None, list[str]] = {}

@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """An object; empty where ``path`` is not there or holds none."""
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 

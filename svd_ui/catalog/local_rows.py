@@ -114,7 +114,7 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
         data = json.loads((folder / name).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         remedy = "get it again" if name == "model_index.json" else "get it again, or delete it: it is filled in"

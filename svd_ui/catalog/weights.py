@@ -12,10 +12,14 @@ from typing import Any
 from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
 from ..notes import Note, sentence
-from ..weight_files import Kind, checked_header, kind_of
+from ..weight_files import Kind, checked_header, damaged, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
 """Parts of names in every file of the family: a header without them need not be parsed, which takes milliseconds."""
+
+
+_MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error)
+"""What reading JSON raises that is not what a header should be: anybody's file may lie in a place for models."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class WeightFile:
 def weight_file(path: Path) -> WeightFile:
     """What ``path`` is, remembered until it changes."""
     return _read(path, *_state(path))
+
+
+def foreign(path: Path) -> Note:
+    """What a file is that is no video model's."""
+    return _foreign(path, *_state(path))
 
 
 def is_pipeline(path: Path) -> bool:
@@ -73,9 +82,11 @@ def _read(path: Path, _changed: int, size: int) -> WeightFile:
         return WeightFile(kind_of(checked_header(path), path.name))
     except WeightsDamaged as error:
         kind = None
-        with suppress(OSError, ValueError, struct.error):
+        with suppress(OSError, *_MALFORMED):
             kind = kind_of(read_header(path), path.name)
         return WeightFile(kind, note_of(error))
+    except _MALFORMED:
+        return WeightFile(trouble=note_of(damaged(path, "no_header")))
 
 
 @lru_cache(maxsize=20_000)
@@ -85,6 +96,16 @@ def _damage(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
     except WeightsDamaged as error:
         return error.params
     return None
+
+
+@lru_cache(maxsize=1000)
+def _foreign(path: Path, _changed: int, _size: int) -> Note:
+    try:
+        return kind_of(checked_header(path), path.name).trouble or Note.of("file_unknown", file=path.name)
+    except WeightsDamaged as error:
+        return note_of(error)
+    except _MALFORMED:
+        return note_of(damaged(path, "no_header"))
 
 
 def _is_of_pictures(path: Path, size: int) -> bool:
