@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,11 @@ def places(settings: Settings) -> Places:
     return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), tuple(troubles))
 
 
-def walk(root: Path, visit: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> None:
-    """Show ``visit`` the folders from ``root`` on, nearest first; it says whether those in one are wanted too.
+def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> Iterator[Listing]:
+    """The folders from ``root`` on, nearest first; those in one only where ``enter`` says so.
 
-    Each is shown once, however many links lead to it; what cannot be read is passed over. Raises ValueError once there
-    are too many entries to go on.
+    Each comes once, however many links lead to it; what cannot be read is passed over. Raises ValueError once there are
+    too many entries to go on.
     """
     seen: set[tuple[int, int] | str] = set()
     level, entries = [root], 0
@@ -94,7 +94,8 @@ def walk(root: Path, visit: Callable[[Listing], bool], depth: int = MAX_DEPTH) -
             if identity is None or listing is None:
                 continue
             seen.add(identity)
-            if visit(listing):
+            yield listing
+            if enter(listing):
                 below += [folder / name for name in listing.folders if name.lower() not in _WITHOUT_MODELS]
             entries += len(listing.files) + len(listing.folders)
             if entries > MAX_ENTRIES:
@@ -103,7 +104,8 @@ def walk(root: Path, visit: Callable[[Listing], bool], depth: int = MAX_DEPTH) -
 
 
 def _listing(folder: Path) -> Listing | None:
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -132,15 +134,9 @@ def _lora_folders(given: Path) -> list[Path]:
     """The folders for LoRAs of the tree that ``given`` is, or lies in: beside ``checkpoints`` is ``loras``."""
     above = next((path for path in (given, *given.parents[:MAX_DEPTH]) if path.name.lower() == "models"), given)
     found: list[Path] = []
-
-    def visit(listing: Listing) -> bool:
-        if is_lora_folder(listing.path):
-            found.append(listing.path)
-            return False
-        return True
-
     with suppress(ValueError):  # said where the checkpoints are looked for
-        walk(above, visit, depth=4)
+        folders = (listing.path for listing in walk(above, lambda listing: not is_lora_folder(listing.path), depth=4))
+        found.extend(filter(is_lora_folder, folders))
     return found
 
 

@@ -61,11 +61,13 @@ class _Search:
                 self._place, self._asked_for = place.parent, True
                 self._look_at(place)
             else:
-                walk(place, self._visit)
+                for _ in walk(place, self._goes_on_below):
+                    pass
         except (OSError, ValueError) as error:
             self._refuse(place, Note.of("search_ended", detail=str(error)))
 
-    def _visit(self, folder: Listing) -> bool:
+    def _goes_on_below(self, folder: Listing) -> bool:
+        """Take what is in ``folder``; whether there may be more in those in it."""
         path = folder.path
         if is_lora_folder(path):
             return False

@@ -131,11 +131,8 @@ def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> No
     try:
         component_files(folder, check=check if checked else None)
     except WeightsDamaged as error:
-        words = {
-            "wanted": f"{part}/{WEIGHTS[part]}",
-            "part": WORDS["components"][part],
-            "link": f"{link}/tree/main/{part}",
-        }
-        remedy = Note.of("get_weights_from" if link else "get_weights", **words)
+        words = {"wanted": f"{part}/{WEIGHTS[part]}", "part": WORDS["components"][part]}
+        source = f"{link}/tree/main/{part}"
+        remedy = Note.of("get_weights_from", link=source, **words) if link else Note.of("get_weights", **words)
         return note_of(WeightsDamaged(**{**error.params, "remedy": sentence(remedy)}))
     return None

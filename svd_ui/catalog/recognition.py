@@ -42,15 +42,17 @@ def likeness(own: str, around: Sequence[str], num_frames: int | None, only_unet:
     if exact is not None and (only_unet or exact["lcm"] is None):
         row = _row(own, num_frames)
         if row == _row(own, None):
-            note = None if num_frames else _note("frames_by_name", row, row.num_frames)
+            note = None if num_frames else Note.of("frames_by_name", num_frames=row.num_frames)
             return Likeness(row, True, num_frames or row.num_frames, note)
     for name in (own, *(name for name in around if _squeezed(name) != _AMBIGUOUS)):
         if is_named_like_ours(name):
             row = _row(name, num_frames)
-            return Likeness(row, False, frames := num_frames or row.num_frames, _note("like_by_name", row, frames))
+            frames = num_frames or row.num_frames
+            return Likeness(row, False, frames, Note.of("like_by_name", title=short_title(row), num_frames=frames))
     row = SVD if num_frames == SVD.num_frames else SVD_XT
-    code = "like_by_frames" if num_frames == row.num_frames else "like_by_guess"
-    return Likeness(row, False, frames := num_frames or row.num_frames, _note(code, row, frames))
+    told = {"title": short_title(row), "num_frames": num_frames or row.num_frames}
+    note = Note.of("like_by_frames", **told) if num_frames == row.num_frames else Note.of("like_by_guess", **told)
+    return Likeness(row, False, num_frames or row.num_frames, note)
 
 
 def is_named_like_ours(name: str) -> bool:
@@ -81,7 +83,3 @@ def _words(name: str) -> str:
 
 def _squeezed(name: str) -> str:
     return _words(name).replace(" ", "")
-
-
-def _note(code: str, row: CheckpointRow, num_frames: int) -> Note:
-    return Note.of(code, title=short_title(row), num_frames=num_frames)

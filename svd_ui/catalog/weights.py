@@ -45,7 +45,7 @@ def check(path: Path) -> None:
 
 def note_of(error: WeightsDamaged) -> Note:
     """The error as a fact to tell."""
-    return Note.of(error.code, **error.params)
+    return Note.of("weights_damaged", **error.params)
 
 
 def _state(path: Path) -> tuple[int, int]:

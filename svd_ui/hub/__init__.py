@@ -88,6 +88,12 @@ class Hub:
         unet, base = self._unet(row), self._base(row)
         return layout.compose(self._composed_folder(row), base, unet, row.variant) if unet and base else None
 
+    def where(self, row: CheckpointRow) -> Path | None:
+        """The folder or file to show for ``row``: of what is made of two parts the U-Net. None where nothing is here."""
+        if row.path is not None:
+            return row.unet or row.path
+        return self._unet(row) if row.unet_file is not None else self.present(row)
+
     def trouble(self, row: CheckpointRow) -> Note | None:
         """Why ``row`` cannot be used as things are, and what to do; None where it can."""
         if self.present(row) is not None:
@@ -243,8 +249,9 @@ class Hub:
 
     def remove(self, row: CheckpointRow) -> int:
         """Delete ``row`` from the shared cache, for every program that uses it; returns the bytes freed."""
-        if row.repo is None:
-            raise BadInput(f"{row.title} is a file or folder of yours: delete {row.path} yourself.", field="checkpoint")
+        if row.repo is None or (row.sources and not layout.repo_folder(self.cache, row.repo).is_dir()):
+            place = row.path or row.sources[0]
+            raise BadInput(f"{row.title} is a file or folder of yours: delete {place} yourself.", field="checkpoint")
         if row.unet_file is not None:  # the base stays: it may be in use as a checkpoint of its own
             shutil.rmtree(self._composed_folder(row), ignore_errors=True)
         return self.remove_repo(row.repo)

@@ -9,13 +9,14 @@ from typing import Any
 import gradio as gr
 
 from ... import __version__
-from ...catalog import CheckpointRow
+from ...catalog import CheckpointRow, trouble_of
 from ...clip import ClipShape, ClipSpec
+from ...doctor import tilde
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
-from ...notes import sentence
+from ...notes import Note, sentence
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP, applied, hint
@@ -68,21 +69,36 @@ def offers(context: Context, values: Mapping[str, Any]) -> Changes:
     row = context.row(values["checkpoint"])
     lacking = values["source"] == PROMPT and not context.text_to_image_present()
     return {
-        "offer": "" if context.present(row) else offer(row),
+        "offer": "" if context.present(row) else offer(row, context.trouble(row)),
+        "found": found(context),
         "still_offer": still_offer(context.settings.text_to_image) if lacking else "",
         "make_still": gr.update(interactive=not lacking),
     }
 
 
-def offer(row: CheckpointRow) -> str:
-    """The offer to download a checkpoint, with its licence, or '' where there is nothing to offer."""
-    what = row.id if row.repo else ""
-    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes))
+def offer(row: CheckpointRow, trouble: Note | None = None) -> str:
+    """The offer to download a checkpoint, with its licence; or why what is here of it cannot be used."""
+    what = row.id if row.is_on_hub and trouble_of(row) is None else ""
+    said = sentence(trouble)
+    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes), trouble=said)
+
+
+def found(context: Context) -> str:
+    """What lies on this machine and where, and what cannot be used and why. Strangers are not told of its folders."""
+    if context.remote:
+        return ""
+    rows, hub = context.rows().values(), context.hub
+    here = [(row.title, place) for row in rows if context.present(row) and (place := hub.where(row)) is not None]
+    lacking = [(row.title, trouble) for row in rows if (trouble := context.trouble(row)) is not None]
+    refused = [(tilde(one.path), one.why) for one in context.survey().refused]
+    unusable = [(name, sentence(why)) for name, why in (*lacking, *refused)]
+    return html("animate/found", here=[(title, tilde(place)) for title, place in here], unusable=unusable)
 
 
 def still_offer(name: str) -> str:
     """The same for the model that makes stills from prompts."""
-    return html("animate/offer", what="text-to-image", title="The model that makes stills", row=None, name=name)
+    title = "The model that makes stills"
+    return html("animate/offer", what="text-to-image", title=title, row=None, name=name, trouble="")
 
 
 def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
