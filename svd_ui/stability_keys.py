@@ -147,6 +147,8 @@ class Tensors:
         """What diffusers calls the U-Net's tensor that the file calls ``own``; None for any other."""
         if self.prefix is None:
             return own
+        if self.component != "unet":
+            return None
         return diffusers_unet_name(own.removeprefix(self.prefix), self.depth) if own.startswith(self.prefix) else None
 
     def shape(self, name: str) -> tuple[int, ...] | None:

@@ -22,6 +22,8 @@ __all__ = ["Kind", "Weights", "checked_header", "component_files", "kind_of", "r
 
 FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
+WHOLE_NUMBERS = {"I64", "I32"}
+"""Older transformers stored the numbers of the positions too."""
 Check = Callable[[Path], object]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
@@ -122,7 +124,7 @@ class Weights:
         return list(dict.fromkeys(self.places.values()))
 
     def names(self) -> list[str]:
-        """Of its tensors, as diffusers calls them; of a U-Net only."""
+        """Of its tensors, as diffusers calls them; of Stability's, the U-Net's only."""
         return [name for own in self.places if (name := self.tensors.name(own)) is not None]
 
 
@@ -142,11 +144,8 @@ def weights_of(source: Path, component: str, variants: Sequence[str | None] = (N
         places |= dict.fromkeys(own, file)
     tensors = Tensors.find(header, component)
     if tensors is None and source.is_file():
-        raise damaged(source, "lacks", what=WORDS["components"][component])
-    tensors = tensors or Tensors(header, component)  # a class of its own
-    if strange := _strange_formats(tensors):
-        raise damaged(files[0], "quantised", formats=", ".join(strange))
-    return Weights(tensors, places)
+        raise damaged(source, "lacks", part=WORDS["components"][component])
+    return Weights(tensors or Tensors(header, component), places)  # or a class of its own
 
 
 def component_files(folder: Path, variants: Sequence[str | None] = (None,), check: Check | None = None) -> list[Path]:
@@ -255,7 +254,7 @@ def kind_of(header: Header, file: str = "") -> Kind:
 
 
 def _strange_formats(tensors: Tensors) -> list[str]:
-    return sorted(tensors.formats() - FORMATS)
+    return sorted(tensors.formats() - FORMATS - WHOLE_NUMBERS)
 
 
 def _is_video(unet: Tensors) -> bool:

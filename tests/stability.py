@@ -30,9 +30,11 @@ def modules_of(folder: Path, variant: str | None = None) -> tuple[Any, Any, Any]
     return tuple(cls.from_pretrained(folder / name, variant=variant) for cls, name in zip(classes, names, strict=True))  # type: ignore[return-value]
 
 
-def save_single_file(folder: Path, path: Path, *, dtype: torch.dtype | None = None, pruned: bool = False) -> Path:
+def save_single_file(
+    folder: Path, path: Path, *, dtype: torch.dtype | None = None, variant: str | None = None, pruned: bool = False
+) -> Path:
     """The pipeline in ``folder`` as one file, in ``dtype``. ``pruned`` leaves out what ComfyUI's own files do not have."""
-    tensors = stability_tensors(*modules_of(folder), pruned=pruned)
+    tensors = stability_tensors(*modules_of(folder, variant), pruned=pruned)
     if dtype is not None:
         tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..stability_keys import Tensors
-from ..weight_files import damaged, read_config
+from ..weight_files import damaged, read_config, weights_of
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointRow
@@ -64,12 +64,15 @@ FILES = {
 def config_of(source: Path, component: str, row: CheckpointRow, tensors: Tensors | None = None) -> dict[str, Any]:
     """The configuration that ``source``, a folder or a single file, has of ``component``; else the family's.
 
-    Raises WeightsDamaged where one is there that cannot be read, or there is none and the tensors are another model's.
+    ``tensors`` are the component's, read here where they are needed and not given. Raises WeightsDamaged where a
+    configuration is there that cannot be read, or there is none and the tensors are another model's.
     """
     file = FILES.get(component, f"{component}/config.json")
     found = read_config(source / file) if source.is_dir() else None
     if found is not None:
         return found
+    if tensors is None and component not in FIXED:
+        tensors = weights_of(source, component).tensors
     try:
         return default_config(row, component, tensors)
     except KeyError as error:

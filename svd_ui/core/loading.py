@@ -111,7 +111,7 @@ def _variants(dtype: torch.dtype, variant: str | None) -> tuple[str | None, ...]
     """
     if variant not in (None, "fp16", "bf16"):
         return (variant, None)
-    return (variant, "fp16", None) if dtype in HALF else (None, variant, "fp16")
+    return (variant or "fp16", "fp16", None) if dtype in HALF else (None, variant, "fp16")
 
 
 @contextmanager

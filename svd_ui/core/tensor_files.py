@@ -8,6 +8,7 @@ buffer as large as the largest tensor, so nothing freed lies about between the t
 from __future__ import annotations
 
 import math
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,8 @@ from ..stability_keys import TensorSource
 from ..weight_files import Weights, damaged
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+
+_LAYER = re.compile(r"\.(\w*blocks|resnets|attentions|layers)\.\d+\.")
 
 
 class Weightless(TorchFunctionMode):
@@ -47,15 +50,22 @@ def _is_weight(tensor: Tensor) -> bool:
 
 
 def _check(wanted: dict[str, Tensor], weights: Weights) -> None:
-    file = weights.files[0]
-    sources = {name: weights.tensors.source(name) for name in wanted}
-    missing = [name for name, source in sources.items() if source.name and source.name not in weights.places]
+    """Everything that is wanted is there, in its shape and a format that can be read, and no layer beyond it."""
+    header, places = weights.tensors.header, weights.places
+    sources = {name: source for name in wanted if (source := weights.tensors.source(name)).name is not None}
+    missing = [str(source.name) for source in sources.values() if source.name not in places]
     if missing:
-        raise damaged(file, "lacks_tensors", count=len(missing), name=sources[missing[0]].name)
+        raise damaged(weights.files[0], "lacks_tensors", count=len(missing), name=missing[0])
     for name, source in sources.items():
-        own, wants = source.shape(weights.tensors.header), tuple(wanted[name].shape)
-        if own is not None and not _fits(own, wants):
-            raise damaged(weights.places[str(source.name)], "other_shape", name=name, given=own, wanted=wants)
+        own, wants, file = source.shape(header), tuple(wanted[name].shape), places[str(source.name)]
+        if own is None or not _fits(own, wants):
+            raise damaged(file, "other_shape", name=name, given=own, wanted=wants)
+        if (stored := header[str(source.name)]["dtype"]) not in _DTYPES:
+            raise damaged(file, "quantised", formats=stored)
+    children = tuple({f"{name.partition('.')[0]}." for name in wanted})
+    layers = [name for name in weights.names() if name.startswith(children) and _LAYER.search(name)]
+    if beyond := [name for name in layers if name not in wanted]:
+        raise damaged(weights.files[0], "more_tensors", count=len(beyond), name=beyond[0])
 
 
 def _fits(own: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
