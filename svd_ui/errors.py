@@ -8,6 +8,7 @@
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
+    │   ├── WeightsDamaged             weights_damaged     3   a file that is there is not what it should be
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
@@ -106,6 +107,19 @@ class WeightsMissing(SvdUiError):
     code = "weights_missing"
     exit_code = 3
     template = "The weights of {title} are not on this machine. {remedy}"
+
+
+GET_AGAIN = "Get that file again."
+
+
+class WeightsDamaged(WeightsMissing):
+    """``file`` is its name, ``detail`` goes on from there."""
+
+    code = "weights_damaged"
+    template = "{file} {detail}. {remedy}"
+
+    def __init__(self, file: str, detail: str, remedy: str = GET_AGAIN, **params: Any) -> None:
+        super().__init__(file=file, detail=detail, remedy=remedy, **params)
 
 
 class HubRefused(WeightsMissing):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,10 @@ def places(settings: Settings) -> Places:
 
 
 def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> Iterator[Listing]:
-    """Folders from ``root`` on, nearest first, each once however many links lead to it; those in it if ``enter`` says so.
+    """The folders from ``root`` on, nearest first; those in one only where ``enter`` says so.
 
-    What cannot be read is passed over. Raises ValueError once there are too many entries to go on.
+    Each comes once, however many links lead to it; what cannot be read is passed over. Raises ValueError once there are
+    too many entries to go on.
     """
     seen: set[tuple[int, int] | str] = set()
     level, entries = [root], 0
@@ -93,25 +95,35 @@ def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -
                 continue
             seen.add(identity)
             yield listing
+            if enter(listing):
+                below += [folder / name for name in listing.folders if name.lower() not in _WITHOUT_MODELS]
             entries += len(listing.files) + len(listing.folders)
             if entries > MAX_ENTRIES:
                 raise ValueError(f"more than {MAX_ENTRIES} entries")
-            if enter(listing):
-                below += [folder / name for name in listing.folders if name.lower() not in _WITHOUT_MODELS]
         level = below
 
 
 def _listing(folder: Path) -> Listing | None:
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 # A name with a leading dot is something that is still being written, or not for people.
-                if not entry.name.startswith("."):
-                    (folders if entry.is_dir() else files).append(entry.name)
+                if entry.name.startswith(".") or not _is_text(entry.name):
+                    continue
+                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+                    folders.append(entry.name)
+                elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # no pipe; a link may lead nowhere
+                    files.append(entry.name)
     except OSError:  # not ours to read, or gone
         return None
     return Listing(folder, tuple(sorted(files)), tuple(sorted(folders)))
+
+
+def _is_text(name: str) -> bool:
+    """Linux allows any bytes for a name; neither a page nor a request can hold those that are no UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _identity(folder: Path) -> tuple[int, int] | str | None:
@@ -130,13 +142,10 @@ def is_lora_folder(path: Path) -> bool:
 def _lora_folders(given: Path) -> list[Path]:
     """The folders for LoRAs of the tree that ``given`` is, or lies in: beside ``checkpoints`` is ``loras``."""
     above = next((path for path in (given, *given.parents[:MAX_DEPTH]) if path.name.lower() == "models"), given)
-    found = []
-    try:
-        for listing in walk(above, lambda listing: not is_lora_folder(listing.path), depth=4):
-            if is_lora_folder(listing.path):
-                found.append(listing.path)
-    except ValueError:
-        pass  # said where the checkpoints are looked for
+    found: list[Path] = []
+    with suppress(ValueError):  # said where the checkpoints are looked for
+        folders = (listing.path for listing in walk(above, lambda listing: not is_lora_folder(listing.path), depth=4))
+        found.extend(filter(is_lora_folder, folders))
     return found
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COMPONENTS", "Header", "TensorSource", "Tensors", "stability_unet_name"]
+__all__ = ["COMPONENTS", "Header", "TensorSource", "Tensors", "diffusers_unet_name", "stability_unet_name"]
 
 COMPONENTS = ("unet", "vae", "image_encoder")
 Header = Mapping[str, Any]
@@ -143,6 +143,14 @@ class Tensors:
         found = prefix + _vae_name(name, self.depth)
         return TensorSource(None if name.startswith("quant_conv.") and found not in self.header else found)
 
+    def name(self, own: str) -> str | None:
+        """What diffusers calls the U-Net's tensor that the file calls ``own``; None for any other."""
+        if self.prefix is None:
+            return own
+        if self.component != "unet":
+            return None
+        return diffusers_unet_name(own.removeprefix(self.prefix), self.depth) if own.startswith(self.prefix) else None
+
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Of diffusers' tensor ``name``; None where it is not in the file."""
         return self.source(name).shape(self.header)
@@ -176,6 +184,36 @@ def stability_unet_name(name: str, resnets_per_block: int = 2) -> str:
     if middle and middle[1] == "resnets":
         return f"middle_block.{2 * int(middle[2])}.{_resnet(middle[3])}"
     return f"middle_block.1.{_swap(middle[3], _TRANSFORMER)}" if middle else _swap(name, _UNET_ENDS)
+
+
+def diffusers_unet_name(name: str, resnets_per_block: int = 2) -> str:
+    """The inverse of ``stability_unet_name``."""
+    block = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d)\.(.+)", name)
+    if block and (block[1], block[2]) != ("input", "0"):
+        side, rest = "down" if block[1] == "input" else "up", block[4]
+        level, at = divmod(int(block[2]) - (side == "down"), resnets_per_block + 1)
+        if rest.partition(".")[0] in ("op", "conv"):
+            return f"{side}_blocks.{level}.{side}samplers.0.{_swap(rest, {'op': 'conv'})}"
+        if block[3] == "0":
+            return f"{side}_blocks.{level}.resnets.{at}.{_diffusers_resnet(rest)}"
+        return f"{side}_blocks.{level}.attentions.{at}.{_swap(rest, _inverse(_TRANSFORMER))}"
+    middle = re.fullmatch(r"middle_block\.(\d)\.(.+)", name)
+    if middle and middle[1] == "1":
+        return f"mid_block.attentions.0.{_swap(middle[2], _inverse(_TRANSFORMER))}"
+    if middle:
+        return f"mid_block.resnets.{int(middle[1]) // 2}.{_diffusers_resnet(middle[2])}"
+    return _swap(name, _inverse(_UNET_ENDS))
+
+
+def _diffusers_resnet(rest: str) -> str:
+    if rest.partition(".")[0] == "time_mixer":
+        return rest
+    part = "temporal_res_block" if rest.startswith("time_stack.") else "spatial_res_block"
+    return f"{part}.{_swap(rest.removeprefix('time_stack.'), _inverse(_RESNET))}"
+
+
+def _inverse(names: Mapping[str, str]) -> dict[str, str]:
+    return {theirs: ours for ours, theirs in names.items()}
 
 
 def _resnet(rest: str) -> str:

@@ -8,10 +8,14 @@ autoencoder's scale (the repositories' ``scheduler_config.json`` and ``vae/confi
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..stability_keys import Tensors
-from .checkpoint import CheckpointRow
+from ..weight_files import damaged, read_config, weights_of
+
+if TYPE_CHECKING:
+    from .checkpoint import CheckpointRow
 
 UNET_HEAD, CLIP_HEAD = 64, 80
 SCALING_FACTOR = 0.18215
@@ -49,6 +53,30 @@ PREPROCESSOR: dict[str, Any] = {
 }
 FIXED = {"scheduler": SCHEDULER, "feature_extractor": PREPROCESSOR, "model_index": MODEL_INDEX}
 """Those that no shape changes."""
+FILES = {
+    "scheduler": "scheduler/scheduler_config.json",
+    "feature_extractor": "feature_extractor/preprocessor_config.json",
+    "model_index": "model_index.json",
+}
+"""Where a diffusers folder has them, if not in ``config.json`` of the component's folder."""
+
+
+def config_of(source: Path, component: str, row: CheckpointRow, tensors: Tensors | None = None) -> dict[str, Any]:
+    """The configuration that ``source``, a folder or a single file, has of ``component``; else the family's.
+
+    ``tensors`` are the component's, read here where they are needed and not given. Raises WeightsDamaged where a
+    configuration is there that cannot be read, or there is none and the tensors are another model's.
+    """
+    file = FILES.get(component, f"{component}/config.json")
+    found = read_config(source / file) if source.is_dir() else None
+    if found is not None:
+        return found
+    if tensors is None and component not in FIXED:
+        tensors = weights_of(source, component).tensors
+    try:
+        return default_config(row, component, tensors)
+    except KeyError as error:
+        raise damaged(source / file, "underivable") from error
 
 
 def default_config(row: CheckpointRow, component: str, tensors: Tensors | None = None) -> dict[str, Any]:

@@ -61,6 +61,10 @@ def show(facts: dict[str, Any], console: Console) -> None:
         bytes_ = size(row["download_bytes"]) if row["download_bytes"] else ""
         rows.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, licence, row["link"])
     console.print("\n[bold]Checkpoints[/]", rows, sep="\n")
+    found = [(row["id"], row["trouble"] or row["where"]) for row in facts["checkpoints"]]
+    _section(console, "Where they are", [(id, where) for id, where in found if where])
+    if facts["refused"]:
+        _section(console, "Found, not usable", [(one["path"], one["why"]) for one in facts["refused"]])
     disks = [
         (name, f"{disk['path']}: {size(disk['free_bytes'])} free of {size(disk['total_bytes'])}{_locked(disk)}")
         for name, disk in facts["disk"].items()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..catalog import trouble_of
 from ..errors import Cancelled, Interrupted, SvdUiError, Unexpected, WeightsMissing, from_dict
 from ..jobs import Job, status
 from ..request import GenerationRequest
@@ -89,7 +90,9 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
     hub = runner.hub
     row = runner.row(request.checkpoint)
     if hub.present(row) is None:
-        if not download or row.repo is None:
+        if not row.is_on_hub or trouble_of(row) is not None:
+            hub.require(row)
+        if not download:
             raise WeightsMissing(
                 title=row.title, remedy=f"Add --download, or run 'python -m svd_ui models download {row.id}'."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,18 @@ def shapes_of(unet: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def checkpoint_of(folder: Path, config: dict[str, Any]) -> Path:
-    """A folder with a U-Net's configuration and the header of its weights, which are not there themselves."""
-    header = {name: {"dtype": "F16", "shape": shape} for name, shape in shapes_of(on_meta(config)).items()}
-    data = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    """A folder with a U-Net's configuration and the header of its weights, which are holes in a sparse file."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes_of(on_meta(config)).items():
+        begin, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    data = json.dumps(header).encode()
     (folder / "unet").mkdir()
     (folder / "unet" / "config.json").write_text(json.dumps(config))
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(struct.pack("<Q", len(data)) + data)
+    with (folder / "unet" / "diffusion_pytorch_model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(data)) + data)
+        file.truncate(8 + len(data) + end)
     return folder
 
 

@@ -82,6 +82,9 @@ class Actions:
 
     def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
         row = self.context.row(values["checkpoint"])
+        trouble = self.context.trouble(row)
+        if trouble is not None:
+            raise BadInput(f"{row.title}: {sentence(trouble)}", field="checkpoint")
         if not self.context.present(row):
             raise BadInput(
                 f"{row.title} is not on this machine: download it first, or choose another.", field="checkpoint"

@@ -56,7 +56,7 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
         shown = form_view(context, given.form, given["stills"], given["change"])
         return {**{name: shown[name] for name in later}, "status": status(context.device())}
 
-    later = ("offer", "still_offer", "make_still", "summary", "obstacle", "lora_list")
+    later = ("offer", "found", "still_offer", "make_still", "summary", "obstacle", "lora_list")
     page.on(page["slow"].tick, now_and_then, ("stills", "change", *page.form), (*later, "status"))
 
     def release(given: Given) -> Changes:
