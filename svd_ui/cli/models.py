@@ -132,5 +132,10 @@ def _loras(files: Mapping[str, LoraFile]) -> None:
 
 
 def _about(file: LoraFile) -> list[str]:
-    known = (file.rank and f"rank {file.rank}", file.alpha is not None and f"alpha {file.alpha:g}", file.base, file.licence)
+    known = (
+        file.rank and f"rank {file.rank}",
+        file.alpha is not None and f"alpha {file.alpha:g}",
+        file.base,
+        file.licence,
+    )
     return [", ".join(str(fact) for fact in known if fact)] if any(known) else []
