@@ -192,14 +192,14 @@ def test_names_of_other_systems_are_found_however_their_letters_are_composed(set
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names there are text")
-def test_names_that_no_page_could_hold_are_written_out(settings: Settings) -> None:
+def test_names_that_no_page_could_hold_stop_no_other(settings: Settings) -> None:
     folder = settings.models_dir / "loras"
     for name in (b"caf\xe9", b"two\nlines"):
         save_file(good(), folder / "x.safetensors")
         os.rename(folder / "x.safetensors", os.fsencode(folder) + b"/" + name + b".safetensors")
-    names = list(loras.loras(settings))
-    assert sorted(names) == ["caf\\xe9", "two\\nlines"]
-    assert all(loras.find(settings, LoraRef(name=name)).path.is_file() for name in names)
+    assert list(loras.loras(settings)) == ["two\\nlines"]
+    for name in ("two\\nlines", "two\nlines"):
+        assert loras.find(settings, LoraRef(name=name)).path.is_file()
 
 
 def test_two_files_of_one_name_are_both_usable(settings: Settings, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def _changes(unet: nn.Module, loras: Sequence[Lora], model: str) -> Changes:
 
 
 def _of_layer(
-    layer: LoraLayer, tensors: dict[str, Tensor], factor: float, module: nn.Module
+    layer: LoraLayer, tensors: dict[str, Tensor], factor: float, module: Any
 ) -> list[tuple[nn.Parameter, Delta]] | None:
     """The changes of a layer's weight and bias; None where they do not fit it."""
     weight, bias = module.weight, module.bias
@@ -154,7 +154,8 @@ class _Pair:
         kept = 1 if self.of_columns else 0
         total = base + change
         lengths = torch.linalg.vector_norm(total, dim=[dim for dim in range(base.ndim) if dim != kept], keepdim=True)
-        return total * (self.magnitude.to(base).view_as(lengths) / lengths) - base
+        scaled: Tensor = total * (self.magnitude.to(base).view_as(lengths) / lengths)
+        return scaled - base
 
 
 def _title(lora: Lora) -> str:

@@ -124,7 +124,7 @@ def find(settings: Settings, ref: LoraRef) -> LoraFile:
 
 def remarks(settings: Settings, refs: Iterable[LoraRef], checkpoint: str) -> list[Note]:
     """What a clip says about its LoRAs. Raises BadInput as ``find`` does."""
-    found = []
+    found: list[Note] = []
     for file in (find(settings, ref) for ref in refs):
         found += file.notes
         if file.base and file.base != checkpoint:
@@ -189,12 +189,11 @@ def _names(root: Path, path: Path) -> Iterator[str]:
 
 
 def _text(place: Path) -> str:
-    """A name that every file, page and database can hold: bytes that are no text become ``\\xff``."""
-    return _clean(os.fsencode(place.as_posix()).decode("utf-8", "backslashreplace"))
+    return _clean(place.as_posix())
 
 
 def _clean(name: str) -> str:
-    """The same letters, however a system composes them; control characters as ``\\n``."""
+    """A name that a page and a database can hold: the same letters however a system composes them, no control characters."""
     composed = unicodedata.normalize("NFC", name)
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], composed)
 

@@ -52,13 +52,13 @@ def strengths(
     inside, beside = (config if config and _belongs(config, ranks) else {} for config in (inside, beside))
     _require_plain(inside or beside, title)
     try:
-        alphas = read_numbers(path, header, [table[target].alpha for target in ranks if table[target].alpha])
+        alphas = read_numbers(path, header, [name for target in ranks if (name := table[target].alpha)])
     except ValueError as error:
         raise refused(title, "an alpha in it is no number") from error
     factors, unknown = {}, 0
     for target, rank in ranks.items():
         tensor = table[target].alpha
-        kernel = max(header[table[target].down]["shape"][2:], default=1)
+        kernel = max(header[str(table[target].down)]["shape"][2:], default=1)
         factor = _by_config(inside, target, rank)
         if factor is None and tensor is not None:
             factor = alphas[tensor] / rank

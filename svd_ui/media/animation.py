@@ -47,6 +47,7 @@ class FrameSequence(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class FrameSpool:
@@ -69,9 +70,10 @@ class FrameSpool:
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[Frames]:
+        return (self[index] for index in range(self._count))
+
     def __getitem__(self, index: int) -> Frames:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
         size = int(np.prod(self._shape))
         self._file.seek(index * size)
         return np.frombuffer(self._file.read(size), np.uint8).reshape(self._shape)
@@ -201,8 +203,8 @@ def _changed(difference: NDArray[np.int16]) -> NDArray[np.bool_]:
     padded = np.pad(difference, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    changed: NDArray[np.bool_] = np.abs(around).sum(-1) > 9 * STILL_AROUND
-    return changed | (np.abs(difference).sum(-1) > STILL)
+    changed: NDArray[np.bool_] = (np.abs(around).sum(-1) > 9 * STILL_AROUND) | (np.abs(difference).sum(-1) > STILL)
+    return changed
 
 
 def _dithered(
@@ -217,7 +219,8 @@ def _dithered(
         one[:] = nearest[cells @ np.array([1 << 2 * _BITS, 1 << _BITS, 1], np.uint32)]
         error += goal - wide[one]
     mixed.sort(axis=0)  # by lightness
-    return np.take_along_axis(mixed, places[None], axis=0)[0]
+    chosen: NDArray[np.uint8] = np.take_along_axis(mixed, places[None], axis=0)[0]
+    return chosen
 
 
 def _nearest(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
