@@ -174,7 +174,8 @@ def _palette(frames: FrameSequence) -> NDArray[np.uint8]:
         [frame[at % step :: step, 3 * at % step :: step].reshape(-1, 3) for at, frame in enumerate(chosen)]
     )
     picture = Image.fromarray(pixels[None])
-    reduced = picture.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    # k-means goes on while more than so many pixels change their colour: a hundredth is not seen, and ends it in time.
+    reduced = picture.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, kmeans=1500, dither=Image.Dither.NONE)
     palette = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)[:GIF_COLOURS]
     return palette[np.argsort(palette @ [0.299, 0.587, 0.114], kind="stable")]
 
