@@ -44,6 +44,11 @@ def test_a_file_tells_its_rank_and_where_it_comes_from(settings: Settings) -> No
     assert (found.rank, found.base, found.licence, found.title) == (4, "nano", "CC0-1.0", "Pans left")
 
 
+def test_what_another_program_says_of_the_model_is_shown(settings: Settings) -> None:
+    write(settings, "sdxl", good(), **{"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"})
+    assert loras.loras(settings)["sdxl"].note == "for stable-diffusion-xl-v1-base/lora"
+
+
 def test_an_unknown_name_lists_the_known_ones(settings: Settings) -> None:
     write(settings, "one", good())
     with pytest.raises(BadInput, match="Known: one") as caught:

@@ -49,6 +49,8 @@ ENDING = ".safetensors"
 PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
 FOLDER_FILES = {"adapter_model", "pytorch_lora_weights"}
 """Names that say nothing: the folder's is the LoRA's."""
+_ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
+"""Metadata in which kohya-ss and others name the model that a LoRA was made for."""
 SHOWN = 12
 """Names that an error lists."""
 
@@ -222,6 +224,8 @@ def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) 
     try:
         told = read_header(path).get("__metadata__") or {}
         about = {key: str(told.get(key, ""))[:300] for key in ("title", "base", "licence", "note")}
+        made_for = next((str(told[key])[:100] for key in _ARCHITECTURES if told.get(key)), "")
+        about["note"] = about["note"] or (f"for {made_for}" if made_for and not about["base"] else "")
     except (OSError, ValueError, AttributeError, struct.error):
         about = {}
     try:
