@@ -55,7 +55,7 @@ def strengths(
         alphas = read_numbers(path, header, [name for target in ranks if (name := table[target].alpha)])
     except ValueError as error:
         raise refused(title, "an alpha in it is no number") from error
-    factors, unknown = {}, 0
+    factors, unknown, shared = {}, 0, False
     for target, rank in ranks.items():
         tensor = table[target].alpha
         kernel = max(header[str(table[target].down)]["shape"][2:], default=1)
@@ -64,15 +64,19 @@ def strengths(
             factor = alphas[tensor] / rank
         if factor is None:
             factor = _by_config(beside, target, rank)
+            shared = shared or factor is not None
         if factor is None:
             alpha = _by_metadata(metadata, rank, kernel)
             factor, unknown = (1.0, unknown + 1) if alpha is None else (alpha / rank, unknown)
         factors[target] = factor
+    if shared and len([one for one in path.parent.iterdir() if one.suffix == path.suffix]) > 1:
+        notes.append(Note.of("lora_config_shared", title=title, where=CONFIG))
     if unknown:
         some = "" if unknown == len(ranks) else f" for {unknown} of {len(ranks)} layers"
         notes.append(Note.of("lora_alpha_assumed", title=title, some=some))
-    shared = {round(factor * ranks[target], 4) for target, factor in factors.items()}
-    return Strengths(factors, shared.pop() if len(shared) == 1 and not unknown else None, tuple(notes))
+    alphas_in_force = {round(factor * ranks[target], 4) for target, factor in factors.items()}
+    alpha = alphas_in_force.pop() if len(alphas_in_force) == 1 and not unknown else None
+    return Strengths(factors, alpha, tuple(notes))
 
 
 def _inside(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,11 +107,19 @@ def _json(text: str | bytes | None) -> dict[str, Any]:
 
 
 def _belongs(config: Mapping[str, Any], ranks: Mapping[str, int]) -> bool:
-    """Whether the file's ranks are those of ``config``: one that was resized, or is of another LoRA, tells no alpha."""
+    """Whether the file's layers and ranks are those of ``config``: one that was resized, or is of another LoRA, tells no alpha."""
+    named = config.get("target_modules")
+    if isinstance(named, list) and not all(any(_same_end(target, str(name)) for name in named) for target in ranks):
+        return False
     told = (
         (_pattern(config, "rank_pattern", target) or _number(config.get("r")), rank) for target, rank in ranks.items()
     )
     return all(r is None or r == rank for r, rank in told)
+
+
+def _same_end(target: str, name: str) -> bool:
+    target, name = (f"_{one.replace('.', '_').removesuffix('_0')}" for one in (target, name))
+    return target.endswith(name) or name.endswith(target)
 
 
 def _require_plain(config: Mapping[str, Any], title: str) -> None:

@@ -300,7 +300,7 @@ def test_whole_differences_as_comfyui_extracts_them(unet: nn.Module, tmp_path: P
     }
     save_file(tensors, tmp_path / "x.safetensors")
     changed, _ = effect(unet, tmp_path / "x.safetensors", 2.0)
-    values = {name: round(float(change.mean()), 3) for name, change in changed.items()}
+    values = {name: round(float(change.detach().mean()), 3) for name, change in changed.items()}
     norm = "down_blocks.0.resnets.0.spatial_res_block.norm1"
     assert values == {f"{norm}.weight": 1.0, f"{norm}.bias": -0.5, "conv_in.weight": 0.25}
 
@@ -323,6 +323,18 @@ def test_a_configuration_of_another_lora_is_not_taken(unet: nn.Module, tmp_path:
     path = saved(tmp_path / "x.safetensors", pairs, "{}.lora_A.weight", "{}.lora_B.weight")
     same(effect(unet, path), theirs)
     assert [note.code for note in contents(path, "x").notes] == ["lora_config_of_another", "lora_alpha_assumed"]
+
+
+def test_a_configuration_beside_several_is_said(unet: nn.Module, tmp_path: Path) -> None:
+    pairs, theirs = reference(unet, 8, 4, False, tuple(NAMES))
+    path = peft_folder(tmp_path, pairs, 4, False).rename(tmp_path / "x.safetensors")
+    same(effect(unet, path), theirs)
+    assert not contents(path, "x").notes
+    one = {"time_embedding.linear_2": pairs["time_embedding.linear_1"]}
+    other = saved(tmp_path / "other.safetensors", one, "{}.lora_A.weight", "{}.lora_B.weight")
+    assert [note.code for note in contents(path, "x").notes] == ["lora_config_shared"]
+    codes = [note.code for note in contents(other, "x").notes]
+    assert codes == ["lora_config_of_another", "lora_alpha_assumed"], "its layer is none of the configuration's"
 
 
 @pytest.mark.parametrize(
