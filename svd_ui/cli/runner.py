@@ -22,7 +22,7 @@ from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
-from ..loras import loras, named
+from ..loras import named, names
 from ..migration import left_out
 from ..notes import sentence
 from ..request import GenerationRequest, has_source
@@ -151,7 +151,7 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
 
 def _loras(settings: Settings, given: Iterable[Any]) -> list[Any]:
     """LoRAs as they were typed, ``slow pans:0.8`` or ``slow pans=0.8``; an entry of JSON as it is."""
-    known, found = loras(settings), list[Any]()
+    known, found = names(settings), list[Any]()
     for one in given:
         pairs = named([one], known) if isinstance(one, str) else ()
         found += [{"name": name, "weight": weight} for name, weight in pairs] or [one]

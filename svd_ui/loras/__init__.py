@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
 from .layout import LoraLayer, layers, ranks, read_header, refused
-from .notation import listed, named, written
+from .naming import clean, listed, named, names_of, written
 from .strength import CONFIG, strengths
 
 __all__ = [
@@ -39,6 +36,7 @@ __all__ = [
     "lora_dirs",
     "loras",
     "named",
+    "names",
     "read_header",
     "refused",
     "remarks",
@@ -47,8 +45,6 @@ __all__ = [
 
 ENDING = ".safetensors"
 PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
-FOLDER_FILES = {"adapter_model", "pytorch_lora_weights"}
-"""Names that say nothing: the folder's is the LoRA's."""
 _ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
 """Metadata in which kohya-ss and others name the model that a LoRA was made for."""
 SHOWN = 12
@@ -92,8 +88,13 @@ def lora_dirs(settings: Settings) -> tuple[Path, ...]:
 
 
 def loras(settings: Settings) -> dict[str, LoraFile]:
-    """All files by name, unusable ones with their trouble. A name that is taken is told apart by the folders above."""
-    found: dict[str, LoraFile] = {}
+    """All files by name, unusable ones with their trouble."""
+    return {name: _described(name, path) for name, path in names(settings).items()}
+
+
+def names(settings: Settings) -> dict[str, Path]:
+    """What each file is called. A name that is taken is told apart by the folders above."""
+    found: dict[str, Path] = {}
     seen: set[Path] = set()
     for root in lora_dirs(settings):
         for path in _files(root):
@@ -103,22 +104,20 @@ def loras(settings: Settings) -> dict[str, LoraFile]:
                 continue
             if real not in seen:
                 seen.add(real)
-                name = next(name for name in _names(root, path) if name not in found)
-                found[name] = _described(name, path)
+                found[next(name for name in names_of(root, path) if name not in found)] = path
     return found
 
 
 def find(settings: Settings, ref: LoraRef) -> LoraFile:
     """The usable file ``ref`` names. Raises BadInput(field="loras") with the known names, or why it cannot be used."""
-    known = loras(settings)
-    file = known.get(_clean(ref.name))
-    if file is None:
-        usable = [name for name, other in known.items() if not other.trouble]
-        end = ref.name.rpartition("/")[2].casefold()
-        near = [name for name in usable if end in name.casefold()] or usable
+    known, name = names(settings), clean(ref.name)
+    if name not in known:
+        end = name.rpartition("/")[2].casefold()
+        near = [other for other in known if end in other.casefold()] or list(known)
         more = f" and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
-        names = ", ".join(near[:SHOWN]) or "none; put .safetensors files into models/loras of the data folder"
-        raise BadInput(f"There is no LoRA {ref.name!r}. Known: {names}{more}.", field="loras")
+        shown = ", ".join(near[:SHOWN]) or "none; put .safetensors files into models/loras of the data folder"
+        raise BadInput(f"There is no LoRA {ref.name!r}. Known: {shown}{more}.", field="loras")
+    file = _described(name, known[name])
     if file.trouble:
         raise BadInput(file.trouble, field="loras")
     return file
@@ -138,13 +137,19 @@ def remarks(settings: Settings, refs: Iterable[LoraRef], checkpoint: str) -> lis
 def contents(path: Path, title: str) -> Contents:
     """What the file at ``path`` does. Raises BadInput that says why it cannot be used."""
     try:
-        header = read_header(path)
-        tensors = {name: about for name, about in header.items() if name != "__metadata__"}
-        table = layers(tensors, title)
-        sizes = ranks(tensors, table, title)
-        found = strengths(path, header, table, sizes, title)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        return _contents(path, read_header(path), title)
+    except _DAMAGE as error:
         raise refused(title, "it is damaged") from error
+
+
+_DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error)
+
+
+def _contents(path: Path, header: dict[str, Any], title: str) -> Contents:
+    tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+    table = layers(tensors, title)
+    sizes = ranks(tensors, table, title)
+    found = strengths(path, header, table, sizes, title)
     return Contents(table, found.factors, sizes, found.alpha, found.notes)
 
 
@@ -174,32 +179,6 @@ def _files(root: Path) -> Iterator[Path]:
         return  # more than any collection has
 
 
-def _names(root: Path, path: Path) -> Iterator[str]:
-    """What a file may be called, best first: from ``root`` on, then with its ending, then with the folders above too."""
-    place = path.relative_to(root)
-    generic = place.stem in FOLDER_FILES and len(place.parts) > 1
-    if generic:
-        yield _text(place.parent)
-    plain, full = _text(place.with_suffix("")), _text(place)
-    yield full if plain.rpartition("/")[2].strip(". ") == "" else plain
-    yield full
-    for above in accumulate(reversed(root.parts), lambda below, part: f"{part}/{below}"):
-        yield f"{_text(Path(above))}/{plain}"
-    while True:
-        full += "'"
-        yield full
-
-
-def _text(place: Path) -> str:
-    return _clean(place.as_posix())
-
-
-def _clean(name: str) -> str:
-    """A name that a page and a database can hold: the same letters however a system composes them, no control characters."""
-    composed = unicodedata.normalize("NFC", name)
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], composed)
-
-
 def _changed(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
@@ -221,15 +200,16 @@ def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) 
     """Fields of ``LoraFile``; the numbers are part of the key, so that a file written anew is read anew."""
     if path.suffix.lower() != ENDING:
         return {"trouble": refused(name, "it is a pickle, which may run code: save it as .safetensors").message}
+    about: dict[str, Any] = {}
     try:
-        told = read_header(path).get("__metadata__") or {}
+        header = read_header(path)
+        told = header.get("__metadata__") or {}
         about = {key: str(told.get(key, ""))[:300] for key in ("title", "base", "licence", "note")}
         made_for = next((str(told[key])[:100] for key in _ARCHITECTURES if told.get(key)), "")
         about["note"] = about["note"] or (f"for {made_for}" if made_for and not about["base"] else "")
-    except (OSError, ValueError, AttributeError, struct.error):
-        about = {}
-    try:
-        found = contents(path, about.get("title") or name)
+        found = _contents(path, header, about["title"] or name)
     except BadInput as error:
         return {**about, "trouble": error.message}
+    except _DAMAGE:
+        return {**about, "trouble": refused(name, "it is damaged").message}
     return {**about, "rank": max(found.ranks.values(), default=None), "alpha": found.alpha, "notes": found.notes}

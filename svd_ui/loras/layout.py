@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,13 @@ _PATTERNS = [
         r"(?P<target>.+)\.(?P<part>lora_magnitude_vector|dora_scale)(\.[^.]+)?(\.weight)?",
         # whole differences, as ComfyUI writes where two matrices would not be smaller
         r"(?P<target>.+)\.(?P<part>diff_b|diff)",
-        r"(?P<target>.+)\.(lora_|network_)?(?P<part>alpha)",
+        r"(?P<target>.+)\.(lora_|network_)(?P<part>alpha)",
     )
 ]
 _PARTS = {"A": "down", "B": "up", "lora_magnitude_vector": "magnitude", "dora_scale": "magnitude"}
-_PREFIXES = (
-    "base_model.model.",
-    "model.diffusion_model.",
-    "diffusion_model.",
-    "lora_unet_",
-    "lycoris_",
-    "unet.",
-    "model.",
-)
+_COMMON = {"lora_down.weight": "down", "lora_up.weight": "up", "lora_A.weight": "down", "lora_B.weight": "up"}
+"""How most names end: there are collections of hundreds of files with thousands of tensors."""
+_PREFIX = re.compile(r"(?:base_model\.model\.|(?:model\.)?diffusion_model\.|lora_unet_|lycoris_|unet\.|model\.)+")
 _REFUSED: dict[str, str] = WORDS["refused LoRAs"]
 """A part of a tensor's name that no plain LoRA has => what such a file is; the first that is found counts."""
 _FORMATS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
@@ -84,23 +79,26 @@ def read_header(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_numbers(path: Path, header: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
+def read_numbers(path: Path, header: Mapping[str, Any], names: Collection[str]) -> dict[str, float]:
     """The tensors ``names``, which hold one number each. Raises ValueError for one that does not."""
-    found = {}
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        for name in names:
-            kind, shape, (start, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
-            file.seek(8 + length + start)
-            raw = file.read(end - start)
-            if kind == "BF16":
-                kind, raw = "F32", b"\0\0" + raw
-            if math.prod(shape) != 1 or kind not in _FORMATS or len(raw) != struct.calcsize(_FORMATS[kind]):
-                raise ValueError(f"{name} is no number")
-            (found[name],) = struct.unpack(_FORMATS[kind], raw)
-            if not math.isfinite(found[name]):
-                raise ValueError(f"{name} is no number")
-    return found
+    if not names:
+        return {}
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        (length,) = struct.unpack_from("<Q", data)
+        return {name: _number(name, header[name], data, 8 + length) for name in names}
+
+
+def _number(name: str, about: Mapping[str, Any], data: mmap.mmap, tensors: int) -> float:
+    kind, (start, end) = about["dtype"], about["data_offsets"]
+    raw = data[tensors + start : tensors + end] if 0 < end - start <= 8 else b""
+    if kind == "BF16":
+        kind, raw = "F32", b"\0\0" + raw
+    if math.prod(about["shape"]) != 1 or kind not in _FORMATS or len(raw) != struct.calcsize(_FORMATS[kind]):
+        raise ValueError(f"{name} is no number")
+    (number,) = struct.unpack(_FORMATS[kind], raw)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is no number")
+    return float(number)
 
 
 def layers(names: Iterable[str], title: str) -> dict[str, LoraLayer]:
@@ -109,8 +107,9 @@ def layers(names: Iterable[str], title: str) -> dict[str, LoraLayer]:
     A layer of kohya's keeps its underscores (``down_blocks_0_attentions_0``): only the model knows where dots belong.
     """
     names = list(names)
+    together = "\n".join(names)
     for mark, reason in _REFUSED.items():
-        if any(mark in name for name in names):
+        if mark in together:
             raise refused(title, reason)
     found: dict[str, dict[str, str]] = {}
     for name in names:
@@ -145,23 +144,23 @@ def refused(title: str, reason: str) -> BadInput:
 
 def _read(name: str, title: str) -> tuple[str, str]:
     """Name in the file => (layer, field of ``LoraLayer``)."""
-    for match in _matches(name):
+    *target, last, end = ("", *name.rsplit(".", 2))[-3:]
+    if target[0] and (part := _COMMON.get(f"{last}.{end}")):
+        return _bare(target[0]), part
+    if end == "alpha" and not last.endswith(("lora", "lora_linear_layer")):
+        return _bare(name.removesuffix(".alpha")), "alpha"
+    for match in filter(None, (pattern.fullmatch(name) for pattern in _PATTERNS)):
         groups = match.groupdict()
-        target = groups.get("target") or f"{groups['block']}.{groups['layer']}"
+        layer = groups.get("target") or f"{groups['block']}.{groups['layer']}"
         part = _PARTS.get(groups["part"], groups["part"])
         if groups.get("of") == "bias":
             if part != "up":
                 break
             part = "bias"
-        return _bare(target), part
+        return _bare(layer), part
     raise refused(title, f"it holds a tensor of another kind, {name[:80]!r}")
 
 
-def _matches(name: str) -> Iterator[re.Match[str]]:
-    return filter(None, (pattern.fullmatch(name) for pattern in _PATTERNS))
-
-
 def _bare(target: str) -> str:
-    while prefix := next((one for one in _PREFIXES if target.startswith(one)), None):
-        target = target.removeprefix(prefix)
-    return target
+    prefix = _PREFIX.match(target)
+    return target[prefix.end() :] if prefix else target

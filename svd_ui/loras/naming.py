@@ -1,15 +1,46 @@
-"""LoRAs in one line of text, ``slow pans:0.8, "a, b":1``: how forms keep them and people type them."""
+"""What a LoRA is called, and LoRAs in one line of text, ``slow pans:0.8, "a, b":1``, as forms keep them and people type them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import accumulate
+from pathlib import Path
 
+FOLDER_FILES = {"adapter_model", "pytorch_lora_weights"}
+"""Names that say nothing: the folder's is the LoRA's."""
 _PLAIN = re.compile(r"[\w.\-/()'\[\]](?:[\w.\-/()'\[\] ]*[\w.\-/()'\[\]])?")
 """Names that need no quotes."""
 _ENTRY = re.compile(r'\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*")\s*(?:[:=]\s*(?P<of>[^,]*))?|(?P<plain>[^,]*))\s*(?:,|$)')
 _WEIGHT = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
+
+
+def names_of(root: Path, path: Path) -> Iterator[str]:
+    """What a file may be called, best first: from ``root`` on, then with its ending, then with the folders above too."""
+    place = path.relative_to(root)
+    generic = place.stem in FOLDER_FILES and len(place.parts) > 1
+    if generic:
+        yield _text(place.parent)
+    plain, full = _text(place.with_suffix("")), _text(place)
+    yield full if plain.rpartition("/")[2].strip(". ") == "" else plain
+    yield full
+    for above in accumulate(reversed(root.parts), lambda below, part: f"{part}/{below}"):
+        yield f"{_text(Path(above))}/{plain}"
+    while True:
+        full += "'"
+        yield full
+
+
+def _text(place: Path) -> str:
+    return clean(place.as_posix())
+
+
+def clean(name: str) -> str:
+    """A name that a page and a database can hold: the same letters however a system composes them, no control characters."""
+    composed = unicodedata.normalize("NFC", name)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], composed)
 
 
 def written(chosen: Mapping[str, float]) -> str:
