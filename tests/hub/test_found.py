@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, survey
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.errors import SvdUiError, WeightsMissing
-from svd_ui.hub import Hub, layout
+from svd_ui.hub import Hub
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
 from tests.stability import save_single_file
