@@ -109,13 +109,16 @@ class WeightsMissing(SvdUiError):
     template = "The weights of {title} are not on this machine. {remedy}"
 
 
+GET_AGAIN = "Get that file again."
+
+
 class WeightsDamaged(WeightsMissing):
     """``file`` is its name, ``detail`` goes on from there."""
 
     code = "weights_damaged"
     template = "{file} {detail}. {remedy}"
 
-    def __init__(self, file: str, detail: str, remedy: str = "Get that file again.", **params: Any) -> None:
+    def __init__(self, file: str, detail: str, remedy: str = GET_AGAIN, **params: Any) -> None:
         super().__init__(file=file, detail=detail, remedy=remedy, **params)
 
 

@@ -110,11 +110,20 @@ def _listing(folder: Path) -> Listing | None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 # A name with a leading dot is something that is still being written, or not for people.
-                if not entry.name.startswith("."):
-                    (folders if entry.is_dir() else files).append(entry.name)
+                if entry.name.startswith(".") or not _is_text(entry.name):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.is_file() or not os.path.exists(entry.path):  # a link to a drive that is not there; no pipe
+                    files.append(entry.name)
     except OSError:  # not ours to read, or gone
         return None
     return Listing(folder, tuple(sorted(files)), tuple(sorted(folders)))
+
+
+def _is_text(name: str) -> bool:
+    """Linux allows any bytes for a name; neither a page nor a request can hold those that are no UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _identity(folder: Path) -> tuple[int, int] | str | None:

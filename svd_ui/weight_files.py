@@ -38,7 +38,8 @@ _BEGINNINGS = (
 
 def damaged(path: Path, what: str, **params: Any) -> WeightsDamaged:
     """The error that says ``what`` (a word of the locale) is wrong with ``path``, never more of it than its folder."""
-    return WeightsDamaged(file=_short(path), detail=WORDS["damaged files"][what].format(**params))
+    remedy = {"remedy": text} if (text := WORDS["remedies of damaged files"].get(what)) else {}
+    return WeightsDamaged(file=_short(path), detail=WORDS["damaged files"][what].format(**params), **remedy)
 
 
 def _short(path: Path) -> str:
@@ -168,7 +169,7 @@ def component_files(folder: Path, variants: Sequence[str | None] = (None,), chec
     where something else is whole. ``check`` raises WeightsDamaged for a file that is.
     """
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())  # a link may lead nowhere
     except OSError as error:
         raise damaged(folder / "", "no_folder") from error
     found: dict[str | None, list[str]] = {}

@@ -3,6 +3,7 @@
 from .checkpoint import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
 from .local_rows import folder_row, trouble_of
 from .profiles import GB, PROFILES, ProfileRow, profile_for, smaller_profile
+from .recognition import short_title
 from .registry import NANO, Survey, checkpoint_dirs, checkpoints, find_checkpoint, nano_row, survey
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "folder_row",
     "nano_row",
     "profile_for",
+    "short_title",
     "smaller_profile",
     "survey",
     "trouble_of",

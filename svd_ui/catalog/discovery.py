@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from ..errors import BadInput
-from ..loras import read_header
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from ..weight_files import kind_of
 from .checkpoint import CheckpointRow
 from .folders import UNET, WEIGHTS, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
-from .recognition import is_named_like_ours
-from .weights import weight_file
+from .recognition import is_named_like_ours, likeness
+from .weights import foreign, weight_file, with_link
 
 _WEIGHTS = ".safetensors"
 _UNREADABLE = {".ckpt": "a pickle", ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".gguf": "a GGUF file"}
@@ -78,7 +75,8 @@ class _Search:
             self._take_folder(path)
             return False
         if "config.json" in folder.files and _is_unet(path):
-            self._add(unet_row, path)
+            if self._is_new(path):
+                self._add(unet_row, path)
             return False
         for name in folder.files:
             self._look_at(path / name)
@@ -119,9 +117,10 @@ class _Search:
             return
         file = weight_file(path)
         if file.kind is None:
-            why = file.trouble or (_foreign(path, path.stat().st_mtime_ns) if wanted else None)
+            why = file.trouble or (foreign(path) if wanted else None)
             if why is not None and wanted:
-                self._refuse(path, why)
+                is_like = likeness(path.stem, (), None, only_unet=True)
+                self._refuse(path, with_link(why, is_like.row.link if is_like.certain else "") or why)
             return
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)
@@ -163,9 +162,3 @@ def _is_unet(folder: Path) -> bool:
 def _is_family(why: Note) -> bool:
     """The right model in a form that cannot be used."""
     return why.code == "file_is_quantised"
-
-
-@lru_cache(maxsize=1000)
-def _foreign(path: Path, _changed: int) -> Note | None:
-    """What a file is that is none of ours."""
-    return kind_of(read_header(path), path.name).trouble

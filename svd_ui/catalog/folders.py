@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsDamaged
-from ..notes import WORDS, Note, sentence
+from ..notes import WORDS, Note
 from ..weight_files import component_files
 from .weights import check, note_of
 
@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """An object; empty where ``path`` is not there or holds none."""
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -134,5 +134,6 @@ def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> No
         words = {"wanted": f"{part}/{WEIGHTS[part]}", "part": WORDS["components"][part]}
         source = f"{link}/tree/main/{part}"
         remedy = Note.of("get_weights_from", link=source, **words) if link else Note.of("get_weights", **words)
-        return note_of(WeightsDamaged(**{**error.params, "remedy": sentence(remedy)}))
+        named = folder.parent if folder.name == part else folder
+        return note_of(WeightsDamaged(**error.params | {"file": f"{named.name}/{error.params['file']}"}), remedy)
     return None

@@ -14,7 +14,7 @@ from .checkpoint import OLD_NAMES, CheckpointRow
 from .families import family_of
 from .folders import UNET, lacking, lacking_part
 from .recognition import SVD_XT, likeness, short_title
-from .weights import weight_file
+from .weights import weight_file, with_link
 
 PIPELINE, UNET_CLASS = "StableVideoDiffusionPipeline", "UNetSpatioTemporalConditionModel"
 _NAMELESS = re.compile(r"model|checkpoint|(diffusion_)?pytorch_model|unet|snapshots|[0-9a-f]{40}", re.IGNORECASE)
@@ -58,7 +58,7 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     if row.unet is not None and row.unet.is_dir():
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
-    return weight_file(path).trouble if path is not None else None
+    return with_link(weight_file(path).trouble, row.link) if path is not None else None
 
 
 def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fixed: dict[str, Any]) -> CheckpointRow:
@@ -114,7 +114,7 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
         data = json.loads((folder / name).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         remedy = "get it again" if name == "model_index.json" else "get it again, or delete it: it is filled in"

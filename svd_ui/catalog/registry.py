@@ -83,8 +83,11 @@ def survey(settings: Settings) -> Survey:
     found = discover(settings)
     for row in found.rows:
         known = rows.get(row.id)
-        id = row.id if known is None else f"{row.id}@{_digest(row)}"
-        rows.setdefault(id, row.model_copy(update={"id": id}))
+        if known is not None and row.path is not None:
+            row = row.model_copy(
+                update={"id": f"{row.id}@{_digest(row)}", "title": f"{row.title} in {row.path.parent.name}"}
+            )
+        rows.setdefault(row.id, row)
     for row in (*STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
         here = [one.path for one in found.rows if one.same_as == row.id and trouble_of(one) is None]
         rows.setdefault(row.id, row.model_copy(update={"sources": tuple(filter(None, here))}))

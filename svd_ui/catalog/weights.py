@@ -7,14 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from ..errors import WeightsDamaged
+from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
-from ..notes import Note
-from ..weight_files import Kind, checked_header, kind_of
+from ..notes import Note, sentence
+from ..weight_files import Kind, checked_header, damaged, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
 """Parts of names in every file of the family: a header without them need not be parsed, which takes milliseconds."""
+
+
+_MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error)
+"""What reading JSON raises that is not what a header should be: anybody's file may lie in a place for models."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ def weight_file(path: Path) -> WeightFile:
     return _read(path, *_state(path))
 
 
+def foreign(path: Path) -> Note:
+    """What a file is that is no video model's."""
+    return _foreign(path, *_state(path))
+
+
 def is_pipeline(path: Path) -> bool:
     """Whether ``path`` is one whole file of everything."""
     file = weight_file(path)
@@ -38,14 +48,22 @@ def is_pipeline(path: Path) -> bool:
 
 def check(path: Path) -> None:
     """Raise WeightsDamaged for a file of any kind that is not whole; remembered too."""
-    error = _damage(path, *_state(path))
-    if error is not None:
-        raise error
+    params = _damage(path, *_state(path))
+    if params is not None:
+        raise WeightsDamaged(**params)
 
 
-def note_of(error: WeightsDamaged) -> Note:
-    """The error as a fact to tell."""
-    return Note.of("weights_damaged", **error.params)
+def note_of(error: WeightsDamaged, *remedies: Note) -> Note:
+    """The error as a fact to tell, and what to do beside what it says itself."""
+    own = [error.params["remedy"]] if error.params["remedy"] != GET_AGAIN or not remedies else []
+    return Note.of("weights_damaged", **error.params | {"remedy": " ".join([*own, *map(sentence, remedies)])})
+
+
+def with_link(note: Note | None, link: str) -> Note | None:
+    """``note`` of a damaged file, and where to get it."""
+    if note is None or note.code != "weights_damaged" or not link:
+        return note
+    return note_of(WeightsDamaged(**note.params), Note.of("get_file_from", link=link))
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -64,18 +82,30 @@ def _read(path: Path, _changed: int, size: int) -> WeightFile:
         return WeightFile(kind_of(checked_header(path), path.name))
     except WeightsDamaged as error:
         kind = None
-        with suppress(OSError, ValueError, struct.error):
+        with suppress(OSError, *_MALFORMED):
             kind = kind_of(read_header(path), path.name)
         return WeightFile(kind, note_of(error))
+    except _MALFORMED:
+        return WeightFile(trouble=note_of(damaged(path, "no_header")))
 
 
 @lru_cache(maxsize=20_000)
-def _damage(path: Path, _changed: int, _size: int) -> WeightsDamaged | None:
+def _damage(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
     try:
         checked_header(path)
     except WeightsDamaged as error:
-        return error.with_traceback(None)
+        return error.params
     return None
+
+
+@lru_cache(maxsize=1000)
+def _foreign(path: Path, _changed: int, _size: int) -> Note:
+    try:
+        return kind_of(checked_header(path), path.name).trouble or Note.of("file_unknown", file=path.name)
+    except WeightsDamaged as error:
+        return note_of(error)
+    except _MALFORMED:
+        return note_of(damaged(path, "no_header"))
 
 
 def _is_of_pictures(path: Path, size: int) -> bool:

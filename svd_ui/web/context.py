@@ -59,9 +59,16 @@ class Context:
             return rows[checkpoint]
         return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
-    def checkpoint_choices(self) -> list[tuple[str, str]]:
-        """(title, id) to choose from as things are now: what training writes shows up here."""
-        return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in self.rows().values())]
+    def checkpoint_choices(self, chosen: str = "") -> list[tuple[str, str]]:
+        """(title, id) to choose from as things are now: what training writes shows up here.
+
+        What a row of the catalogue stands for here is not offered a second time, unless it is ``chosen`` already.
+        """
+        rows = self.rows().values()
+        stood_for = {row.sources[0] for row in rows if row.sources and self.hub.where(row) == row.sources[0]}
+        shown = [row for row in rows if row.path not in stood_for or row.id == chosen]
+        ending = {row.id: ", not usable" for row in shown if self.trouble(row) is not None}
+        return [("Auto (best one here)", "auto"), *((row.title + ending.get(row.id, ""), row.id) for row in shown)]
 
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""

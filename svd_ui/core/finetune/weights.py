@@ -29,7 +29,8 @@ from ..loading import load_module
 KEPT = 2
 """States that stay on disk."""
 _INHERITED = set(CheckpointRow.model_fields) - set(
-    "id title folder file unet sources same_as repo link licence licence_url gated download_bytes by_stability rank note".split()
+    "id title folder file unet sources same_as repo unet_file base_repo link licence licence_url gated download_bytes "
+    "by_stability rank note".split()
 )
 """What a trained checkpoint's ``svd_ui.json`` takes from its base's row."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ... import __version__
-from ...catalog import CheckpointRow, trouble_of
+from ...catalog import CheckpointRow, short_title, trouble_of
 from ...clip import ClipShape, ClipSpec
 from ...doctor import tilde
 from ...engine import Device
@@ -50,7 +50,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "negative_prompt": _negative(context, prompting),
         "summary": summary(row, _file_shape(values, row, shape, request), count, prediction(estimate, device, count)),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
-        "checkpoint": gr.update(choices=context.checkpoint_choices()),
+        "checkpoint": gr.update(choices=context.checkpoint_choices(values["checkpoint"])),
         "speed": gr.update(choices=speed_labels(row, request)),
         "schedule": gr.update(choices=CLIP.choices("schedule", str(meant["schedule"]))),
         "lora_list": lora_list(context.loras(), values.get("loras"), row, context.rows()),
@@ -69,7 +69,7 @@ def offers(context: Context, values: Mapping[str, Any]) -> Changes:
     row = context.row(values["checkpoint"])
     lacking = values["source"] == PROMPT and not context.text_to_image_present()
     return {
-        "offer": "" if context.present(row) else offer(row, context.trouble(row)),
+        "offer": remark(context, row) if context.present(row) else offer(row, context.trouble(row)),
         "found": found(context),
         "still_offer": still_offer(context.settings.text_to_image) if lacking else "",
         "make_still": gr.update(interactive=not lacking),
@@ -81,6 +81,13 @@ def offer(row: CheckpointRow, trouble: Note | None = None) -> str:
     what = row.id if row.is_on_hub and trouble_of(row) is None else ""
     said = sentence(trouble)
     return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes), trouble=said)
+
+
+def remark(context: Context, row: CheckpointRow) -> str:
+    """Of a checkpoint outside the hub's cache: what it stands for, and what was taken for granted."""
+    place = context.hub.where(row)
+    text = f"{short_title(row)} is already here as {place.name}." if place in row.sources and place else ""
+    return html("quiet", text=" ".join(filter(None, (text, row.note if row.path and row.id != "nano" else ""))))
 
 
 def found(context: Context) -> str:
@@ -154,7 +161,7 @@ def _file_shape(
 def summary(row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str]) -> str:
     """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     length = f"{shape.num_frames} frames, {shape.num_frames / shape.fps:.1f} s"
-    parts = [row.title.split(" (")[0], length, frame_size(shape.width, shape.height)]
+    parts = [short_title(row), length, frame_size(shape.width, shape.height)]
     return html("animate/summary", count=count, parts=parts, **cost)
 
 
@@ -202,7 +209,7 @@ def _lora(
     file: LoraFile, weight: float | None, row: CheckpointRow, rows: Mapping[str, CheckpointRow]
 ) -> dict[str, Any]:
     """``base`` names the other checkpoint it was trained on; '' where it fits or does not say."""
-    title = rows[file.base].title.split(" (")[0] if file.base in rows else file.base
+    title = short_title(rows[file.base]) if file.base in rows else file.base
     about = (f"for {title}" if title else "", f"rank {file.rank}" if file.rank else "", file.licence, file.note)
     fits = not file.base or file.base == row.id or file.trouble
     return {

@@ -128,7 +128,8 @@ class TrainActions:
         if run.request.method == "lora":
             known = self.context.loras().get(Path(made).stem)
             return known.name if known and not known.trouble else ""
-        return next((row.id for row in self.context.rows().values() if row.folder and row.folder.name == made), "")
+        made_here = {self.context.settings.models_dir / made, self.context.settings.models_dir / made / "unet"}
+        return next((row.id for row in self.context.rows().values() if row.path in made_here), "")
 
     def use(self, name: str) -> dict[str, str]:
         """The form's values that animate with a run's result."""
