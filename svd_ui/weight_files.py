@@ -6,6 +6,7 @@ A checkpoint's source is a diffusers folder or one safetensors file of everythin
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -57,16 +58,29 @@ def checked_header(path: Path) -> dict[str, Any]:
     try:
         header = read_header(path)
         (length,) = struct.unpack("<Q", beginning[:8])
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        end = _end_of_tensors(header)
     except (OSError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
         whole = struct.unpack("<Q", beginning[:8])[0] if len(beginning) >= 8 else 0
         if beginning[8:9] == b"{" and size < 8 + whole:
-            raise damaged(path, "cut_short", there=size, whole=8 + whole) from error
+            raise damaged(path, "cut_in_header") from error
         raise damaged(path, "no_header") from error
-    whole = 8 + length + max(ends, default=0)
-    if size < whole:
-        raise damaged(path, "cut_short", there=size, whole=whole)
+    whole = 8 + length + end
+    if size != whole:
+        raise damaged(path, "cut_short" if size < whole else "too_long", there=size, whole=whole)
     return header
+
+
+def _end_of_tensors(header: Header) -> int:
+    """Where the last one ends: each follows the one before, and is as long as its shape says. Raises ValueError."""
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    end = 0
+    for entry in sorted(tensors, key=lambda one: tuple(one["data_offsets"])):
+        begin, after = entry["data_offsets"]
+        bits = re.search(r"\d+", entry["dtype"])
+        if begin != end or (bits and 8 * (after - begin) != math.prod(entry["shape"]) * int(bits[0])):
+            raise ValueError("tensors overlap, or leave holes")
+        end = after
+    return end
 
 
 def _check_beginning(path: Path, beginning: bytes) -> None:
@@ -83,7 +97,7 @@ def _check_beginning(path: Path, beginning: bytes) -> None:
 def read_config(path: Path) -> dict[str, Any] | None:
     """A small JSON file; None where it is not there. Raises WeightsDamaged where it is no object of proper numbers."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # Windows' editor begins with a mark
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -160,7 +174,7 @@ def component_files(folder: Path, variants: Sequence[str | None] = (None,), chec
         raise damaged(folder / "", "no_folder") from error
     found: dict[str | None, list[str]] = {}
     for name in names:
-        if name.endswith(".safetensors"):
+        if name.endswith(".safetensors") and not name.startswith("."):  # macOS leaves ._names on other disks
             found.setdefault(_variant(name), []).append(name)
     order = [one for one in dict.fromkeys((*variants, None, *found)) if one in found]
     if not order:
@@ -239,13 +253,19 @@ def kind_of(header: Header, file: str = "") -> Kind:
     unet = found.get("unet")
     if unet is None or not _is_video(unet):
         return Kind("other", trouble=_other(names, file))
-    if not _is_ours(unet):
+    numbers, picture, noise = (
+        unet.shape(f"{name}.weight") for name in ("add_embedding.linear_1", "conv_in", "conv_out")
+    )
+    if numbers is None or numbers[1] % 3:  # beside the picture go fps, motion and noise; SV3D and SV4D take angles
         return Kind("other", trouble=Note.of("file_is_other", file=file, what=WORDS["other weight files"]["sv3d"]))
+    if picture is None or noise is None or picture[1] != 2 * noise[0]:
+        channels = (picture or (0, 0))[1]
+        return Kind("other", trouble=Note.of("file_takes_more", file=file, channels=channels))
     strange = sorted({one for tensors in found.values() for one in _strange_formats(tensors)})
     if strange:
         return Kind("other", trouble=Note.of("file_is_quantised", file=file, formats=strange))
     parts = frozenset(part for part, tensors in found.items() if _is_whole(part, tensors))
-    stability = unet.prefix is not None
+    stability = unet.stability
     if parts == set(COMPONENTS):
         return Kind("pipeline", parts, stability)
     code = "file_without_time" if "vae" in found and "vae" not in parts else "file_lacks"
@@ -259,13 +279,6 @@ def _strange_formats(tensors: Tensors) -> list[str]:
 
 def _is_video(unet: Tensors) -> bool:
     return unet.shape("mid_block.resnets.0.temporal_res_block.conv1.weight") is not None
-
-
-def _is_ours(unet: Tensors) -> bool:
-    """Three numbers go in beside the picture: fps, motion and noise; SV3D and SV4D take angles."""
-    picture, noise = unet.shape("conv_in.weight"), unet.shape("conv_out.weight")
-    numbers = unet.shape("add_embedding.linear_1.weight")
-    return bool(picture and noise and numbers) and picture[1] == 2 * noise[0] and numbers[1] % 3 == 0
 
 
 def _is_whole(part: str, tensors: Tensors) -> bool:

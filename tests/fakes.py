@@ -241,7 +241,11 @@ NOTHING = b"\x02\0\0\0\0\0\0\0{}"
 
 def fake_checkpoint(folder: Path, num_frames: int = 6) -> Path:
     """A diffusers folder that looks complete, for what never loads it."""
-    for part, name in {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}.items():
+    for part, name in {
+        "unet": "diffusion_pytorch_model",
+        "vae": "diffusion_pytorch_model",
+        "image_encoder": "model",
+    }.items():
         (folder / part).mkdir(parents=True)
         (folder / part / f"{name}.safetensors").write_bytes(NOTHING)
     (folder / "model_index.json").write_text('{"_class_name": "StableVideoDiffusionPipeline"}', "utf-8")
