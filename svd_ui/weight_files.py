@@ -194,8 +194,9 @@ def _whole(folder: Path, names: list[str], check: Check | None) -> list[Path]:
     if missing := _missing_shards(names):
         raise damaged(folder / missing[0], "missing_shard")
     files = [folder / name for name in _chosen(names)]
-    for file in files if check else ():
-        check(file)
+    for file in files:
+        if check is not None:
+            check(file)
     return files
 
 

@@ -41,7 +41,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """An object; empty where ``path`` is not there or holds none."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, WeightsDamaged
 from ..notes import Note, sentence
+from ..weight_files import read_config
 from .checkpoint import OLD_NAMES, CheckpointRow
 from .families import family_of
 from .folders import UNET, lacking, lacking_part
@@ -111,12 +111,8 @@ def _bare(name: str) -> str:
 def _object(folder: Path, name: str) -> dict[str, Any] | None:
     """A JSON file of ``folder``, None where it is not there. Raises BadInput for one that holds something else."""
     try:
-        data = json.loads((folder / name).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        remedy = "get it again" if name == "model_index.json" else "get it again, or delete it: it is filled in"
-        raise BadInput(f"{folder.name}: its {name} is damaged: {remedy}.", field="checkpoint")
-    return data
+        return read_config(folder / name)
+    except (WeightsDamaged, RecursionError) as error:
+        detail = error.message if isinstance(error, WeightsDamaged) else f"{name} is not the JSON it should be."
+        remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
+        raise BadInput(f"{folder.name}: {detail}{remedy}", field="checkpoint") from error
