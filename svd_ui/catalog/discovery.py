@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..errors import BadInput
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from .checkpoint import CheckpointRow
+from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
 from .folders import UNET, WEIGHTS, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
@@ -38,6 +39,7 @@ def discover(settings: Settings) -> Found:
     search = _Search({settings.models_dir, REPOSITORY / "models"})
     for place in looked_in.checkpoints:
         search.look_in(place)
+    search.look_in_cache(looked_in.hub_cache)
     search.found.refused += looked_in.troubles
     return search.found
 
@@ -63,6 +65,15 @@ class _Search:
                     pass
         except (OSError, ValueError) as error:
             self._refuse(place, Note.of("search_ended", detail=str(error)))
+
+    def look_in_cache(self, cache: Path) -> None:
+        """The hub's: fine-tunes and copies that other programs fetched. The catalogue's own are ``Hub``'s to find."""
+        self._place, self._asked_for = cache, False
+        ours = {f"models--{repo.replace('/', '--')}" for row in (*STABILITY_ROWS, ANIMATE_LCM) if (repo := row.repo)}
+        for repo in sorted(cache.glob("models--*")):
+            if repo.name not in ours:
+                with suppress(OSError):  # being written, or removed, by another program
+                    self._take_newest(repo)
 
     def _goes_on_below(self, folder: Listing) -> bool:
         """Take what is in ``folder``; whether there may be more in those in it."""
