@@ -76,7 +76,7 @@ def places(settings: Settings) -> Places:
                     continue
                 checkpoints += [folder for sort in _CHECKPOINTS for folder in listed.get(sort, ())]
                 loras += listed.get("loras", ())
-        if not os.path.exists(path):
+        if not os.path.exists(path) or not os.access(path, os.R_OK):
             troubles.append(Trouble(path, Note.of("place_missing")))
     cache = Path(constants.HF_HUB_CACHE)
     return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), cache, tuple(troubles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     """What is wrong with the files of a row that lies on this machine; None where it can be used, or lies elsewhere."""
     if row.folder is not None:
         return lacking(row.folder, row.link)
-    if row.unet is not None and row.unet.is_dir():
+    if row.unet is not None and os.path.isdir(row.unet):
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
     return with_link(weight_file(path).trouble, row.link) if path is not None else None

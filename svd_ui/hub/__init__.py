@@ -110,7 +110,7 @@ class Hub:
         found = self._snapshots(row.repo)
         named = (path / (row.unet_file or "") for path in found)
         others = (file for path in found for file in sorted(path.glob("*.safetensors")) if is_unet(file))
-        here = [*filter(None, [row.unet]), *filter(Path.is_file, named), *others, *row.sources]
+        here = [*filter(None, [row.unet]), *filter(os.path.isfile, named), *others, *row.sources]
         return next(iter(here), None)
 
     def _base(self, row: CheckpointRow) -> Path | None:
