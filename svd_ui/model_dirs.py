@@ -112,9 +112,9 @@ def _listing(folder: Path) -> Listing | None:
                 # A name with a leading dot is something that is still being written, or not for people.
                 if entry.name.startswith(".") or not _is_text(entry.name):
                     continue
-                if entry.is_dir():
+                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     folders.append(entry.name)
-                elif entry.is_file() or not os.path.exists(entry.path):  # a link to a drive that is not there; no pipe
+                elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # no pipe; a link may lead nowhere
                     files.append(entry.name)
     except OSError:  # not ours to read, or gone
         return None

@@ -5,6 +5,7 @@ Only names, sizes and headers are read, and a header once until its file changes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class _Search:
     def __init__(self, own: set[Path]) -> None:
         self.found = Found()
         self._own = own
-        self._seen: set[Path] = set()
+        self._seen: set[str] = set()
         self._place = Path()
         self._asked_for = False
 
@@ -128,7 +129,7 @@ class _Search:
             self._refuse(path, file.kind.trouble)
 
     def _is_new(self, path: Path) -> bool:
-        real = path.resolve()
+        real = os.path.realpath(path)
         is_new = real not in self._seen
         self._seen.add(real)
         return is_new

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,14 @@ from safetensors.torch import load_file, save_file
 from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, survey
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
-from svd_ui.errors import SvdUiError, WeightsMissing
+from svd_ui.engine import Device
+from svd_ui.errors import BadInput, SvdUiError, WeightsMissing
 from svd_ui.hub import Hub, layout
+from svd_ui.hub.selection import Checkpoints
 from svd_ui.model_dirs import places
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
+from tests.hub.fake_hub import FakeHub, repository
 from tests.stability import save_single_file
 from tests.tiny import save_tiny_svd
 
@@ -446,3 +451,87 @@ def test_older_caches_are_looked_into(
     assert Hub(settings).present(row := find_checkpoint(settings, "svd-xt")) is None
     monkeypatch.setenv("TRANSFORMERS_CACHE", str(tmp_path / "older"))
     assert Hub(settings).present(row) == folder
+
+
+# Which one is taken, and what is fetched
+
+
+def test_auto_takes_what_lies_here_as_the_row_everybody_knows(single: Path, settings: Settings, hub: Hub) -> None:
+    put(single, settings.models_dir / "svd_xt.safetensors")
+    put(single, settings.models_dir / "a merge.safetensors")
+    card = Device(kind="cuda", name="a card", total_bytes=24_000_000_000)
+    assert Checkpoints(settings, hub).resolve("auto", card).id == "svd-xt"
+    put(single, settings.models_dir / "svd_xt_1_1.safetensors")
+    assert Checkpoints(settings, hub).resolve("auto", card).id == "svd-xt-1-1"
+
+
+def test_a_file_of_unknown_name_is_a_guess_and_says_so(single: Path, settings: Settings, hub: Hub) -> None:
+    put(single, settings.models_dir / "model (3).safetensors")
+    row = only(settings)
+    assert row.num_frames == 25 and "guess" in row.note and not row.same_as
+    assert hub.present(row) is not None and hub.present(find_checkpoint(settings, "svd-xt")) is None
+
+
+def test_only_what_is_missing_of_the_base_is_fetched(tiny: Path, settings: Settings, tmp_path: Path) -> None:
+    unet_file(tiny, settings.models_dir, "AnimateLCM-SVD-xt-1.1.safetensors")
+    with FakeHub(repository()).serving() as server:
+        hub = Hub(settings, cache=tmp_path / "cache", endpoint=server.url)
+        for id in ("local:AnimateLCM-SVD-xt-1.1", "animatelcm-svd-xt"):
+            list(hub.fetch(find_checkpoint(settings, id), threading.Event()))
+            folder = hub.present(find_checkpoint(settings, id))
+            assert folder is not None and (folder / "unet" / WEIGHTS).stat().st_size > 1_000_000
+        assert not [path for path, _ in server.requests if "/unet/diffusion" in path or "AnimateLCM" in path]
+
+
+def test_a_file_of_ours_is_not_deleted(single: Path, settings: Settings, hub: Hub) -> None:
+    file = put(single, settings.models_dir / "svd_xt.safetensors")
+    for id in ("svd-xt", "local:svd_xt"):
+        with pytest.raises(BadInput, match="yourself"):
+            hub.remove(find_checkpoint(settings, id))
+    assert file.exists()
+
+
+HOSTILE = [
+    b"[" * 100_000,
+    b'{"time_stack": {"dtype": "F16", "shape": 3, "data_offsets": [0, 2]}}',
+    b'{"time_stack": []}',
+    b'{"time_stack": {}}',
+    b'{"mid_block.resnets.0.temporal_res_block.conv1.weight": {"shape": "x"}, "down_blocks.0.resnets.0.spatial_res_block.conv1.weight": 1}',
+    b'{"__metadata__": 1, "temporal_": null}',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("header", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_file_keeps_the_others_from_being_found(header: bytes, single: Path, settings: Settings) -> None:
+    put(single, settings.models_dir / "svd_xt.safetensors")
+    (settings.models_dir / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0")
+    folder = settings.models_dir / "b"
+    (folder / "unet").mkdir(parents=True)
+    for name in ("model_index.json", "unet/config.json", "svd_ui.json"):
+        (folder / name).write_bytes(header)
+    assert only(settings).id == SVD_XT
+    assert "a.safetensors" in refusals(settings)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_loops_and_names_of_no_letters_are_passed_over(single: Path, settings: Settings) -> None:
+    file = put(single, settings.models_dir / "svd_xt.safetensors")
+    os.mkfifo(settings.models_dir / "svd.safetensors")
+    (settings.models_dir / "loop").symlink_to(settings.models_dir)
+    (settings.models_dir / "round.safetensors").symlink_to("round.safetensors")
+    (settings.models_dir / "gone.safetensors").symlink_to(settings.models_dir / "unplugged" / "svd.safetensors")
+    os.link(file, os.fsencode(settings.models_dir) + b"/\xff\xfe.safetensors")
+    assert only(settings).id == SVD_XT
+    assert "gone.safetensors cannot be read" in refusals(settings)
+
+
+def test_a_header_is_read_once_until_its_file_changes(single: Path, settings: Settings) -> None:
+    file = put(single, settings.models_dir / "svd_xt.safetensors")
+    survey(settings)
+    data, when = file.read_bytes(), file.stat()
+    replace(file, b"\0" * len(data))
+    os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+    assert only(settings).id == SVD_XT, "same date and size: not opened again"
+    replace(file, b"\0" * 10)
+    assert "svd_xt.safetensors" in refusals(settings)
