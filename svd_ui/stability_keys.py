@@ -95,7 +95,7 @@ class TensorSource:
     transposed: bool = False
 
     def shape(self, header: Header) -> tuple[int, ...] | None:
-        if self.name not in header:
+        if self.name is None or self.name not in header:
             return None
         rows, *rest = header[self.name]["shape"] or [1]
         if self.third is not None:

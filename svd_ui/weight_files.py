@@ -1,4 +1,4 @@
-"""Weight files as they lie on disks: which hold a component, what each is by its header alone, what is wrong with one. No torch.
+"""Weight files as they lie on disks: which hold a component, and what is wrong with one. No torch.
 
 A checkpoint's source is a diffusers folder or one safetensors file of everything; ``weights_of`` opens either.
 """
@@ -9,22 +9,20 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .errors import WeightsDamaged
 from .loras import read_header
-from .notes import WORDS, Note
+from .notes import WORDS
 from .stability_keys import COMPONENTS, Header, Tensors
 
-__all__ = ["Kind", "Weights", "checked_header", "component_files", "kind_of", "read_config", "weights_of"]
+__all__ = ["FORMATS", "Weights", "checked_header", "component_files", "damaged", "read_config", "weights_of"]
 
 FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
-WHOLE_NUMBERS = {"I64", "I32"}
-"""Older transformers stored the numbers of the positions too."""
 Check = Callable[[Path], object]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
@@ -194,8 +192,8 @@ def _whole(folder: Path, names: list[str], check: Check | None) -> list[Path]:
     if missing := _missing_shards(names):
         raise damaged(folder / missing[0], "missing_shard")
     files = [folder / name for name in _chosen(names)]
-    for file in files:
-        if check is not None:
+    if check:
+        for file in files:
             check(file)
     return files
 
@@ -221,80 +219,3 @@ def _missing_shards(names: list[str]) -> list[str]:
     return [
         name for at in range(1, int(total) + 1) if (name := f"{begin}-{at:05d}-of-{total}{end}") not in names
     ]  # fmt: skip
-
-
-# What a file is
-
-What = Literal["pipeline", "unet", "lora", "other"]
-_LORA = re.compile(r"\.lora_|\.lora\.(up|down)\.|_lora\.|\.hada_|\.lokr_|\.alpha$")
-_OTHERS: dict[str, str] = WORDS["other weight files"]
-"""A part of a tensor's name => what such a file is; the first that is found counts."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a weight file is. ``pipeline`` has everything; ``unet`` a U-Net of the family and what else ``parts`` names.
-
-    ``trouble`` says why it cannot be used, or of a ``unet`` what is missing beside it; its parameter ``file`` is the
-    file's name. ``stability`` is whether its names are Stability's.
-    """
-
-    what: What
-    parts: frozenset[str] = frozenset()
-    stability: bool = False
-    trouble: Note | None = None
-
-
-def kind_of(header: Header, file: str = "") -> Kind:
-    """What the file with this header is, by its tensors' names, shapes and number formats; never by its own name."""
-    names = [name for name in header if name != "__metadata__"]
-    if any(_LORA.search(name) for name in names):
-        return Kind("lora", trouble=Note.of("file_is_lora", file=file))
-    found = {part: tensors for part in COMPONENTS if (tensors := Tensors.find(header, part)) is not None}
-    unet = found.get("unet")
-    if unet is None or not _is_video(unet):
-        return Kind("other", trouble=_other(names, file))
-    numbers, picture, noise = (
-        unet.shape(f"{name}.weight") for name in ("add_embedding.linear_1", "conv_in", "conv_out")
-    )
-    if numbers is None or numbers[1] % 3:  # beside the picture go fps, motion and noise; SV3D and SV4D take angles
-        return Kind("other", trouble=Note.of("file_is_other", file=file, what=WORDS["other weight files"]["sv3d"]))
-    if picture is None or noise is None or picture[1] != 2 * noise[0]:
-        channels = (picture or (0, 0))[1]
-        return Kind("other", trouble=Note.of("file_takes_more", file=file, channels=channels))
-    strange = sorted({one for tensors in found.values() for one in _strange_formats(tensors)})
-    if strange:
-        return Kind("other", trouble=Note.of("file_is_quantised", file=file, formats=strange))
-    parts = frozenset(part for part, tensors in found.items() if _is_whole(part, tensors))
-    stability = unet.stability
-    if parts == set(COMPONENTS):
-        return Kind("pipeline", parts, stability)
-    code = "file_without_time" if "vae" in found and "vae" not in parts else "file_lacks"
-    missing = [WORDS["components"][part] for part in COMPONENTS if part not in parts]
-    return Kind("unet", parts, stability, Note.of(code, file=file, missing=missing))
-
-
-def _strange_formats(tensors: Tensors) -> list[str]:
-    return sorted(tensors.formats() - FORMATS - WHOLE_NUMBERS)
-
-
-def _is_video(unet: Tensors) -> bool:
-    return unet.shape("mid_block.resnets.0.temporal_res_block.conv1.weight") is not None
-
-
-def _is_whole(part: str, tensors: Tensors) -> bool:
-    """An autoencoder needs its encoder, and a decoder that knows of time."""
-    wanted = {
-        "unet": ["conv_out.weight"],
-        "vae": ["encoder.conv_out.weight", "decoder.time_conv_out.weight"],
-        "image_encoder": ["visual_projection.weight"],
-    }
-    return all(tensors.shape(name) is not None for name in wanted[part])
-
-
-def _other(names: Iterable[str], file: str) -> Note:
-    names = list(names)
-    for mark, what in _OTHERS.items():
-        if any(mark in name for name in names):
-            return Note.of("file_is_other", file=file, what=what)
-    return Note.of("file_unknown", file=file)

@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
 from ..notes import WORDS, Note, sentence
-from ..weight_files import Kind, checked_header, damaged, kind_of
+from ..weight_files import checked_header, damaged
+from ..weight_kinds import Kind, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
 """Parts of names in every file of the family: a header without them need not be parsed, which takes milliseconds."""

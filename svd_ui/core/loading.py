@@ -87,7 +87,7 @@ def load_normalisation(source: Path, row: CheckpointRow) -> Normalisation:
         mean, std = (tuple(float(one) for one in config[name]) for name in ("image_mean", "image_std"))
         if len(mean) != 3 or len(std) != 3 or not all(std):
             raise ValueError("three numbers each, image_mean and image_std")
-        return Normalisation(mean, std)  # type: ignore[arg-type]
+        return Normalisation(mean, std)
 
 
 def component_class(source: Path, component: str, row: CheckpointRow) -> Any:
