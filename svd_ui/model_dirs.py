@@ -42,6 +42,7 @@ class Places:
 
     checkpoints: tuple[Path, ...]
     loras: tuple[Path, ...]
+    hub_cache: Path
     troubles: tuple[Trouble, ...] = ()
 
 
@@ -56,6 +57,8 @@ class Listing:
 
 def places(settings: Settings) -> Places:
     """Every place that is looked at, in order; training writes LoRAs into the first of theirs."""
+    from huggingface_hub import constants
+
     own = [settings.models_dir, REPOSITORY / "models"]
     checkpoints, loras, troubles = [*own], [path / "loras" for path in own], list[Trouble]()
     for given in filter(None, settings.checkpoint_dirs.split(os.pathsep)):
@@ -73,9 +76,10 @@ def places(settings: Settings) -> Places:
                     continue
                 checkpoints += [folder for sort in _CHECKPOINTS for folder in listed.get(sort, ())]
                 loras += listed.get("loras", ())
-        if not os.path.exists(path):
+        if not os.path.exists(path) or not os.access(path, os.R_OK):
             troubles.append(Trouble(path, Note.of("place_missing")))
-    return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), tuple(troubles))
+    cache = Path(constants.HF_HUB_CACHE)
+    return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), cache, tuple(troubles))
 
 
 def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> Iterator[Listing]:
