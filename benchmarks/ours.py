@@ -172,6 +172,8 @@ def write_folder(folder: Path, config: Config, weights: Weights) -> None:
         "height": config.height,
         "size_multiple": 8,
         "num_inference_steps": config.num_inference_steps,
+        "min_guidance_scale": 1.0,  # stock's own defaults
+        "max_guidance_scale": 3.0,
     }
     (folder / "svd_ui.json").write_text(json.dumps(own))
 

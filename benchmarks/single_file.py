@@ -37,9 +37,9 @@ LIMIT = 1.3
 NAMES = dict.fromkeys(("unet", "vae"), "diffusion_pytorch_model") | {"image_encoder": "model"}
 BLOCK = 2**24
 LAYOUT = {
-    "unet": Tensors({}, "unet", "model.diffusion_model.", 2),
-    "vae": Tensors({}, "vae", "first_stage_model.", 4, "first_stage_model."),
-    "image_encoder": Tensors({}, "image_encoder", "conditioner.embedders.0.open_clip.model.visual."),
+    "unet": Tensors({}, "unet", "model.diffusion_model.", True, 2),
+    "vae": Tensors({}, "vae", "first_stage_model.", True, 4, "first_stage_model."),
+    "image_encoder": Tensors({}, "image_encoder", "conditioner.embedders.0.open_clip.model.visual.", True),
 }
 
 

@@ -42,6 +42,7 @@ class Places:
 
     checkpoints: tuple[Path, ...]
     loras: tuple[Path, ...]
+    hub_cache: Path
     troubles: tuple[Trouble, ...] = ()
 
 
@@ -56,6 +57,8 @@ class Listing:
 
 def places(settings: Settings) -> Places:
     """Every place that is looked at, in order; training writes LoRAs into the first of theirs."""
+    from huggingface_hub import constants
+
     own = [settings.models_dir, REPOSITORY / "models"]
     checkpoints, loras, troubles = [*own], [path / "loras" for path in own], list[Trouble]()
     for given in filter(None, settings.checkpoint_dirs.split(os.pathsep)):
@@ -73,9 +76,10 @@ def places(settings: Settings) -> Places:
                     continue
                 checkpoints += [folder for sort in _CHECKPOINTS for folder in listed.get(sort, ())]
                 loras += listed.get("loras", ())
-        if not os.path.exists(path):
+        if not os.path.exists(path) or not os.access(path, os.R_OK):
             troubles.append(Trouble(path, Note.of("place_missing")))
-    return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), tuple(troubles))
+    cache = Path(constants.HF_HUB_CACHE)
+    return Places(tuple(dict.fromkeys(checkpoints)), tuple(dict.fromkeys(loras)), cache, tuple(troubles))
 
 
 def walk(root: Path, enter: Callable[[Listing], bool], depth: int = MAX_DEPTH) -> Iterator[Listing]:
@@ -112,13 +116,19 @@ def _listing(folder: Path) -> Listing | None:
                 # A name with a leading dot is something that is still being written, or not for people.
                 if entry.name.startswith(".") or not _is_text(entry.name):
                     continue
-                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+                is_link = entry.is_symlink()
+                if os.path.isdir(entry.path) if is_link else entry.is_dir():
                     folders.append(entry.name)
-                elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # no pipe; a link may lead nowhere
+                elif entry.is_file(follow_symlinks=False) or (is_link and _leads_to_no_pipe(entry.path)):
                     files.append(entry.name)
     except OSError:  # not ours to read, or gone
         return None
     return Listing(folder, tuple(sorted(files)), tuple(sorted(folders)))
+
+
+def _leads_to_no_pipe(link: str) -> bool:
+    """A file, or nothing: its drive may not be there. Reading a pipe would wait for ever."""
+    return os.path.isfile(link) or not os.path.exists(link)
 
 
 def _is_text(name: str) -> bool:

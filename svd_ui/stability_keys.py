@@ -3,11 +3,13 @@
 ComfyUI, Forge and SwarmUI read one file of everything: ``svd_xt.safetensors`` holds the U-Net as ``model.diffusion_model.*``,
 the autoencoder as ``first_stage_model.*`` and OpenCLIP's image tower as ``conditioner.embedders.0.open_clip.model.visual.*``.
 The encoder that made the conditioning latents in training lies apart, with its ``quant_conv``, as
-``conditioner.embedders.3.encoder.*``; the encoder in ``first_stage_model`` has none.
+``conditioner.embedders.3.encoder.*``; the encoder in ``first_stage_model`` has none. Files that ComfyUI saved have only that
+one, and the image tower by transformers' names behind the same prefix.
 
 The names are facts read in diffusers' ``scripts/convert_svd_to_diffusers.py`` and its conversion tables (Apache-2.0), in
-Stability's generative-models (``scripts/sampling/configs``, ``sgm/modules``; MIT) and in OpenCLIP's ``VisionTransformer`` (MIT).
-No code of theirs is here.
+Stability's generative-models (``scripts/sampling/configs``, ``sgm/modules``; MIT) and in OpenCLIP's ``VisionTransformer`` (MIT),
+and compared with the tables of the file's 2,194 names in DiffSynth-Studio (``diffsynth/models/svd_*.py``; Apache-2.0); what
+ComfyUI saves was read in its ``comfy/supported_models_base.py``. No code of theirs is here.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ Header = Mapping[str, Any]
 """What ``loras.read_header`` reads: name => ``{"dtype": "F16", "shape": [...], "data_offsets": [...]}``."""
 
 _PREFIXES = {
-    "unet": ("model.diffusion_model.", "diffusion_model.", ""),
-    "vae": ("first_stage_model.", ""),
-    "image_encoder": ("conditioner.embedders.0.open_clip.model.visual.", "visual.", ""),
+    "unet": ("model.diffusion_model.", "diffusion_model."),
+    "vae": ("first_stage_model.",),
+    "image_encoder": ("conditioner.embedders.0.open_clip.model.visual.", "visual."),
 }
 _FIRST = {
     "unet": "input_blocks.0.0.weight",
@@ -93,7 +95,7 @@ class TensorSource:
     transposed: bool = False
 
     def shape(self, header: Header) -> tuple[int, ...] | None:
-        if self.name not in header:
+        if self.name is None or self.name not in header:
             return None
         rows, *rest = header[self.name]["shape"] or [1]
         if self.third is not None:
@@ -105,36 +107,39 @@ class TensorSource:
 class Tensors:
     """One component's tensors in a file of either layout, asked for by diffusers' names.
 
-    ``prefix`` is what stands before Stability's names, None for diffusers' layout. ``depth`` is what its numbering
+    ``prefix`` stands before its names, which are ``stability``'s or diffusers'. ``depth`` is what Stability's numbering
     depends on: a U-Net's resnets per block, an autoencoder's levels.
     """
 
     header: Header
     component: str
-    prefix: str | None = None
+    prefix: str = ""
+    stability: bool = False
     depth: int = 0
     encoder_prefix: str = ""
 
     @classmethod
     def find(cls, header: Header, component: str) -> Tensors | None:
         """The component in the file; None where it is not there, whole or in part."""
-        if _FIRST_OF_DIFFUSERS[component] in header:
-            return cls(header, component)
-        prefix = next((one for one in _PREFIXES[component] if one + _FIRST[component] in header), None)
+        prefixes = ("", f"{component}.", *_PREFIXES[component])
+        prefix = next((one for one in prefixes if one + _FIRST_OF_DIFFUSERS[component] in header), None)
+        if prefix is not None:
+            return cls(header, component, prefix)
+        prefix = next((one for one in prefixes if one + _FIRST[component] in header), None)
         if prefix is None:
             return None
         if component == "unet":
-            return cls(header, component, prefix, _resnets_per_block(header, prefix))
+            return cls(header, component, prefix, True, _resnets_per_block(header, prefix))
         if component == "vae":
             levels = _count(header, prefix + "decoder.up.{}.block.0.conv1.weight")
             apart = next((found[1] for found in map(_CONDITIONING_ENCODER.fullmatch, header) if found), prefix)
-            return cls(header, component, prefix, levels, apart)
-        return cls(header, component, prefix)
+            return cls(header, component, prefix, True, levels, apart)
+        return cls(header, component, prefix, True)
 
     def source(self, name: str) -> TensorSource:
         """Where diffusers' tensor ``name`` is."""
-        if self.prefix is None:
-            return TensorSource(name)
+        if not self.stability:
+            return TensorSource(self.prefix + name)
         if self.component == "unet":
             return TensorSource(self.prefix + stability_unet_name(name, self.depth))
         if self.component == "image_encoder":
@@ -144,12 +149,14 @@ class Tensors:
         return TensorSource(None if name.startswith("quant_conv.") and found not in self.header else found)
 
     def name(self, own: str) -> str | None:
-        """What diffusers calls the U-Net's tensor that the file calls ``own``; None for any other."""
-        if self.prefix is None:
-            return own
-        if self.component != "unet":
+        """What diffusers calls the tensor that the file calls ``own``; None for another component's.
+
+        In Stability's layout it is known of the U-Net's only.
+        """
+        if not own.startswith(self.prefix) or (self.stability and self.component != "unet"):
             return None
-        return diffusers_unet_name(own.removeprefix(self.prefix), self.depth) if own.startswith(self.prefix) else None
+        bare = own.removeprefix(self.prefix)
+        return diffusers_unet_name(bare, self.depth) if self.stability else bare
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Of diffusers' tensor ``name``; None where it is not in the file."""
@@ -164,7 +171,7 @@ class Tensors:
 
     def formats(self) -> set[str]:
         """Safetensors' names of the number formats its tensors are stored in."""
-        prefixes = (self.prefix or "", self.encoder_prefix)
+        prefixes = (self.prefix, self.encoder_prefix) if self.encoder_prefix else (self.prefix,)
         return {entry["dtype"] for name, entry in self.header.items() if name.startswith(prefixes) and "dtype" in entry}
 
 

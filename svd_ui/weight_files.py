@@ -1,4 +1,4 @@
-"""Weight files as they lie on disks: which hold a component, what each is by its header alone, what is wrong with one. No torch.
+"""Weight files as they lie on disks: which hold a component, and what is wrong with one. No torch.
 
 A checkpoint's source is a diffusers folder or one safetensors file of everything; ``weights_of`` opens either.
 """
@@ -6,24 +6,23 @@ A checkpoint's source is a diffusers folder or one safetensors file of everythin
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .errors import WeightsDamaged
 from .loras import read_header
-from .notes import WORDS, Note
+from .notes import WORDS
 from .stability_keys import COMPONENTS, Header, Tensors
 
-__all__ = ["Kind", "Weights", "checked_header", "component_files", "kind_of", "read_config", "weights_of"]
+__all__ = ["FORMATS", "Weights", "checked_header", "component_files", "damaged", "read_config", "weights_of"]
 
 FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
-WHOLE_NUMBERS = {"I64", "I32"}
-"""Older transformers stored the numbers of the positions too."""
 Check = Callable[[Path], object]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
@@ -57,16 +56,29 @@ def checked_header(path: Path) -> dict[str, Any]:
     try:
         header = read_header(path)
         (length,) = struct.unpack("<Q", beginning[:8])
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        end = _end_of_tensors(header)
     except (OSError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
         whole = struct.unpack("<Q", beginning[:8])[0] if len(beginning) >= 8 else 0
         if beginning[8:9] == b"{" and size < 8 + whole:
-            raise damaged(path, "cut_short", there=size, whole=8 + whole) from error
+            raise damaged(path, "cut_in_header") from error
         raise damaged(path, "no_header") from error
-    whole = 8 + length + max(ends, default=0)
-    if size < whole:
-        raise damaged(path, "cut_short", there=size, whole=whole)
+    whole = 8 + length + end
+    if size != whole:
+        raise damaged(path, "cut_short" if size < whole else "too_long", there=size, whole=whole)
     return header
+
+
+def _end_of_tensors(header: Header) -> int:
+    """Where the last one ends: each follows the one before, and is as long as its shape says. Raises ValueError."""
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    end = 0
+    for entry in sorted(tensors, key=lambda one: tuple(one["data_offsets"])):
+        begin, after = entry["data_offsets"]
+        bits = re.search(r"\d+", entry["dtype"])
+        if begin != end or (bits and 8 * (after - begin) != math.prod(entry["shape"]) * int(bits[0])):
+            raise ValueError("tensors overlap, or leave holes")
+        end = after
+    return end
 
 
 def _check_beginning(path: Path, beginning: bytes) -> None:
@@ -83,7 +95,7 @@ def _check_beginning(path: Path, beginning: bytes) -> None:
 def read_config(path: Path) -> dict[str, Any] | None:
     """A small JSON file; None where it is not there. Raises WeightsDamaged where it is no object of proper numbers."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # Windows' editor begins with a mark
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -160,7 +172,7 @@ def component_files(folder: Path, variants: Sequence[str | None] = (None,), chec
         raise damaged(folder / "", "no_folder") from error
     found: dict[str | None, list[str]] = {}
     for name in names:
-        if name.endswith(".safetensors"):
+        if name.endswith(".safetensors") and not name.startswith("."):  # macOS leaves ._names on other disks
             found.setdefault(_variant(name), []).append(name)
     order = [one for one in dict.fromkeys((*variants, None, *found)) if one in found]
     if not order:
@@ -180,8 +192,9 @@ def _whole(folder: Path, names: list[str], check: Check | None) -> list[Path]:
     if missing := _missing_shards(names):
         raise damaged(folder / missing[0], "missing_shard")
     files = [folder / name for name in _chosen(names)]
-    for file in files if check else ():
-        check(file)
+    if check:
+        for file in files:
+            check(file)
     return files
 
 
@@ -206,81 +219,3 @@ def _missing_shards(names: list[str]) -> list[str]:
     return [
         name for at in range(1, int(total) + 1) if (name := f"{begin}-{at:05d}-of-{total}{end}") not in names
     ]  # fmt: skip
-
-
-# What a file is
-
-What = Literal["pipeline", "unet", "lora", "other"]
-_LORA = re.compile(r"\.lora_|\.lora\.(up|down)\.|_lora\.|\.hada_|\.lokr_|\.alpha$")
-_OTHERS: dict[str, str] = WORDS["other weight files"]
-"""A part of a tensor's name => what such a file is; the first that is found counts."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a weight file is. ``pipeline`` has everything; ``unet`` a U-Net of the family and what else ``parts`` names.
-
-    ``trouble`` says why it cannot be used, or of a ``unet`` what is missing beside it; its parameter ``file`` is the
-    file's name. ``stability`` is whether its names are Stability's.
-    """
-
-    what: What
-    parts: frozenset[str] = frozenset()
-    stability: bool = False
-    trouble: Note | None = None
-
-
-def kind_of(header: Header, file: str = "") -> Kind:
-    """What the file with this header is, by its tensors' names, shapes and number formats; never by its own name."""
-    names = [name for name in header if name != "__metadata__"]
-    if any(_LORA.search(name) for name in names):
-        return Kind("lora", trouble=Note.of("file_is_lora", file=file))
-    found = {part: tensors for part in COMPONENTS if (tensors := Tensors.find(header, part)) is not None}
-    unet = found.get("unet")
-    if unet is None or not _is_video(unet):
-        return Kind("other", trouble=_other(names, file))
-    if not _is_ours(unet):
-        return Kind("other", trouble=Note.of("file_is_other", file=file, what=WORDS["other weight files"]["sv3d"]))
-    strange = sorted({one for tensors in found.values() for one in _strange_formats(tensors)})
-    if strange:
-        return Kind("other", trouble=Note.of("file_is_quantised", file=file, formats=strange))
-    parts = frozenset(part for part, tensors in found.items() if _is_whole(part, tensors))
-    stability = unet.prefix is not None
-    if parts == set(COMPONENTS):
-        return Kind("pipeline", parts, stability)
-    code = "file_without_time" if "vae" in found and "vae" not in parts else "file_lacks"
-    missing = [WORDS["components"][part] for part in COMPONENTS if part not in parts]
-    return Kind("unet", parts, stability, Note.of(code, file=file, missing=missing))
-
-
-def _strange_formats(tensors: Tensors) -> list[str]:
-    return sorted(tensors.formats() - FORMATS - WHOLE_NUMBERS)
-
-
-def _is_video(unet: Tensors) -> bool:
-    return unet.shape("mid_block.resnets.0.temporal_res_block.conv1.weight") is not None
-
-
-def _is_ours(unet: Tensors) -> bool:
-    """Three numbers go in beside the picture: fps, motion and noise; SV3D and SV4D take angles."""
-    picture, noise = unet.shape("conv_in.weight"), unet.shape("conv_out.weight")
-    numbers = unet.shape("add_embedding.linear_1.weight")
-    return bool(picture and noise and numbers) and picture[1] == 2 * noise[0] and numbers[1] % 3 == 0
-
-
-def _is_whole(part: str, tensors: Tensors) -> bool:
-    """An autoencoder needs its encoder, and a decoder that knows of time."""
-    wanted = {
-        "unet": ["conv_out.weight"],
-        "vae": ["encoder.conv_out.weight", "decoder.time_conv_out.weight"],
-        "image_encoder": ["visual_projection.weight"],
-    }
-    return all(tensors.shape(name) is not None for name in wanted[part])
-
-
-def _other(names: Iterable[str], file: str) -> Note:
-    names = list(names)
-    for mark, what in _OTHERS.items():
-        if any(mark in name for name in names):
-            return Note.of("file_is_other", file=file, what=what)
-    return Note.of("file_unknown", file=file)

@@ -27,7 +27,7 @@ def modules_of(folder: Path, variant: str | None = None) -> tuple[Any, Any, Any]
 
     classes = (UNetSpatioTemporalConditionModel, AutoencoderKLTemporalDecoder, CLIPVisionModelWithProjection)
     names = ("unet", "vae", "image_encoder")
-    return tuple(cls.from_pretrained(folder / name, variant=variant) for cls, name in zip(classes, names, strict=True))  # type: ignore[return-value]
+    return tuple(cls.from_pretrained(folder / name, variant=variant) for cls, name in zip(classes, names, strict=True))
 
 
 def save_single_file(

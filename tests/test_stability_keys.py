@@ -16,7 +16,7 @@ from svd_ui.catalog import STABILITY_ROWS
 from svd_ui.catalog.component_configs import default_config
 from svd_ui.notes import sentence
 from svd_ui.stability_keys import COMPONENTS, Header, Tensors, diffusers_unet_name, stability_unet_name
-from svd_ui.weight_files import kind_of
+from svd_ui.weight_kinds import kind_of
 from tests.stability import stability_tensors
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
@@ -165,6 +165,32 @@ def test_a_unet_alone_is_known_in_every_layout() -> None:
     for header, stability in ((bare, True), ({prefix + k: v for k, v in bare.items()}, True), (diffusers, False)):
         kind = kind_of(header, "AnimateLCM-SVD-xt-1.1.safetensors")
         assert (kind.what, kind.parts, kind.stability) == ("unet", frozenset({"unet"}), stability)
+
+
+def test_a_file_that_comfyui_saved_is_a_pipeline() -> None:
+    """The picture encoder has transformers' names behind the prefix of OpenCLIP's."""
+    prefix = "conditioner.embedders.0.open_clip.model.visual."
+    clip = header_of(models.image_encoder().state_dict())
+    rest = {name: entry for name, entry in full_size(pruned=True).items() if not name.startswith(CLIP)}
+    header = rest | {f"{prefix}{name}": entry for name, entry in clip.items()}
+    assert kind_of(header).what == "pipeline"
+    tensors = Tensors.find(header, "image_encoder")
+    assert tensors is not None
+    assert tensors.source("visual_projection.weight").name == f"{prefix}visual_projection.weight"
+
+
+def test_components_side_by_side_by_diffusers_names_are_a_pipeline() -> None:
+    header: dict[str, Any] = {}
+    for part in COMPONENTS:
+        header |= header_of({f"{part}.{k}": v for k, v in getattr(models, part)().state_dict().items()})
+    kind = kind_of(header)
+    assert (kind.what, kind.stability) == ("pipeline", False)
+
+
+def test_a_model_for_inpainting_is_not_taken_for_one_that_orbits() -> None:
+    header = changed(lambda name, entry: tensor(320, 12, 3, 3) if name.endswith("input_blocks.0.0.weight") else entry)
+    assert kind_of(header).what == "other"
+    assert "12 channels of input" in told(header)
 
 
 def test_a_decoder_that_knows_nothing_of_time_is_refused_and_says_so() -> None:

@@ -7,6 +7,7 @@ autoencoder's scale (the repositories' ``scheduler_config.json`` and ``vae/confi
 
 from __future__ import annotations
 
+import logging
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ..weight_files import damaged, read_config, weights_of
 if TYPE_CHECKING:
     from .checkpoint import CheckpointRow
 
+log = logging.getLogger(__name__)
 UNET_HEAD, CLIP_HEAD = 64, 80
 SCALING_FACTOR = 0.18215
 
@@ -71,6 +73,8 @@ def config_of(source: Path, component: str, row: CheckpointRow, tensors: Tensors
     found = read_config(source / file) if source.is_dir() else None
     if found is not None:
         return found
+    if source.is_dir():
+        log.info("%s has no %s: the family's own is used", source.name, file)
     if tensors is None and component not in FIXED:
         tensors = weights_of(source, component).tensors
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from ..errors import BadInput
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from .checkpoint import CheckpointRow
+from ..weight_files import damaged
+from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
 from .folders import UNET, WEIGHTS, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
-from .weights import foreign, weight_file, with_link
+from .weights import foreign, note_of, weight_file, with_link
 
 _WEIGHTS = ".safetensors"
 _UNREADABLE = {".ckpt": "a pickle", ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".gguf": "a GGUF file"}
@@ -38,6 +40,7 @@ def discover(settings: Settings) -> Found:
     search = _Search({settings.models_dir, REPOSITORY / "models"})
     for place in looked_in.checkpoints:
         search.look_in(place)
+    search.look_in_cache(looked_in.hub_cache)
     search.found.refused += looked_in.troubles
     return search.found
 
@@ -49,23 +52,40 @@ class _Search:
         self.found = Found()
         self._own = own
         self._seen: set[str] = set()
+        self._real: dict[Path, str] = {}
         self._place = Path()
         self._asked_for = False
 
     def look_in(self, place: Path) -> None:
         self._place, self._asked_for = place, place in self._own
         try:
-            if place.is_file():
+            if os.path.isfile(place):
                 self._place, self._asked_for = place.parent, True
                 self._look_at(place)
             else:
-                for _ in walk(place, self._goes_on_below):
+                for _ in walk(place, self._enters):
                     pass
         except (OSError, ValueError) as error:
             self._refuse(place, Note.of("search_ended", detail=str(error)))
 
-    def _goes_on_below(self, folder: Listing) -> bool:
+    def look_in_cache(self, cache: Path) -> None:
+        """The hub's: fine-tunes and copies that other programs fetched. The catalogue's own are ``Hub``'s to find."""
+        self._place, self._asked_for = cache, False
+        ours = {f"models--{repo.replace('/', '--')}" for row in (*STABILITY_ROWS, ANIMATE_LCM) if (repo := row.repo)}
+        with suppress(OSError):  # not ours to read, or removed by another program
+            for repo in sorted(cache.glob("models--*")):
+                if repo.name not in ours:
+                    self._take_newest(repo)
+
+    def _enters(self, folder: Listing) -> bool:
         """Take what is in ``folder``; whether there may be more in those in it."""
+        try:
+            return self._goes_on_below(folder)
+        except OSError as error:  # something in it is not ours to read
+            self._refuse(folder.path, note_of(damaged(folder.path, "unreadable", why=error.strerror)))
+            return False
+
+    def _goes_on_below(self, folder: Listing) -> bool:
         path = folder.path
         if is_lora_folder(path):
             return False
@@ -129,7 +149,10 @@ class _Search:
             self._refuse(path, file.kind.trouble)
 
     def _is_new(self, path: Path) -> bool:
-        real = os.path.realpath(path)
+        if path.parent not in self._real:
+            self._real[path.parent] = os.path.realpath(path.parent)
+        folder = self._real[path.parent]
+        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, path.name)
         is_new = real not in self._seen
         self._seen.add(real)
         return is_new

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import WeightsDamaged
 from ..notes import WORDS, Note
-from ..weight_files import component_files
+from ..weight_files import Check, component_files
 from .weights import check, note_of
 
 UNET = "unet"
@@ -41,7 +41,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """An object; empty where ``path`` is not there or holds none."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
@@ -117,19 +117,19 @@ def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> b
 # Of Stable Video Diffusion
 
 
-def lacking(folder: Path, link: str = "", *, unet: bool = True, checked: bool = True) -> Note | None:
+def lacking(folder: Path, link: str = "", *, unet: bool = True, check: Check = check) -> Note | None:
     """What keeps a folder of the family from loading: weights that are missing or damaged. None where nothing does.
 
-    Small configurations are filled in. ``checked`` reads the headers; ``unet`` False leaves the U-Net out.
+    Small configurations are filled in. ``unet`` False leaves the U-Net out.
     """
     parts = [name for name in WEIGHTS if unet or name != UNET]
-    return next(filter(None, (lacking_part(folder / part, part, link, checked) for part in parts)), None)
+    return next(filter(None, (lacking_part(folder / part, part, link, check) for part in parts)), None)
 
 
-def lacking_part(folder: Path, part: str, link: str, checked: bool = True) -> Note | None:
+def lacking_part(folder: Path, part: str, link: str, check: Check = check) -> Note | None:
     """As ``lacking``, of one component's folder."""
     try:
-        component_files(folder, check=check if checked else None)
+        component_files(folder, check=check)
     except WeightsDamaged as error:
         words = {"wanted": f"{part}/{WEIGHTS[part]}", "part": WORDS["components"][part]}
         source = f"{link}/tree/main/{part}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, WeightsDamaged
 from ..notes import Note, sentence
+from ..weight_files import read_config
 from .checkpoint import OLD_NAMES, CheckpointRow
 from .families import family_of
 from .folders import UNET, lacking, lacking_part
@@ -55,7 +56,7 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     """What is wrong with the files of a row that lies on this machine; None where it can be used, or lies elsewhere."""
     if row.folder is not None:
         return lacking(row.folder, row.link)
-    if row.unet is not None and row.unet.is_dir():
+    if row.unet is not None and os.path.isdir(row.unet):
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
     return with_link(weight_file(path).trouble, row.link) if path is not None else None
@@ -111,12 +112,8 @@ def _bare(name: str) -> str:
 def _object(folder: Path, name: str) -> dict[str, Any] | None:
     """A JSON file of ``folder``, None where it is not there. Raises BadInput for one that holds something else."""
     try:
-        data = json.loads((folder / name).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        remedy = "get it again" if name == "model_index.json" else "get it again, or delete it: it is filled in"
-        raise BadInput(f"{folder.name}: its {name} is damaged: {remedy}.", field="checkpoint")
-    return data
+        return read_config(folder / name)
+    except (WeightsDamaged, RecursionError) as error:
+        detail = error.message if isinstance(error, WeightsDamaged) else f"{name} is not the JSON it should be."
+        remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
+        raise BadInput(f"{folder.name}: {detail}{remedy}", field="checkpoint") from error

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import GET_AGAIN, WeightsDamaged
 from ..loras import read_header
-from ..notes import Note, sentence
-from ..weight_files import Kind, checked_header, damaged, kind_of
+from ..notes import WORDS, Note, sentence
+from ..weight_files import checked_header, damaged
+from ..weight_kinds import Kind, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
 """Parts of names in every file of the family: a header without them need not be parsed, which takes milliseconds."""
@@ -42,14 +43,30 @@ def foreign(path: Path) -> Note:
 
 def is_pipeline(path: Path) -> bool:
     """Whether ``path`` is one whole file of everything."""
+    return _is(path, "pipeline")
+
+
+def is_unet(path: Path) -> bool:
+    """Whether ``path`` is a whole file with a U-Net of the family, and not with everything."""
+    return _is(path, "unet")
+
+
+def _is(path: Path, what: str) -> bool:
     file = weight_file(path)
-    return file.trouble is None and file.kind is not None and file.kind.what == "pipeline"
+    return file.trouble is None and file.kind is not None and file.kind.what == what
 
 
 def check(path: Path) -> None:
     """Raise WeightsDamaged for a file of any kind that is not whole; remembered too."""
     params = _damage(path, *_state(path))
     if params is not None:
+        raise WeightsDamaged(**params)
+
+
+def check_length(path: Path) -> None:
+    """As ``check``, of a download, whose contents were compared with their hash: it may have been cut short since."""
+    params = _damage(path, *_state(path))
+    if params is not None and params["detail"] != WORDS["damaged files"]["no_header"]:
         raise WeightsDamaged(**params)
 
 

@@ -66,7 +66,10 @@ def load_module(source: Path, component: str, dtype: torch.dtype, row: Checkpoin
         config = config_of(source, component, row, weights.tensors)
         with _usable(source, component), Weightless():
             module = _made(cls, config)
-        fill(module, weights, dtype)
+        try:
+            fill(module, weights, dtype)
+        except OSError as error:  # a disk that was unplugged, a file that was replaced
+            raise damaged(weights.files[0], "unreadable", why=error.strerror or str(error)) from error
     return module.eval().requires_grad_(False)
 
 
@@ -84,7 +87,7 @@ def load_normalisation(source: Path, row: CheckpointRow) -> Normalisation:
         mean, std = (tuple(float(one) for one in config[name]) for name in ("image_mean", "image_std"))
         if len(mean) != 3 or len(std) != 3 or not all(std):
             raise ValueError("three numbers each, image_mean and image_std")
-        return Normalisation(mean, std)  # type: ignore[arg-type]
+        return Normalisation(mean, std)
 
 
 def component_class(source: Path, component: str, row: CheckpointRow) -> Any:
@@ -131,7 +134,7 @@ def _remedy(row: CheckpointRow) -> Iterator[None]:
     try:
         yield
     except WeightsDamaged as error:
-        if row.repo is not None and row.folder is None:
+        if row.is_on_hub and row.path is None:
             remedy = f"Download it again on the page, or with 'python -m svd_ui models download {row.id}'."
         elif row.link:
             remedy = f"Get it again from {row.link}."

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import re
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -80,7 +81,7 @@ class TensorReader:
         self._header, self._places, self._dtype = weights.tensors.header, weights.places, dtype
         self._open = ExitStack()
         self._mapped: dict[Path, Any] = {}
-        self._files: dict[Path, tuple[BinaryIO, int]] = {}
+        self._files: dict[Path, tuple[FileIO, int]] = {}
         self._buffer = torch.empty(0, dtype=torch.uint8)
 
     def __enter__(self) -> TensorReader:
@@ -114,24 +115,24 @@ class TensorReader:
             self._buffer = torch.empty(end - begin, dtype=torch.uint8)
         scratch = self._buffer[: end - begin]
         file.seek(data + begin)
-        _read_into(file, memoryview(scratch.numpy()))
+        _read_into(file, scratch.numpy().data)
         return scratch.view(dtype).reshape(entry["shape"])
 
-    def _opened(self, path: Path) -> tuple[BinaryIO, int]:
+    def _opened(self, path: Path) -> tuple[FileIO, int]:
         """The file, and where its tensors begin."""
         if path not in self._files:
             file = self._open.enter_context(path.open("rb", buffering=0))
-            self._files[path] = file, 8 + int.from_bytes(file.read(8), "little")  # type: ignore[assignment]
+            self._files[path] = file, 8 + int.from_bytes(file.read(8), "little")
         return self._files[path]
 
     def _is_scratch(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage().data_ptr() == self._buffer.untyped_storage().data_ptr()
 
 
-def _read_into(file: BinaryIO, buffer: memoryview) -> None:
+def _read_into(file: FileIO, buffer: memoryview) -> None:
     """Systems read two gigabytes at a time at most."""
     while buffer:
-        count = file.readinto(buffer)  # type: ignore[attr-defined]
+        count = file.readinto(buffer)
         if not count:
             raise OSError("the file ended while it was read")
         buffer = buffer[count:]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..catalog import STABILITY_ROWS, CheckpointRow, checkpoints, trouble_of
 from ..catalog.folders import lacking
-from ..catalog.weights import is_pipeline
+from ..catalog.weights import check_length, is_pipeline, is_unet
 from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..notes import Note, sentence
@@ -107,8 +107,10 @@ class Hub:
 
     def _unet(self, row: CheckpointRow) -> Path | None:
         """The U-Net of a row that is made of two parts."""
-        downloaded = (path / (row.unet_file or "") for path in self._snapshots(row.repo))
-        here = [*filter(None, [row.unet]), *filter(Path.is_file, downloaded), *row.sources]
+        found = self._snapshots(row.repo)
+        named = (path / (row.unet_file or "") for path in found)
+        others = (file for path in found for file in sorted(path.glob("*.safetensors")) if is_unet(file))
+        here = [*filter(None, [row.unet]), *filter(os.path.isfile, named), *others, *row.sources]
         return next(iter(here), None)
 
     def _base(self, row: CheckpointRow) -> Path | None:
@@ -129,7 +131,7 @@ class Hub:
     def _snapshot(self, repo: str | None, unet: bool = True) -> Path | None:
         """The newest commit of an image-to-video repository that is whole, in any precision; or its one file."""
         found = self._snapshots(repo)
-        whole = (path for path in found if lacking(path, unet=unet, checked=False) is None)
+        whole = (path for path in found if lacking(path, unet=unet, check=check_length) is None)
         files = (file for path in found for file in path.glob("*.safetensors") if is_pipeline(file))
         return next(whole, None) or next(files, None)
 

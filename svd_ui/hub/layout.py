@@ -65,7 +65,7 @@ def snapshots(cache: Path, repo: str) -> list[Path]:
         found = [(path.stat().st_mtime, path.name == main, path) for path in (folder / "snapshots").iterdir()]
     except OSError:
         return []
-    return [path for *_, path in sorted(found, reverse=True) if path.is_dir()]
+    return [path for *_, path in sorted(found, reverse=True) if os.path.isdir(path) and os.access(path, os.R_OK)]
 
 
 def link(blob: Path, pointer: Path) -> None:

@@ -535,3 +535,51 @@ def test_a_header_is_read_once_until_its_file_changes(single: Path, settings: Se
     assert only(settings).id == SVD_XT, "same date and size: not opened again"
     replace(file, b"\0" * 10)
     assert "svd_xt.safetensors" in refusals(settings)
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache of the machine."""
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    return cache
+
+
+def test_copies_and_tunes_of_others_in_the_hubs_cache_are_found(
+    tiny: Path, single: Path, settings: Settings, hub: Hub, shared: Path
+) -> None:
+    gated = "stable-video-diffusion-img2vid-xt-1-1"
+    put(tiny, layout.repo_folder(shared, f"somebody/{gated}") / "snapshots" / ("a" * 40))
+    put(single, layout.repo_folder(shared, "other/dances") / "snapshots" / ("b" * 40) / "dance.safetensors")
+    put(single, layout.repo_folder(shared, XT_REPO) / "snapshots" / ("c" * 40) / "svd_xt.safetensors")
+    found = {row.id: row for row in survey(settings).rows.values() if row.id.startswith("local:")}
+    assert set(found) == {f"local:{gated}", "local:dance"}
+    assert hub.present(find_checkpoint(settings, "svd-xt-1-1")) == found[f"local:{gated}"].folder
+
+
+def test_any_of_the_distilled_unets_in_the_cache_will_do(
+    tiny: Path, single: Path, settings: Settings, hub: Hub
+) -> None:
+    put(single, settings.models_dir / "svd_xt.safetensors")
+    row = find_checkpoint(settings, "animatelcm-svd-xt")
+    assert row.repo and hub.present(row) is None
+    unet_file(tiny, layout.repo_folder(hub.cache, row.repo) / "snapshots" / ("a" * 40), "AnimateLCM-SVD-xt.safetensors")
+    assert hub.present(row) is not None
+
+
+def test_a_download_that_was_cut_short_since_is_missing_and_fetched_again(
+    tiny: Path, settings: Settings, tmp_path: Path
+) -> None:
+    row = find_checkpoint(settings, "svd-xt")
+    files = {path.relative_to(tiny).as_posix(): path.read_bytes() for path in tiny.rglob("*") if path.is_file()}
+    with FakeHub(files).serving() as server:
+        hub = Hub(settings, cache=tmp_path / "cache", endpoint=server.url)
+        list(hub.fetch(row, threading.Event()))
+        folder = hub.present(row)
+        assert folder is not None
+        weights = folder / "unet" / WEIGHTS
+        with weights.open("r+b") as file:
+            file.truncate(weights.stat().st_size // 2)
+        assert hub.present(row) is None
+        list(hub.fetch(row, threading.Event()))
+        assert hub.present(row) == folder and weights.read_bytes() == files[f"unet/{WEIGHTS}"]

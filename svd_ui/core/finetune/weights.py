@@ -121,7 +121,7 @@ def _save_checkpoint(
 
 def _copy_part(base: Path, part: str, target: Path, row: CheckpointRow) -> None:
     """A component as it is; what lies in Stability's layout, or in a file of everything, in diffusers'."""
-    if base.is_dir() and weights_of(base, part).tensors.prefix is None:
+    if base.is_dir() and not weights_of(base, part).tensors.stability:
         shutil.copytree(base / part, target / part)
     else:
         load_module(base, part, torch.float16, row).save_pretrained(target / part, variant=row.variant)

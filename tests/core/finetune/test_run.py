@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from svd_ui.request import LoraRef
 from svd_ui.settings import Settings
 from tests.clips.test_scan import mp4, pan
 from tests.core.conftest import CPU_PLAN
+from tests.stability import save_single_file
 from tests.tiny import save_tiny_svd
 
 
@@ -134,6 +136,20 @@ def test_weights_become_a_checkpoint_the_app_finds(base: Path, data: Path, setti
     assert changed
     assert all("temporal" in name or "time_" in name for name in changed) is (method == "temporal")
     assert all(torch.equal(a, b) for a, b in zip(old.vae.parameters(), new.vae.parameters(), strict=True))
+
+
+def test_a_single_file_is_trained_into_a_checkpoint_folder(data: Path, settings: Settings, tmp_path: Path) -> None:
+    folder = save_tiny_svd(tmp_path / "tiny", channels=(64, 64), published=True)
+    base = save_single_file(folder, tmp_path / "svd.safetensors")
+    row = folder_row(folder).model_copy(update={"folder": None, "file": base})
+    asked = request(data, folder, method="temporal", steps=1)
+    assert run(asked, row, base, settings, never()).state == "finished"
+    made = settings.models_dir / "mine"
+    shutil.rmtree(folder)
+    base.unlink()  # nothing of the result may point there
+    trained = folder_row(made)
+    assert (trained.num_frames, trained.file, trained.unet) == (4, None, None)
+    Runtime(trained, made, CPU_PLAN)
 
 
 def test_a_stopped_run_goes_on_with_the_losses_of_an_unbroken_one(
