@@ -116,13 +116,19 @@ def _listing(folder: Path) -> Listing | None:
                 # A name with a leading dot is something that is still being written, or not for people.
                 if entry.name.startswith(".") or not _is_text(entry.name):
                     continue
-                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+                is_link = entry.is_symlink()
+                if os.path.isdir(entry.path) if is_link else entry.is_dir():
                     folders.append(entry.name)
-                elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # no pipe; a link may lead nowhere
+                elif entry.is_file(follow_symlinks=False) or (is_link and _leads_to_no_pipe(entry.path)):
                     files.append(entry.name)
     except OSError:  # not ours to read, or gone
         return None
     return Listing(folder, tuple(sorted(files)), tuple(sorted(folders)))
+
+
+def _leads_to_no_pipe(link: str) -> bool:
+    """A file, or nothing: its drive may not be there. Reading a pipe would wait for ever."""
+    return os.path.isfile(link) or not os.path.exists(link)
 
 
 def _is_text(name: str) -> bool:

@@ -59,9 +59,10 @@ def kind_of(header: Header, file: str = "") -> Kind:
     stability = unet.stability
     if parts == set(COMPONENTS):
         return Kind("pipeline", parts, stability)
-    code = "file_without_time" if "vae" in found and "vae" not in parts else "file_lacks"
     missing = [WORDS["components"][part] for part in COMPONENTS if part not in parts]
-    return Kind("unet", parts, stability, Note.of(code, file=file, missing=missing))
+    if "vae" in found and "vae" not in parts:
+        return Kind("unet", parts, stability, Note.of("file_without_time", file=file, missing=missing))
+    return Kind("unet", parts, stability, Note.of("file_lacks", file=file, missing=missing))
 
 
 def _strange_formats(tensors: Tensors) -> list[str]:

@@ -52,6 +52,7 @@ class _Search:
         self.found = Found()
         self._own = own
         self._seen: set[str] = set()
+        self._real: dict[Path, str] = {}
         self._place = Path()
         self._asked_for = False
 
@@ -148,7 +149,10 @@ class _Search:
             self._refuse(path, file.kind.trouble)
 
     def _is_new(self, path: Path) -> bool:
-        real = os.path.realpath(path)
+        if path.parent not in self._real:
+            self._real[path.parent] = os.path.realpath(path.parent)
+        folder = self._real[path.parent]
+        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, path.name)
         is_new = real not in self._seen
         self._seen.add(real)
         return is_new
