@@ -6,7 +6,7 @@ That is by a live server on the same data folder, else by a worker of our own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
+from ..loras import named, names
 from ..migration import left_out
 from ..notes import sentence
 from ..request import GenerationRequest, has_source
@@ -129,6 +130,8 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
     """The request, its seed fixed, and remarks for the person. Raises BadInput; pictures become assets."""
     base, notes = _stored(runner.settings, inputs.settings_of) if inputs.settings_of else ({}, [])
     explicit = dict(inputs.explicit)
+    if "loras" in explicit:
+        explicit["loras"] = _loras(runner.settings, explicit["loras"])
     if inputs.preset is not None:
         base |= _preset(runner, inputs.preset, explicit, base)
     if inputs.output_format is not None:
@@ -144,6 +147,15 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         both = request.image is not None
         raise BadInput("Give a picture or --prompt, not both." if both else "Give a picture, or --prompt to make one.")
     return request.with_seed(), [*notes, *remarks]
+
+
+def _loras(settings: Settings, given: Iterable[Any]) -> list[Any]:
+    """LoRAs as they were typed, ``slow pans:0.8`` or ``slow pans=0.8``; an entry of JSON as it is."""
+    known, found = names(settings), list[Any]()
+    for one in given:
+        pairs = named([one], known) if isinstance(one, str) else ()
+        found += [{"name": name, "weight": weight} for name, weight in pairs] or [one]
+    return found
 
 
 def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -8,12 +8,14 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.media.video import read_frames
-from svd_ui.request import GenerationRequest
+from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
@@ -206,3 +208,33 @@ def test_help_is_quick_and_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["a,b", "x=2", "a:0.5", "[v2]", "-dash", "style/slow pan (1)", "Anna's", "ünï"])
+def test_a_lora_of_any_name_goes_into_the_clip_and_comes_back(
+    run: Run, photo: Path, settings: Settings, name: str
+) -> None:
+    path = settings.models_dir / "loras" / f"{name}.safetensors"
+    path.parent.mkdir(parents=True)
+    names = ("mid_block.x.lora_A.weight", "mid_block.x.lora_B.weight")
+    save_file({names[0]: np.zeros((2, 4), np.float32), names[1]: np.zeros((4, 2), np.float32)}, path)
+    for typed, weight in ((name, 1), (f"{name}:0.8", 0.8), (f"{name}=-1.5", -1.5)):
+        result = run("generate", photo, "-o", "clip.mp4", "--lora", typed)
+        assert result.exit_code == 0, result.output
+        wanted = (LoraRef(name=name, weight=weight),)
+        assert open_settings(Path("clip.mp4")).request.loras == wanted
+    assert run("generate", photo, "--from", "clip.mp4", "-o", "again.mp4").exit_code == 0
+    assert open_settings(Path("again.mp4")).request.loras == wanted
+    listed = run("models", "loras")
+    assert name in listed.stdout
+    assert "no alpha" in listed.stdout
+    entries = json.loads(run("models", "loras", "--json").stdout)
+    assert [entry["name"] for entry in entries] == [name]
+
+
+def test_a_lora_that_is_not_there_and_a_weight_out_of_range_are_said(run: Run, photo: Path, settings: Settings) -> None:
+    missing = run("generate", photo, "--loras", "../../etc/passwd:1")
+    assert (missing.exit_code, "never by a path" in missing.stderr) == (2, True)
+    assert run("generate", photo, "--loras", "none:1").exit_code == 2
+    heavy = run("generate", photo, "--loras", "none:9")
+    assert "Weight must be a number from -2" in heavy.stderr
