@@ -13,13 +13,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from .errors import BadInput, NotFound
+from .errors import BadInput, BadPicture, NotFound
 from .media import image as media_image
 from .media import write_bytes
 from .notes import Note
 from .settings import Settings
 
 MB = 1_000_000
+DAMAGED = (
+    "The stored copy of this picture was damaged or replaced on disk: add the picture again, which puts it right, "
+    "or choose another."
+)
 _REF = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -63,19 +67,23 @@ class Assets:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(digest)
-        if not self._touch(path):
+        if not self._holds(path, digest):  # or not any more: what was damaged there is whole again
             write_bytes(path, data)
         return f"sha256:{digest}"
 
     def path(self, ref: str) -> Path:
-        """The file of ``ref``. Raises BadInput for anything but a ref, NotFound for one that is not here."""
+        """The file of ``ref``, whole. Raises BadInput for anything but a ref, NotFound for one that is not here, BadPicture
+        for one whose file is not what was kept.
+        """
         match = _REF.fullmatch(ref) if isinstance(ref, str) else None
         if match is None:
             raise BadInput(
                 "Pictures are named sha256:<64 hex digits>: upload the file instead of sending a path.", field="image"
             )
         path = self._file(match[1])
-        if not self._touch(path):
+        if not self._holds(path, match[1]):
+            if path.is_file():
+                raise BadPicture(DAMAGED, field="image")
             raise NotFound(what="picture", field="image")
         return path
 
@@ -93,9 +101,13 @@ class Assets:
                     yield ref, path
 
     @staticmethod
-    def _touch(path: Path) -> bool:
-        """Mark a picture as in use; False where it is not here."""
-        if not path.is_file():
+    def _holds(path: Path, digest: str) -> bool:
+        """Whether the picture is here with its content; it is marked as in use."""
+        try:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return False
+        except OSError:
             return False
         with suppress(OSError):
             os.utime(path)

@@ -16,7 +16,7 @@ from .. import presets
 from ..assets import Assets
 from ..catalog import CheckpointRow
 from ..engine import Device, Engine
-from ..errors import BadInput, Interrupted, NotFound
+from ..errors import BadInput, BadPicture, Interrupted, NotFound
 from ..events import ENDED
 from ..hub import Hub
 from ..hub.selection import Checkpoints
@@ -155,7 +155,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
         try:
             Assets.of(settings).path(values["image"])
             values.pop("prompt", None)
-        except NotFound:
+        except (NotFound, BadPicture):
             values.pop("image")
             if "prompt" not in values:
                 notes.append("The still of that clip is not in this data folder, so give one.")

@@ -128,15 +128,13 @@ def _numbers(request: Request) -> tuple[int, int, float, float] | None:
 
 
 @lru_cache(maxsize=2)
-def _opened(assets_path: Path) -> Image.Image:
+def _opened(assets: Assets, ref: str) -> Image.Image:
     """The last pictures decoded: moving the focus asks for the same one again and again."""
-    with Image.open(assets_path, formats=["PNG"]) as image:
-        picture: Image.Image = image.convert("RGB")
-    return picture
+    return assets.open(ref)
 
 
 def _still_bytes(assets: Assets, ref: str, wanted: tuple[int, int, float, float] | None) -> bytes:
-    image = _opened(assets.path(ref))
+    image = _opened(assets, ref)
     if wanted is None:
         return _jpeg(image, THUMB)
     data = io.BytesIO()

@@ -1,0 +1,103 @@
+"""Pictures of more than 8 bits a channel => 8 bits: TIFF, PNG, HEIC. Pillow has no mode for their colours."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import cicp, tiff
+from .cicp import Encoding
+from .metadata import PNG
+
+_EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
+_PNG_MODES = {2: "rgb48be", 6: "rgba64be"}
+
+
+def read(raw: bytes, kind: str | None, encoding: Encoding | None) -> Image.Image | None:
+    """The first picture as 8 bits, ``encoding`` applied where there is one; None for what Pillow reads as well.
+
+    Limits are the caller's to check. Raises what decoders raise.
+    """
+    converts = encoding is not None and not encoding.is_srgb
+    values: NDArray[Any]
+    if kind == "TIFF":
+        try:
+            values, mode = tiff.pixels(raw)
+        except tiff.NotDeep:
+            return None
+    elif kind == "PNG" and _is_deep_png(raw):
+        values, mode = _png(raw)
+    elif kind == "HEIF" and converts:
+        values, mode = _heif(raw)
+    else:
+        return None
+    if encoding is None or not converts or mode not in ("RGB", "RGBA"):
+        return image_of(eight(values), mode)
+    alpha = eight(values[..., 3:])
+    return image_of(np.concatenate([cicp.to_srgb(values[..., :3], encoding), alpha], axis=-1), mode)
+
+
+def image_of(values: NDArray[np.uint8], mode: str) -> Image.Image:
+    """``[H W C]`` as a picture of ``mode``."""
+    height, width = values.shape[:2]
+    return Image.frombuffer(mode, (width, height), np.ascontiguousarray(values), "raw", mode, 0, 1).copy()
+
+
+def eight(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Whole numbers or fractions of any width as 0..255; what does not say where its white is, as ``scale`` finds it."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.uint16:
+        return _EIGHT_OF_SIXTEEN[values]
+    numbers = values if values.dtype.kind == "f" else values.astype(np.float64)
+    numbers = np.nan_to_num(numbers.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = scale(numbers, values.dtype)
+    scaled = np.clip((numbers - low) * (255.0 / max(high - low, 1e-12)), 0, 255)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def scale(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """What black and white mean where the file does not say: 0..1, 0..255, 0..65535, the whole of a wide integer, else
+    the range in use. Fractions may run over a white of 1 here and there.
+    """
+    if not values.size:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if dtype.kind == "f" and low > -1 and np.percentile(values.reshape(-1)[:: max(1, values.size // 100_000)], 99) <= 1:
+        return 0.0, 1.0
+    for white in (1.0, 255.0, 65535.0):
+        if low >= 0 and high <= white:
+            return 0.0, white
+    if dtype.kind in "ui" and dtype.itemsize == 4 and low >= 0 and high > 1 << 24:
+        return 0.0, float(np.iinfo(dtype).max)
+    return low, high
+
+
+def _is_deep_png(raw: bytes) -> bool:
+    """Colour of 16 bits; Pillow keeps grey ones whole by itself."""
+    return raw.startswith(PNG) and len(raw) > 26 and raw[24] == 16 and raw[25] in _PNG_MODES
+
+
+def _png(raw: bytes) -> tuple[NDArray[np.uint16], str]:
+    import av  # only where it is needed: the page starts without it
+
+    wanted = _PNG_MODES[raw[25]]
+    with av.open(io.BytesIO(raw), format="png_pipe") as container:
+        frame = next(container.decode(video=0))
+    size = struct.unpack_from(">II", raw, 16)
+    if frame.format.name != wanted or (frame.width, frame.height) != size:
+        raise ValueError(f"{frame.format.name} of {frame.width} x {frame.height}")
+    return frame.to_ndarray().astype(np.uint16), "RGB" if raw[25] == 2 else "RGBA"
+
+
+def _heif(raw: bytes) -> tuple[NDArray[np.uint16] | NDArray[np.uint8], str]:
+    import pi_heif
+
+    image = pi_heif.open_heif(io.BytesIO(raw), convert_hdr_to_8bit=False)
+    values = np.array(image)[:, : image.size[0]]  # a copy: the pixels die with the decoder
+    return values, "RGBA" if values.shape[-1] == 4 else "RGB"
