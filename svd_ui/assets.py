@@ -16,6 +16,8 @@ from PIL import Image
 from .errors import BadInput, BadPicture, NotFound
 from .media import image as media_image
 from .media import write_bytes
+from .media.footage import FootageFacts, Moment, footage
+from .media.reading import Reader
 from .notes import Note
 from .settings import Settings
 
@@ -50,13 +52,24 @@ class Assets:
     def of(cls, settings: Settings) -> Assets:
         return cls(settings.assets_dir, max_bytes=settings.max_upload_mb * MB, max_pixels=settings.max_pixels)
 
-    def add(self, data: bytes | Path, background: str = "#ffffff") -> Added:
-        """Keep an upload: its bytes, or a file this program itself chose to open (never a path from a client).
+    def add(self, data: bytes | Path, background: str = "#ffffff", moment: Moment | None = None) -> Added:
+        """Keep an upload: its bytes, or a file this program itself chose to open (never a path from a client). Of a clip
+        the frame at ``moment``, the first one without.
 
-        Raises BadPicture with one sentence, or DiskFull.
+        Raises BadPicture with one sentence, BadInput for a moment that is not there, or DiskFull.
         """
-        picture = media_image.load(data, max_bytes=self.max_bytes, max_pixels=self.max_pixels, background=background)
+        limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
+        picture = media_image.load(data, **limits, background=background, moment=moment)
         return Added(self.keep(picture.image), *picture.image.size, picture.notes)
+
+    def facts_of_clip(self, path: Path) -> FootageFacts | None:
+        """Of a file that may be a clip; None for what is none. Raises BadPicture where it cannot be read."""
+        with footage(path, Reader(self.max_pixels)) as clip:
+            return clip.facts if clip else None
+
+    def frame(self, path: Path, moment: Moment) -> Image.Image:
+        """A frame of a clip, to be looked at and not kept. Raises as ``add`` does."""
+        return media_image.load(path, max_bytes=self.max_bytes, max_pixels=self.max_pixels, moment=moment).image
 
     def keep(self, image: Image.Image) -> str:
         """Store a clean RGB picture and return its ref; the same pixels give the same ref."""
@@ -92,6 +105,12 @@ class Assets:
         with Image.open(self.path(ref), formats=["PNG"]) as image:
             rgb: Image.Image = image.convert("RGB")
             return rgb
+
+    def size(self, ref: str) -> tuple[int, int]:
+        """(width, height) of the picture. Raises as ``path`` does."""
+        with Image.open(self.path(ref), formats=["PNG"]) as image:
+            width, height = image.size
+            return width, height
 
     def last_used(self, after: float, before: float) -> Iterator[tuple[str, Path]]:
         """(ref, file) of the pictures last added or asked for between these times."""

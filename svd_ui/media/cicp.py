@@ -43,7 +43,7 @@ _ROWS = 256
 
 
 @dataclass(frozen=True)
-class Encoding:
+class ColourSpace:
     """How numbers mean colours. ``transfer`` is a code point of H.273, or minus the exponent of a plain power law."""
 
     primaries: Chromaticities = BT709
@@ -58,20 +58,24 @@ class Encoding:
         return self.transfer in (PQ, HLG)
 
 
-ADOBE = Encoding(ADOBE_RGB, -ADOBE_GAMMA)
+ADOBE = ColourSpace(ADOBE_RGB, -ADOBE_GAMMA)
 
 
-def encoding_of(primaries: int, transfer: int) -> Encoding:
+def encoding_of(primaries: int, transfer: int) -> ColourSpace:
     """Of two code points of H.273; what is unspecified or unknown counts as sRGB's."""
     known = transfer in _CURVES and transfer not in LIKE_SRGB
-    return Encoding(PRIMARIES.get(primaries, BT709), transfer if known else SRGB)
+    return ColourSpace(PRIMARIES.get(primaries, BT709), transfer if known else SRGB)
 
 
-def to_srgb(pixels: Pixels, encoding: Encoding) -> NDArray[np.uint8]:
-    """``[H W 3]`` of 8 or 16 bits, full range, as 8-bit sRGB; what lies outside is cut, HDR is mapped to it."""
+def to_srgb(pixels: Pixels, encoding: ColourSpace, peak: float | None = None) -> NDArray[np.uint8]:
+    """``[H W 3]`` of 8 or 16 bits, full range, as 8-bit sRGB; what lies outside is cut, HDR is mapped to it.
+
+    ``peak`` is the brightest that HDR holds, diffuse white being 1; None looks at the picture.
+    """
     table = _linear_table(encoding.transfer, 1 << 8 * pixels.dtype.itemsize)
     matrix = (_to_xyz(BT709, inverse=True) @ _adapted(encoding.primaries)).astype(np.float32)
-    peak = _peak(pixels, table, encoding) if encoding.is_hdr else 1.0
+    if peak is None:
+        peak = _peak(pixels, table, encoding) if encoding.is_hdr else 1.0
     result = np.empty(pixels.shape, np.uint8)
     for top in range(0, len(pixels), _ROWS):  # in bands: a large picture as floats would not fit
         light = _display_light(table[pixels[top : top + _ROWS]], encoding)
@@ -81,7 +85,7 @@ def to_srgb(pixels: Pixels, encoding: Encoding) -> NDArray[np.uint8]:
     return result
 
 
-def _display_light(light: Floats, encoding: Encoding) -> Floats:
+def _display_light(light: Floats, encoding: ColourSpace) -> Floats:
     """Diffuse white is 1. HLG holds the light of the scene: its display brightens by the luminance to the power 0.2."""
     if encoding.transfer != HLG:
         return light
@@ -89,7 +93,7 @@ def _display_light(light: Floats, encoding: Encoding) -> Floats:
     return light * np.power(luminance, 0.2)[..., None] * np.float32(HLG_PEAK_NITS / WHITE_NITS)
 
 
-def _peak(pixels: Pixels, table: Floats, encoding: Encoding) -> float:
+def _peak(pixels: Pixels, table: Floats, encoding: ColourSpace) -> float:
     """The brightest channel of the picture, white being 1; a few stray pixels do not count."""
     sample = pixels[:: max(1, len(pixels) // 512), :: max(1, pixels.shape[1] // 512)]
     return max(1.0, float(np.percentile(_display_light(table[sample], encoding).max(axis=-1), 99.9)))

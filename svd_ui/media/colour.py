@@ -14,7 +14,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
-def to_rgba(image: Image.Image, encoding: cicp.Encoding | None = None) -> Image.Image:
+def to_rgba(image: Image.Image, encoding: cicp.ColourSpace | None = None) -> Image.Image:
     """``image`` (loaded, any mode) as RGB, or as RGBA where it is transparent somewhere.
 
     Its colours are what ``encoding`` says, else the embedded profile.

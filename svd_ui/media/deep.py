@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import cicp, tiff
-from .cicp import Encoding
+from .cicp import ColourSpace
 from .metadata import PNG
 
 _EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
 _PNG_MODES = {2: "rgb48be", 6: "rgba64be"}
 
 
-def read(raw: bytes, kind: str | None, encoding: Encoding | None) -> Image.Image | None:
+def read(raw: bytes, kind: str | None, encoding: ColourSpace | None) -> Image.Image | None:
     """The first picture as 8 bits, ``encoding`` applied where there is one; None for what Pillow reads as well.
 
     Limits are the caller's to check. Raises what decoders raise.

@@ -11,26 +11,42 @@ from pathlib import Path
 from PIL import Image, ImageColor, UnidentifiedImageError
 
 from ..errors import BadInput, BadPicture
+from ..notes import Note
 from . import mending
+from .footage import FIRST, Moment, footage
 from .reading import LONGEST_SIDE, Picture, Reader
-from .recognition import DAMAGED, READABLE, refusal, why_unreadable
+from .recognition import DAMAGED, READABLE, refusal, video_format, why_unreadable
 
-__all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "fit", "load"]
+__all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "cropped", "fit", "load"]
 
 MB = 1_000_000
+MUCH_KEPT = 0.7
+"""Of a picture by a crop; with less the clip shows something else than its owner expects."""
 
 
-def load(data: bytes | Path, *, max_bytes: int, max_pixels: int, background: str = "#ffffff") -> Picture:
-    """Decode an upload: upright, sRGB, 8 bit, opaque on ``background``, first frame only.
+def load(
+    data: bytes | Path,
+    *,
+    max_bytes: int,
+    max_pixels: int,
+    background: str = "#ffffff",
+    moment: Moment | None = None,
+) -> Picture:
+    """Decode an upload: upright, sRGB, 8 bit, opaque on ``background``; of a clip the frame at ``moment``, or the first.
 
-    Limits are checked before anything is decoded. Raises BadPicture (field ``image``) with one sentence.
+    Limits are checked before anything is decoded. Raises BadPicture (field ``image``) with one sentence, BadInput for a
+    moment that is not there.
     """
     fill = _colour(background)
+    reader = Reader(max_pixels, fill, background)
+    if isinstance(data, Path) and (moment is not None or video_format(_head(data))):
+        return _frame(data, reader, moment)  # not read whole: clips are long
     raw = _bytes(data, max_bytes)
+    if moment is not None or video_format(raw):
+        return _frame(raw, reader, moment)
     refused = refusal(raw, data.name if isinstance(data, Path) else "")
     if refused:
         raise _bad(refused)
-    reader = Reader(max_pixels, fill, background)
     try:
         return reader.picture(raw)
     except BadInput:
@@ -39,6 +55,21 @@ def load(data: bytes | Path, *, max_bytes: int, max_pixels: int, background: str
         raise _bad("The picture is too large to be read: send a smaller one.") from error
     except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
         return _mended(raw, reader, why_unreadable(raw) if isinstance(error, UnidentifiedImageError) else DAMAGED)
+
+
+def _frame(source: bytes | Path, reader: Reader, moment: Moment | None) -> Picture:
+    with footage(source, reader) as clip:
+        if clip is None:
+            raise BadInput("This is one picture, not a clip: leave the frame blank.", field="frame")
+        return clip.at(moment or FIRST)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except (OSError, ValueError):
+        return b""  # what is wrong with it is said where it is read
 
 
 def _mended(raw: bytes, reader: Reader, why: str) -> Picture:
@@ -74,6 +105,16 @@ def crop_box(
     left = min(max(focus_x * w - crop_w / 2, 0.0), w - crop_w)
     top = min(max(focus_y * h - crop_h / 2, 0.0), h - crop_h)
     return left, top, min(left + crop_w, float(w)), min(top + crop_h, float(h))
+
+
+def cropped(picture: tuple[int, int], width: int, height: int) -> Note | None:
+    """What to say where a clip of that size keeps a small part of a ``picture``."""
+    left, top, right, bottom = crop_box(picture, width, height)
+    kept = (right - left) * (bottom - top) / (picture[0] * picture[1])
+    if kept >= MUCH_KEPT:
+        return None
+    given = f"{picture[0]}x{picture[1]}"
+    return Note.of("picture_cropped", given=given, width=width, height=height, kept=kept)
 
 
 def fit(image: Image.Image, width: int, height: int, focus_x: float = 0.5, focus_y: float = 0.5) -> Image.Image:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..notes import Note
 from . import cicp
-from .cicp import Encoding
+from .cicp import ColourSpace
 
 HEAD = 1 << 20
 """Bytes at the start in which metadata are looked for."""
@@ -22,7 +22,7 @@ _GAMMA_OF_SRGB = 45_455
 """What writers that mean sRGB put into gAMA."""
 
 
-def encoding_of(raw: bytes, has_profile: bool) -> Encoding | None:
+def encoding_of(raw: bytes, has_profile: bool) -> ColourSpace | None:
     """How the numbers of a picture mean colours where the file tells it by numbers; None: by its profile, or as sRGB.
 
     A PNG's cICP comes before its profile, everything else after it (PNG, third edition, 4.3; MIAF).
@@ -56,7 +56,9 @@ def _has_clip_behind(raw: bytes, is_heif: bool) -> bool:
     if raw[:2] != b"\xff\xd8":
         return False
     at = raw.rfind(b"ftyp")
-    return at > 1000 and raw[at - 4 : at - 1] == bytes(3) and raw[at + 4 : at + 6] in (b"mp", b"is", b"qt", b"M4", b"he")
+    return (
+        at > 1000 and raw[at - 4 : at - 1] == bytes(3) and raw[at + 4 : at + 6] in (b"mp", b"is", b"qt", b"M4", b"he")
+    )
 
 
 # PNG
@@ -75,7 +77,7 @@ def chunks(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _png_encoding(raw: bytes, has_profile: bool) -> Encoding | None:
+def _png_encoding(raw: bytes, has_profile: bool) -> ColourSpace | None:
     found: dict[bytes, bytes] = {}
     for name, at, length in chunks(raw):
         if name == b"IDAT":
@@ -89,10 +91,16 @@ def _png_encoding(raw: bytes, has_profile: bool) -> Encoding | None:
     if has_profile or b"sRGB" in found or b"gAMA" not in found:
         return None  # chromaticities alone do not say how numbers become light: browsers leave them too
     (gamma,) = struct.unpack(">I", found[b"gAMA"])
-    corners = tuple(value / 100_000 for value in struct.unpack(">8I", found[b"cHRM"])) if b"cHRM" in found else cicp.BT709
-    if not 1_000 <= gamma <= 1_000_000 or not _are_sound(corners) or (gamma == _GAMMA_OF_SRGB and corners == cicp.BT709):
+    corners = (
+        tuple(value / 100_000 for value in struct.unpack(">8I", found[b"cHRM"])) if b"cHRM" in found else cicp.BT709
+    )
+    if (
+        not 1_000 <= gamma <= 1_000_000
+        or not _are_sound(corners)
+        or (gamma == _GAMMA_OF_SRGB and corners == cicp.BT709)
+    ):
         return None
-    return Encoding(corners, -100_000 / gamma)  # type: ignore[arg-type]
+    return ColourSpace(corners, -100_000 / gamma)  # type: ignore[arg-type]
 
 
 def _are_sound(corners: tuple[float, ...]) -> bool:
@@ -102,8 +110,10 @@ def _are_sound(corners: tuple[float, ...]) -> bool:
         (bx - ax) * (wy - ay) - (by - ay) * (wx - ax)
         for (ax, ay), (bx, by) in zip(rgb, [*rgb[1:], rgb[0]], strict=True)
     ]
-    return all(0 <= x <= 1 and 0.001 < y <= 1 for x, y in ((wx, wy), *rgb)) and min(map(abs, sides)) > 1e-4 and (
-        len({side > 0 for side in sides}) == 1
+    return (
+        all(0 <= x <= 1 and 0.001 < y <= 1 for x, y in ((wx, wy), *rgb))
+        and min(map(abs, sides)) > 1e-4
+        and (len({side > 0 for side in sides}) == 1)
     )
 
 
@@ -139,7 +149,7 @@ def boxes(raw: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[byt
         at += size
 
 
-def _heif_encoding(raw: bytes) -> Encoding | None:
+def _heif_encoding(raw: bytes) -> ColourSpace | None:
     meta = dict(boxes(raw)).get(b"meta", b"")
     inside = dict(boxes(meta, 4))
     properties = dict(boxes(inside[b"iprp"])) if b"iprp" in inside else {}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from ..errors import BadPicture
 from ..notes import Note
 from . import colour, deep, mending, metadata, tiff
-from .cicp import Encoding
+from .cicp import ColourSpace
 
 ALLOWED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 LONGEST_SIDE = 4096
 SMALL_SIDE = 64
 NARROW = 4.0
@@ -36,8 +40,8 @@ class Reader:
     """``fill`` is what ``background`` names, 0..255 each."""
 
     max_pixels: int
-    fill: tuple[int, int, int]
-    background: str
+    fill: tuple[int, int, int] = (255, 255, 255)
+    background: str = "#ffffff"
 
     def picture(self, raw: bytes, missing: float = 0.0) -> Picture:
         """The first frame of ``raw``; ``missing`` is the share of its rows that are not there.
@@ -46,14 +50,14 @@ class Reader:
         """
         found = tiff.tags(raw)
         if found:  # some kinds are no pictures to Pillow
-            self._check((found[tiff.WIDTH][0], found[tiff.HEIGHT][0]), tiff.bytes_per_pixel(found))
+            self.check((found[tiff.WIDTH][0], found[tiff.HEIGHT][0]), tiff.bytes_per_pixel(found))
             wide = deep.read(raw, "TIFF", None)
             if wide is not None:
                 wide.info = tiff.info(found)
-                return self._finished(wide, wide.size, [], None)
+                return self.finished(wide, [])
         with Image.open(io.BytesIO(raw), formats=decoders()) as image:
             notes = [*_frame_notes(image), *metadata.extras(raw)]  # the second frame's header may enlarge a GIF
-            self._check(image.size)
+            self.check(image.size)
             encoding, size = metadata.encoding_of(raw, bool(image.info.get("icc_profile"))), image.size
             if encoding is not None and encoding.is_hdr:
                 notes.append(Note.of("hdr_mapped"))
@@ -61,16 +65,23 @@ class Reader:
             if wide is not None:
                 kept = {"exif"} if encoding is not None else {"exif", "icc_profile"}
                 wide.info = {name: value for name, value in image.info.items() if name in kept}
-                return self._finished(mending.filled(wide, missing), size, notes, None)
+                return self.finished(mending.filled(wide, missing), notes)
             image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
             image.load()
-            return self._finished(mending.filled(image, missing), size, notes, encoding)
+            return self.finished(mending.filled(image, missing), notes, size, encoding)
 
-    def _finished(
-        self, image: Image.Image, original: tuple[int, int], notes: list[Note], encoding: Encoding | None
+    def finished(
+        self,
+        image: Image.Image,
+        notes: list[Note],
+        original: tuple[int, int] | None = None,
+        encoding: ColourSpace | None = None,
     ) -> Picture:
-        """``original`` is the size before a decoder reduced it; ``encoding`` what is still to be applied."""
+        """A decoded picture with its ``info``. ``original`` is its size before a decoder reduced it, ``encoding`` what is
+        still to be applied.
+        """
         before = image.size
+        original = original or before
         upright = _upright(image)
         notes = notes + _shape_notes(original if upright.size == before else original[::-1])
         if upright.mode in _SHRINKS and "transparency" not in upright.info:
@@ -82,7 +93,8 @@ class Reader:
         clean.info.clear()
         return Picture(clean, tuple(notes))
 
-    def _check(self, size: tuple[int, int], bytes_per_pixel: int = USUAL_BYTES) -> None:
+    def check(self, size: tuple[int, int], bytes_per_pixel: int = USUAL_BYTES) -> None:
+        """Raises BadPicture for what is larger than is accepted."""
         w, h = size
         if w < 1 or h < 1:
             raise BadPicture("The picture has no pixels.", field="image")
@@ -93,6 +105,21 @@ class Reader:
                 "accepted. Send a smaller one.",
                 field="image",
             )
+
+
+@contextmanager
+def animated(source: bytes | Path) -> Iterator[Image.Image | None]:
+    """The animation in ``source``; None for what is none, or no picture at all."""
+    try:
+        image = Image.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source,
+            formats=[name for name in decoders() if name in ANIMATED],
+        )
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        yield None
+        return
+    with image:
+        yield image if getattr(image, "n_frames", 1) > 1 else None
 
 
 @cache

@@ -64,8 +64,6 @@ def why_unreadable(data: bytes) -> str:
 
 
 def _kind(head: bytes) -> str | None:
-    if video_format(head):
-        return "This is a video, not a picture: send one frame of it."
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return "SVG drawings are not supported: export it as PNG first."

@@ -57,7 +57,7 @@ def ended(client: Client, id: str) -> dict:
 def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client) -> None:
     for name in ("/submit", "/generate"):
         parameters = client.view_api(return_format="dict")["named_endpoints"][name]["parameters"]
-        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "tile", "token"]
+        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "tile", "token", "frame"]
         assert all(p["parameter_has_default"] and p["parameter_default"] is None for p in parameters)
 
 
