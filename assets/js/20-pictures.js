@@ -110,7 +110,7 @@
 
   // The scrubber of a clip: the frame is shown while it moves, and becomes the still when it rests.
   function scrubber(element, trigger, watch) {
-    let busy = false, next = null, rest = 0;
+    let busy = false, next = null, rest = null;
     const range = () => $(".scrub input", element);
     const told = () => {
       const input = range();
@@ -139,7 +139,16 @@
     };
     const seek = (delay) => {
       clearTimeout(rest);
-      rest = setTimeout(() => range() && trigger("seek", { at: Number(range().value) }), delay);
+      rest = setTimeout(() => {
+        rest = null;
+        if (range()) trigger("seek", { at: Number(range().value) });
+      }, delay);
+    };
+    // What the page says of the still, unless the visitor is at it.
+    const drawn = () => {
+      const input = range();
+      if (input && rest === null) input.value = input.getAttribute("value");
+      told();
     };
     element.addEventListener("input", (event) => {
       if (!event.target.closest(".scrub")) return;
@@ -156,8 +165,8 @@
       show(Number(button.dataset.frame));
       seek(0);
     });
-    watch("value", told);
-    told();
+    watch("value", drawn);
+    drawn();
   }
 
   // The finder: click, drag or arrow keys move the focus; the server answers with the exact crop.

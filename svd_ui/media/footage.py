@@ -134,6 +134,7 @@ class _Video:
         self._reformatter = VideoReformatter()  # one for all frames: setting it up costs more than a frame
         codec = self._stream.codec_context
         reader.check((codec.width, codec.height))
+        codec.options = {"max_pixels": str(reader.max_pixels)}  # of frames that turn out larger than the file says
         self._start = float((self._stream.start_time or 0) * self._stream.time_base)
         self._first = self._decoded_at(FIRST)[0]
         upright = self._shown(self._first)
@@ -276,12 +277,10 @@ class _Animation:
     def __init__(self, image: Any, reader: Reader) -> None:
         reader.check(image.size)
         self._image, self._reader = image, reader
-        image.seek(1)
-        image.load()  # WebP tells a duration only once its frame is decoded
-        self._milliseconds = max(float(image.info.get("duration") or 100), 10.0)
-        image.seek(0)
-        picture = reader.finished(self._frame(), [])
-        self.facts = FootageFacts(*picture.image.size, image.n_frames, 1000.0 / self._milliseconds)
+        first = self._frame()
+        milliseconds = max(float(first.info.get("duration") or 100), 10.0)  # WebP tells it once its frame is decoded
+        size = reader.finished(first, []).image.size
+        self.facts = FootageFacts(*size, image.n_frames, 1000.0 / milliseconds)
 
     def frames(self) -> Iterator[Image.Image]:
         for index in range(self.facts.num_frames):
