@@ -84,7 +84,11 @@ def matrix_profile(red: bytes, green: bytes, blue: bytes, exponent: float) -> by
 def lut_profile(space: bytes, inputs: int, lab: tuple[int, int, int]) -> bytes:
     """Every colour is ``lab`` (8 bits each): whoever leaves the table out sees something else."""
     identity = bytes(range(256))
-    table = b"mft1\0\0\0\0" + bytes([inputs, 3, 2, 0]) + struct.pack(">9i", *(65536 * one for one in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    table = (
+        b"mft1\0\0\0\0"
+        + bytes([inputs, 3, 2, 0])
+        + struct.pack(">9i", *(65536 * one for one in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    )
     table += identity * inputs + bytes(lab) * 2**inputs + identity * 3
     return profile(space, b"Lab ", {b"wtpt": WHITE, b"A2B0": table})
 

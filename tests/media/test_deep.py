@@ -45,7 +45,11 @@ FLOAT = scene().astype(np.float32)
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
 @pytest.mark.parametrize("layout", ["one strip", "strips", "tiles", "deflate", "deflated tiles", "big"])
-@pytest.mark.parametrize("values", [SIXTEEN, FLOAT, FLOAT.astype(np.float16), SIXTEEN.astype(np.uint32) * 65537], ids=lambda one: str(one.dtype))
+@pytest.mark.parametrize(
+    "values",
+    [SIXTEEN, FLOAT, FLOAT.astype(np.float16), SIXTEEN.astype(np.uint32) * 65537],
+    ids=lambda one: str(one.dtype),
+)
 def test_colour_tiff(values: NDArray[Any], layout: str, planar: bool, order: str) -> None:
     options: dict[str, Any] = {
         "one strip": {},

@@ -81,7 +81,9 @@ def test_animations_are_clips_too(kind: str, tmp_path: Path) -> None:
     path.write_bytes(encoded(pictures[0], kind, save_all=True, append_images=pictures[1:], duration=100))
     for moment, expected in {"first": 0, "last": 11, "7": 7, "0.45s": 4}.items():
         assert number(at(path, moment)) == expected, moment
-    assert [note.code for note in load(path, **LIMITS).notes] == ["first_frame_only"], "a picture where nothing is asked"
+    assert [note.code for note in load(path, **LIMITS).notes] == ["first_frame_only"], (
+        "a picture where nothing is asked"
+    )
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -128,7 +130,9 @@ def video_without_matrix(frames: NDArray[np.uint8]) -> bytes:
         stream: Any = container.add_stream("libx264", rate=8, options={"crf": "5"})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         for values in frames:
-            made = av.VideoFrame.from_ndarray(values, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
+            made = av.VideoFrame.from_ndarray(values, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace="ITU709"
+            )
             made.colorspace = 2
             container.mux(stream.encode(made))
         container.mux(stream.encode())
@@ -140,7 +144,9 @@ def test_hdr_video_is_mapped_like_its_picture(transfer: int, name: str) -> None:
     values = levels(scene(0.05, 0.6), 16)
     frames = np.stack([values] * 3)
     about = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
-    data = video(frames, "mp4", "libx265", "yuv420p10le", options={"crf": "4", "x265-params": "log-level=none"}, **about)
+    data = video(
+        frames, "mp4", "libx265", "yuv420p10le", options={"crf": "4", "x265-params": "log-level=none"}, **about
+    )
     expected = cicp.to_srgb(values, cicp.encoding_of(9, transfer), peak=VIDEO_PEAK).astype(int)
     picture = load(data, **LIMITS, moment=FIRST)
     assert np.abs(np.asarray(picture.image).astype(int) - expected).mean() <= 2.5
