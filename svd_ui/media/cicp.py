@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of white, red, green, blue: the order of PNG's cHRM."""
 
@@ -67,7 +67,7 @@ def encoding_of(primaries: int, transfer: int) -> ColourSpace:
     return ColourSpace(PRIMARIES.get(primaries, BT709), transfer if known else SRGB)
 
 
-def to_srgb(pixels: Pixels, encoding: ColourSpace, peak: float | None = None) -> NDArray[np.uint8]:
+def to_srgb(pixels: NDArray[Any], encoding: ColourSpace, peak: float | None = None) -> NDArray[np.uint8]:
     """``[H W 3]`` of 8 or 16 bits, full range, as 8-bit sRGB; what lies outside is cut, HDR is mapped to it.
 
     ``peak`` is the brightest that HDR holds, diffuse white being 1; None looks at the picture.
@@ -90,10 +90,11 @@ def _display_light(light: Floats, encoding: ColourSpace) -> Floats:
     if encoding.transfer != HLG:
         return light
     luminance = light @ _adapted(encoding.primaries)[1].astype(np.float32)
-    return light * np.power(luminance, 0.2)[..., None] * np.float32(HLG_PEAK_NITS / WHITE_NITS)
+    shown: Floats = light * np.power(luminance, 0.2)[..., None] * np.float32(HLG_PEAK_NITS / WHITE_NITS)
+    return shown
 
 
-def _peak(pixels: Pixels, table: Floats, encoding: ColourSpace) -> float:
+def _peak(pixels: NDArray[Any], table: Floats, encoding: ColourSpace) -> float:
     """The brightest channel of the picture, white being 1; a few stray pixels do not count."""
     sample = pixels[:: max(1, len(pixels) // 512), :: max(1, pixels.shape[1] // 512)]
     return max(1.0, float(np.percentile(_display_light(table[sample], encoding).max(axis=-1), 99.9)))
@@ -116,13 +117,13 @@ def _rolled_off(light: Floats, peak: float) -> Floats:
 
 def _encoded(light: Floats) -> NDArray[np.uint8]:
     """Linear light 0..1 as 8 bits of sRGB."""
-    return _ENCODING[np.rint(np.clip(light, 0, 1) * 65535).astype(np.uint16)]
+    return np.asarray(_ENCODING[np.rint(np.clip(light, 0, 1) * 65535).astype(np.uint16)])
 
 
 def _srgb_of_linear() -> NDArray[np.uint8]:
     light = np.arange(65536) / 65535
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve).astype(np.uint8)
+    return np.asarray(np.rint(255 * curve), dtype=np.uint8)
 
 
 _ENCODING = _srgb_of_linear()

@@ -15,7 +15,8 @@ from .cicp import ColourSpace
 from .metadata import PNG
 
 _EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
-_PNG_MODES = {2: "rgb48be", 6: "rgba64be"}
+_PNG_MODES = {"rgb48be": "RGB", "rgba64be": "RGBA", "gray16be": "RGB"}
+"""By FFmpeg's name of the layout."""
 
 
 def read(raw: bytes, kind: str | None, encoding: ColourSpace | None) -> Image.Image | None:
@@ -30,7 +31,7 @@ def read(raw: bytes, kind: str | None, encoding: ColourSpace | None) -> Image.Im
             values, mode = tiff.pixels(raw)
         except tiff.NotDeep:
             return None
-    elif kind == "PNG" and _is_deep_png(raw):
+    elif kind == "PNG" and _is_deep_png(raw, converts):
         values, mode = _png(raw)
     elif kind == "HEIF" and converts:
         values, mode = _heif(raw)
@@ -53,12 +54,11 @@ def eight(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:
-        return _EIGHT_OF_SIXTEEN[values]
-    numbers = values if values.dtype.kind == "f" else values.astype(np.float64)
-    numbers = np.nan_to_num(numbers.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(_EIGHT_OF_SIXTEEN[values])
+    numbers: NDArray[np.float32] = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = scale(numbers, values.dtype)
     scaled = np.clip((numbers - low) * (255.0 / max(high - low, 1e-12)), 0, 255)
-    return np.rint(scaled).astype(np.uint8)
+    return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
 def scale(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -78,21 +78,23 @@ def scale(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, flo
     return low, high
 
 
-def _is_deep_png(raw: bytes) -> bool:
-    """Colour of 16 bits; Pillow keeps grey ones whole by itself."""
-    return raw.startswith(PNG) and len(raw) > 26 and raw[24] == 16 and raw[25] in _PNG_MODES
+def _is_deep_png(raw: bytes, converts: bool) -> bool:
+    """16 bits of colour, or of grey that is to be converted; Pillow keeps other grey whole by itself."""
+    return (
+        raw.startswith(PNG) and len(raw) > 26 and raw[24] == 16 and (raw[25] in (2, 6) or (raw[25] == 0 and converts))
+    )
 
 
 def _png(raw: bytes) -> tuple[NDArray[np.uint16], str]:
     import av  # only where it is needed: the page starts without it
 
-    wanted = _PNG_MODES[raw[25]]
+    container: Any
     with av.open(io.BytesIO(raw), format="png_pipe") as container:
         frame = next(container.decode(video=0))
-    size = struct.unpack_from(">II", raw, 16)
-    if frame.format.name != wanted or (frame.width, frame.height) != size:
+    if frame.format.name not in _PNG_MODES or (frame.width, frame.height) != struct.unpack_from(">II", raw, 16):
         raise ValueError(f"{frame.format.name} of {frame.width} x {frame.height}")
-    return frame.to_ndarray().astype(np.uint16), "RGB" if raw[25] == 2 else "RGBA"
+    values = frame.to_ndarray().astype(np.uint16)
+    return values if values.ndim == 3 else values[..., None].repeat(3, -1), _PNG_MODES[frame.format.name]
 
 
 def _heif(raw: bytes) -> tuple[NDArray[np.uint16] | NDArray[np.uint8], str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import BadInput, BadPicture, SvdUiError
@@ -226,13 +227,16 @@ class _Video:
         """RGB, turned as the container says, pixels square, its colours those of sRGB."""
         encoding = self._encoding(frame)
         untold = int(frame.colorspace) in (2, 3) and frame.height >= _HD
-        how = {"src_colorspace": "ITU709"} if untold else {}
         wide, clear = not encoding.is_srgb, any(part.is_alpha for part in frame.format.components)
         kind = "rgb48le" if wide else "rgba" if clear else "rgb24"
-        values = self._reformatter.reformat(frame, format=kind, **how).to_ndarray()
+        values = self._reformatted(frame, kind, _BT709 if untold else None)
         image = Image.fromarray(cicp.to_srgb(values, encoding, peak=VIDEO_PEAK) if wide else values)
         image = colour.flatten(image, self._reader.fill)
         return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
+
+    def _reformatted(self, frame: Any, kind: str, matrix: int | None) -> NDArray[Any]:
+        values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
+        return values
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:

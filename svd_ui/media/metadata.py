@@ -5,6 +5,7 @@ Read from the bytes, since decoders pass none of it on. Nothing here fails: what
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -12,10 +13,8 @@ from ..notes import Note
 from . import cicp
 from .cicp import ColourSpace
 
-HEAD = 1 << 20
-"""Bytes at the start in which metadata are looked for."""
-_GAIN_MAP = (b"hdr-gain-map/1.0", b"hdrgainmap", b"urn:iso:std:iso:ts:21496", b"tmap")
-_MOTION = (b"MotionPhoto", b"MicroVideo")
+_GAIN_MAP = (b"hdrgm:Version", b"HDRGainMap", b"hdrgainmap", b"urn:iso:std:iso:ts:21496")
+_MOTION = re.compile(rb"(MotionPhoto|MicroVideo)(=[\"']1[\"']|>1<)|MotionPhoto_Data")
 PNG = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 10_000
 _GAMMA_OF_SRGB = 45_455
@@ -39,25 +38,23 @@ def encoding_of(raw: bytes, has_profile: bool) -> ColourSpace | None:
 
 def extras(raw: bytes) -> list[Note]:
     """Notes on what the file holds beside the picture that is used."""
-    head, notes = raw[:HEAD], []
-    is_heif = raw[4:8] == b"ftyp"
-    marks = _GAIN_MAP if is_heif else _GAIN_MAP[:3]
-    if (is_heif or raw[:2] == b"\xff\xd8") and any(mark in head for mark in marks):
+    notes, is_heif = [], raw[4:8] == b"ftyp"
+    if not is_heif and raw[:2] != b"\xff\xd8":
+        return []
+    tops = dict(boxes(raw)) if is_heif else {}
+    described = tops.get(b"meta", b"") if is_heif else raw
+    if any(mark in described for mark in _GAIN_MAP) or b"tmap" in tops.get(b"meta", b""):
         notes.append(Note.of("gain_map"))
-    if any(mark in head for mark in _MOTION) or _has_clip_behind(raw, is_heif):
+    if b"mpvd" in tops or _MOTION.search(raw) or (not is_heif and _has_clip_behind(raw)):
         notes.append(Note.of("motion_photo"))
     return notes
 
 
-def _has_clip_behind(raw: bytes, is_heif: bool) -> bool:
+def _has_clip_behind(jpeg: bytes) -> bool:
     """Phones append the clip of a motion photo, an mp4, behind the picture; a HEIC holds it in a box of its own."""
-    if is_heif:
-        return any(kind == b"mpvd" for kind, _ in boxes(raw))
-    if raw[:2] != b"\xff\xd8":
-        return False
-    at = raw.rfind(b"ftyp")
+    at = jpeg.rfind(b"ftyp")
     return (
-        at > 1000 and raw[at - 4 : at - 1] == bytes(3) and raw[at + 4 : at + 6] in (b"mp", b"is", b"qt", b"M4", b"he")
+        at > 1000 and jpeg[at - 4 : at - 1] == bytes(3) and jpeg[at + 4 : at + 6] in (b"mp", b"is", b"qt", b"M4", b"he")
     )
 
 
@@ -100,7 +97,7 @@ def _png_encoding(raw: bytes, has_profile: bool) -> ColourSpace | None:
         or (gamma == _GAMMA_OF_SRGB and corners == cicp.BT709)
     ):
         return None
-    return ColourSpace(corners, -100_000 / gamma)  # type: ignore[arg-type]
+    return ColourSpace(corners, -100_000 / gamma)
 
 
 def _are_sound(corners: tuple[float, ...]) -> bool:

@@ -53,7 +53,7 @@ class Reader:
             self.check((found[tiff.WIDTH][0], found[tiff.HEIGHT][0]), tiff.bytes_per_pixel(found))
             wide = deep.read(raw, "TIFF", None)
             if wide is not None:
-                wide.info = tiff.info(found)
+                wide.info.update(tiff.info(found))
                 return self.finished(wide, [])
         with Image.open(io.BytesIO(raw), formats=decoders()) as image:
             notes = [*_frame_notes(image), *metadata.extras(raw)]  # the second frame's header may enlarge a GIF
@@ -63,8 +63,8 @@ class Reader:
                 notes.append(Note.of("hdr_mapped"))
             wide = deep.read(raw, image.format, encoding)
             if wide is not None:
-                kept = {"exif"} if encoding is not None else {"exif", "icc_profile"}
-                wide.info = {name: value for name, value in image.info.items() if name in kept}
+                kept = ("exif",) if encoding is not None else ("exif", "icc_profile")
+                wide.info.update({name: image.info[name] for name in kept if name in image.info})
                 return self.finished(mending.filled(wide, missing), notes)
             image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
             image.load()

