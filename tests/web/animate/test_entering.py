@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,6 +135,19 @@ def test_a_frame_of_a_clip_is_chosen_on_a_scrubber(visit: Visit, tmp_path: Path)
     visit.animate()
     visit.finished()
     assert visit.served.jobs.history(limit=1)[0].request.height == 512
+
+
+def test_only_uploads_are_looked_into(served: Served, photo: Path, tmp_path: Path) -> None:
+    clip(tmp_path / "mine.mp4", np.zeros((2, 64, 96, 3), np.uint8))
+    for query in (
+        {"path": str(tmp_path / "mine.mp4"), "at": "0"},
+        {"path": "/etc/passwd", "at": "0"},
+        {"path": "mine.mp4", "at": "nan"},
+        {"path": "", "at": "0"},
+        {"at": "0"},
+        {},
+    ):
+        assert httpx.get(f"{served.url}svd/frame", params=query).status_code == 404
 
 
 def test_our_own_clip_restores_its_settings_and_offers_its_frames(
