@@ -46,7 +46,8 @@ def read(raw: bytes, kind: str | None, encoding: ColourSpace | None) -> Image.Im
 def image_of(values: NDArray[np.uint8], mode: str) -> Image.Image:
     """``[H W C]`` as a picture of ``mode``."""
     height, width = values.shape[:2]
-    return Image.frombuffer(mode, (width, height), np.ascontiguousarray(values), "raw", mode, 0, 1).copy()
+    image = Image.frombuffer(mode, (width, height), np.ascontiguousarray(values), "raw", mode, 0, 1).copy()
+    return image.convert({"La": "LA", "RGBa": "RGBA"}[mode]) if mode in ("La", "RGBa") else image
 
 
 def eight(values: NDArray[Any]) -> NDArray[np.uint8]:

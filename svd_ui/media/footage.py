@@ -130,7 +130,7 @@ class _Video:
         if not container.streams.video:
             raise _bad("The clip holds no pictures, only sound: send another.")
         self._container, self._reader = container, reader
-        self._stream = container.streams.video[0]
+        self._stream = container.streams.best("video")  # not the picture on a cover
         self._stream.thread_type = "AUTO"
         self._reformatter = VideoReformatter()  # one for all frames: setting it up costs more than a frame
         codec = self._stream.codec_context

@@ -54,7 +54,7 @@ class Reader:
             wide = deep.read(raw, "TIFF", None)
             if wide is not None:
                 wide.info.update(tiff.info(found))
-                return self.finished(wide, [])
+                return self.finished(wide, [Note.of("first_page_only")] if tiff.has_more_pages(raw) else [])
         with Image.open(io.BytesIO(raw), formats=decoders()) as image:
             notes = [*_frame_notes(image), *metadata.extras(raw)]  # the second frame's header may enlarge a GIF
             self.check(image.size)

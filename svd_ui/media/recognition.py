@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import tiff
 
-READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC; clips as mp4, mov, webm or mkv"
 DAMAGED = "The picture is damaged or incomplete and cannot be read: save it again, or send another."
 
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -24,13 +24,18 @@ VIDEO_FORMATS: dict[str, str] = {
 
 def video_format(head: bytes) -> str | None:
     """FFmpeg's name of the container of a clip, or None."""
-    if head[4:8] == b"ftyp" and head[8:12] not in _HEIC_BRANDS | {b"avif", b"avis", b"crx "}:
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis", b"crx ") and not _is_heif(head):
         return "mp4"
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):  # QuickTime of before there was ftyp
         return "mp4"
     if head.startswith(b"\x1aE\xdf\xa3"):
         return "matroska"
     return "avi" if head[:4] == b"RIFF" and head[8:12] == b"AVI " else None
+
+
+def _is_heif(head: bytes) -> bool:
+    """By its main brand, or by one of those it is compatible with."""
+    return head[8:12] in _HEIC_BRANDS or b"mif1" in head[16 : max(16, min(64, int.from_bytes(head[:4], "big")))]
 
 
 def refusal(raw: bytes, name: str = "") -> str | None:
@@ -53,8 +58,11 @@ def refusal(raw: bytes, name: str = "") -> str | None:
 def why_unreadable(data: bytes) -> str:
     """One sentence about bytes that no decoder recognised, naming what to do instead."""
     head = data[:4096]
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        return "This HEIC picture is damaged or of a kind that cannot be read: save it as JPEG first, or send another."
+    if head[4:8] == b"ftyp" and _is_heif(head) and head[8:12] not in (b"avif", b"avis"):
+        return (
+            "This HEIC picture is damaged or incomplete, or of a kind that cannot be read: save it as JPEG first, "
+            "or send another."
+        )
     if head[:4] in _MAGIC[4:]:
         return (
             "This TIFF is damaged or incomplete, or of a kind that cannot be read: save it as RGB of 8 or 16 bits, "

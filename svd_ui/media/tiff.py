@@ -26,7 +26,8 @@ _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16:
 _UNPACKED = {1, 5, 8, 32773, 32946, 34925, 50000}
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}
 """Photometric interpretation => channels without alpha: grey in two directions, RGB, CMYK."""
-_MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA", (4, False): "CMYK", (4, True): "CMYK"}
+_MODES = {(1, 0): "L", (1, 1): "La", (1, 2): "LA", (3, 0): "RGB", (3, 1): "RGBa", (3, 2): "RGBA", (4, 0): "CMYK"}
+"""By colours and the kind of alpha: none, multiplied into the colours, beside them."""
 _RAW_PHOTOMETRIC = {32803, 34892}
 _RAW_COMPRESSION = {32767, 34713, 65000, 65535}
 MAX_ENTRIES = 4096
@@ -47,6 +48,19 @@ def tags(raw: bytes) -> Tags:
     if version == 43:
         return _directory(raw, struct.unpack_from(order + "Q", raw, 8)[0], order, big=True)
     return _directory(raw, struct.unpack_from(order + "I", raw, 4)[0], order, big=False) if version == 42 else {}
+
+
+def has_more_pages(raw: bytes) -> bool:
+    """Whether another picture follows the first one."""
+    order = "<" if raw[:2] == b"II" else ">"
+    try:
+        at, count, size, offset = (4, "H", 12, "I") if raw[2:4] in (b"*\0", b"\0*") else (8, "Q", 20, "Q")
+        (first,) = struct.unpack_from(order + offset, raw, at)
+        (entries,) = struct.unpack_from(order + count, raw, first)
+        (following,) = struct.unpack_from(order + offset, raw, first + struct.calcsize(order + count) + size * entries)
+    except struct.error:
+        return False
+    return bool(following)
 
 
 def is_camera_raw(raw: bytes) -> bool:
@@ -88,11 +102,12 @@ def pixels(raw: bytes) -> tuple[NDArray[Any], str]:
         raise NotDeep
     dtype = _dtype(bits, found.get(FORMAT, (1,))[0])
     data = _unpacked(raw, found, dtype, samples)
-    has_alpha = samples > colours and colours != 4 and found.get(EXTRA, (0,))[0] in (1, 2)
-    kept = data[..., : colours + has_alpha]
+    extra = found.get(EXTRA, (0,))[0] if samples > colours and colours != 4 else 0
+    alpha = extra if extra in (1, 2) else 0
+    kept = data[..., : colours + bool(alpha)]
     if found[PHOTOMETRIC][0] == 0:
         kept = kept.max() - kept if dtype.kind == "f" else np.iinfo(dtype).max - kept
-    return kept, _MODES[colours, has_alpha]
+    return kept, _MODES[colours, alpha]
 
 
 def _dtype(bits: tuple[int, ...], kind: int) -> np.dtype[Any]:

@@ -80,11 +80,44 @@ def test_alpha_grey_and_cmyk_of_16_bits() -> None:
     image = decoded(tiff(np.concatenate([SIXTEEN, alpha], -1), extrasamples=["unassalpha"]), background="#000000")
     assert image[:, :48].max() == 0
     assert np.abs(image[:, 48:] - 255 * scene()[:, 48:]).mean() < 0.6
+    half = np.full((64, 96, 1), 32768, np.uint16)
+    image = decoded(tiff(np.concatenate([SIXTEEN // 2, half], -1), extrasamples=["assocalpha"]), background="#000000")
+    assert np.abs(image - 127.5 * scene()).mean() < 1.5, "multiplied once"
     grey = 255 * scene()[..., :1].repeat(3, -1)
     assert np.abs(decoded(tiff(SIXTEEN[..., 0], photometric="minisblack")) - grey).mean() < 0.6
     assert np.abs(decoded(tiff(65535 - SIXTEEN[..., 0], photometric="miniswhite")) - grey).mean() < 0.6
     black = np.zeros((64, 96, 1), np.uint16)
     assert shows_the_scene(tiff(np.concatenate([65535 - SIXTEEN, black], -1), photometric="separated"), 1.0)
+
+
+def test_pages_of_a_wide_tiff() -> None:
+    assert [note.code for note in load(tiff(np.stack([SIXTEEN] * 2)), **LIMITS).notes] == ["first_page_only"]
+    assert load(tiff(SIXTEEN, bigtiff=True), **LIMITS).notes == ()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "deep TIFF", "deep PNG"])
+def test_every_orientation_in_every_kind_of_file(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if kind == "deep TIFF":
+        data = tiff(SIXTEEN, extratags=[(274, "H", 1, orientation, True)])
+    elif kind == "deep PNG":
+        data = png(SIXTEEN, (b"eXIf", exif.tobytes()[6:]))
+    else:
+        options = {"lossless": True} if kind == "WEBP" else {}
+        data = encoded(levels(scene()), kind, exif=exif, **options)
+    shown = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: np.rot90,
+    }
+    assert np.abs(decoded(data) - shown[orientation](255 * scene())).mean() < 1
 
 
 def test_a_wide_tiff_keeps_its_profile_and_its_turn() -> None:
