@@ -39,14 +39,16 @@ def load(
     """
     fill = _colour(background)
     reader = Reader(max_pixels, fill, background)
-    if isinstance(data, Path) and (moment is not None or video_format(_head(data))):
-        return _frame(data, reader, moment)  # not read whole: clips are long
+    name = data.name if isinstance(data, Path) else ""
+    if isinstance(data, Path):
+        head = _head(data)
+        if moment is not None or video_format(head):
+            return _frame(data, reader, moment)  # not read whole: clips are long
+        _refuse(head, name)  # before its size is: raw files are large
     raw = _bytes(data, max_bytes)
     if moment is not None or video_format(raw):
         return _frame(raw, reader, moment)
-    refused = refusal(raw, data.name if isinstance(data, Path) else "")
-    if refused:
-        raise _bad(refused)
+    _refuse(raw, name)
     try:
         return reader.picture(raw)
     except BadInput:
@@ -55,6 +57,12 @@ def load(
         raise _bad("The picture is too large to be read: send a smaller one.") from error
     except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
         return _mended(raw, reader, why_unreadable(raw) if isinstance(error, UnidentifiedImageError) else DAMAGED)
+
+
+def _refuse(raw: bytes, name: str) -> None:
+    refused = refusal(raw, name)
+    if refused:
+        raise _bad(refused)
 
 
 def _frame(source: bytes | Path, reader: Reader, moment: Moment | None) -> Picture:

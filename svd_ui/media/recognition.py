@@ -9,21 +9,15 @@ DAMAGED = "The picture is damaged or incomplete and cannot be read: save it agai
 
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"IIII\x1a\0\0\0HEAPCCDR")
+_RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
 _RAW_ENDINGS = tuple(
     ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-VIDEO_FORMATS: dict[str, str] = {
-    "mp4": "an mp4 or mov",
-    "matroska": "a webm or mkv",
-    "avi": "an avi",
-}
-"""FFmpeg's name of a container that is read as a clip. Only these: other formats of its can name further files."""
 
 
 def video_format(head: bytes) -> str | None:
-    """FFmpeg's name of the container of a clip, or None."""
+    """FFmpeg's name of the container of a clip, or None. Only these: other formats of FFmpeg's can name further files."""
     if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis", b"crx ") and not _is_heif(head):
         return "mp4"
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):  # QuickTime of before there was ftyp

@@ -182,6 +182,7 @@ RAW = {
     "CR3": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(500),
     "RAF": b"FUJIFILMCCD-RAW 0201" + bytes(500),
     "ORF": b"IIRO\x08\0\0\0" + bytes(500),
+    "CRW": b"II\x1a\0\0\0HEAPCCDR" + bytes(500),
     "RW2": b"IIU\0\x18\0\0\0" + bytes(500),
 }
 
@@ -208,8 +209,9 @@ def test_raw_files_that_are_tiff_do_not_open_as_their_thumbnail(tmp_path: Path) 
             load(data, **LIMITS)
     path = tmp_path / "DSC_0001.NEF"
     path.write_bytes(tiff(levels(scene())))
-    with pytest.raises(BadPicture, match="raw file"):
-        load(path, **LIMITS)
+    for limits in (LIMITS, {**LIMITS, "max_bytes": 100}):
+        with pytest.raises(BadPicture, match="raw file"):
+            load(path, **limits)
 
 
 def test_ordinary_tiff_is_no_raw_file() -> None:
