@@ -74,6 +74,8 @@ def _frame(source: bytes | Path, reader: Reader, moment: Moment | None) -> Pictu
 
 def _head(path: Path) -> bytes:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return b""
         with path.open("rb") as file:
             return file.read(64)
     except (OSError, ValueError):

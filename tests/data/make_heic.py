@@ -1,12 +1,13 @@
 """How the HEIC files beside this were made: no decoder we use can write them, so this ran once in an environment of its own.
 
-    pip install numpy pillow==11.3.0 pillow-heif==1.8.1 && python tests/data/make_heic.py
+    pip install numpy pillow==11.3.0 pillow-heif==1.8.1 && python tests/data/make_heic.py p3.icc
 
-``scene`` is the picture in all of them, in the colours each file says.
+``p3.icc`` is ``PROFILES["P3"]`` of ``tests/media/test_colours.py``: as phones write it, a profile and no numbers. ``scene`` is the picture in all of them, in the colours each file says.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def save(name: str, values: np.ndarray, bits: int = 8, **options: object) -> Non
 
 if __name__ == "__main__":
     save("plain.heic", scene())
+    save("profile.heic", scene(), icc_profile=Path(sys.argv[1]).read_bytes(), save_nclx_profile=False)
     save("turned.heic", scene(), orientation=6)
     save("ten-bit-p3.heic", scene(), 10, color_primaries=12, transfer_characteristics=13, matrix_coefficients=1)
     save("pq.heic", 0.6 * scene(), 10, color_primaries=9, transfer_characteristics=16, matrix_coefficients=9)

@@ -141,6 +141,7 @@ def heic_scene() -> Floats:
         ("plain", 255 * heic_scene()),
         ("turned", np.rot90(255 * heic_scene(), -1)),
         ("ten-bit-p3", srgb(srgb_light(heic_scene()) @ P3.T)),
+        ("profile", srgb(heic_scene() ** 2.2 @ P3.T)),
     ],
 )
 def test_a_heic_opens(name: str, expected: Floats) -> None:
