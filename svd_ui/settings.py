@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -28,6 +31,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 shows the page to the network.")
     port: int = Field(7860, ge=1, le=65535, description="First port to try; the next free one is taken.")
+    root_path: str = Field(
+        default_factory=lambda: os.environ.get("GRADIO_ROOT_PATH", ""),
+        validate_default=True,
+        description="Sub-path, or whole address, under which a reverse proxy shows the page: /svd.",
+    )
+    ssl_certfile: Path | None = Field(None, description="Certificate (PEM): the page is served over https.")
+    ssl_keyfile: Path | None = Field(None, description="The certificate's key, where it is in a file of its own.")
+    ssl_keyfile_password: SecretStr = Field(SecretStr(""), description="Password of the key, where it has one.")
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("svd-ui", appauthor=False)),
         description="Where jobs, pictures and clips are kept.",
@@ -55,11 +66,28 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
 
-    @field_validator("data_dir", mode="after")
+    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile", mode="after")
     @classmethod
-    def _at_home(cls, value: Path) -> Path:
+    def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
-        return value.expanduser()
+        return value and value.expanduser()
+
+    @field_validator("host")
+    @classmethod
+    def _plain_address(cls, value: str) -> str:
+        """``[::1]`` as in an address bar, and an IPv4 address in IPv6's clothes, which cannot be listened on."""
+        bare = value.strip().removeprefix("[").removesuffix("]")
+        return str(_mapped(bare) or bare)
+
+    @field_validator("root_path")
+    @classmethod
+    def _path_of_a_proxy(cls, value: str) -> str:
+        """``svd/`` becomes ``/svd``: a name that Git Bash on Windows cannot take for a folder is understood too."""
+        origin, path = re.fullmatch(r"(https?://[^/\s?#]+)?(.*)", value.strip(), re.IGNORECASE).groups()  # type: ignore[union-attr]
+        path = path.strip("/")
+        if path and not re.fullmatch(r"(?!\.)[\w.~%-]+(/(?!\.)[\w.~%-]+)*", path, re.ASCII):
+            raise ValueError("must be a path such as /svd, or an address such as https://example.org/svd")
+        return (origin or "") + (f"/{path}" if path else "")
 
     @field_validator("auth")
     @classmethod
@@ -104,10 +132,28 @@ class Settings(BaseSettings):
     @property
     def is_public(self) -> bool:
         """Whether others than this machine can reach the page."""
-        return self.share or self.host not in {"127.0.0.1", "localhost", "::1"}
+        return self.share or not is_loopback(self.host)
 
     @cached_property
     def credentials(self) -> tuple[str, str] | None:
         """``auth`` split at its first colon, or None."""
         user, _, password = self.auth.get_secret_value().partition(":")
         return (user, password) if user and password else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine alone: localhost, 127.0.0.0/8, ::1, or one of these as an IPv6 address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return (_mapped(host) or ipaddress.ip_address(host.partition("%")[0])).is_loopback
+    except ValueError:
+        return False
+
+
+def _mapped(host: str) -> ipaddress.IPv4Address | None:
+    """``127.0.0.1`` of ``::ffff:127.0.0.1``."""
+    try:
+        return ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return None

@@ -72,7 +72,7 @@ def settings_or_exit(**overrides: Any) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"])
-            err().print(f"[bold red]svd-ui:[/] SVD_UI_{name.upper()}: {escape(fault['msg'])}")
+            err().print(f"[bold red]svd-ui:[/] SVD_UI_{name.upper()}: {escape(fault['msg'].removeprefix('Value error, '))}")
         raise typer.Exit(2) from None
 
 
