@@ -40,8 +40,8 @@ _SECRETS = re.compile(
         | (?:[?&;\s"'{,]|^)[\w-]*(?:token|passw(?:or)?d|secret|api[_-]?key|signature|credential)["']?\s*[=:]\s*["']?(?=[^\s(])
     )
     (?P<user>(?<=://)[^\s"'<>]*(?=@) | (?<!://)[^\s"'&,}]+)
-    | \b(?:hf_\w{8,} | gh[pousr]_\w{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,} | AKIA[A-Z0-9]{12,}
-        | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
+    | \b(?-i:hf_[A-Za-z0-9]{8,} | gh[pousr]_[A-Za-z0-9]{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,}
+        | AKIA[A-Z0-9]{12,} | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
     | (?<![\w/:.-])[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://
     """
 )

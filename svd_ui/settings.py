@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -23,6 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="SVD_UI_",
         env_file=".env",
+        env_file_encoding="utf-8-sig",  # Windows' Notepad puts a mark before the first letter
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -66,7 +70,15 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
 
-    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile", mode="after")
+    @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile")
+    @classmethod
+    def _no_escapes(cls, value: Path | str | None) -> Path | str | None:
+        """``"C:\\temp"`` in double quotes, of which a ``.env`` file makes a tab and ``emp``."""
+        if re.search(r"[\x00-\x1f]", str(value)):
+            raise ValueError("holds a tab or another control character: write the path in .env without quotes")
+        return value
+
+    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile")
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
@@ -139,6 +151,33 @@ class Settings(BaseSettings):
         """``auth`` split at its first colon, or None."""
         user, _, password = self.auth.get_secret_value().partition(":")
         return (user, password) if user and password else None
+
+
+def usable(**overrides: Any) -> tuple[Settings, dict[str, str]]:
+    """The settings, and which could not be followed: variable => why. Those are as if they had not been given."""
+    faults: dict[str, str] = {}
+    try:
+        return Settings(**overrides), faults
+    except UnicodeError:
+        faults[".env"] = "it is not UTF-8 text: save it as UTF-8"
+        overrides["_env_file"] = None
+    except ValidationError as error:
+        for fault in error.errors():
+            name = str(fault["loc"][0])
+            faults[f"SVD_UI_{name.upper()}"] = fault["msg"].removeprefix("Value error, ")
+            default = Settings.model_fields[name].default
+            overrides[name] = "" if default is PydanticUndefined else default
+    settings, more = usable(**overrides)
+    return settings, faults | more
+
+
+def env_values() -> dict[str, str]:
+    """Every variable that could be a setting, as it is spelt => where it was given: ``environment`` or ``.env``."""
+    path, found = Settings.model_config.get("env_file"), {}
+    with suppress(OSError, UnicodeError):
+        if path and Path(str(path)).is_file():
+            found = dict.fromkeys(dotenv_values(str(path), encoding="utf-8-sig"), ".env")
+    return {**found, **dict.fromkeys(os.environ, "environment")}
 
 
 def is_loopback(host: str) -> bool:

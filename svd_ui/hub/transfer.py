@@ -22,8 +22,8 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
+from ..network.proxies import keep_local, trouble, where
 from . import layout
-from .proxies import keep_local, trouble, where
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
 _ATTEMPTS = 5

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..hub.proxies import keep_local
+from ..network.address import bracketed, free_port, host_of, shown, tls
+from ..network.proxies import keep_local
 from ..settings import REPOSITORY, Settings
-from .address import bracketed, free_port, host_of, shown, tls
 from .visitor import RootPath, VisitorCookie, is_public
 
 if TYPE_CHECKING:

@@ -81,7 +81,9 @@ def _unusable(proxy: str) -> str:
         return f"The proxy {shown} is not an address: correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY."
     if parts.scheme in {"socks5", "socks5h"}:
         if find_spec("socksio") is None:
-            return f"The proxy {shown} speaks SOCKS: install what that needs with 'pip install socksio', and start again."
+            return (
+                f"The proxy {shown} speaks SOCKS: install what that needs with 'pip install socksio', and start again."
+            )
     elif parts.scheme not in {"http", "https"}:
         return f"The proxy {shown} speaks {parts.scheme}, which is not supported: give an http or a socks5 one."
     return ""

@@ -20,7 +20,7 @@ from huggingface_hub import close_session
 from svd_ui.catalog import find_checkpoint
 from svd_ui.errors import HubOffline, WeightsMissing
 from svd_ui.hub import Hub
-from svd_ui.hub.proxies import keep_local, proxies, proxy_for, trouble
+from svd_ui.network.proxies import keep_local, proxy_for, trouble
 from svd_ui.settings import REPOSITORY, Settings
 from tests.hub.fake_hub import FakeHub, repository
 
@@ -59,7 +59,9 @@ def fetch(tmp_path: Path, endpoint: str) -> Hub:
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
-@pytest.mark.parametrize("value", [DEAD, "127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://a:b@c:1", "http://[bad", "://"])
+@pytest.mark.parametrize(
+    "value", [DEAD, "127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://a:b@c:1", "http://[bad", "://"]
+)
 @pytest.mark.parametrize("client", [httpx.Client, httpx2.Client])
 def test_this_machine_is_asked_without_a_proxy(
     server: FakeHub,
@@ -92,7 +94,7 @@ def test_without_a_proxy_nothing_is_set() -> None:
 
 def test_a_system_proxy_is_kept_when_variables_take_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows and macOS keep it elsewhere, where Python looks only while no variable is set."""
-    monkeypatch.setattr("svd_ui.hub.proxies.getproxies", lambda: {"https": "http://office:3128"})
+    monkeypatch.setattr("svd_ui.network.proxies.getproxies", lambda: {"https": "http://office:3128"})
     keep_local()
     assert os.environ["https_proxy"] == "http://office:3128"
     assert "127.0.0.1" in os.environ["no_proxy"]
@@ -111,9 +113,7 @@ def test_the_stand_in_for_everything_is_not_taken_for_the_persons_wish(
     assert trouble("https://hub.example") == ""
 
 
-def test_a_download_goes_through_the_proxy(
-    server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_download_goes_through_the_proxy(server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server.prefix = "http://hub.example"
     monkeypatch.setenv("HTTP_PROXY", server.url)
     hub = fetch(tmp_path, "http://hub.example")

@@ -19,15 +19,17 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
-from . import __version__, plugins
-from .catalog import checkpoints
-from .engine import Device, Timed
-from .errors import BadInput
-from .hub import TEXT_TO_IMAGE, Hub
-from .hub.selection import Checkpoints
-from .jobs.service import JobService
-from .notes import sentence
-from .settings import Settings
+from .. import __version__, plugins
+from ..catalog import checkpoints
+from ..engine import Device, Timed
+from ..errors import BadInput, without_secrets
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
+from ..jobs.service import JobService
+from ..network.proxies import proxy_for
+from ..notes import sentence
+from ..settings import Settings, env_values
+from .findings import Finding, Patient, examine
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
 DEVICE_SECONDS = 60.0
@@ -35,20 +37,31 @@ DEVICE_SECONDS = 60.0
 
 def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
     """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
-    settings = settings or Settings()
-    hub = Hub(settings)
+    patient = admit(settings or Settings(), jobs=jobs)
+    return facts(patient, examine(patient))
+
+
+def admit(settings: Settings, faults: dict[str, str] | None = None, jobs: JobService | None = None) -> Patient:
+    """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
     device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
+    return Patient(settings, faults or {}, Hub(settings), device, trouble)
+
+
+def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
+    """What ``report`` tells."""
+    settings, hub = patient.settings, patient.hub
     return {
         "versions": versions(),
         "system": _system(),
-        "device": device_facts(device),
-        "device_trouble": trouble,
-        "checkpoint": _chosen(settings, hub, device),
+        "device": device_facts(patient.device),
+        "device_trouble": without_secrets(patient.trouble),
+        "checkpoint": _chosen(settings, hub, patient.device),
         "checkpoints": checkpoint_facts(hub),
         "disk": _disks(settings, hub),
-        "hub": _hub(hub),
+        "hub": _hub(),
         "plugins": plugin_facts(),
         "settings": setting_facts(settings),
+        "findings": [finding.to_dict() for finding in findings],
     }
 
 
@@ -56,13 +69,14 @@ def device_facts(device: Device | None) -> dict[str, Any] | None:
     """The device as JSON for people: the reasons in words."""
     if device is None:
         return None
-    words = {name: sentence(getattr(device, name)) for name in ("profile_reason", "attention_reason")}
+    reasons = ("profile_reason", "attention_reason", "build_mismatch")
+    words = {name: sentence(getattr(device, name)) for name in reasons}
     return {**device.model_dump(mode="json"), **words}
 
 
 def measured(settings: Settings) -> tuple[str, list[Timed]]:
     """Measure the device's choices in a worker; (its name, the rows). Raises what the worker says of its device."""
-    from .engine.worker import WorkerEngine
+    from ..engine.worker import WorkerEngine
 
     with closing(WorkerEngine(settings)) as engine:
         rows = engine.benchmark()
@@ -131,21 +145,17 @@ def tilde(path: Path | str) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "(not set)"
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else "(not set)"
-    return tilde(value) if isinstance(value, Path | str) else str(value)
+    return without_secrets(tilde(value)) if isinstance(value, Path | str) else str(value)
 
 
 def _source(name: str, value: Any, default: Any) -> str:
-    variable = f"svd_ui_{name}"
-    if any(key.lower() == variable for key in os.environ):
-        return "environment"
-    env_file = Path(".env")
-    if env_file.is_file():
-        lines = env_file.read_text("utf-8", "replace").splitlines()
-        if any(line.split("=")[0].removeprefix("export ").strip().lower() == variable for line in lines):
-            return ".env"
-    return "default" if value == default else "option"
+    given = {variable.lower(): source for variable, source in env_values().items()}
+    found = given.get(f"svd_ui_{name}") or (given.get("gradio_root_path") if name == "root_path" else None)
+    return found or ("default" if value in {default, ""} else "option")
 
 
 def _system() -> dict[str, Any]:
@@ -176,11 +186,12 @@ def _disk(path: Path) -> dict[str, Any]:
     }
 
 
-def _hub(hub: Hub) -> dict[str, Any]:
+def _hub() -> dict[str, Any]:
     from huggingface_hub import constants, get_token
 
     return {
-        "endpoint": constants.ENDPOINT,
+        "endpoint": without_secrets(constants.ENDPOINT),
+        "proxy": without_secrets(proxy_for(constants.ENDPOINT)),
         "offline": bool(constants.HF_HUB_OFFLINE),
         "token": "(set)" if get_token() else "(not set)",
     }
@@ -209,7 +220,7 @@ def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, st
 
 def _ask_worker(settings: Settings) -> tuple[Device | None, str]:
     """Start a worker, wait until it has looked at the device, end it. None, and perhaps why, when it cannot."""
-    from .engine.worker import WorkerEngine
+    from ..engine.worker import WorkerEngine
 
     with closing(WorkerEngine(settings)) as engine:
         engine.start()
