@@ -40,7 +40,7 @@ WORD = WORDS["findings"]
 OLDEST_PYTHON = (3, 11)
 ROOM = 1_000_000_000
 """Bytes without which clips, or the files they are put together from, soon find no place."""
-OURS = ("SVD_UI_TORCH", "SVD_UI_REQUIRE_BROWSER", "SVD_UI_SCREENSHOTS")
+OURS = ("SVD_UI_TORCH", "SVD_UI_SCREENSHOTS", "SVD_UI_REQUIRE_", "SVD_UI_TEST_")
 """Variables of the scripts and the tests."""
 NOT_READ = {
     "GRADIO_SERVER_NAME": "SVD_UI_HOST",
@@ -142,7 +142,7 @@ def variables(_: Patient) -> Iterator[Finding]:
         upper = name.upper()
         if upper in NOT_READ and NOT_READ[upper] not in given:
             yield Finding("variable_of_others", {"name": name, "instead": NOT_READ[upper]}, wrong=False)
-        if not upper.startswith("SVD_UI") or upper in known or upper in OURS or upper.startswith("SVD_UI_TEST_"):
+        if not upper.startswith("SVD_UI") or upper in known or upper.startswith(OURS):
             continue
         near = difflib.get_close_matches(upper, known, 1, 0.75)
         code = "variable_misspelt" if near else "variable_unknown"
