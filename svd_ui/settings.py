@@ -17,6 +17,8 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST_PATH = 160 if os.name == "nt" else 480
+"""Of the data folder; what lies in it has names of up to a hundred letters."""
 
 
 class Settings(BaseSettings):
@@ -84,6 +86,14 @@ class Settings(BaseSettings):
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
         return value and value.expanduser()
 
+    @field_validator("data_dir")
+    @classmethod
+    def _short_enough(cls, value: Path) -> Path:
+        """SQLite opens no file with a longer path, and Windows hardly any."""
+        if len(os.fsencode(os.path.abspath(value))) > LONGEST_PATH:
+            raise ValueError(f"is too long: the history cannot be opened there; at most {LONGEST_PATH} bytes")
+        return value
+
     @field_validator("host")
     @classmethod
     def _plain_address(cls, value: str) -> str:
@@ -98,7 +108,9 @@ class Settings(BaseSettings):
         origin, path = re.fullmatch(r"(https?://[^/\s?#]+)?(.*)", value.strip(), re.IGNORECASE).groups()  # type: ignore[union-attr]
         path = path.strip("/")
         if path and not re.fullmatch(r"(?!\.)[\w.~%-]+(/(?!\.)[\w.~%-]+)*", path, re.ASCII):
-            raise ValueError("must be a path such as /svd, or an address such as https://example.org/svd")
+            raise ValueError(
+                "must be a path such as /svd (in Git Bash: svd), or an address such as https://example.org/svd"
+            )
         return (origin or "") + (f"/{path}" if path else "")
 
     @field_validator("auth")

@@ -39,6 +39,9 @@ def serve(
     checkpoint: Annotated[str | None, typer.Option(help=_about("checkpoint"))] = None,
     profile: Annotated[str | None, typer.Option(help=_about("profile"))] = None,
     devices: Annotated[str | None, typer.Option(help=_about("devices"))] = None,
+    root_path: Annotated[str | None, typer.Option(help=_about("root_path"))] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help=_about("ssl_certfile"))] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help=_about("ssl_keyfile"))] = None,
     share: Annotated[bool | None, typer.Option(help=_about("share"))] = None,
     open_browser: Annotated[
         bool | None,
@@ -47,7 +50,16 @@ def serve(
 ) -> None:
     """Open the page. Options win over the SVD_UI_ variables; 'python -m svd_ui doctor' lists those."""
     settings = settings_or_exit(
-        host=host, port=port, data_dir=data_dir, checkpoint=checkpoint, profile=profile, devices=devices, share=share
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        checkpoint=checkpoint,
+        profile=profile,
+        devices=devices,
+        root_path=root_path,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+        share=share,
     )
     from ..web import launch
 
