@@ -9,6 +9,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -125,9 +126,12 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
         raise typer.Exit()
 
 
-def main() -> None:
-    """The entry point of ``svd-ui``. A console that lacks a letter, such as Windows' cp1252, shows a question mark."""
+def main(args: Sequence[str] | None = None) -> None:
+    """The entry point of ``svd-ui``; ``args`` instead of the process's own.
+
+    A console that lacks a letter, such as Windows' cp1252, shows a question mark.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app()
+    app(args)
