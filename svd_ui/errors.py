@@ -60,8 +60,10 @@ class SvdUiError(Exception):
     template: ClassVar[str] = "{detail}"
 
     def __init__(self, **params: Any) -> None:
-        self.params: dict[str, Any] = params
-        super().__init__(self.template.format_map(_Blank(params)))
+        # What another library says may hold an address with a password, and an error is stored, sent and shown.
+        masked = {name: without_secrets(value) if isinstance(value, str) else value for name, value in params.items()}
+        self.params: dict[str, Any] = masked
+        super().__init__(self.template.format_map(_Blank(masked)))
 
     @property
     def message(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svd_ui.errors import without_secrets
+from svd_ui.errors import Unexpected, from_dict, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,11 @@ def test_secrets_are_masked(text: str, shown: str) -> None:
 )
 def test_other_words_stay(text: str) -> None:
     assert without_secrets(text) == text
+
+
+def test_an_error_never_holds_one() -> None:
+    error = Unexpected(detail="GET https://ann:s3cret@hub.example failed")
+    again = from_dict(error.to_dict())
+    for text in (error.message, str(error.to_dict()), repr(error), again.message):
+        assert "s3cret" not in text
+        assert "hub.example" in text
