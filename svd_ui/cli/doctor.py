@@ -112,6 +112,8 @@ def show(facts: dict[str, Any], console: Console) -> None:
         if lines is not None and (lines or title == "Done"):
             _section(console, title, [("-", line) for line in lines] or [("-", "nothing was to be done")])
     _findings(console, facts["findings"])
+    if "fixed" not in facts and any(finding["fixable"] for finding in facts["findings"]):
+        console.print("\nSome of this 'doctor --fix' does for you. It asks before it installs or renames anything.")
 
 
 def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
@@ -125,13 +127,12 @@ def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
             console.print(f"\n[bold]{title}[/]")
         for number, row in enumerate(rows, 1):
             mark = f"{number}." if wrong else "-"
-            table = Table.grid(padding=(0, 1, 0, 0))
-            table.add_column(width=len(mark))
-            table.add_column(overflow="fold")
             why = row["why"][:1].upper() + row["why"][1:]
+            table = Table.grid(padding=(0, 1, 0, 0))
             table.add_row(mark, f"[bold]{escape(row['what'])}.[/] {escape(why)}.")
-            table.add_row("", f"-> {escape(row['do'])}")
             console.print(table)
+            # Not broken into lines, so that a command can be copied as it is.
+            console.print(f"{' ' * len(mark)} -> {escape(row['do'])}", soft_wrap=True)
 
 
 def show_benchmark(device: str, rows: list[Timed], console: Console) -> None:

@@ -172,7 +172,8 @@ def worker(patient: Patient) -> Iterator[Finding]:
 def places(patient: Patient) -> dict[str, Path]:
     """Where the app writes, by the variable that says so."""
     settings = patient.settings
-    return {"SVD_UI_DATA_DIR": settings.data_dir, "HF_HOME": patient.hub.cache, "TMPDIR": Path(tempfile.gettempdir())}
+    temporary = "TEMP" if os.name == "nt" else "TMPDIR"
+    return {"SVD_UI_DATA_DIR": settings.data_dir, "HF_HOME": patient.hub.cache, temporary: Path(tempfile.gettempdir())}
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
@@ -186,16 +187,25 @@ def disk(patient: Patient) -> Iterator[Finding]:
 
 
 def writable(patient: Patient) -> Iterator[Finding]:
-    for variable, path in places(patient).items():
+    settings = patient.settings
+    inside = (settings.jobs_dir, settings.assets_dir, settings.models_dir, settings.training_dir, settings.database)
+    found = [*places(patient).items(), *(("SVD_UI_DATA_DIR", path) for path in inside if path.exists())]
+    for variable, path in found:
         there = _existing(path)
-        try:
-            if not there.is_dir():
-                raise NotADirectoryError(0, "it is a file")
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except OSError as error:
-            why = error.strerror or str(error)
+        if why := _unwritable(there, is_folder=path != settings.database):
             yield Finding("folder_unwritable", {"path": str(there), "why": why, "variable": variable})
+
+
+def _unwritable(path: Path, is_folder: bool) -> str:
+    """Why nothing can be written there; a folder is tried, since rights alone do not tell."""
+    if is_folder and not path.is_dir():
+        return "it is a file"
+    try:
+        if is_folder:
+            tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(path, os.W_OK) else "it is another user's"
 
 
 def _existing(path: Path) -> Path:

@@ -22,7 +22,8 @@ def leftovers(settings: Settings, hub: Hub) -> list[tuple[Path, int]]:
     aged = [
         *((path, HOUR) for path in _unfinished(settings)),
         *((path, 2 * DAY) for path in _files(settings.data_dir / "uploads")),
-        *((path, age) for path, age in _downloads(hub)),
+        *_downloads(hub),
+        *((path, 0.0) for path in _files(settings.data_dir / "composed") if _dangles(path)),
     ]
     found = []
     for path, age in aged:
@@ -47,8 +48,12 @@ def _downloads(hub: Hub) -> Iterator[tuple[Path, float]]:
             if path.name.endswith(layout.PART):
                 whole = path.with_name(path.name.removesuffix(layout.PART)).exists()
                 yield path, HOUR if whole or not path.stat().st_size else 30 * DAY
-            elif path.is_symlink() and not path.exists():
+            elif _dangles(path):
                 yield path, 0.0
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -61,3 +61,13 @@ def test_at_80_columns_nothing_is_cut(
     tail = text[text.index("Settings") :]
     assert "…" not in tail
     assert "-> Remove it" in tail
+
+
+def test_a_command_to_run_is_never_broken_into_lines(
+    run: Run,
+    worker: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("SVD_UI_CHECKPOINT", "svd-xt")
+    assert " -m svd_ui models download svd-xt\n" in run("doctor").stdout

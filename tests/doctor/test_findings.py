@@ -126,6 +126,12 @@ def test_a_file_in_the_place_of_the_data_folder_is_named(ask: Ask, tmp_path: Pat
     assert "it is a file" in ask()["folder_unwritable"].to_dict()["what"]
 
 
+def test_a_file_in_the_place_of_a_folder_inside_is_named_too(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jobs").write_text("not a folder")
+    assert str(tmp_path / "data" / "jobs") in ask()["folder_unwritable"].to_dict()["what"]
+
+
 def test_a_full_disk_is_named_with_the_setting_that_leads_elsewhere(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(100, 100, 12_000_000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
