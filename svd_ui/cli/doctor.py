@@ -33,8 +33,7 @@ def doctor(
     if benchmark:
         measure(as_json)
         return
-    from ..doctor import admit, facts
-    from ..doctor.findings import examine
+    from ..doctor import admit, examine, facts
 
     with err().status("Asking the device ..."):
         patient = admit(*usable())

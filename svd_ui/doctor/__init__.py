@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import SecretStr
 
 from .. import __version__, plugins
 from ..catalog import checkpoints
@@ -28,11 +27,44 @@ from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
 from ..network.proxies import proxy_for
 from ..notes import sentence
-from ..settings import Settings, env_values
-from .findings import Finding, Patient, examine
+from ..settings import Settings
+from . import choices, folders, software
+from .choices import setting_facts, tilde
+from .finding import Check, Finding, Patient
+
+__all__ = [
+    "admit",
+    "checkpoint_facts",
+    "device_facts",
+    "examine",
+    "facts",
+    "measured",
+    "report",
+    "setting_facts",
+    "tilde",
+]
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
 DEVICE_SECONDS = 60.0
+CHECKS: tuple[Check, ...] = (
+    software.python,
+    software.packages,
+    choices.values,
+    choices.variables,
+    software.card,
+    software.worker,
+    folders.writable,
+    folders.disk,
+    folders.history,
+    software.codecs,
+    software.fonts,
+    choices.address,
+    choices.network,
+    choices.weights,
+    software.others,
+    folders.rubbish,
+)
+"""In the order in which a person should mend."""
 
 
 def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -45,6 +77,11 @@ def admit(settings: Settings, faults: dict[str, str] | None = None, jobs: JobSer
     """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
     device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
     return Patient(settings, faults or {}, Hub(settings), device, trouble)
+
+
+def examine(patient: Patient) -> list[Finding]:
+    """Everything that is not as it should be, what is to be mended first in front."""
+    return [finding for check in CHECKS for finding in check(patient)]
 
 
 def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
@@ -122,40 +159,6 @@ def plugin_facts() -> list[dict[str, str]]:
         {"group": one.group, "name": one.name, "value": one.value, "package": one.package, "trouble": one.trouble}
         for one in plugins.found()
     ]
-
-
-def setting_facts(settings: Settings) -> list[dict[str, str]]:
-    """Every SVD_UI_ variable: its value, where that comes from, and what it does. Secrets are only said to be set."""
-    return [
-        {
-            "variable": f"SVD_UI_{name.upper()}",
-            "value": _shown(getattr(settings, name)),
-            "source": _source(name, getattr(settings, name), field.default),
-            "help": field.description or "",
-        }
-        for name, field in Settings.model_fields.items()
-    ]
-
-
-def tilde(path: Path | str) -> str:
-    """A path for people: the home folder, and with it the user's name, becomes ``~``."""
-    home, text = str(Path.home()), str(path)
-    inside = home != "/" and (text == home or text.startswith(home + os.sep))
-    return "~" + text[len(home) :] if inside else text
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "(not set)"
-    if isinstance(value, SecretStr):
-        return "(set)" if value.get_secret_value() else "(not set)"
-    return without_secrets(tilde(value)) if isinstance(value, Path | str) else str(value)
-
-
-def _source(name: str, value: Any, default: Any) -> str:
-    given = {variable.lower(): source for variable, source in env_values().items()}
-    found = given.get(f"svd_ui_{name}") or (given.get("gradio_root_path") if name == "root_path" else None)
-    return found or ("default" if value in {default, ""} else "option")
 
 
 def _system() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..hub.transfer import size
 from ..settings import env_values
-from .findings import Finding, Patient
+from .finding import Finding, Patient
 from .leftovers import leftovers
 
 ENV_FILE = Path(".env")

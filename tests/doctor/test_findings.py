@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from svd_ui.catalog.cuda_builds import Card, TorchBuild, mismatch
-from svd_ui.doctor import admit, facts, findings
-from svd_ui.doctor.findings import CHECKS, Finding, Patient, examine
+from svd_ui.doctor import CHECKS, admit, examine, facts, software
+from svd_ui.doctor.finding import Finding, Patient
 from svd_ui.engine import Device
 from svd_ui.hub import Hub
 from svd_ui.jobs.database import Database
@@ -52,7 +52,7 @@ def test_a_healthy_installation_is_left_in_peace(ask: Ask) -> None:
 
 
 def test_every_finding_says_what_why_and_what_to_do() -> None:
-    source = Path(findings.__file__).read_text("utf-8")
+    source = "".join(path.read_text("utf-8") for path in Path(software.__file__).parent.glob("*.py"))
     for code, words in WORDS["findings"].items():
         assert words.keys() == {"what", "why", "do"}
         assert all(words.values())
@@ -151,7 +151,7 @@ def test_a_damaged_history_is_named_and_a_sound_one_is_not(ask: Ask, tmp_path: P
 
 
 def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svd_ui.doctor.findings._has_codec", lambda av, name, mode: name != "libx264")
+    monkeypatch.setattr("svd_ui.doctor.software._has_codec", lambda av, name, mode: name != "libx264")
     monkeypatch.setattr("PIL.features.check", lambda name: name != "freetype2")
     found = ask()
     assert "libx264" in found["codecs_missing"].to_dict()["what"]
@@ -161,8 +161,8 @@ def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: 
 
 
 def test_missing_packages_come_before_everything_else(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = findings._version
-    monkeypatch.setattr(findings, "_version", lambda name: None if name == "diffusers" else version(name))
+    version = software._version
+    monkeypatch.setattr(software, "_version", lambda name: None if name == "diffusers" else version(name))
     monkeypatch.setenv("SVD_UI_MAX_QUEUE", "none")
     found = ask()
     assert next(iter(found)) == "packages_missing"
