@@ -66,8 +66,10 @@ def serve(
 
     try:
         launch(settings, open_browser=open_browser)
-    except OSError as error:  # no free port, an address that is not this machine's, a data folder on a full disk
-        raise BadInput(str(error)) from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise BadInput(str(error)) from error  # no free port, an address that is not this machine's
 
 
 @reporting

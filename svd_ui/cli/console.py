@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from ..engine import CancelToken
-from ..errors import Cancelled, SvdUiError
+from ..errors import BadInput, Cancelled, SvdUiError
 from ..events import Downloading
 from ..jobs import Job
 from ..notes import WORDS, Note, sentence
@@ -52,6 +52,14 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         except SvdUiError as error:
             complain(error)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.filename is None:  # a pipe that nobody reads any more, say: click knows
+                raise
+            what = f"{error.filename} cannot be used ({error.strerror})"
+            complain(
+                BadInput(f"{what}: mend that, or set SVD_UI_DATA_DIR to another folder. 'doctor' looks at all of them.")
+            )
+            raise typer.Exit(BadInput.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Cancelled.exit_code) from None
 

@@ -31,14 +31,15 @@ def writable(patient: Patient) -> Iterator[Finding]:
     found = [*places(patient).items(), *(("SVD_UI_DATA_DIR", path) for path in inside if path.exists())]
     for variable, path in found:
         there = _existing(path)
-        if why := _unwritable(there, is_folder=path != settings.database):
+        is_folder = path != settings.database
+        if is_folder and not there.is_dir():
+            yield Finding("folder_is_file", {"path": str(there), "variable": variable})
+        elif why := _unwritable(there, is_folder):
             yield Finding("folder_unwritable", {"path": str(there), "why": why, "variable": variable})
 
 
 def _unwritable(path: Path, is_folder: bool) -> str:
     """Why nothing can be written there; a folder is tried, since rights alone do not tell."""
-    if is_folder and not path.is_dir():
-        return "it is a file"
     try:
         if is_folder:
             tempfile.TemporaryFile(dir=path).close()

@@ -123,13 +123,13 @@ def test_a_folder_that_cannot_be_written_is_named(ask: Ask, monkeypatch: pytest.
 
 def test_a_file_in_the_place_of_the_data_folder_is_named(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
-    assert "it is a file" in ask()["folder_unwritable"].to_dict()["what"]
+    assert f"{tmp_path / 'data'} is a file" in ask()["folder_is_file"].to_dict()["what"]
 
 
 def test_a_file_in_the_place_of_a_folder_inside_is_named_too(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "jobs").write_text("not a folder")
-    assert str(tmp_path / "data" / "jobs") in ask()["folder_unwritable"].to_dict()["what"]
+    assert str(tmp_path / "data" / "jobs") in ask()["folder_is_file"].to_dict()["what"]
 
 
 def test_a_full_disk_is_named_with_the_setting_that_leads_elsewhere(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
