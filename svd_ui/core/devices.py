@@ -212,12 +212,6 @@ def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
     return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
 
 
-def use_threads(plan: Plan) -> None:
-    """Compute with the threads of ``plan`` from now on."""
-    if plan.threads is not None and plan.threads != torch.get_num_threads():
-        torch.set_num_threads(plan.threads)
-
-
 def rate_key(device_name: str, dtype: torch.dtype) -> str:
     """Where the measured FLOP/s of matrix products are kept."""
     return key(device_name, "matmul", str(dtype).removeprefix("torch."))
