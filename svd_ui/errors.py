@@ -29,7 +29,28 @@ another process and rendered in another language.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+SECRET = "(secret)"
+_SECRETS = re.compile(
+    r"""(?ix)
+    (?P<before>
+        ://(?=[^\s/?\#"'<>]*@) | ://(?=[^\s/?\#"'<>:@]+:(?!\d*[/?\#])[^\s"'<>]*@)   # user:password@ of an address
+        | \bbearer\s+ | \bauthorization["']?\s*[:=]\s*["']?(?:\w+\s+)?
+        | (?:[?&;\s"'{,]|^)[\w-]*(?:token|passw(?:or)?d|secret|api[_-]?key|signature|credential)["']?\s*[=:]\s*["']?(?=[^\s(])
+    )
+    (?P<user>(?<=://)[^\s"'<>]*(?=@) | (?<!://)[^\s"'&,}]+)
+    | \b(?-i:hf_[A-Za-z0-9]{8,} | gh[pousr]_[A-Za-z0-9]{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,}
+        | AKIA[A-Z0-9]{12,} | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
+    | (?<![\w/:.-])[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://
+    """
+)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with tokens, and users and passwords in addresses, made unreadable. Whatever leaves the app goes through it."""
+    return _SECRETS.sub(lambda found: (found["before"] or "") + SECRET, text)
 
 
 class SvdUiError(Exception):
@@ -40,8 +61,10 @@ class SvdUiError(Exception):
     template: ClassVar[str] = "{detail}"
 
     def __init__(self, **params: Any) -> None:
-        self.params: dict[str, Any] = params
-        super().__init__(self.template.format_map(_Blank(params)))
+        # What another library says may hold an address with a password, and an error is stored, sent and shown.
+        masked = {name: without_secrets(value) if isinstance(value, str) else value for name, value in params.items()}
+        self.params: dict[str, Any] = masked
+        super().__init__(self.template.format_map(_Blank(masked)))
 
     @property
     def message(self) -> str:
@@ -133,7 +156,7 @@ class HubRefused(WeightsMissing):
 class HubOffline(WeightsMissing):
     code = "hub_offline"
     template = (
-        "The model hub cannot be reached, and {title} is not on this machine. Connect and try again, "
+        "The model hub cannot be reached{where}, and {title} is not on this machine. Connect and try again, "
         "or put a diffusers folder into {folder}."
     )
 

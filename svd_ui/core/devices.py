@@ -5,17 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
 
-from ..catalog import PROFILES, ProfileRow, profile_for
+from ..catalog import PROFILES, ProfileRow, cuda_builds, profile_for
 from ..catalog.profiles import placed
 from ..clip import ClipSpec
 from ..errors import BadInput
-from ..notes import Note
+from ..notes import Note, sentence
 from ..settings import Settings
 from .attention import Attention, choose
 from .autotune import BenchmarkStore, key, microbenchmarks
@@ -111,11 +112,17 @@ class Plan:
 
 
 def available() -> list[str]:
-    """Names of the devices here, the best first; ``cpu`` is always one."""
-    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    """Names of the devices that can compute here, the best first; ``cpu`` is always one."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [f"cuda:{index}" for index in range(count) if _has_code_for(index)]
     if torch.backends.mps.is_available():
         names.append("mps")
     return [*names, "cpu"]
+
+
+def _has_code_for(index: int) -> bool:
+    """Whether this PyTorch holds kernels for a card; ROCm's names of architectures are its own."""
+    return bool(torch.version.hip) or _torch_build().has_code_for(torch.cuda.get_device_capability(index))
 
 
 def select_devices(settings: Settings) -> list[str]:
@@ -127,7 +134,8 @@ def select_devices(settings: Settings) -> list[str]:
     names = ["cuda:0" if name == "cuda" else name for name in asked]
     absent = [name for name in names if name not in here]
     if absent:
-        raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.")
+        why = f" {sentence(build_mismatch())}".rstrip()
+        raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.{why}")
     return names
 
 
@@ -140,6 +148,22 @@ def describe(name: str) -> DeviceInfo:
     if device.type == "mps":
         return DeviceInfo(device, "mps", "Apple GPU", measured=False)
     return DeviceInfo(device, "cpu", _cpu_name(), measured=True)
+
+
+@cache
+def build_mismatch() -> Note | None:
+    """Why this PyTorch cannot use an NVIDIA card of this machine, and what to install; None where there is nothing to say.
+
+    The driver is asked, because PyTorch itself sees no card where it does not fit. Once a process: a restart follows a change.
+    """
+    if torch.version.hip:
+        return None
+    found = (cuda_builds.mismatch(_torch_build(), card) for card in cuda_builds.installed_cards())
+    return next((why for why in found if why is not None), None)
+
+
+def _torch_build() -> cuda_builds.TorchBuild:
+    return cuda_builds.TorchBuild(torch.__version__, torch.version.cuda, tuple(torch.cuda.get_arch_list()))
 
 
 def _cpu_name() -> str:
@@ -240,6 +264,8 @@ def plan_for(
         reasons["offload"] = Note.of("weights_stay", device=info.kind)
     if not info.measured:
         reasons["device"] = Note.of("device_not_measured", device=info.kind)
+    elif (unused := build_mismatch()) is not None:
+        reasons["device"] = unused
     conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
     if conv2d_why is not None:
         reasons["temporal_conv2d"] = conv2d_why

@@ -106,6 +106,7 @@ class LocalEngine:
                 measured=info.measured,
                 flops_per_second=plan.flops_per_second,
                 threads=plan.threads,
+                build_mismatch=self._stages.build_mismatch(),
             )
 
     def prepare(self, checkpoint: str | None) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from ..catalog import CheckpointRow
 from ..clip import ClipSpec
 from ..loras import find
+from ..notes import Note
 from ..settings import Settings
 from . import CancelToken, Timed
 
@@ -96,6 +97,12 @@ class Stages:
         plan = plan_for(self._settings, profile, self._device, clip)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
         return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
+
+    def build_mismatch(self) -> Note | None:
+        """Why the PyTorch installed cannot use a card of this machine."""
+        from ..core.devices import build_mismatch
+
+        return build_mismatch()
 
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
         from ..core.threads import Neighbours, use_threads

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from PIL import Image
+from safetensors.numpy import save_file
 
 from svd_ui.assets import Assets
 from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected

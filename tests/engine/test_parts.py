@@ -91,8 +91,11 @@ def test_secrets_are_known_by_name_and_by_form() -> None:
         "SSH_AUTH_SOCK": "/run/x",
     }
     secrets = secrets_of(environment)
-    assert redact("abcdefgh me:open-sesame open-sesame /usr/bin /run/x", secrets) == "*** *** *** /usr/bin /run/x"
-    assert redact("token hf_AbCdEfGhIjKlMnOpQrSt at https://a:b@host/") == "token *** at https://***@host/"
+    assert (
+        redact("abcdefgh me:open-sesame open-sesame /usr/bin /run/x", secrets)
+        == "(secret) (secret) (secret) /usr/bin /run/x"
+    )
+    assert redact("token hf_AbCdEfGhIjKlMnOpQrSt at https://a:b@host/") == "token (secret) at https://(secret)@host/"
 
 
 def test_patience_is_a_step_long_where_steps_are_long() -> None:
