@@ -228,12 +228,19 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
+def has_conv3d(info: DeviceInfo) -> bool:
+    """Apple's GPUs have Conv3d from macOS 13.2 on only, and not in every number format."""
+    return info.kind != "mps"
+
+
 def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, Note | None]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
     size of the clip's features (pytorch issues 163539, 166643).
     """
+    if not has_conv3d(info):
+        return True, Note.of("no_conv3d")
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, Note.of("temporal_conv2d")

@@ -19,7 +19,7 @@ from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for
-from .exact import exact, unused_in_steps
+from .exact import exact, temporal_conv2d, unused_in_steps
 from .offload import Placement, chunked_forward, trim
 from .sampling.samplers import down_to_zero
 
@@ -73,7 +73,9 @@ class Runtime:
         self._modules = modules
         self._exact = ExitStack()
         if plan.exact:
-            self._exact.enter_context(exact(self.unet, self.vae, conv2d=plan.temporal_conv2d))
+            self._exact.enter_context(exact(self.unet, self.vae))
+        if plan.temporal_conv2d:
+            self._exact.enter_context(temporal_conv2d(self.unet, self.vae))
         self._placement = self._placed()
         self._compiled: CompiledBlocks | None = None
         self._compile(plan)

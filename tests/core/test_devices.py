@@ -94,6 +94,7 @@ def test_stepping_down_says_so() -> None:
         ("cuda", 91500, torch.float16, False),
         ("cuda", None, torch.float16, False),
         ("rocm", 91002, torch.float16, False),
+        ("mps", None, torch.float32, True),
     ],
 )
 def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
