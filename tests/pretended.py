@@ -248,10 +248,11 @@ def _cuda(here: PretendedDevice) -> Iterator[Any]:
 
 
 def _mps(here: PretendedDevice) -> Iterator[Any]:
-    yield mock.patch.object(torch.backends.mps, "is_available", lambda: True)
-    yield mock.patch.object(torch.mps, "recommended_max_memory", lambda: here.total_bytes)
-    yield mock.patch.object(torch.mps, "empty_cache", lambda: None)
-    yield mock.patch.object(torch.mps, "synchronize", lambda: None)
+    yield mock.patch.object(torch.backends.mps, "is_available", return_value=True)
+    yield mock.patch.object(torch.backends.mps, "is_macos_or_newer", return_value=True)
+    yield mock.patch.object(torch.mps, "recommended_max_memory", return_value=here.total_bytes)
+    yield mock.patch.object(torch.mps, "empty_cache")
+    yield mock.patch.object(torch.mps, "synchronize")
 
 
 class _Stream:
@@ -276,9 +277,9 @@ def _to(self: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
         args = (where(args[0]), args[0].dtype, *args[1:])
     device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
     device = where(self) if device is None else _indexed(device)
-    if not copy and (device, dtype or self.dtype) == (where(self), self.dtype):
-        if memory_format is None or self.is_contiguous(memory_format=memory_format):
-            return self
+    in_place = (device, dtype or self.dtype) == (where(self), self.dtype) and not copy
+    if in_place and (memory_format is None or self.is_contiguous(memory_format=memory_format)):
+        return self
     options = {} if memory_format is None else {"memory_format": memory_format}
     moved: Tensor = aten._to_copy(self, dtype=dtype, device=device, non_blocking=non_blocking, **options)
     return moved

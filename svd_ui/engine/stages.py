@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..catalog import CheckpointRow
 from ..clip import ClipSpec
+from ..errors import NotFinite
 from ..loras import find
 from ..notes import Note
 from ..settings import Settings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..core.sampling.denoiser import Conditioning
     from ..core.sampling.samplers import Step
     from ..core.wall import Batch
+    from .sampling import Generation
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class Stages:
         generator: torch.Generator,
         cancel: CancelToken,
         resume: Step | None,
-    ) -> Iterator[Step]:
+    ) -> Generator[Step]:
         from ..core.sampling.context import SamplingContext, sample
 
         runtime = decoder.runtime
@@ -138,7 +140,7 @@ class Stages:
 
         return whole_wall(runtime, still, clip)
 
-    def sample_batch(self, decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
+    def sample_batch(self, decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Generator[Batch]:
         """Tiles made together, after each step from where they are."""
         from ..core.wall import sample_batch
 
@@ -155,6 +157,21 @@ class Stages:
         from ..core.decode import preview_jpeg
 
         return preview_jpeg(row, denoised)
+
+    def check_finite(self, *latents: Any) -> None:
+        """Raises NotFinite where one of ``latents`` is no numbers any more; waits for the device."""
+        from ..core.decode import is_finite
+
+        if not all(bool(is_finite(each)) for each in latents):
+            raise NotFinite(doing="denoising")
+
+    def remember_overflow(self, generation: Generation) -> None:
+        """A wider number format proved right: the next clip like this one begins in it."""
+        from ..core.number_formats import remember_overflow
+
+        plan = generation.plan
+        while generation.overflowed:
+            remember_overflow(plan.benchmarks, plan.info.name, generation.clip, generation.overflowed.pop())
 
     def decoder(self, runtime: Runtime, still: Image.Image) -> Decoder:
         """What decodes the clips of ``still``."""

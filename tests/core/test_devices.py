@@ -15,7 +15,6 @@ from svd_ui.core.devices import (
     available,
     build_mismatch,
     describe,
-    dtype_for,
     plan_for,
     select_devices,
     temporal_conv2d_for,
@@ -65,17 +64,6 @@ def test_wrong_settings_are_named(settings: Settings) -> None:
 
 def test_devices_are_used_in_the_order_asked() -> None:
     assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
-
-
-@pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])
-def test_gpus_run_in_half_precision(kind: str) -> None:
-    assert dtype_for(kind)[0] == torch.float16  # type: ignore[arg-type]
-
-
-def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
-    dtype, reason = dtype_for("cpu")
-    assert dtype in {torch.float32, torch.bfloat16}
-    assert sentence(reason).startswith(str(dtype).removeprefix("torch."))
 
 
 def test_stepping_down_says_so() -> None:

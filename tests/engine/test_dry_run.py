@@ -6,9 +6,7 @@ are real: what comes out is compared with the CPU's.
 
 from __future__ import annotations
 
-import copy
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from safetensors.torch import save_file
 
 from svd_ui.assets import Assets
 from svd_ui.catalog import PROFILES
-from svd_ui.core import loading, offload
+from svd_ui.core import offload
 from svd_ui.core.exact import constants, models, resnets
 from svd_ui.core.sampling import denoiser
 from svd_ui.engine import never
@@ -33,6 +31,8 @@ from tests.pretended import CPU, Mixed, PretendedDevice, Unsupported
 from tests.tiny import save_tiny_svd, save_tiny_warp
 
 from .conftest import photo
+
+pytestmark = pytest.mark.usefixtures("read_once")
 
 ON_A_GPU = [id for id in PROFILES if id != "cpu"]
 PREVIEW = {"preview": np.eye(4, 3).tolist(), "preview_bias": [0.5, 0.5, 0.5]}
@@ -56,25 +56,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 Make = Callable[..., tuple[Result, np.ndarray]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly() -> Iterator[None]:
-    """Files are read once, and what was imported is not gone over after every clip."""
-    read, found = loading.load_module, dict[Any, Any]()
-
-    def load_module(folder: Path, component: str, dtype: torch.dtype, *rest: Any) -> Any:
-        key = (folder, component, dtype)
-        if key not in found:
-            found[key] = read(folder, component, dtype, *rest)
-        return copy.deepcopy(found[key])
-
-    gc.collect()
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load_module", load_module)
-        yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ...events import Timed
-from ..devices import Plan, bfloat16_units, has_conv3d, rate_key, temporal_key, threads_for
+from ..devices import Plan, has_conv3d, rate_key, temporal_key, threads_for
+from ..number_formats import bfloat16_units
 from . import BenchmarkStore, attention, key, microbenchmarks
 from .microbenchmarks import Timer
 
@@ -40,7 +41,9 @@ def quick_benchmark(plan: Plan) -> None:
         with microbenchmarks.num_threads(plan.threads):
             _rate(plan.benchmarks, name, plan.device, plan.dtype, timer)
     counts = microbenchmarks.thread_counts() if plan.device.type == "cpu" else []
-    needed = {temporal_key(name, plan.dtype): microbenchmarks.TEMPORAL_FORMS} if has_conv3d(plan.info) else {}
+    needed: dict[str, tuple[str, ...]] = (
+        {temporal_key(name, plan.dtype): microbenchmarks.TEMPORAL_FORMS} if has_conv3d(plan.info) else {}
+    )
     needed |= {key(name, "threads"): tuple(map(str, counts))} if len(counts) > 1 else {}
     if (
         all(microbenchmarks.recall(plan.benchmarks, what, options) for what, options in needed.items())

@@ -70,7 +70,7 @@ class Conv3d(nn.Conv3d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """``[B C F h w]``."""
         if weight.shape[3:] != (1, 1) or self.stride != (1, 1, 1) or self.groups != 1 or self.dilation != (1, 1, 1):
-            return super()._conv_forward(input, weight, bias)
+            return super()._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
         flat = functional.conv2d(input.flatten(3), weight.flatten(3), bias, padding=(int(self.padding[0]), 0))
         return flat.reshape(*flat.shape[:3], *input.shape[3:])
 

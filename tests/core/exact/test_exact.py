@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from svd_ui.core.attention import install
 from svd_ui.core.compiling import CompiledBlocks
-from svd_ui.core.exact import CrossConstants, exact, temporal_conv2d, unused_in_steps
+from svd_ui.core.exact import CrossConstants, exact, resnets, temporal_conv2d, unused_in_steps
 from svd_ui.core.exact import ops as sizes
-from svd_ui.core.exact import resnets
 from svd_ui.core.offload import chunked_forward
 
 from .conftest import distance, inputs, make_unet
