@@ -16,6 +16,7 @@ from ..events import CancelToken
 from .conditioning import to_pixels
 from .families import verbs_of
 from .families.svd import Decoder
+from .interruptible import cells_of, interruptible
 from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
 
@@ -27,14 +28,17 @@ def decode(
     """Scaled latents ``[1 F C h w]`` => uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
 
     ``start`` skips frames already decoded: after ``torch.OutOfMemoryError`` go on there with a smaller chunk.
-    Raises Cancelled between chunks. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
+    Raises Cancelled between chunks, and within those that take long. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
     The autoencoder stays on the device for the whole clip.
     """
     with decoder.runtime.use("vae"):
         for first in range(start, latents.shape[1], decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            yield _chunk(decoder, latents[0, : first + decode_chunk_size], first)
+            some = latents[0, : first + decode_chunk_size]
+            with interruptible(decoder.runtime, {"vae": cells_of(some[first:])}, cancel):
+                frames = _chunk(decoder, some, first)
+            yield frames
 
 
 def decoder_of(runtime: Runtime, still: Image.Image) -> Decoder:

@@ -79,7 +79,7 @@ def condition(
     while True:
         generation.cancel.check()
         try:
-            with generation.timer("conditioning"):
+            with generation.timer("conditioning"), stages.reading(generation):
                 encoded = encode()
             stages.remember_overflow(generation)
             return encoded

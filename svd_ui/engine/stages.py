@@ -119,6 +119,13 @@ class Stages:
         generator = seeded(clip.seed)
         return condition(runtime, still, clip, generator), generator
 
+    def reading(self, generation: Generation) -> AbstractContextManager[Any]:
+        """Within the block the still's encoders stop when the clip is cancelled, where they take long."""
+        from ..core.interruptible import interruptible_reading
+
+        assert generation.runtime is not None
+        return interruptible_reading(generation.runtime, generation.clip, generation.cancel)
+
     def sample(
         self,
         decoder: Decoder,

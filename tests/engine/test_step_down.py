@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +78,9 @@ class FullOnce:
         pass
 
     free = check_finite = remember_overflow = release
+
+    def reading(self, *_: Any) -> Any:
+        return nullcontext()
 
 
 @pytest.mark.parametrize("stage", STAGES)
