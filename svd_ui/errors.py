@@ -13,6 +13,9 @@
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
+    │   └── HostOutOfMemory            host_out_of_memory  4   of the machine, not of the device
+    ├── NotFinite                      not_finite          1   numbers that overflowed, in the widest format too
+    ├── UnfitBuild                     unfit_build         1   the PyTorch installed is not for this card or driver
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
@@ -170,6 +173,23 @@ class OutOfMemory(SvdUiError):
     code = "out_of_memory"
     exit_code = 4
     template = "The device ran out of memory while {doing}. {remedy}"
+
+
+class HostOutOfMemory(OutOfMemory):
+    code = "host_out_of_memory"
+    template = "The computer ran out of memory while {doing}. {remedy}"
+
+
+class NotFinite(SvdUiError):
+    code = "not_finite"
+    template = (
+        "The numbers of this clip overflowed while {doing}, in float32 too: there is no picture to show. {remedy}"
+    )
+
+
+class UnfitBuild(SvdUiError):
+    code = "unfit_build"
+    template = "The PyTorch installed does not run on this card or with its driver. {remedy}"
 
 
 class PluginFailed(SvdUiError):

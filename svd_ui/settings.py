@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
+    number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="What the model computes in; auto suits the device and widens where it overflows."
+    )
     exact: bool = Field(True, description="The exact speed-ups; false runs diffusers' own layers, to compare.")
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile on CUDA; auto does it when several clips are queued."
