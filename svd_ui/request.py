@@ -109,10 +109,20 @@ class GenerationRequest(Frozen):
         description="The model; auto is the best one present that fits this device.",
     )
     width: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels; blank = the checkpoint's own size."
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        title="Width",
+        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
     )
     height: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels; blank = the checkpoint's own size."
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        title="Height",
+        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
     )
     focus_x: float = Field(
         0.5, ge=0, le=1, title="Focus across", description="Which part a crop keeps: 0 left, 1 right."

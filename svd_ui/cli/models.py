@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
@@ -39,11 +40,28 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         ]
         typer.echo(json.dumps(rows + unusable, indent=2))
         return
-    _group("On this machine", [_entry(row, row["where"]) for row in rows if row["present"]])
-    _group("To fetch", [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]])
-    lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
-    _group("Found, but not usable", lacking + [[one["path"], one["why"]] for one in refused])
+    show_checkpoints(rows, refused, out())
     _loras(loras(settings))
+
+
+def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], console: Console) -> None:
+    """What is here and where, what can be fetched, what cannot be used and why."""
+    here = [_entry(row, row["where"]) for row in rows if row["present"]]
+    absent = [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]]
+    lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
+    unusable = lacking + [[one["path"], one["why"]] for one in refused]
+    _group("On this machine", here, console)
+    _group("To fetch", absent, console)
+    _group("Found, but not usable", unusable, console)
+
+
+def _group(heading: str, entries: list[list[str]], console: Console) -> None:
+    if entries:
+        console.print(f"[bold]{heading}[/]")
+    for name, *about in entries:
+        console.print(f"  {name}", markup=False, soft_wrap=True)
+        for line in about:
+            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
 def _entry(row: dict[str, Any], *about: str) -> list[str]:
@@ -57,16 +75,6 @@ def _download(row: dict[str, Any]) -> str:
 
     bytes_ = f"{size(row['download_bytes'])} to download" if row["download_bytes"] else "to download"
     return bytes_ + (f", gated: accept its form at {row['link']}" if row["gated"] else "")
-
-
-def _group(heading: str, entries: list[list[str]]) -> None:
-    console = out()
-    if entries:
-        console.print(f"[bold]{heading}[/]")
-    for name, *about in entries:
-        console.print(f"  {name}", markup=False, soft_wrap=True)
-        for line in about:
-            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
 @models.command()
@@ -127,8 +135,9 @@ def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
 
 def _loras(files: Mapping[str, LoraFile]) -> None:
     usable = [file for file in files.values() if not file.trouble]
-    _group("LoRAs", [[file.name, *_about(file), *map(sentence, file.notes)] for file in usable])
-    _group("LoRAs that cannot be used", [[file.name, file.trouble] for file in files.values() if file.trouble])
+    _group("LoRAs", [[file.name, *_about(file), *map(sentence, file.notes)] for file in usable], out())
+    refused = [[file.name, file.trouble] for file in files.values() if file.trouble]
+    _group("LoRAs that cannot be used", refused, out())
 
 
 def _about(file: LoraFile) -> list[str]:

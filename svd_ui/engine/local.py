@@ -37,9 +37,10 @@ from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
 from .error_mapping import forget, mapping
 from .estimates import advice, estimate
+from .fallback import OomFallback
 from .output import POSTER, ClipFiles
 from .post_pipeline import PostPipeline
-from .sampling import Deadline, Generation, OomFallback, StageTimer, decode, denoise, effective, load
+from .sampling import Deadline, Generation, StageTimer, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 
@@ -106,6 +107,7 @@ class LocalEngine:
                 measured=info.measured,
                 flops_per_second=plan.flops_per_second,
                 threads=plan.threads,
+                build_mismatch=self._stages.build_mismatch(),
             )
 
     def prepare(self, checkpoint: str | None) -> None:
