@@ -47,12 +47,7 @@ def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], 
     lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
     unusable = lacking + [[one["path"], one["why"]] for one in refused]
     for heading, entries in (("On this machine", here), ("To fetch", absent), ("Found, but not usable", unusable)):
-        if entries:
-            console.print(f"[bold]{heading}[/]")
-        for name, *about in entries:
-            console.print(f"  {name}", markup=False, soft_wrap=True)
-            for line in about:
-                console.print(Padding(Text(line), (0, 0, 0, 6)))
+        _group(heading, entries, console)
 
 
 def _entry(row: dict[str, Any], *about: str) -> list[str]:
@@ -66,6 +61,15 @@ def _download(row: dict[str, Any]) -> str:
 
     bytes_ = f"{size(row['download_bytes'])} to download" if row["download_bytes"] else "to download"
     return bytes_ + (f", gated: accept its form at {row['link']}" if row["gated"] else "")
+
+
+def _group(heading: str, entries: list[list[str]], console: Console) -> None:
+    if entries:
+        console.print(f"[bold]{heading}[/]")
+    for name, *about in entries:
+        console.print(f"  {name}", markup=False, soft_wrap=True)
+        for line in about:
+            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
 @models.command()
