@@ -135,9 +135,9 @@ class Weights:
     def files(self) -> list[Path]:
         return list(dict.fromkeys(self.places.values()))
 
-    def names(self) -> list[str]:
-        """Of its tensors, as diffusers calls them; of Stability's, the U-Net's only."""
-        return [name for own in self.places if (name := self.tensors.name(own)) is not None]
+    def names(self) -> dict[str, str]:
+        """What diffusers calls its tensors => what the file does; of Stability's, the U-Net's only."""
+        return {name: own for own in self.places if (name := self.tensors.name(own)) is not None}
 
 
 def weights_of(source: Path, component: str, variants: Sequence[str | None] = (None,)) -> Weights:
