@@ -14,7 +14,6 @@ import json
 import math
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -44,8 +43,7 @@ LAYOUT = {
 
 
 def shapes(component: str) -> dict[str, tuple[int, ...]]:
-    module = getattr(models, component)()
-    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    return models.shapes_of(getattr(models, component)())
 
 
 def in_stability_names(component: str) -> dict[str, tuple[int, ...]]:
@@ -59,21 +57,15 @@ def in_stability_names(component: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def write(path: Path, tensors: dict[str, tuple[int, ...]]) -> None:
+def write(path: Path, tensors: models.Shapes) -> None:
     """A safetensors file of half-precision noise, written in blocks."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in tensors.items():
-        begin, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
-    data = json.dumps(header).encode()
-    data = data.ljust(len(data) + -len(data) % 8)
+    beginning, size = models.header_of(tensors)
     noise = (torch.randn(BLOCK, generator=torch.Generator().manual_seed(0)) * 0.02).half().numpy().tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(data)) + data)
-        for begin in range(0, end, len(noise)):
-            file.write(noise[: end - begin])
+        file.write(beginning)
+        for begin in range(0, size, len(noise)):
+            file.write(noise[: size - begin])
 
 
 def make_folder(folder: Path) -> Path:

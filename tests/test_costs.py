@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from benchmarks import coefficients
 from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
+from benchmarks.models import write_holes
 from benchmarks.single_file import in_stability_names
 from svd_ui import catalog
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
@@ -185,14 +184,3 @@ def test_a_single_file_is_of_the_architecture_that_its_shapes_tell(tmp_path: Pat
     assert architecture_of(row) == ARCHITECTURES["svd"]
     assert architecture_of(row.model_copy(update={"file": small})) is None
     assert architecture_of(row.model_copy(update={"file": tmp_path / "none.safetensors"})) is None
-
-
-def write_holes(path: Path, tensors: dict[str, tuple[int, ...]]) -> None:
-    header, end = {}, 0
-    for name, shape in tensors.items():
-        begin, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
-    data = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(data)) + data)
-        file.truncate(8 + len(data) + end)

@@ -16,7 +16,7 @@ import torch
 
 from ..catalog import CheckpointRow
 from ..catalog.component_configs import CLASSES, FILES, config_of
-from ..errors import BadInput, WeightsDamaged
+from ..errors import GET_AGAIN, BadInput, WeightsDamaged
 from ..stability_keys import COMPONENTS
 from ..weight_files import damaged, weights_of
 from .tensor_files import Weightless, fill
@@ -130,14 +130,14 @@ def _usable(source: Path, component: str) -> Iterator[None]:
 
 @contextmanager
 def _remedy(row: CheckpointRow) -> Iterator[None]:
-    """Errors leave with the way to get this checkpoint's files."""
+    """Where a file only has to be got again, errors leave with the way to get this checkpoint's."""
     try:
         yield
     except WeightsDamaged as error:
+        if error.params["remedy"] != GET_AGAIN:
+            raise
         if row.is_on_hub and row.path is None:
             remedy = f"Download it again on the page, or with 'python -m svd_ui models download {row.id}'."
-        elif row.link:
-            remedy = f"Get it again from {row.link}."
         else:
-            raise
+            remedy = f"Get it again from {row.link}." if row.link else GET_AGAIN
         raise WeightsDamaged(**{**error.params, "remedy": remedy}) from error

@@ -153,7 +153,7 @@ def test_weights_that_cannot_be_used_say_which_and_why(
     message = failure.value.message
     assert says.format(part=part, file=file, stem=name.removesuffix(".safetensors")) in message
     assert message.endswith(".")
-    assert failure.value.params["remedy"] in message and len(failure.value.params["remedy"]) > 10
+    assert ". " in message, "what is wrong, and what to do"
     assert str(folder.parent) not in message, "a page shows it to whoever asks"
     assert mapped(failure.value) is failure.value
 
@@ -176,8 +176,13 @@ def test_a_configuration_that_cannot_be_used_is_named(
     fault: Callable[[Path], object], says: str, folder: Path, row: CheckpointRow
 ) -> None:
     fault(folder / UNET)
-    with pytest.raises(WeightsDamaged, match=says):
+    with pytest.raises(WeightsDamaged, match=says) as failure:
         load_module(folder, "unet", torch.float32, row)
+    if "delete" in failure.value.message:  # the remedy is no empty word
+        (folder / "unet" / "config.json").unlink()
+        load_module(folder, "unet", torch.float32, row)
+    else:
+        assert "git lfs pull" in failure.value.message
 
 
 @pytest.mark.parametrize(
@@ -193,8 +198,11 @@ def test_a_configuration_that_cannot_be_used_is_named(
 )
 def test_so_is_a_small_one(file: str, text: str, says: str, folder: Path, row: CheckpointRow) -> None:
     (folder / file).write_text(text)
-    with pytest.raises(WeightsDamaged, match=says):
+    with pytest.raises(WeightsDamaged, match=says) as failure:
         Runtime(row, folder, CPU_PLAN)
+    assert "delete it: it is filled in" in failure.value.message
+    (folder / file).unlink()
+    Runtime(row, folder, CPU_PLAN)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +295,7 @@ def test_a_tensor_more_than_is_needed_does_no_harm(folder: Path, row: Checkpoint
 def test_the_remedy_is_that_of_the_checkpoint(
     changes: dict[str, Any], remedy: str, folder: Path, row: CheckpointRow
 ) -> None:
-    cut(folder / VAE)
+    (folder / VAE).write_bytes(b"")
     with pytest.raises(WeightsMissing) as failure:
         load_module(folder, "vae", torch.float32, row.model_copy(update=changes))
     assert failure.value.message.endswith(remedy)

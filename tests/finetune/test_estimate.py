@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.models import shapes_of, write_holes
 from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.architectures import ARCHITECTURES
 from svd_ui.core.finetune.weights import count, prepare
@@ -36,23 +35,10 @@ def on_meta(config: dict[str, Any]) -> torch.nn.Module:
         return UNetSpatioTemporalConditionModel.from_config(config)
 
 
-def shapes_of(unet: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
-
-
 def checkpoint_of(folder: Path, config: dict[str, Any]) -> Path:
-    """A folder with a U-Net's configuration and the header of its weights, which are holes in a sparse file."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in shapes_of(on_meta(config)).items():
-        begin, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
-    data = json.dumps(header).encode()
-    (folder / "unet").mkdir()
+    """A folder with a U-Net's configuration and a file whose weights are holes."""
+    write_holes(folder / "unet" / "diffusion_pytorch_model.safetensors", shapes_of(on_meta(config)))
     (folder / "unet" / "config.json").write_text(json.dumps(config))
-    with (folder / "unet" / "diffusion_pytorch_model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(data)) + data)
-        file.truncate(8 + len(data) + end)
     return folder
 
 
