@@ -81,7 +81,7 @@ def checked_header(path: Path) -> dict[str, Any]:
         header = read_header(path)
         (length,) = struct.unpack("<Q", beginning[:8])
         end = _end_of_tensors(header)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, struct.error) as error:
         whole = struct.unpack("<Q", beginning[:8])[0] if len(beginning) >= 8 else 0
         if beginning[8:9] == b"{" and size < 8 + whole:
             raise damaged(path, "cut_in_header") from error
@@ -130,7 +130,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
         data = json.loads(text, parse_constant=_no_number)
     except _NoNumber as error:
         raise damaged(path, "no_number", number=error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, "no_config") from error
     if not isinstance(data, dict):
         raise damaged(path, "no_config")
@@ -159,9 +159,9 @@ class Weights:
     def files(self) -> list[Path]:
         return list(dict.fromkeys(self.places.values()))
 
-    def names(self) -> list[str]:
-        """Of its tensors, as diffusers calls them; of Stability's, the U-Net's only."""
-        return [name for own in self.places if (name := self.tensors.name(own)) is not None]
+    def names(self) -> dict[str, str]:
+        """What diffusers calls its tensors => what the file does; of Stability's, the U-Net's only."""
+        return {name: own for own in self.places if (name := self.tensors.name(own)) is not None}
 
 
 def weights_of(source: Path, component: str, variants: Sequence[str | None] = (None,)) -> Weights:

@@ -100,7 +100,7 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
     hub = runner.hub
     row = runner.row(request.checkpoint)
     if hub.present(row) is None:
-        if not row.is_on_hub or trouble_of(row) is not None:
+        if not row.is_on_hub or trouble_of(row) is not None or (row.unet is not None and not download):
             hub.require(row)
         if not download:
             raise WeightsMissing(

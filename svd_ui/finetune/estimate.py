@@ -153,7 +153,8 @@ def layers_of(source: Path | None) -> UNetLayers | None:
         weights = weights_of(source, "unet") if source else None
     except (WeightsDamaged, OSError):
         return None
-    shapes = {name: weights.tensors.shape(name) or () for name in weights.names()} if weights else {}
+    names, header = (weights.names(), weights.tensors.header) if weights else ({}, {})
+    shapes = {name: tuple(header[own]["shape"]) for name, own in names.items()}
     return UNetLayers(shapes) if any("temporal_res_block" in name for name in shapes) else None
 
 

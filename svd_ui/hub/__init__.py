@@ -99,8 +99,8 @@ class Hub:
         damage = trouble_of(row)
         if damage is not None:
             return damage
-        if row.unet is not None:
-            return Note.of("base_missing", base=row.base_repo, id=row.id)
+        if row.base_repo is not None and self.sources.unet(row) is not None:
+            return Note.of("base_missing", id=row.id)
         return Note.of("not_downloaded", id=row.id)
 
     def _composed_folder(self, row: CheckpointRow) -> Path:

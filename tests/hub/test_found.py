@@ -218,7 +218,9 @@ def test_a_unet_without_a_base_says_what_is_missing_and_how_to_get_it(tiny: Path
     row = only(settings)
     with pytest.raises(WeightsMissing, match=r"picture encoder.*svd_xt\.safetensors.*models download local:Anim"):
         hub.require(row)
-    assert row.is_on_hub and hub.present(find_checkpoint(settings, "animatelcm-svd-xt")) is None
+    known = find_checkpoint(settings, "animatelcm-svd-xt")
+    assert row.is_on_hub and hub.present(known) is None
+    assert known.download_bytes == row.download_bytes < 2e9, "the U-Net is not fetched again"
 
 
 # What cannot be used, and why
