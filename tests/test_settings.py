@@ -70,7 +70,7 @@ def test_a_sub_path_is_understood_however_it_is_written(given: str, path: str) -
     assert Settings(root_path=given).root_path == path
 
 
-@pytest.mark.parametrize("given", ["/a b", "/a?b", "C:/Program Files/Git/svd", "/../x", "ftp://x/y", "/ü"])
+@pytest.mark.parametrize("given", ["/a b", "/a%20b", "/a?b", "C:/Program Files/Git/svd", "/../x", "ftp://x/y", "/ü"])
 def test_what_is_no_sub_path_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="must be a path such as /svd"):
         Settings(root_path=given)
