@@ -8,10 +8,14 @@
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
+    │   ├── WeightsDamaged             weights_damaged     3   a file that is there is not what it should be
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
+    │   └── HostOutOfMemory            host_out_of_memory  4   of the machine, not of the device
+    ├── NotFinite                      not_finite          1   numbers that overflowed, in the widest format too
+    ├── UnfitBuild                     unfit_build         1   the PyTorch installed is not for this card or driver
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
@@ -131,6 +135,19 @@ class WeightsMissing(SvdUiError):
     template = "The weights of {title} are not on this machine. {remedy}"
 
 
+GET_AGAIN = "Get that file again."
+
+
+class WeightsDamaged(WeightsMissing):
+    """``file`` is its name, ``detail`` goes on from there."""
+
+    code = "weights_damaged"
+    template = "{file} {detail}. {remedy}"
+
+    def __init__(self, file: str, detail: str, remedy: str = GET_AGAIN, **params: Any) -> None:
+        super().__init__(file=file, detail=detail, remedy=remedy, **params)
+
+
 class HubRefused(WeightsMissing):
     code = "hub_refused"
     template = (
@@ -156,6 +173,23 @@ class OutOfMemory(SvdUiError):
     code = "out_of_memory"
     exit_code = 4
     template = "The device ran out of memory while {doing}. {remedy}"
+
+
+class HostOutOfMemory(OutOfMemory):
+    code = "host_out_of_memory"
+    template = "The computer ran out of memory while {doing}. {remedy}"
+
+
+class NotFinite(SvdUiError):
+    code = "not_finite"
+    template = (
+        "The numbers of this clip overflowed while {doing}, in float32 too: there is no picture to show. {remedy}"
+    )
+
+
+class UnfitBuild(SvdUiError):
+    code = "unfit_build"
+    template = "The PyTorch installed does not run on this card or with its driver. {remedy}"
 
 
 class PluginFailed(SvdUiError):

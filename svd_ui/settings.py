@@ -50,10 +50,16 @@ class Settings(BaseSettings):
         description="Where jobs, pictures and clips are kept.",
     )
     checkpoint: str = Field("auto", description="Default checkpoint; auto is the best one present.")
-    checkpoint_dirs: str = Field("", description="More folders with diffusers checkpoints, separated like PATH.")
+    checkpoint_dirs: str = Field(
+        "",
+        description="More places with models, separated like PATH: folders such as ComfyUI's, files, extra_model_paths.yaml.",
+    )
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
+    number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="What the model computes in; auto suits the device and widens where it overflows."
+    )
     exact: bool = Field(True, description="The exact speed-ups; false runs diffusers' own layers, to compare.")
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile on CUDA; auto does it when several clips are queued."

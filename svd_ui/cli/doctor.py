@@ -14,6 +14,7 @@ from rich.table import Table
 from ..engine import Timed
 from ..settings import usable
 from .console import err, interactive, out, reporting, settings_or_exit
+from .models import show_checkpoints
 
 
 @reporting
@@ -82,12 +83,8 @@ def show(facts: dict[str, Any], console: Console) -> None:
     known = [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)]
     _section(console, "System", known)
     _section(console, "Device", _device(facts["device"], facts["device_trouble"], facts["checkpoint"]))
-    rows = Table("checkpoint", "what", "here", "download", "licence", "link", box=None, pad_edge=False)
-    for row in facts["checkpoints"]:
-        licence = row["licence"] + (" (form to accept)" if row["gated"] else "")
-        bytes_ = size(row["download_bytes"]) if row["download_bytes"] else ""
-        rows.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, licence, row["link"])
-    console.print("\n[bold]Checkpoints[/]", rows, sep="\n")
+    console.print("\n[bold]Checkpoints[/]")
+    show_checkpoints(facts["checkpoints"], facts["refused"], console)
     disks = [
         (name, f"{disk['path']}: {size(disk['free_bytes'])} free of {size(disk['total_bytes'])}{_locked(disk)}")
         for name, disk in facts["disk"].items()

@@ -18,9 +18,9 @@ from ..clip import ClipSpec
 from ..errors import BadInput
 from ..notes import Note, sentence
 from ..settings import Settings
-from .attention import Attention, choose
+from .attention import Attention, choose, suited
 from .autotune import BenchmarkStore, key, microbenchmarks
-from .autotune.microbenchmarks import Timer
+from .number_formats import Traits, dtype_for, failed_formats, supports_bfloat16, wider
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 WITHOUT_CONV3D = range(90800, 91500)
@@ -35,6 +35,18 @@ class DeviceInfo:
     kind: DeviceKind
     name: str
     measured: bool
+
+    @property
+    def traits(self) -> Traits:
+        """What decides the number format, before anything is known of a clip."""
+        nvidia = self.kind == "cuda"
+        return Traits(
+            self.kind,
+            self.name,
+            torch.cuda.get_device_capability(self.device) if nvidia else None,
+            self.memory()[0] if nvidia else None,
+            supports_bfloat16(self.device),
+        )
 
     @property
     def id(self) -> str:
@@ -107,6 +119,20 @@ class Plan:
         reasons = {**self.reasons, "profile": Note.of("memory_ran_out")}
         return replace(self, profile=placed(profile, self.device.type), reasons=reasons)
 
+    def widened(self, clip: ClipSpec) -> Plan | None:
+        """The same in the next wider number format, in the profile that it needs; None after float32."""
+        dtype = wider(self.dtype, supports_bfloat16(self.device))
+        if dtype is None:
+            return None
+        narrow, name = (str(each).removeprefix("torch.") for each in (self.dtype, dtype))
+        profile, attention, reasons = self.profile, self.attention, dict(self.reasons)
+        reasons["dtype"] = Note.of("format_overflowed", format=name, narrow=narrow)
+        info = self.info
+        if info.kind != "cpu":
+            fitting, _ = profile_for(info.kind, *info.usable(), clip, value_bytes(dtype))
+            profile = max(profile, placed(fitting, info.kind), key=lambda row: row.order)
+        return replace(self, dtype=dtype, profile=profile, attention=suited(attention, dtype)[0], reasons=reasons)
+
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
 
@@ -178,30 +204,6 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, Note]:
-    """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
-    if kind != "cpu":
-        return torch.float16, Note.of("float16_on_gpu")
-    units = bfloat16_units()
-    if not units:
-        return torch.float32, Note.of("no_bfloat16_units")
-    name = key(device_name, "number format")
-    seconds = microbenchmarks.benchmark(
-        store or BenchmarkStore(), name, microbenchmarks.dtype_candidates(), Timer.of(torch.device("cpu"))
-    )
-    times = [f"{option} {1000 * each:.1f} ms" for option, each in seconds.items()]
-    if microbenchmarks.fastest(seconds) == "bfloat16":
-        return torch.bfloat16, Note.of("bfloat16_wins", units=units, times=times)
-    return torch.float32, Note.of("bfloat16_loses", units=units, times=times)
-
-
-def bfloat16_units() -> str:
-    """What this CPU computes bfloat16 with; empty where it has no units for it."""
-    if torch.cpu._is_amx_tile_supported():
-        return "AMX tiles"
-    return "AVX-512 bfloat16 units" if torch.cpu._is_avx512_bf16_supported() else ""
-
-
 def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
     """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
     OMP_NUM_THREADS."""
@@ -210,6 +212,11 @@ def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
         return None
     seconds = microbenchmarks.recall(store, key(device_name, "threads"), map(str, counts))
     return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
+
+
+def value_bytes(dtype: torch.dtype) -> int | None:
+    """Bytes of a number on a GPU where it is not the two that costs are counted with."""
+    return dtype.itemsize if dtype.itemsize != 2 else None
 
 
 def rate_key(device_name: str, dtype: torch.dtype) -> str:
@@ -222,12 +229,19 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
+def has_conv3d(info: DeviceInfo) -> bool:
+    """Apple's GPUs have Conv3d from macOS 13.2 on only, and not in every number format."""
+    return info.kind != "mps"
+
+
 def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, Note | None]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
     size of the clip's features (pytorch issues 163539, 166643).
     """
+    if not has_conv3d(info):
+        return True, Note.of("no_conv3d")
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, Note.of("temporal_conv2d")
@@ -241,7 +255,7 @@ def plan_for(
     device: str | None = None,
     clip: ClipSpec | None = None,
 ) -> Plan:
-    """Decide device, profile, number format and attention.
+    """Decide device, number format, profile and attention.
 
     An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
     ``clip`` fits in (without one SVD-XT's own). Profile ``cpu`` means the CPU on every
@@ -251,14 +265,16 @@ def plan_for(
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
     info = describe("cpu" if wanted == "cpu" else device or select_devices(settings)[0])
+    benchmarks = BenchmarkStore(settings.measured_file)
+    traits = replace(info.traits, failed=failed_formats(benchmarks, info.name, clip))
+    dtype, dtype_why = dtype_for(traits, benchmarks, settings.number_format)
     if wanted == "auto":
-        profile, why = profile_for(info.kind, *info.usable(), clip)
+        profile, why = profile_for(info.kind, *info.usable(), clip, value_bytes(dtype))
     else:
         profile, why = PROFILES[wanted], Note.of("chosen")
-    benchmarks = BenchmarkStore(settings.measured_file)
-    dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
-    reasons = {"profile": why, "dtype": dtype_why, "attention": attention_why}
+    attention, unsuited = suited(attention, dtype)
+    reasons = {"profile": why, "dtype": dtype_why, "attention": unsuited or attention_why}
     here = placed(profile, info.kind)
     if here != profile:
         reasons["offload"] = Note.of("weights_stay", device=info.kind)

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from .. import __version__, plugins
-from ..catalog import checkpoints
+from ..catalog import CheckpointRow, checkpoints, survey
 from ..engine import Device, Timed
 from ..errors import BadInput, without_secrets
 from ..hub import TEXT_TO_IMAGE, Hub
@@ -94,6 +94,7 @@ def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
         "device_trouble": without_secrets(patient.trouble),
         "checkpoint": _chosen(settings, hub, patient.device),
         "checkpoints": checkpoint_facts(hub),
+        "refused": refused_facts(settings),
         "disk": _disks(settings, hub),
         "hub": _hub(),
         "plugins": plugin_facts(),
@@ -133,16 +134,19 @@ def versions() -> dict[str, str]:
 
 
 def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
-    """Every checkpoint, and the model that makes stills: id, title, present, download bytes, licence, link, gated."""
+    """Every checkpoint, and the model that makes stills: what it is, whether and where it is here, why it cannot be used."""
     plain = ("id", "title", "download_bytes", "licence", "licence_url", "link", "gated", "note")
     facts = [
-        {**{name: getattr(row, name) for name in plain}, "present": hub.present(row) is not None}
+        {**{name: getattr(row, name) for name in plain}, **_whereabouts(hub, row)}
         for row in checkpoints(hub.settings).values()
     ]
     still = {
         "id": TEXT_TO_IMAGE,
         "title": tilde(hub.settings.text_to_image),
-        "present": hub.text_to_image_path() is not None,
+        "present": (still_path := hub.text_to_image_path()) is not None,
+        "where": tilde(still_path) if still_path else "",
+        "trouble": "",
+        "same_as": "",
         "download_bytes": 0,
         "licence": "see its page",
         "licence_url": "",
@@ -151,6 +155,21 @@ def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
         "note": "makes stills from prompts",
     }
     return [*facts, still]
+
+
+def _whereabouts(hub: Hub, row: CheckpointRow) -> dict[str, Any]:
+    present, where, trouble = hub.present(row) is not None, hub.where(row), hub.trouble(row)
+    return {
+        "present": present,
+        "where": tilde(where) if where else "",
+        "trouble": sentence(trouble) if row.path is not None else "",
+        "same_as": row.same_as,
+    }
+
+
+def refused_facts(settings: Settings) -> list[dict[str, str]]:
+    """What lies where models are looked for and cannot be used as a checkpoint, and why."""
+    return [{"path": tilde(one.path), "why": sentence(one.why)} for one in survey(settings).refused]
 
 
 def plugin_facts() -> list[dict[str, str]]:

@@ -15,7 +15,6 @@ from svd_ui.core.devices import (
     available,
     build_mismatch,
     describe,
-    dtype_for,
     plan_for,
     select_devices,
     temporal_conv2d_for,
@@ -67,17 +66,6 @@ def test_devices_are_used_in_the_order_asked() -> None:
     assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
 
 
-@pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])
-def test_gpus_run_in_half_precision(kind: str) -> None:
-    assert dtype_for(kind)[0] == torch.float16  # type: ignore[arg-type]
-
-
-def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
-    dtype, reason = dtype_for("cpu")
-    assert dtype in {torch.float32, torch.bfloat16}
-    assert sentence(reason).startswith(str(dtype).removeprefix("torch."))
-
-
 def test_stepping_down_says_so() -> None:
     reasons = {"profile": Note.of("chosen"), "dtype": Note.of("float16_on_gpu")}
     plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
@@ -94,6 +82,7 @@ def test_stepping_down_says_so() -> None:
         ("cuda", 91500, torch.float16, False),
         ("cuda", None, torch.float16, False),
         ("rocm", 91002, torch.float16, False),
+        ("mps", None, torch.float32, True),
     ],
 )
 def test_where_torch_passes_cudnn_by_there_is_no_conv3d(

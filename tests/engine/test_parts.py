@@ -52,6 +52,7 @@ def test_advice_only_where_it_is_due() -> None:
     assert len(advised(num_frames=60)) == 1
     assert len(advised(width=1000)) == 1
     assert "64x64" in sentence(advised(width=64, height=64)[0])
+    assert "keeps 32%: leave width and height blank" in sentence(advised((1152, 2048))[-1])
 
 
 @pytest.mark.parametrize(
