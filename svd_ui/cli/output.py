@@ -179,13 +179,15 @@ def file_stem(text: str, room: int) -> str:
 
     It is cut between letters: one that is put together of several stays whole or goes.
     """
-    name = os.fsencode(text).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
+    raw = text.encode("utf-8", "surrogatepass" if WINDOWS else "surrogateescape")
+    name = raw.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     name = _FORBIDDEN.sub("_", name).strip(". ")
     name = f"_{name}" if _DEVICE.fullmatch(name) else name
     end = len(name.encode()[:room].decode("utf-8", "ignore"))
     while 0 < end < len(name) and (_joins(name[end]) or name[end - 1] == "\u200d"):
         end -= 1
-    return name[:end].rstrip(". ") or "clip"
+    # As the system hands names out, which in a locale without letters is in another form.
+    return os.fsdecode(name[:end].rstrip(". ").encode()) or "clip"
 
 
 def _joins(letter: str) -> bool:
