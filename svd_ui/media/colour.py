@@ -20,10 +20,13 @@ def to_rgba(image: Image.Image, encoding: cicp.ColourSpace | None = None) -> Ima
     Its colours are what ``encoding`` says, else the embedded profile.
     """
     profile = None if encoding is not None else image.info.get("icc_profile")
+    hidden = None
     if image.mode in _WIDE:
+        hidden = _hidden(image)
         # Pillow's own conversion would clip everything above 255.
         image = Image.fromarray(eight(np.asarray(image)))
-    alpha = _alpha(image)
+    alpha = _alpha(image) if hidden is None else hidden
+    image.info.pop("transparency", None)  # it is in alpha: Pillow would warn of it
     if image.mode in ("P", "PA", "La", "RGBa", "LA", "RGBA", "1"):
         # A palette's profile describes its colours, which are RGB once looked up.
         image = image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
@@ -42,6 +45,16 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
     canvas = Image.new("RGB", image.size, background)
     canvas.paste(image, mask=image.getchannel("A"))
     return canvas
+
+
+def _hidden(image: Image.Image) -> Image.Image | None:
+    """The alpha channel of a wide grey picture of which one level is transparent."""
+    level = image.info.get("transparency")
+    return (
+        Image.fromarray(np.where(np.asarray(image) == level, 0, 255).astype(np.uint8))
+        if isinstance(level, int)
+        else None
+    )
 
 
 def _alpha(image: Image.Image) -> Image.Image | None:

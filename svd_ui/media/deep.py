@@ -15,7 +15,7 @@ from .cicp import ColourSpace
 from .metadata import PNG
 
 _EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
-_PNG_MODES = {"rgb48be": "RGB", "rgba64be": "RGBA", "gray16be": "RGB"}
+_PNG_MODES = {"rgb48be": "RGB", "rgba64be": "RGBA", "gray16be": "RGB", "ya16be": "RGBA"}
 """By FFmpeg's name of the layout."""
 
 
@@ -94,6 +94,9 @@ def _png(raw: bytes) -> tuple[NDArray[np.uint16], str]:
         frame = next(container.decode(video=0))
     if frame.format.name not in _PNG_MODES or (frame.width, frame.height) != struct.unpack_from(">II", raw, 16):
         raise ValueError(f"{frame.format.name} of {frame.width} x {frame.height}")
+    if frame.format.name == "ya16be":  # grey of which one level is transparent
+        words = np.frombuffer(frame.planes[0], ">u2").reshape(frame.height, -1)[:, : 2 * frame.width]
+        return words.reshape(frame.height, frame.width, 2)[..., [0, 0, 0, 1]].astype(np.uint16), "RGBA"
     values = frame.to_ndarray().astype(np.uint16)
     return values if values.ndim == 3 else values[..., None].repeat(3, -1), _PNG_MODES[frame.format.name]
 

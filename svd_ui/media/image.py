@@ -8,14 +8,14 @@ import math
 import stat
 from pathlib import Path
 
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 
 from ..errors import BadInput, BadPicture
 from ..notes import Note
 from . import mending
 from .footage import FIRST, Moment, footage
 from .reading import LONGEST_SIDE, Picture, Reader
-from .recognition import DAMAGED, READABLE, refusal, video_format, why_unreadable
+from .recognition import READABLE, refusal, video_format, why_unreadable
 
 __all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "cropped", "fit", "load"]
 
@@ -55,8 +55,8 @@ def load(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise _bad("The picture is too large to be read: send a smaller one.") from error
-    except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
-        return _mended(raw, reader, why_unreadable(raw) if isinstance(error, UnidentifiedImageError) else DAMAGED)
+    except Exception:  # decoders fail in a dozen ways on bytes that are not what they claim
+        return _mended(raw, reader, why_unreadable(raw))
 
 
 def _refuse(raw: bytes, name: str) -> None:

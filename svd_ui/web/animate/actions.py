@@ -233,7 +233,9 @@ class Actions:
         if left or broken:
             changes["notice"] = notice(" ".join([*broken, *left]))
         elif items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":
-            changes["notice"] = notice("No settings of this app are in this clip: a frame of it is animated.", good=True)
+            changes["notice"] = notice(
+                "No settings of this app are in this clip: a frame of it is animated.", good=True
+            )
         return changes
 
     def _got(self, id: str) -> Job:

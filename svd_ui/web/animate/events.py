@@ -76,7 +76,9 @@ def _together(values: dict[str, Any], shown: Changes) -> Changes:
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
         left = [str(line)[:300] for line in getattr(given.event, "left", None) or []][:3]
-        return actions.entered(list(given.event.files or []), given["stills"], given["background"], given["aspect"], left)
+        return actions.entered(
+            list(given.event.files or []), given["stills"], given["background"], given["aspect"], left
+        )
 
     def seek(given: Given) -> Changes:
         stills = given["stills"]
