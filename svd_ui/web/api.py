@@ -81,7 +81,9 @@ class Api:
         """
         token, notes = token or new_token(), list[str]()
         with sentence():
-            job = await asyncio.to_thread(lambda: self.context.jobs.submit(self._request(values, notes), owner_of(token)))
+            job = await asyncio.to_thread(
+                lambda: self.context.jobs.submit(self._request(values, notes), owner_of(token))
+            )
         return {"id": job.id, "token": token, "notes": notes}
 
     async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
