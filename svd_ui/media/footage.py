@@ -138,6 +138,8 @@ class _Video:
         codec.options = {"max_pixels": str(reader.max_pixels)}  # of frames that turn out larger than the file says
         self._has_alpha = codec.name in ("vp8", "vp9") and self._stream.metadata.get("alpha_mode") == "1"
         self._start = float((self._stream.start_time or 0) * self._stream.time_base)
+        self._end = 0.0
+        """When its last frame is shown, where that was looked for."""
         self._first = self._decoded_at(FIRST)[0]
         upright = self._shown(self._first)
         rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
@@ -157,11 +159,17 @@ class _Video:
         return Picture(picture.image, (*picture.notes, *notes))
 
     def _count(self, rate: float) -> int:
-        """As the file says, else from its length."""
-        length = self._stream.duration and float(self._stream.duration * self._stream.time_base)
-        if length is None and self._container.duration:
-            length = self._container.duration / 1_000_000
-        return max(1, self._stream.frames or round((length or 0.0) * rate))
+        """As the file says, else counted without decoding: recordings of browsers tell no length, and others a wrong one."""
+        if self._stream.frames:
+            return int(self._stream.frames)
+        self._rewind()
+        count, until = 0, _until()
+        for packet in self._container.demux(self._stream):
+            count += packet.pts is not None
+            self._end = max(self._end, float(packet.pts * packet.time_base) if packet.pts is not None else 0.0)
+            if time.monotonic() > until:
+                return max(count, round(self._length() * rate))
+        return max(1, count)
 
     def _rewind(self) -> None:
         self._container.seek(0, backward=True)
@@ -185,7 +193,7 @@ class _Video:
         """(the frame, its number where it was counted)."""
         if moment.index is not None:
             return self._counted(moment.index)
-        end = self._start + self._length() if moment.seconds is None else None
+        end = (self._end or self._start + self._length()) if moment.seconds is None else None
         seconds = (moment.seconds or 0.0) + self._start if end is None else end
         found = self._timed(seconds, back=0.0) or self._timed(seconds, back=2.0) or self._from_the_beginning(seconds)
         if found is None:
@@ -316,8 +324,8 @@ class _Animation:
             index = min(last, int((moment.seconds or 0.0) * self.facts.fps + 1e-6))
         if index > last:
             raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
-        until = _until()
-        for step in range(self._image.tell(), index + self._hidden + 1):
+        until, target = _until(), index + self._hidden
+        for step in range(min(self._image.tell(), target), target + 1):
             self._image.seek(step)
             _in_time(until)
         return self._reader.finished(

@@ -54,7 +54,9 @@ class TrainActions:
         given = [uploaded(str(file.get("path"))) for file in files]
         paths = [path for path in given if path.suffix.lower() in ENDINGS]
         names = ", ".join(path.name for path in given if path not in paths)
-        left = names and f"Left out, for only mp4, mov, webm, mkv, avi, gif, webp, apng and avif files are clips: {names}."
+        left = (
+            names and f"Left out, for only mp4, mov, webm, mkv, avi, gif, webp, apng and avif files are clips: {names}."
+        )
         if not paths:
             raise BadInput(left or "No file came: choose them again.", field="data")
         if len(paths) + self.count(collection) > MAX_FILES:
