@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,7 +77,8 @@ FIRST, LAST = Moment(index=0), Moment()
 class Footage(Protocol):
     """An open clip."""
 
-    facts: FootageFacts
+    @property
+    def facts(self) -> FootageFacts: ...
 
     def frames(self) -> Iterator[Image.Image]:
         """All of them from the beginning."""
@@ -141,9 +143,11 @@ class _Video:
         self._end = 0.0
         """When its last frame is shown, where that was looked for."""
         self._first = self._decoded_at(FIRST)[0]
-        upright = self._shown(self._first)
-        rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
-        self.facts = FootageFacts(*upright.size, self._count(rate), rate)
+        self._rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
+
+    @cached_property
+    def facts(self) -> FootageFacts:
+        return FootageFacts(*self._shown(self._first).size, self._count(self._rate), self._rate)
 
     def frames(self) -> Iterator[Image.Image]:
         self._rewind()
@@ -153,7 +157,7 @@ class _Video:
     def at(self, moment: Moment) -> Picture:
         frame, index = self._decoded_at(moment)
         seconds = max(0.0, (frame.time or 0.0) - self._start)
-        said = Note.of("clip_frame", index=round(seconds * self.facts.fps) if index is None else index, seconds=seconds)
+        said = Note.of("clip_frame", index=round(seconds * self._rate) if index is None else index, seconds=seconds)
         picture = self._reader.finished(self._upright(frame), [said])
         notes = (Note.of("hdr_mapped"),) if self._encoding(frame).is_hdr else ()
         return Picture(picture.image, (*picture.notes, *notes))
