@@ -28,7 +28,7 @@ aten = torch.ops.aten
 
 LONG_SECONDS = 0.5
 """A call that is expected to take longer is made interruptible."""
-PIECE_SECONDS = 0.25
+PIECE_SECONDS = 0.15
 """How long one piece of an operation may take, as far as the processor's rate tells."""
 USUAL_RATE = 1e11
 """FLOP/s, where nobody measured them: of one core."""
