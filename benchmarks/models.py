@@ -7,6 +7,10 @@ with a temporal decoder, the picture encoder is OpenCLIP's ViT-H/14.
 from __future__ import annotations
 
 import json
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +33,7 @@ VIT_H = CLIPVisionConfig(
     hidden_act="gelu",
 )
 META = torch.device("meta")
+Shapes = Mapping[str, Sequence[int]]
 
 
 def unet(architecture: str = "svd", dtype: torch.dtype = torch.float16, device: torch.device = META) -> Any:
@@ -55,6 +60,31 @@ def image_encoder(architecture: str = "svd", dtype: torch.dtype = torch.float16,
 def _ready(module: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
     # diffusers' own ``to`` warns of layers to be kept in float32, of which these models have none.
     return nn.Module.to(module, device, dtype).requires_grad_(False).eval()
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def header_of(shapes: Shapes, dtype: str = "F16", value_bytes: int = 2) -> tuple[bytes, int]:
+    """What begins a safetensors file of tensors of these ``shapes``, and how many bytes follow it."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + value_bytes * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    data = json.dumps(header).encode()
+    data = data.ljust(len(data) + -len(data) % 8)
+    return struct.pack("<Q", len(data)) + data, end
+
+
+def write_holes(path: Path, shapes: Shapes) -> None:
+    """A safetensors file that takes no room: its tensors are holes, which read as zeros."""
+    beginning, size = header_of(shapes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(beginning)
+        file.truncate(len(beginning) + size)
 
 
 def _nano(part: str) -> dict[str, Any]:

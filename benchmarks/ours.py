@@ -40,6 +40,7 @@ from tests.tiny import SVD_SCHEDULER
 
 from .accelerator import Accelerator
 from .clips import Clip
+from .models import shapes_of, write_holes
 from .stock import SEED, Config, Stock, Weights
 
 CLIP_NORMALISATION = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -162,9 +163,11 @@ class Ours:
 
 
 def write_folder(folder: Path, config: Config, weights: Weights) -> None:
-    """What the catalogue reads of a checkpoint: its configuration. There are no weights in it."""
+    """What the catalogue reads of a checkpoint: its configuration, and files whose weights are holes."""
     for name in ("unet", "vae"):
         weights.modules[name].save_config(folder / name)
+    for name, module in weights.modules.items():
+        write_holes(folder / name / "model.safetensors", shapes_of(module))
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableVideoDiffusionPipeline"}))
     own = {
         "num_frames": config.num_frames,
@@ -172,6 +175,8 @@ def write_folder(folder: Path, config: Config, weights: Weights) -> None:
         "height": config.height,
         "size_multiple": 8,
         "num_inference_steps": config.num_inference_steps,
+        "min_guidance_scale": 1.0,  # stock's own defaults
+        "max_guidance_scale": 3.0,
     }
     (folder / "svd_ui.json").write_text(json.dumps(own))
 

@@ -8,6 +8,7 @@
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── WeightsMissing                 weights_missing     3
+    │   ├── WeightsDamaged             weights_damaged     3   a file that is there is not what it should be
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
@@ -31,7 +32,28 @@ another process and rendered in another language.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+SECRET = "(secret)"
+_SECRETS = re.compile(
+    r"""(?ix)
+    (?P<before>
+        ://(?=[^\s/?\#"'<>]*@) | ://(?=[^\s/?\#"'<>:@]+:(?!\d*[/?\#])[^\s"'<>]*@)   # user:password@ of an address
+        | \bbearer\s+ | \bauthorization["']?\s*[:=]\s*["']?(?:\w+\s+)?
+        | (?:[?&;\s"'{,]|^)[\w-]*(?:token|passw(?:or)?d|secret|api[_-]?key|signature|credential)["']?\s*[=:]\s*["']?(?=[^\s(])
+    )
+    (?P<user>(?<=://)[^\s"'<>]*(?=@) | (?<!://)[^\s"'&,}]+)
+    | \b(?-i:hf_[A-Za-z0-9]{8,} | gh[pousr]_[A-Za-z0-9]{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,}
+        | AKIA[A-Z0-9]{12,} | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
+    | (?<![\w/:.-])[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://
+    """
+)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with tokens, and users and passwords in addresses, made unreadable. Whatever leaves the app goes through it."""
+    return _SECRETS.sub(lambda found: (found["before"] or "") + SECRET, text)
 
 
 class SvdUiError(Exception):
@@ -42,8 +64,10 @@ class SvdUiError(Exception):
     template: ClassVar[str] = "{detail}"
 
     def __init__(self, **params: Any) -> None:
-        self.params: dict[str, Any] = params
-        super().__init__(self.template.format_map(_Blank(params)))
+        # What another library says may hold an address with a password, and an error is stored, sent and shown.
+        masked = {name: without_secrets(value) if isinstance(value, str) else value for name, value in params.items()}
+        self.params: dict[str, Any] = masked
+        super().__init__(self.template.format_map(_Blank(masked)))
 
     @property
     def message(self) -> str:
@@ -111,6 +135,19 @@ class WeightsMissing(SvdUiError):
     template = "The weights of {title} are not on this machine. {remedy}"
 
 
+GET_AGAIN = "Get that file again."
+
+
+class WeightsDamaged(WeightsMissing):
+    """``file`` is its name, ``detail`` goes on from there."""
+
+    code = "weights_damaged"
+    template = "{file} {detail}. {remedy}"
+
+    def __init__(self, file: str, detail: str, remedy: str = GET_AGAIN, **params: Any) -> None:
+        super().__init__(file=file, detail=detail, remedy=remedy, **params)
+
+
 class HubRefused(WeightsMissing):
     code = "hub_refused"
     template = (
@@ -122,7 +159,7 @@ class HubRefused(WeightsMissing):
 class HubOffline(WeightsMissing):
     code = "hub_offline"
     template = (
-        "The model hub cannot be reached, and {title} is not on this machine. Connect and try again, "
+        "The model hub cannot be reached{where}, and {title} is not on this machine. Connect and try again, "
         "or put a diffusers folder into {folder}."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -232,6 +233,25 @@ def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequ
     comment = settings_tag.tag(request, EFFECTIVE, VERSIONS)
     with Mp4Writer(path, width, height, request.output_fps or 7, comment=comment) as writer:
         writer.add(frames)
+
+
+NOTHING = b"\x02\0\0\0\0\0\0\0{}"
+"""The smallest safetensors file: whole, and without a tensor."""
+
+
+def fake_checkpoint(folder: Path, num_frames: int = 6) -> Path:
+    """A diffusers folder that looks complete, for what never loads it."""
+    for part, name in {
+        "unet": "diffusion_pytorch_model",
+        "vae": "diffusion_pytorch_model",
+        "image_encoder": "model",
+    }.items():
+        (folder / part).mkdir(parents=True)
+        (folder / part / f"{name}.safetensors").write_bytes(NOTHING)
+    (folder / "model_index.json").write_text('{"_class_name": "StableVideoDiffusionPipeline"}', "utf-8")
+    config = {"num_frames": num_frames, "out_channels": 4}
+    (folder / "unet" / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
 
 
 def picture(phase: float, request: GenerationRequest | None = None) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from svd_ui import catalog
+from svd_ui.catalog.recognition import likeness
 from svd_ui.clip import ClipSpec
 from svd_ui.errors import BadInput
 from svd_ui.notes import sentence
@@ -182,3 +183,54 @@ def test_a_folder_of_a_family_that_nobody_knows_is_left_out_and_named(tmp_path: 
         catalog.folder_row(folder)
     settings = Settings(data_dir=tmp_path, checkpoint_dirs=str(tmp_path / "models"))
     assert "local:alien" not in catalog.checkpoints(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "id", "certain"),
+    [
+        ("svd", None, "svd", True),
+        ("svd_xt", None, "svd-xt", True),
+        ("svd_xt_1_1", None, "svd-xt-1-1", True),
+        ("svd-xt-1.1", 25, "svd-xt-1-1", True),
+        ("SVD_XT_fp16", None, "svd-xt", True),
+        ("stable-video-diffusion-img2vid", 14, "svd", True),
+        ("stable-video-diffusion-img2vid-xt-1-1", 25, "svd-xt-1-1", True),
+        ("stabilityai_stable-video-diffusion-img2vid-xt", None, "svd-xt", True),
+        ("stableVideoDiffusion_img2vidXt11", None, "svd-xt-1-1", True),
+        ("svd_xt (1)", None, "svd-xt", True),
+        ("svd_xt", 14, "svd", False),  # its configuration contradicts its name
+        ("svd_xt_anime_v2", None, "svd-xt", False),
+        ("next svd tune", None, "svd", False),
+        ("svd_xt_image_decoder", None, "svd-xt", False),
+        ("dancing", 14, "svd", False),
+        ("dancing", 25, "svd-xt", False),
+        ("dancing", None, "svd-xt", False),
+    ],
+)
+def test_a_name_says_which_it_is_or_what_it_is_like(name: str, frames: int | None, id: str, certain: bool) -> None:
+    found = likeness(name, ["checkpoints", "svd"], frames, only_unet=False)
+    assert (found.row.id, found.certain) == (id, certain)
+    assert found.num_frames == (frames or found.row.num_frames)
+    assert (found.note is None) == (certain and frames is not None), "what was taken for granted is said"
+    assert sentence(found.note) == "" or str(found.num_frames) in sentence(found.note)
+
+
+def test_what_stands_around_a_file_tells_too_but_never_makes_it_certain() -> None:
+    inside = likeness("model", ["stable-video-diffusion-img2vid-xt", "checkpoints"], None, only_unet=False)
+    assert (inside.row.id, inside.certain) == ("svd-xt", False)
+    config = likeness("dance", ["/home/a/hub/models--diffusers--svd-xt/snapshots/97/unet"], 25, only_unet=False)
+    assert (config.row.id, config.certain) == ("svd-xt", False)
+
+
+def test_only_a_unet_is_animatelcm_for_certain() -> None:
+    for only_unet in (True, False):
+        found = likeness("AnimateLCM-SVD-xt-1.1", [], None, only_unet)
+        assert (found.row.id, found.certain) == ("animatelcm-svd-xt", only_unet)
+
+
+def test_a_folder_is_told_by_its_own_file_before_its_name(tmp_path: Path) -> None:
+    own = {"title": "Mine", "fps": 12, "repo": "some/one", "file": "/etc/passwd", "same_as": "svd"}
+    row = catalog.folder_row(fake_folder(tmp_path / "svd-xt anime", own=own))
+    assert (row.title, row.fps, row.note) == ("Mine", 12, "")
+    assert (row.repo, row.file, row.same_as) == (None, None, ""), "where it is it cannot say"
+    assert row.licence == "Stability AI Community License" and row.by_stability

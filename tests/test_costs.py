@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import coefficients
 from benchmarks.meta import CHUNKED, IN_TURN_CHUNKED, Ours
+from benchmarks.models import write_holes
+from benchmarks.single_file import in_stability_names
 from svd_ui import catalog
 from svd_ui.catalog.architectures import ARCHITECTURES, Architecture, Peak, architecture_of
 from svd_ui.catalog.costs import clip_flops, cost_ratio, peak_bytes, step_flops
@@ -17,6 +19,7 @@ from svd_ui.clip import ClipSpec
 from svd_ui.core.sampling.feature_cache import FeatureCache
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import REPOSITORY
+from svd_ui.stability_keys import COMPONENTS
 from tests.tiny import save_tiny_svd
 
 XT = next(row for row in catalog.STABILITY_ROWS if row.id == "svd-xt")
@@ -167,3 +170,17 @@ def test_the_largest_sigma_of_the_interval_is_guided_and_the_smallest_is_not() -
     levels = request.sigmas
     bounded = replace(request, guidance_sigma_min=levels[20], guidance_sigma_max=levels[5])
     assert [index for index, guided in enumerate(bounded.guided_steps) if guided] == list(range(5, 20))
+
+
+def test_a_single_file_is_of_the_architecture_that_its_shapes_tell(tmp_path: Path) -> None:
+    """Sparse, with the real names and shapes: nothing but the header is read."""
+    names = {name: shape for part in COMPONENTS for name, shape in in_stability_names(part).items()}
+    file, small = tmp_path / "svd_xt.safetensors", tmp_path / "small.safetensors"
+    write_holes(file, names)
+    write_holes(
+        small, {name: tuple(side // 2 if side % 64 == 0 else side for side in shape) for name, shape in names.items()}
+    )
+    row = XT.model_copy(update={"repo": None, "file": file})
+    assert architecture_of(row) == ARCHITECTURES["svd"]
+    assert architecture_of(row.model_copy(update={"file": small})) is None
+    assert architecture_of(row.model_copy(update={"file": tmp_path / "none.safetensors"})) is None

@@ -30,7 +30,7 @@ def test_nothing_is_said_of_a_card_that_fits(card: Card) -> None:
     ("torch", "card", "code", "words"),
     [
         (CU130, GTX_1080, "no_code_for_card", ["GTX 1080", "capability 6.1", "CUDA 13.0", "sm_75", "/cu126"]),
-        (CU130, Card("Tesla V100", (7, 0), 580), "no_code_for_card", ["7.0", "torch==2.13.0 ", "/cu126"]),
+        (CU130, Card("Tesla V100", (7, 0), 580), "no_code_for_card", ["7.0", "torch==2.13.0+cu126 ", "/cu126"]),
         (CU130, V100, "driver_too_old", ["535", "580", "CUDA 13.0", "/cu126"]),
         (CU130, Card("RTX 3060", None, 545), "driver_too_old", ["545", "Update the driver", "/cu126"]),
         (CU126, RTX_5090, "no_code_for_card", ["12.0", "/cu130"]),

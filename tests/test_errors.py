@@ -15,6 +15,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.QueueFull(),
     errors.NotFound(what="job"),
     errors.WeightsMissing(title="SVD", remedy="Download them."),
+    errors.WeightsDamaged(file="svd.safetensors", detail="is empty"),
     errors.HubRefused(title="SVD-XT 1.1", url="https://example.org"),
     errors.HubOffline(title="SVD", folder="models"),
     errors.DiskTooSmall(title="SVD", needed="4.5 GB", free="1 GB", where="/"),

@@ -43,12 +43,15 @@ def save_tiny_svd(
     variant: str | None = None,
     dtype: torch.dtype = torch.float32,
     force_upcast: bool = True,
+    published: bool = False,
     svd_ui: dict[str, Any] | None = None,
 ) -> Path:
     """Write an image-to-video pipeline of SVD's classes into ``folder`` and return it.
 
     ``size`` is the (width, height) that ``svd_ui.json`` gives as native, with 4 frames and 4 steps unless
-    ``svd_ui`` says otherwise. ``variant`` (``"fp16"``) names the weight files, ``dtype`` stores them.
+    ``svd_ui`` says otherwise. ``variant`` (``"fp16"``) names the weight files, ``dtype`` stores them. ``published``
+    gives heads and layers the sizes that all of Stability's checkpoints have, which no weight tells; ``channels`` are
+    multiples of 64 then.
     """
     from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
@@ -56,6 +59,7 @@ def save_tiny_svd(
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     inner = len(channels) - 1
+    head, layers, clip = (64, 2, 80) if published else (16, 1, 32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNetSpatioTemporalConditionModel(
@@ -66,27 +70,29 @@ def save_tiny_svd(
             block_out_channels=channels,
             addition_time_embed_dim=32,
             projection_class_embeddings_input_dim=96,
-            layers_per_block=1,
+            layers_per_block=layers,
             cross_attention_dim=EMBED,
-            num_attention_heads=tuple(c // 16 for c in channels),
+            num_attention_heads=tuple(c // head for c in channels),
             num_frames=num_frames,
             sample_size=(size[1] // 8, size[0] // 8),
         )
         vae = AutoencoderKLTemporalDecoder(
             down_block_types=("DownEncoderBlock2D",) * 4,
             block_out_channels=(32,) * 4,
+            layers_per_block=layers,
             latent_channels=latent_channels,
             force_upcast=force_upcast,
         )
         image_encoder = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
-                hidden_size=32,
+                hidden_size=clip,
                 projection_dim=EMBED,
                 num_hidden_layers=2,
-                num_attention_heads=4,
+                num_attention_heads=1 if published else 4,
                 image_size=224,
                 intermediate_size=37,
                 patch_size=32,
+                hidden_act="gelu" if published else "quick_gelu",
             )
         )
     for name, module in {"unet": unet, "vae": vae, "image_encoder": image_encoder}.items():

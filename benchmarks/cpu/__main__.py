@@ -22,6 +22,8 @@ PARTS = {
     "encode": "encode",
     "step": "step",
     "requests": "requests",
+    "against_stock": "against_stock",
+    "neighbours": "neighbours",
     "click": "click_to_clip",
     "switching": "switching",
     "cancel": "cancel",

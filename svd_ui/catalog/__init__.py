@@ -1,8 +1,10 @@
 """Checkpoints and memory profiles as data. Adding one is adding a row; no torch here."""
 
 from .checkpoint import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .local_rows import folder_row, trouble_of
 from .profiles import GB, PROFILES, ProfileRow, profile_for, smaller_profile
-from .registry import NANO, checkpoint_dirs, checkpoints, find_checkpoint, folder_row, nano_row
+from .recognition import short_title
+from .registry import NANO, Survey, checkpoint_dirs, checkpoints, find_checkpoint, nano_row, survey
 
 __all__ = [
     "GB",
@@ -12,11 +14,15 @@ __all__ = [
     "STABILITY_ROWS",
     "CheckpointRow",
     "ProfileRow",
+    "Survey",
     "checkpoint_dirs",
     "checkpoints",
     "find_checkpoint",
     "folder_row",
     "nano_row",
     "profile_for",
+    "short_title",
     "smaller_profile",
+    "survey",
+    "trouble_of",
 ]

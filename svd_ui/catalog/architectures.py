@@ -12,7 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import WeightsDamaged
 from ..request import Frozen
+from .component_configs import config_of
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointRow
@@ -93,19 +95,34 @@ class Architecture(Frozen):
 
 
 def architecture_of(row: CheckpointRow) -> Architecture | None:
-    """By the configuration in the row's folder; a repository on the hub holds SVD's. None for any other model."""
-    if row.folder is None:
-        return ARCHITECTURES["svd"] if row.repo is not None else None
-    files = (row.folder / "unet" / "config.json", row.folder / "vae" / "config.json")
+    """By the configuration of the row's folder or file; a repository on the hub holds SVD's. None for any other model."""
+    source = row.folder or row.file
+    if source is None:
+        return ARCHITECTURES["svd"] if row.repo is not None or _is_full_size(row.unet) else None
     try:
-        return _configured(*files, sum(file.stat().st_mtime_ns for file in files))
-    except (OSError, ValueError, AttributeError):  # not there, not JSON, not an object
+        return _configured(source, row, sum(path.stat().st_mtime_ns for path in _telling(source)))
+    except (OSError, WeightsDamaged):
         return None
 
 
+def _telling(source: Path) -> list[Path]:
+    """What a change of the configuration changes: the files that hold it, or are missing it."""
+    parts = [source / part / name for part in ("unet", "vae") for name in ("", "config.json")]
+    return [path for path in parts if path.exists()] or [source]
+
+
+def _is_full_size(weights: Path | None) -> bool:
+    """Whether a file of the family, or a folder with a U-Net, is as large as SVD's U-Net in half precision."""
+    try:
+        files = [] if weights is None else [weights] if weights.is_file() else [*weights.glob("*.safetensors")]
+        return sum(file.stat().st_size for file in files) >= 2 * ARCHITECTURES["svd"].parameters["unet"]
+    except OSError:
+        return False
+
+
 @lru_cache(maxsize=64)
-def _configured(unet_file: Path, vae_file: Path, _changed: int) -> Architecture | None:
-    unet, vae = (json.loads(file.read_text("utf-8")) for file in (unet_file, vae_file))
+def _configured(source: Path, row: CheckpointRow, _changed: int) -> Architecture | None:
+    unet, vae = (config_of(source, part, row) for part in ("unet", "vae"))
     for known in ARCHITECTURES.values():
         same = all(unet.get(key) == value for key, value in known.unet_config.items())
         if same and vae.get("_class_name") == known.vae_class:

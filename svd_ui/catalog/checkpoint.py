@@ -30,6 +30,10 @@ class CheckpointRow(Frozen):
     fine-tuned, in what the U-Net diffuses. Where ``unet_file`` is given, ``repo`` holds only that file, the U-Net's
     weights, and ``base_repo`` the rest.
 
+    What lies on this machine is a diffusers ``folder``, one ``file`` of everything, or a ``unet``, a file or a folder, that
+    is joined with ``base_repo`` or what is here of it. ``same_as`` names the row of the catalogue that it is; ``sources``
+    are what is here of a row of the catalogue outside the hub's cache.
+
     Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where ``motion_gain``
     is not 0, the last two latent channels hold a cell's place, x and y from the middle in halves of the longer side, plus
     this gain times how far the place where it looks in the still has changed since the frame before, and nothing but
@@ -40,6 +44,10 @@ class CheckpointRow(Frozen):
     title: str
     family: str = "svd"
     folder: Path | None = None
+    file: Path | None = None
+    unet: Path | None = None
+    sources: tuple[Path, ...] = ()
+    same_as: str = ""
     repo: str | None = None
     unet_file: str | None = None
     base_repo: str | None = None
@@ -77,6 +85,16 @@ class CheckpointRow(Frozen):
         form, sampler = data.get("form"), data.get("sampler")
         family = "consistency" if sampler == "consistency" else "warp" if form == "residual" else "svd"
         return {"family": family} | {name: value for name, value in data.items() if name not in OLD_NAMES}
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies outside the hub's cache."""
+        return self.folder or self.file or self.unet
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether what is missing of it can be downloaded."""
+        return bool(self.repo or self.base_repo)
 
     @property
     def facts(self) -> CheckpointFamily:

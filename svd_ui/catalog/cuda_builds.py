@@ -108,7 +108,8 @@ def installed_cards() -> list[Card]:
 def _install(torch: TorchBuild, build: CudaBuild | None) -> Note:
     if build is None:
         return Note.of("no_build_for_card")
-    version = torch.version.partition("+")[0]
+    # With its local part: pip takes 2.13.0 for installed whichever build that is.
+    version = f"{torch.version.partition('+')[0]}+{build.index.rpartition('/')[2]}"
     return Note.of("install_build", command=f"python -m pip install torch=={version} --index-url {build.index}")
 
 

@@ -1,21 +1,23 @@
-"""Which checkpoints there are: the embedded one, the folders found, those on the hub."""
+"""Which checkpoints there are: the embedded one, what was found on this machine, those on the hub."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
-import os
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ..errors import BadInput
+from ..model_dirs import Trouble, places
+from ..notes import sentence
 from ..plugins import CHECKPOINTS, Plugin, load
 from ..settings import REPOSITORY, Settings
-from .checkpoint import ANIMATE_LCM, OLD_NAMES, SD_PREVIEW, STABILITY_ROWS, CheckpointRow
+from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
+from .discovery import discover
 from .families import family_of
+from .local_rows import folder_row, trouble_of
 
 log = logging.getLogger(__name__)
 NANO = REPOSITORY / "assets" / "nano"
@@ -34,58 +36,9 @@ def nano_row() -> CheckpointRow:
     )
 
 
-def folder_row(folder: Path, **overrides: Any) -> CheckpointRow:
-    """A row for a diffusers folder: numbers from its ``svd_ui.json``, else from its U-Net's config.
-
-    Raises BadInput when the folder does not hold an image-to-video pipeline of a family that is known here.
-    """
-    try:
-        index = json.loads((folder / "model_index.json").read_text("utf-8"))
-        unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder.name} is not a diffusers checkpoint folder.", field="checkpoint") from error
-    if index.get("_class_name") != "StableVideoDiffusionPipeline":
-        raise BadInput(f"{folder.name} holds another kind of pipeline.", field="checkpoint")
-    own = folder / "svd_ui.json"
-    data = json.loads(own.read_text("utf-8")) if own.is_file() else {}
-    known = {key: value for key, value in data.items() if key in CheckpointRow.model_fields or key in OLD_NAMES}
-    latent = int(unet.get("out_channels", 4))
-    base = {
-        "id": f"local:{folder.name}",
-        "title": folder.name,
-        "num_frames": int(unet.get("num_frames", 14)),
-        "width": 1024,
-        "height": 576,
-        "preview": SD_PREVIEW if latent == 4 else (),
-        "rank": 15,
-    }
-    row = CheckpointRow.model_validate({**base, **known, **overrides, "folder": folder})
-    family_of(row)
-    return row
-
-
 def checkpoint_dirs(settings: Settings) -> list[Path]:
-    """Where checkpoint folders are looked for, in order."""
-    more = [Path(part).expanduser() for part in settings.checkpoint_dirs.split(os.pathsep) if part]
-    return [settings.models_dir, REPOSITORY / "models", *more]
-
-
-def _discovered(dirs: Iterable[Path]) -> Iterator[CheckpointRow]:
-    for parent in dirs:
-        for folder in _folders(parent):
-            try:
-                if (folder / "model_index.json").is_file():
-                    yield folder_row(folder)
-            except (BadInput, OSError, ValueError, TypeError, AttributeError):
-                continue  # another kind of model beside ours, a broken or an unreadable one is not an error
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        # A name with a leading dot is a folder that is still being written.
-        return [parent, *sorted(p for p in parent.iterdir() if not p.name.startswith("."))] if parent.is_dir() else []
-    except OSError:  # not ours to read
-        return []
+    """Where checkpoints are looked for, in order."""
+    return list(places(settings).checkpoints)
 
 
 @cache
@@ -111,19 +64,57 @@ def _rows_of(plugin: Plugin) -> tuple[CheckpointRow, ...]:
         return ()
 
 
-def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:
-    """All rows by id: nano, the folders found, those on the hub, other packages'. The first of two equal names wins."""
+@dataclass(frozen=True)
+class Survey:
+    """The catalogue as things are now: every row by id, and what lies in a place for models and cannot be one."""
+
+    rows: dict[str, CheckpointRow]
+    refused: tuple[Trouble, ...]
+
+
+def survey(settings: Settings) -> Survey:
+    """Look around: nano, what was found, what is on the hub, other packages'. The first of two equal names wins.
+
+    Two folders of one name are told apart by where they are.
+    """
     rows: dict[str, CheckpointRow] = {}
     if (NANO / "model_index.json").is_file():
         rows["nano"] = nano_row()
-    for row in (*_discovered(checkpoint_dirs(settings)), *STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
+    found = discover(settings)
+    for row in found.rows:
+        known = rows.get(row.id)
+        if known is not None and row.path is not None:
+            row = row.model_copy(
+                update={"id": f"{row.id}@{_digest(row)}", "title": f"{row.title} in {row.path.parent.name}"}
+            )
         rows.setdefault(row.id, row)
-    return rows
+    for row in (*STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
+        here = [one for one in found.rows if one.same_as == row.id and trouble_of(one) is None]
+        places_here = {"sources": tuple(one.path for one in here)}
+        # Of what is made of two parts, the rest is all that is missing.
+        rest = {"download_bytes": here[0].download_bytes} if here and row.unet_file else {}
+        rows.setdefault(row.id, row.model_copy(update=places_here | rest))
+    return Survey(rows, tuple(found.refused))
+
+
+def _digest(row: CheckpointRow) -> str:
+    return hashlib.sha256(str(row.path).encode()).hexdigest()[:6]
+
+
+def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:
+    """All rows by id, usable or not."""
+    return survey(settings).rows
 
 
 def find_checkpoint(settings: Settings, id: str) -> CheckpointRow:
-    """The row named ``id`` (not ``auto``); raises BadInput with the known names."""
-    rows = checkpoints(settings)
-    if id not in rows:
-        raise BadInput(f"There is no checkpoint '{id}'. Known: {', '.join(rows)}.", field="checkpoint")
-    return rows[id]
+    """The row named ``id`` (not ``auto``); raises BadInput with the known names, or why what has that name is refused."""
+    found = survey(settings)
+    if id in found.rows:
+        return found.rows[id]
+    for row in found.rows.values():
+        if id == f"{row.id}@{_digest(row)}":  # it had a namesake once
+            return row
+    for trouble in found.refused:
+        if id in (f"local:{trouble.path.stem}", f"local:{trouble.path.name}"):
+            raise BadInput(sentence(trouble.why), field="checkpoint")
+    raise BadInput(f"There is no checkpoint '{id}'. Known: {', '.join(found.rows)}.", field="checkpoint")

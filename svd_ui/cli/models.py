@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from ..catalog import find_checkpoint
 from ..errors import BadInput
 from ..hub import TEXT_TO_IMAGE, Hub
+from ..loras import LoraFile, loras
+from ..notes import sentence
 from .console import err, interactive, out, reporting, settings_or_exit
 
 models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
@@ -22,20 +28,53 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @models.command("list")
 @reporting
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show every known checkpoint, and whether its weights are on this machine."""
-    from ..doctor import checkpoint_facts
+    """Show every known checkpoint: where it is on this machine, or that it can be fetched, or why it cannot be used."""
+    from ..doctor import checkpoint_facts, refused_facts
+
+    settings = settings_or_exit()
+    rows, refused = checkpoint_facts(Hub(settings)), refused_facts(settings)
+    if as_json:
+        nothing = {**dict.fromkeys(rows[0], ""), "present": False, "gated": False, "download_bytes": 0}
+        unusable = [
+            nothing | {"title": Path(one["path"]).name, "where": one["path"], "trouble": one["why"]} for one in refused
+        ]
+        typer.echo(json.dumps(rows + unusable, indent=2))
+        return
+    show_checkpoints(rows, refused, out())
+    _loras(loras(settings))
+
+
+def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], console: Console) -> None:
+    """What is here and where, what can be fetched, what cannot be used and why."""
+    here = [_entry(row, row["where"]) for row in rows if row["present"]]
+    absent = [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]]
+    lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
+    unusable = lacking + [[one["path"], one["why"]] for one in refused]
+    _group("On this machine", here, console)
+    _group("To fetch", absent, console)
+    _group("Found, but not usable", unusable, console)
+
+
+def _group(heading: str, entries: list[list[str]], console: Console) -> None:
+    if entries:
+        console.print(f"[bold]{heading}[/]")
+    for name, *about in entries:
+        console.print(f"  {name}", markup=False, soft_wrap=True)
+        for line in about:
+            console.print(Padding(Text(line), (0, 0, 0, 6)))
+
+
+def _entry(row: dict[str, Any], *about: str) -> list[str]:
+    """The id on a line of its own, whole in any terminal, and what is known of it."""
+    title = " · ".join(filter(None, (row["title"], row["licence"])))
+    return [row["id"], title, *filter(None, (*about, row["note"]))]
+
+
+def _download(row: dict[str, Any]) -> str:
     from ..hub.transfer import size
 
-    rows = checkpoint_facts(Hub(settings_or_exit()))
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    table = Table("checkpoint", "what", "here", "size", "licence", box=None, pad_edge=False)
-    for row in rows:
-        bytes_ = size(row["download_bytes"]) if row["download_bytes"] else ""
-        gated = " (form to accept)" if row["gated"] and not row["present"] else ""
-        table.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, row["licence"] + gated)
-    out().print(table)
+    bytes_ = f"{size(row['download_bytes'])} to download" if row["download_bytes"] else "to download"
+    return bytes_ + (f", gated: accept its form at {row['link']}" if row["gated"] else "")
 
 
 @models.command()
@@ -64,11 +103,10 @@ def remove(id: Id, yes: Yes = False) -> None:
 
     settings = settings_or_exit()
     hub = Hub(settings)
-    if id != TEXT_TO_IMAGE:
-        row = find_checkpoint(settings, id)
-        if row.repo is None:
-            hub.remove(row)
+    row = find_checkpoint(settings, id) if id != TEXT_TO_IMAGE else None
     entry = next((entry for entry in hub.cached() if entry.id == id), None)
+    if row is not None and (row.repo is None or (entry is None and row.sources)):
+        hub.remove(row)
     if entry is None:
         err().print("Nothing of it is on this machine.")
         return
@@ -77,7 +115,36 @@ def remove(id: Id, yes: Yes = False) -> None:
         if not interactive():
             raise BadInput("Say --yes to delete without being asked.")
         typer.confirm(question, abort=True, err=True)
-    freed = (
-        hub.remove_repo(settings.text_to_image) if id == TEXT_TO_IMAGE else hub.remove(find_checkpoint(settings, id))
-    )
+    freed = hub.remove(row) if row is not None else hub.remove_repo(settings.text_to_image)
     err().print(f"{size(freed)} freed.")
+
+
+@models.command("loras")
+@reporting
+def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show every LoRA on this machine under the name that --loras takes, and what is not known or wrong about it."""
+    files = loras(settings_or_exit())
+    if as_json:
+        facts = [{**file.model_dump(mode="json"), "notes": list(map(sentence, file.notes))} for file in files.values()]
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    _loras(files)
+    if not files:
+        err().print("There are none: put .safetensors files into models/loras of the data folder.")
+
+
+def _loras(files: Mapping[str, LoraFile]) -> None:
+    usable = [file for file in files.values() if not file.trouble]
+    _group("LoRAs", [[file.name, *_about(file), *map(sentence, file.notes)] for file in usable], out())
+    refused = [[file.name, file.trouble] for file in files.values() if file.trouble]
+    _group("LoRAs that cannot be used", refused, out())
+
+
+def _about(file: LoraFile) -> list[str]:
+    known = (
+        file.rank and f"rank {file.rank}",
+        file.alpha is not None and f"alpha {file.alpha:g}",
+        file.base,
+        file.licence,
+    )
+    return [", ".join(str(fact) for fact in known if fact)] if any(known) else []

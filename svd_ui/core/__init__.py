@@ -10,3 +10,11 @@ Shapes are written once, here, and used in every docstring below this package:
 units of the EDM paper (Karras et al. 2022, arXiv 2206.00364); a *denoiser* maps ``(x, sigma)`` to the
 clean estimate ``x0`` of the same shape.
 """
+
+import os
+
+# Threads that have done their part of a layer sleep: those that spin instead take the core from the very thread they wait
+# for, wherever another program is at work too. Torch's runtime of threads reads this when it is loaded: GNU's turns a
+# thousand times first, some 60 microseconds, which is what falling asleep costs; other runtimes know the policy only.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -219,12 +219,6 @@ def value_bytes(dtype: torch.dtype) -> int | None:
     return dtype.itemsize if dtype.itemsize != 2 else None
 
 
-def use_threads(plan: Plan) -> None:
-    """Compute with the threads of ``plan`` from now on."""
-    if plan.threads is not None and plan.threads != torch.get_num_threads():
-        torch.set_num_threads(plan.threads)
-
-
 def rate_key(device_name: str, dtype: torch.dtype) -> str:
     """Where the measured FLOP/s of matrix products are kept."""
     return key(device_name, "matmul", str(dtype).removeprefix("torch."))

@@ -32,14 +32,11 @@ class Runtime:
     Modules are used inside ``use`` (any of them) or ``denoising`` (the U-Net), which put them on the device.
     """
 
-    def __init__(self, row: CheckpointRow, folder: Path, plan: Plan) -> None:
-        """Load from ``folder``. Raises WeightsMissing, or BadInput where it holds another kind of model."""
-        modules = {
-            name: loading.load_module(folder, name, plan.module_dtype(name), row.variant, row.title)
-            for name in ("unet", "vae", "image_encoder")
-        }
-        normalisation = loading.Normalisation.read(folder / "feature_extractor")
-        self._hold(row, plan, modules, normalisation, loading.load_scheduler(folder))
+    def __init__(self, row: CheckpointRow, source: Path, plan: Plan) -> None:
+        """Load from ``source``, a diffusers folder or a single file of everything. Raises WeightsDamaged."""
+        scheduler, normalisation = loading.load_scheduler(source, row), loading.load_normalisation(source, row)
+        modules = {name: loading.load_module(source, name, plan.module_dtype(name), row) for name in loading.COMPONENTS}
+        self._hold(row, plan, modules, normalisation, scheduler)
 
     @classmethod
     def around(
@@ -211,19 +208,19 @@ class Models:
         runtime = self._runtime
         return runtime.row.id if runtime else None
 
-    def get(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
+    def get(self, row: CheckpointRow, source: Path, plan: Plan) -> Runtime:
         """The runtime of ``row``; another one that is loaded is freed first. Raises what ``Runtime`` raises."""
-        key = (row, folder, plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
+        key = (row, source, plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
         with self._lock:
             if self._runtime is None or self._key != key or self._runtime.widened:
                 self.release()
-                self._runtime, self._key = self._load(row, folder, plan), key
+                self._runtime, self._key = self._load(row, source, plan), key
             else:
                 self._runtime.adopt(plan)
             return self._runtime
 
-    def _load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
-        return Runtime(row, folder, plan)
+    def _load(self, row: CheckpointRow, source: Path, plan: Plan) -> Runtime:
+        return Runtime(row, source, plan)
 
     def release(self) -> None:
         """Free the loaded checkpoint; the next ``get`` loads again."""

@@ -11,7 +11,7 @@ from ..clip import ClipSpec
 from ..errors import SvdUiError
 from ..hub import Hub
 from ..hub.selection import Checkpoints
-from ..media.image import crop_box
+from ..media.image import crop_box, cropped
 from ..notes import Note
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -195,6 +195,7 @@ def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[Note]:
         if right - left < width or bottom - top < height:
             given = f"{picture[0]}x{picture[1]}"
             notes.append(Note.of("picture_enlarged", given=given, width=width, height=height))
+        notes += filter(None, [cropped(picture, width, height)])
     return notes
 
 

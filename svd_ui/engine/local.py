@@ -27,6 +27,7 @@ from ..events import (
 )
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..hub.selection import Checkpoints
+from ..loras import remarks
 from ..media.image import fit
 from ..media.video import write_poster
 from ..notes import Note
@@ -63,6 +64,7 @@ class LocalEngine:
         with self._border(limit):
             generation = self._begin(request, limit)
             row = generation.clip.row
+            generation.notes += remarks(self._settings, generation.clip.request.loras, row.id)
             folder = self._hub.require(row)
             image = generation.clip.request.image or (yield from self._make_still(generation))
             still = self._still(generation, image)

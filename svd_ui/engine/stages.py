@@ -10,7 +10,7 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from ..core.runtime import Models, Runtime
     from ..core.sampling.denoiser import Conditioning
     from ..core.sampling.samplers import Step
+    from ..core.threads import Neighbours
     from ..core.wall import Batch
     from .sampling import Generation
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Stages:
@@ -44,6 +46,7 @@ class Stages:
     def __init__(self, settings: Settings, device: str | None = None) -> None:
         self._settings, self._device = settings, device
         self._models: Models | None = None
+        self._neighbours: Neighbours | None = None
         self._has_compiled = False
         self.waiting = 0
         """Clips that wait for this device, as far as the caller told."""
@@ -104,9 +107,11 @@ class Stages:
         return build_mismatch()
 
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
-        from ..core.devices import use_threads
+        from ..core.threads import Neighbours, use_threads
 
-        use_threads(plan)
+        use_threads(plan.threads)
+        self._neighbours = self._neighbours or Neighbours()
+        self._mind_neighbours(plan)
         runtime = self.models.get(row, folder, plan)
         self._has_compiled |= runtime.compiled
         return runtime
@@ -139,7 +144,8 @@ class Stages:
 
         runtime = decoder.runtime
         with self._loras(runtime, clip):
-            yield from sample(SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder))
+            context = SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder)
+            yield from self._minding(sample(context), runtime)
 
     def whole_wall(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
         """The start of every tile of a wall."""
@@ -152,7 +158,18 @@ class Stages:
         from ..core.wall import sample_batch
 
         with self._loras(decoder.runtime, clip):
-            yield from sample_batch(decoder, batch, clip, cancel)
+            yield from self._minding(sample_batch(decoder, batch, clip, cancel), decoder.runtime)
+
+    def _minding(self, parts: Iterator[T], runtime: Runtime) -> Iterator[T]:
+        """``parts``, each computed with the cores that other programs leave."""
+        self._mind_neighbours(runtime.plan)
+        for part in parts:
+            yield part
+            self._mind_neighbours(runtime.plan)
+
+    def _mind_neighbours(self, plan: Plan) -> None:
+        if self._neighbours is not None and not self._has_compiled:  # compiled code counts its threads once
+            self._neighbours.adapt(plan.threads)
 
     def _loras(self, runtime: Runtime, clip: ClipSpec) -> AbstractContextManager[None]:
         """The clip's LoRAs in force while it denoises; before and after, the weights are the checkpoint's."""
@@ -191,7 +208,7 @@ class Stages:
     ) -> Iterator[NDArray[np.uint8]]:
         from ..core.decode import decode
 
-        return decode(decoder, latents, chunk, cancel, start)
+        return self._minding(decode(decoder, latents, chunk, cancel, start), decoder.runtime)
 
     def still(
         self, folder: Path, clip: ClipSpec, plan: Plan, cancel: CancelToken

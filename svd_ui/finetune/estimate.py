@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +16,9 @@ from typing import Literal
 
 from ..catalog import CheckpointRow
 from ..catalog.architectures import Architecture, architecture_of
-from ..loras import read_header
+from ..errors import WeightsDamaged
 from ..request import Frozen
+from ..weight_files import weights_of
 from . import Method, TrainRequest
 
 KEPT: dict[str, dict[Method, int]] = {
@@ -45,9 +45,9 @@ class Cost(Frozen):
     fits: bool | None = None
 
 
-def estimate(request: TrainRequest, row: CheckpointRow, folder: Path | None, machine: Machine) -> Cost:
-    """``request`` is resolved, ``folder`` holds the checkpoint's weights."""
-    layers = layers_of(folder)
+def estimate(request: TrainRequest, row: CheckpointRow, source: Path | None, machine: Machine) -> Cost:
+    """``request`` is resolved, ``source`` is the folder or the file of the checkpoint's weights."""
+    layers = layers_of(source)
     if layers is None:
         return Cost()
     trained = layers.trained(request)
@@ -147,14 +147,14 @@ class UNetLayers:
             yield Block("resnet", shape[0], level, shape[1])
 
 
-def layers_of(folder: Path | None) -> UNetLayers | None:
-    """Of the U-Net in a checkpoint's ``folder``, by the headers of its files. None where there is none, or another kind."""
-    shapes: dict[str, Sequence[int]] = {}
+def layers_of(source: Path | None) -> UNetLayers | None:
+    """Of the U-Net in a checkpoint's folder or file, by its headers. None where there is none, or another kind."""
     try:
-        for file in (folder / "unet").glob("*.safetensors") if folder else ():
-            shapes |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
-    except (OSError, ValueError, TypeError, KeyError, struct.error):
+        weights = weights_of(source, "unet") if source else None
+    except (WeightsDamaged, OSError):
         return None
+    names, header = (weights.names(), weights.tensors.header) if weights else ({}, {})
+    shapes = {name: tuple(header[own]["shape"]) for name, own in names.items()}
     return UNetLayers(shapes) if any("temporal_res_block" in name for name in shapes) else None
 
 

@@ -1,22 +1,26 @@
 """The model hub: what is on this machine, and what can be fetched. No torch.
 
-Weights live in the hub's own cache (``HF_HOME``), shared with other programs. A token is read by huggingface_hub
+Weights live in the hub's own cache (``HF_HOME``), shared with other programs, or wherever models are looked for. A token is read by huggingface_hub
 (``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..catalog import CheckpointRow, checkpoints
-from ..errors import BadInput, Cancelled, WeightsMissing
+from ..catalog import CheckpointRow, checkpoints, trouble_of
+from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
+from ..notes import Note, sentence
 from ..settings import Settings
 from . import layout
+from .sources import Sources, older_caches
 
 if TYPE_CHECKING:
     from .transfer import DownloadSource
@@ -56,6 +60,7 @@ class Hub:
     ) -> None:
         self.settings = settings
         self._cache, self._endpoint, self._free = cache, endpoint, free
+        self._is_given = cache is not None
 
     @property
     def cache(self) -> Path:
@@ -65,39 +70,50 @@ class Hub:
             self._cache = Path(constants.HF_HUB_CACHE)
         return self._cache
 
+    @cached_property
+    def sources(self) -> Sources:
+        """What of a row is on this machine."""
+        return Sources(self.settings, [self.cache] if self._is_given else [self.cache, *older_caches()])
+
     def present(self, row: CheckpointRow) -> Path | None:
-        """The diffusers folder of ``row``, or None when (part of) it is not on this machine."""
-        if row.folder is not None:
-            return row.folder if (row.folder / "model_index.json").is_file() else None
-        return self._snapshot(row.repo, row.variant) if row.unet_file is None else self._composed(row)
-
-    def _composed(self, row: CheckpointRow) -> Path | None:
-        """The folder made of a U-Net from one repository and the rest from another, or None while either is missing."""
-        assert row.repo and row.base_repo and row.unet_file
-        own, base = layout.snapshot(self.cache, row.repo), self._base(row)
-        if own is None or base is None or not (own / row.unet_file).is_file():
+        """What ``row`` loads from, a diffusers folder or one file of everything; None when (part of) it is not here."""
+        if row.path is None and row.unet_file is None:
+            return self.sources.snapshot(row.repo) or next(iter(row.sources), None)
+        if row.path is not None and trouble_of(row) is not None:
             return None
-        return layout.compose(self._composed_folder(row), base, own / row.unet_file, row.variant)
+        if row.unet is None and row.path is not None:
+            return row.path
+        unet, base = self.sources.unet(row), self.sources.base(row)
+        return layout.compose(self._composed_folder(row), base, unet, row.variant) if unet and base else None
 
-    def _base(self, row: CheckpointRow) -> Path | None:
-        """What ``row`` takes from its base, or None when (part of) it is missing."""
-        base = layout.snapshot(self.cache, row.base_repo or "")
-        return base if base and layout.is_complete(base, row.variant, without=layout.UNET) else None
+    def where(self, row: CheckpointRow) -> Path | None:
+        """The folder or file to show for ``row``: of what is made of two parts the U-Net. None where nothing is here."""
+        if row.path is not None:
+            return row.unet or row.path
+        return self.sources.unet(row) if row.unet_file is not None else self.present(row)
+
+    def trouble(self, row: CheckpointRow) -> Note | None:
+        """Why ``row`` cannot be used as things are, and what to do; None where it can."""
+        if self.present(row) is not None:
+            return None
+        damage = trouble_of(row)
+        if damage is not None:
+            return damage
+        if row.base_repo is not None and self.sources.unet(row) is not None:
+            return Note.of("base_missing", id=row.id)
+        return Note.of("not_downloaded", id=row.id)
 
     def _composed_folder(self, row: CheckpointRow) -> Path:
-        return self.settings.data_dir / "composed" / row.id
-
-    def _snapshot(self, repo: str | None, variant: str | None) -> Path | None:
-        folder = layout.snapshot(self.cache, repo) if repo else None
-        return folder if folder and layout.is_complete(folder, variant) else None
+        return self.settings.data_dir / "composed" / re.sub(r"[^\w.@-]", "_", row.id)
 
     def require(self, row: CheckpointRow) -> Path:
-        """``present``, or WeightsMissing that says how to get it."""
-        folder = self.present(row)
-        if folder is None:
-            remedy = f"Download it on the page, or with 'python -m svd_ui models download {row.id}'."
-            raise WeightsMissing(title=row.title, remedy=remedy, checkpoint=row.id)
-        return folder
+        """``present``, or WeightsMissing that says what is missing and how to get it."""
+        found, why = self.present(row), self.trouble(row)
+        if found is not None:
+            return found
+        if why is not None and why.code == WeightsDamaged.code:
+            raise WeightsDamaged(**why.params, title=row.title, checkpoint=row.id)
+        raise WeightsMissing(title=row.title, remedy=sentence(why), checkpoint=row.id)
 
     def fetch(self, row: CheckpointRow, cancel: CancelToken) -> Iterator[Downloading]:
         """Download what is missing of ``row``, going on from what an earlier try left.
@@ -105,22 +121,25 @@ class Hub:
         Yields twice a second and after the end. Raises Cancelled within half a second of ``cancel``, HubRefused,
         HubOffline, DiskTooSmall (before the first byte) or WeightsMissing.
         """
-        if row.repo is None:
+        if not row.is_on_hub:
             self.require(row)
             return
         from .transfer import DownloadSource
 
-        url = row.link or _url(row.repo)
         if row.base_repo is None:
-            yield from self._fetch(DownloadSource(row.id, row.title, row.repo, url, row.variant), cancel)
+            url = row.link or _url(row.repo)
+            yield from self._fetch(DownloadSource(row.id, row.title, row.repo or "", url, row.variant), cancel)
             return
-        base_url, done, needs_base = _url(row.base_repo), 0, self._base(row) is None
+        done, needs_base = 0, self.sources.base(row) is None
         # The larger one first: where the disk is too small, that shows before the first byte.
-        for event in self._fetch(DownloadSource(row.id, row.title, row.repo, url, None, file=row.unet_file), cancel):
-            done = event.done_bytes
-            total = max(row.download_bytes, done) if needs_base else event.total_bytes
-            yield event.model_copy(update={"total_bytes": total})
+        if row.repo is not None and not row.sources:
+            unet = DownloadSource(row.id, row.title, row.repo, row.link or _url(row.repo), None, file=row.unet_file)
+            for event in self._fetch(unet, cancel):
+                done = event.done_bytes
+                total = max(row.download_bytes, done) if needs_base else event.total_bytes
+                yield event.model_copy(update={"total_bytes": total})
         if needs_base:
+            base_url = _url(row.base_repo)
             rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=layout.UNET)
             for event in self._fetch(rest, cancel):
                 total = None if event.total_bytes is None else done + event.total_bytes
@@ -163,8 +182,8 @@ class Hub:
         folder = self.text_to_image_folder()
         if folder is not None:
             return folder if (folder / "model_index.json").is_file() else None
-        repo = self.settings.text_to_image
-        return self._snapshot(repo, "fp16") or self._snapshot(repo, None)
+        found = self.sources.snapshots(self.settings.text_to_image)
+        return next((path for path in found if any(layout.is_complete(path, one) for one in ("fp16", None))), None)
 
     def fetch_text_to_image(self, cancel: CancelToken) -> Iterator[Downloading]:
         """As ``fetch``, for the model that makes stills."""
@@ -184,7 +203,14 @@ class Hub:
     def cached(self) -> list[Cached]:
         """Weights of the catalogue, and of the still maker, that take room in the shared cache."""
         rows = [
-            (row.id, row.title, row.repo, self.present(row)) for row in checkpoints(self.settings).values() if row.repo
+            (
+                row.id,
+                row.title,
+                row.repo,
+                self.sources.snapshot(row.repo) if row.unet_file is None else self.present(row),
+            )
+            for row in checkpoints(self.settings).values()
+            if row.repo
         ]
         if self.text_to_image_folder() is None:
             repo = self.settings.text_to_image
@@ -198,8 +224,9 @@ class Hub:
 
     def remove(self, row: CheckpointRow) -> int:
         """Delete ``row`` from the shared cache, for every program that uses it; returns the bytes freed."""
-        if row.repo is None:
-            raise BadInput(f"{row.title} is a folder of yours: delete {row.folder} yourself.", field="checkpoint")
+        if row.repo is None or (row.sources and not layout.repo_folder(self.cache, row.repo).is_dir()):
+            place = row.path or row.sources[0]
+            raise BadInput(f"{row.title} is a file or folder of yours: delete {place} yourself.", field="checkpoint")
         if row.unet_file is not None:  # the base stays: it may be in use as a checkpoint of its own
             shutil.rmtree(self._composed_folder(row), ignore_errors=True)
         return self.remove_repo(row.repo)
@@ -211,7 +238,7 @@ class Hub:
         return before - (_bytes_in(folder) if folder.is_dir() else 0)
 
 
-def _url(repo: str) -> str:
+def _url(repo: str | None) -> str:
     return f"https://huggingface.co/{repo}"
 
 

@@ -22,6 +22,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
+from ..network.proxies import keep_local, trouble, where
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
@@ -81,6 +82,9 @@ class Transfer(threading.Thread):
 
     def run(self) -> None:
         try:
+            keep_local()
+            if remedy := trouble(self.endpoint):
+                raise WeightsMissing(title=self.source.title, remedy=remedy)
             with self._mapped():
                 self.folder = self._fetch()
         except Exception as error:
@@ -111,7 +115,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:
-        return HubOffline(title=self.source.title, folder=str(self.models_dir))
+        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=where(self.endpoint))
 
     def _too_small(self, needed: int) -> DiskTooSmall:
         free = self.free(self.cache)
@@ -121,14 +125,17 @@ class Transfer(threading.Thread):
         commit, files = self._wanted()
         home = layout.repo_folder(self.cache, self.source.repo)
         folder = home / "snapshots" / commit
-        missing = [file for file in files if not (folder / file.path).exists()]
+        missing = [file for file in files if not _is_there(folder / file.path, file)]
         self.total_bytes = sum(file.size for file in files)
         self._kept = self.total_bytes - sum(file.size for file in missing)
         self._check_disk(missing, home)
         for file in sorted(missing, key=lambda file: file.size):
             blob = home / "blobs" / file.blob
-            if not blob.exists():
+            if not _is_there(blob, file):
+                blob.unlink(missing_ok=True)
                 self._download(file, commit, blob)
+            if not _is_there(folder / file.path, file):
+                (folder / file.path).unlink(missing_ok=True)
             layout.link(blob, folder / file.path)
             self._kept, self._current = self._kept + file.size, 0
         layout.set_main(self.cache, self.source.repo, commit)
@@ -242,6 +249,11 @@ class Transfer(threading.Thread):
     def _pause(self, seconds: float) -> None:
         if self.stopping.wait(seconds):
             raise Stopped
+
+
+def _is_there(path: Path, file: RemoteFile) -> bool:
+    """Whole: a full disk, or a computer that went out, may have cut it short."""
+    return path.exists() and path.stat().st_size == file.size
 
 
 class Speed:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..assets import Assets
-from ..catalog import CheckpointRow, checkpoints
+from ..catalog import CheckpointRow, Survey, survey, trouble_of
 from ..engine import Device
 from ..errors import BadPicture
 from ..finetune.runs import TrainingRuns
@@ -19,6 +19,7 @@ from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
 from ..loras import LoraFile, loras
+from ..notes import Note
 from ..settings import Settings
 from ..text_to_image_info import ignored_fields
 from .visitor import is_public
@@ -44,9 +45,12 @@ class Context:
     def hub(self) -> Hub:
         return Hub(self.settings)
 
-    def rows(self) -> dict[str, CheckpointRow]:
+    def survey(self) -> Survey:
         """The catalogue, read again now and then: a folder dropped in shows up without a restart."""
-        return self._remember("rows", lambda: checkpoints(self.settings))
+        return self._remember("rows", lambda: survey(self.settings))
+
+    def rows(self) -> dict[str, CheckpointRow]:
+        return self.survey().rows
 
     def row(self, checkpoint: str) -> CheckpointRow:
         """The row that ``checkpoint`` means; ``auto`` and unknown names give the best one present."""
@@ -55,9 +59,16 @@ class Context:
             return rows[checkpoint]
         return Checkpoints(self.settings, self.hub).resolve("auto", self.device())
 
-    def checkpoint_choices(self) -> list[tuple[str, str]]:
-        """(title, id) to choose from as things are now: what training writes shows up here."""
-        return [("Auto (best one here)", "auto"), *((row.title, row.id) for row in self.rows().values())]
+    def checkpoint_choices(self, chosen: str = "") -> list[tuple[str, str]]:
+        """(title, id) to choose from as things are now: what training writes shows up here.
+
+        What a row of the catalogue stands for here is not offered a second time, unless it is ``chosen`` already.
+        """
+        rows = self.rows().values()
+        stood_for = {row.sources[0] for row in rows if row.sources and self.hub.where(row) == row.sources[0]}
+        shown = [row for row in rows if row.path not in stood_for or row.id == chosen]
+        ending = {row.id: ", not usable" for row in shown if trouble_of(row) is not None}
+        return [("Auto (best one here)", "auto"), *((row.title + ending.get(row.id, ""), row.id) for row in shown)]
 
     def loras(self) -> dict[str, LoraFile]:
         """The files of models/loras, looked for again now and then like the catalogue."""
@@ -69,9 +80,11 @@ class Context:
 
     def present(self, row: CheckpointRow) -> bool:
         """Whether the weights are on this machine."""
-        if row.folder is not None:
-            return True
         return self._remember(f"weights of {row.id}", lambda: self.hub.present(row) is not None)
+
+    def trouble(self, row: CheckpointRow) -> Note | None:
+        """Why a checkpoint of this machine cannot be used, and what to do; None where it can, or is not here at all."""
+        return None if self.present(row) or not (row.path or row.sources) else self.hub.trouble(row)
 
     def text_to_image_present(self) -> bool:
         """Whether the model that makes stills is on this machine."""

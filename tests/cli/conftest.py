@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from svd_ui.cli import app
 from svd_ui.engine import Engine
 from svd_ui.settings import Settings
-from tests.fakes import FakeEngine, picture
+from tests.fakes import FakeEngine, fake_checkpoint, picture
 
 Run = Callable[..., Result]
 
@@ -20,10 +20,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A data folder of its own, the embedded model or a folder that looks like one, and an empty hub cache."""
-    model = tmp_path / "models" / "little"
-    (model / "unet").mkdir(parents=True)
-    (model / "model_index.json").write_text('{"_class_name": "StableVideoDiffusionPipeline"}', "utf-8")
-    (model / "unet" / "config.json").write_text('{"num_frames": 6, "out_channels": 4}', "utf-8")
+    fake_checkpoint(tmp_path / "models" / "little")
     for name, value in {
         "DATA_DIR": tmp_path / "data",
         "CHECKPOINT_DIRS": tmp_path / "models",

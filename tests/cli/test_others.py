@@ -17,7 +17,7 @@ from svd_ui.hub import layout
 from svd_ui.jobs.service import JobService
 from svd_ui.settings import REPOSITORY, Settings
 from tests.cli.conftest import Run
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, fake_checkpoint
 from tests.hub.fake_hub import COMMIT, repository
 
 SVD = "stabilityai/stable-video-diffusion-img2vid"
@@ -123,6 +123,38 @@ def test_models_are_listed_with_presence_and_licence(run: Run, tmp_path: Path) -
     assert "svd-xt-1-1" in run("models", "list").stdout
 
 
+def test_a_list_says_where_each_was_found_and_what_cannot_be_used(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    models = tmp_path / "models"
+    name = "a checkpoint with a name that is longer than any line of a terminal, of somebody who tuned it for a week"
+    fake_checkpoint(models / name)
+    (fake_checkpoint(models / "broken") / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    (models / "svd_xt.safetensors").write_text("<html>", "utf-8")
+    text = run("models", "list").stdout
+    for id in (f"local:{name}", "local:broken", "svd-xt-1-1", "animatelcm-svd-xt", "text-to-image"):
+        assert f"  {id}\n" in text, "an id stands whole on a line"
+    here, _, rest = text.partition("To fetch")
+    absent, _, unusable = rest.partition("Found, but not usable")
+    assert f"local:{name}" in here and tilde(models / name)[:60] in here.replace("\n      ", "")
+    assert "gated" in absent and "4.5 GB" in absent
+    unusable = " ".join(unusable.split())
+    assert "broken/vae holds no weights" in unusable and "vae/diffusion_pytorch_model.safetensors" in unusable
+    assert "svd_xt.safetensors is a web page" in unusable and "sign in" in unusable
+    rows = json.loads(run("models", "list", "--json").stdout)
+    by_id = {row["id"]: row for row in rows if row["id"]}
+    assert by_id[f"local:{name}"]["where"] == tilde(models / name) and not by_id["local:broken"]["present"]
+    assert next(row["trouble"] for row in rows if not row["id"]).startswith("svd_xt.safetensors is a web page")
+
+
+def test_what_is_damaged_is_said_before_anything_runs(run: Run, photo: Path, tmp_path: Path) -> None:
+    (fake_checkpoint(tmp_path / "models" / "broken") / "vae" / "diffusion_pytorch_model.safetensors").write_text("<p>")
+    for more in ((), ("--download",)):
+        result = run("generate", photo, "--checkpoint", "local:broken", *more)
+        assert (result.exit_code, "is a web page" in result.stderr) == (3, True)
+
+
 def test_removing_asks_first(run: Run, tmp_path: Path) -> None:
     folder = stock(tmp_path / "hub")
     refused = run("models", "remove", "svd")
@@ -173,3 +205,15 @@ def test_a_console_that_lacks_letters_gets_question_marks(tmp_path: Path) -> Non
     assert done.returncode == 2, done.stderr
     assert b"There is no file ?.jpg" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_is_a_file_is_one_sentence(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file", "utf-8")
+    monkeypatch.setenv("SVD_UI_DATA_DIR", str(tmp_path / "taken" / "data"))
+    for command in (("history",), ("serve", "--no-open"), ("generate", photo)):
+        result = run(*command)
+        assert result.exit_code == 2, result.output
+        assert "cannot be used (Not a directory)" in result.stderr
+        assert "Traceback" not in result.output

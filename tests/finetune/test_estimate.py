@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.models import shapes_of, write_holes
 from svd_ui.catalog import NANO, STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.architectures import ARCHITECTURES
 from svd_ui.core.finetune.weights import count, prepare
@@ -35,17 +35,10 @@ def on_meta(config: dict[str, Any]) -> torch.nn.Module:
         return UNetSpatioTemporalConditionModel.from_config(config)
 
 
-def shapes_of(unet: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
-
-
 def checkpoint_of(folder: Path, config: dict[str, Any]) -> Path:
-    """A folder with a U-Net's configuration and the header of its weights, which are not there themselves."""
-    header = {name: {"dtype": "F16", "shape": shape} for name, shape in shapes_of(on_meta(config)).items()}
-    data = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
-    (folder / "unet").mkdir()
+    """A folder with a U-Net's configuration and a file whose weights are holes."""
+    write_holes(folder / "unet" / "diffusion_pytorch_model.safetensors", shapes_of(on_meta(config)))
     (folder / "unet" / "config.json").write_text(json.dumps(config))
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(struct.pack("<Q", len(data)) + data)
     return folder
 
 

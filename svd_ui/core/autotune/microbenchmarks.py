@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..threads import available_cores
 from . import BenchmarkStore
 
 Candidates = Mapping[str, Callable[[], object]]
@@ -87,7 +88,7 @@ def thread_counts(environ: Mapping[str, str] = os.environ) -> list[int]:
     """Counts worth trying, the physical cores first; none where OMP_NUM_THREADS says what the user wants."""
     if environ.get("OMP_NUM_THREADS"):
         return []
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    logical = available_cores()
     physical = min(psutil.cpu_count(logical=False) or logical, logical)
     return list(dict.fromkeys([physical, logical, max(1, physical // 2), 1]))
 

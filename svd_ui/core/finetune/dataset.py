@@ -33,7 +33,7 @@ class Dataset:
     def __init__(
         self, folder: Path, stretches: Sequence[Stretch], size: tuple[int, int], checkpoint: Path, scaling_factor: float
     ) -> None:
-        """``size`` (width, height); ``checkpoint`` is the folder whose autoencoder and CLIP make the numbers."""
+        """``size`` (width, height); ``checkpoint`` is the folder or file whose autoencoder and CLIP make the numbers."""
         self.folder, self.stretches, self._size = folder, list(stretches), size
         self._encoders, self._scaling_factor = _encoders(checkpoint), scaling_factor
 
@@ -86,7 +86,8 @@ class Dataset:
 
 def _encoders(checkpoint: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of every file that says what the encoders are: another generation has others."""
-    files = [path for part in ENCODERS for path in sorted((checkpoint / part).iterdir()) if path.is_file()]
+    parts = [checkpoint / part for part in ENCODERS if (checkpoint / part).is_dir()]
+    files = [path for part in parts for path in sorted(part.iterdir()) if path.is_file()] or [checkpoint]
     return [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 

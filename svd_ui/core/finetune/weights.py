@@ -18,14 +18,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...catalog import CheckpointRow
+from ...catalog.component_configs import FILES, config_of
 from ...finetune import TrainRequest
 from ...finetune.estimate import is_trained, lora_layers
 from ...media import atomic
+from ...stability_keys import COMPONENTS
+from ...weight_files import weights_of
+from ..loading import load_module
 
 KEPT = 2
 """States that stay on disk."""
 _INHERITED = set(CheckpointRow.model_fields) - set(
-    "id title folder repo link licence licence_url gated download_bytes by_stability rank note".split()
+    "id title folder file unet sources same_as repo unet_file base_repo link licence licence_url gated download_bytes "
+    "by_stability rank note".split()
 )
 """What a trained checkpoint's ``svd_ui.json`` takes from its base's row."""
 
@@ -56,7 +61,7 @@ def save(
     """Write the trained ``weights`` (name as in ``prepare`` => tensor) for people to use; returns what was written.
 
     A LoRA is one safetensors file with ``about`` in its header. Otherwise ``path`` becomes a checkpoint folder: the
-    ``base`` folder's other modules beside the new U-Net.
+    other modules of ``base``, a folder or a file, beside the new U-Net.
     """
     if request.method == "lora":
         return _save_lora(path, weights, request, about)
@@ -82,9 +87,12 @@ def _save_lora(path: Path, weights: dict[str, Tensor], request: TrainRequest, ab
     alpha = request.alpha if request.alpha is not None else float(request.rank)
     targets = {name.partition(".lora_")[0] for name in tensors}
     tensors |= {f"{target}.alpha": torch.tensor(alpha) for target in sorted(targets)}
+    # kohya-ss' word for it is the tensors, diffusers' the metadata: what reads either reads the strength.
+    config = {"peft_type": "LORA", "r": request.rank, "lora_alpha": alpha, "target_modules": sorted(targets)}
+    told = {"format": "pt", "rank": str(request.rank), "lora_adapter_metadata": json.dumps(config), **about}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "rank": str(request.rank), **about})
+        save_file(tensors, temporary, metadata=told)
     return path
 
 
@@ -94,7 +102,14 @@ def _save_checkpoint(
     """Half precision, as checkpoints are shared; the folder appears once it is whole."""
     unfinished = path.with_name(f".{path.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(base, unfinished, ignore=lambda folder, names: ["unet"] if Path(folder) == base else [])
+    if base.is_dir():
+        shutil.copytree(base, unfinished, ignore=lambda folder, names: [*COMPONENTS] if Path(folder) == base else [])
+    for part in COMPONENTS[1:]:
+        _copy_part(base, part, unfinished, row)
+    for name, file in FILES.items():
+        target = unfinished / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(config_of(base, name, row), indent=1) + "\n", "utf-8")
     state = {name: _plain(value).half() for name, value in {**unet.state_dict(), **weights}.items()}
     unet.save_pretrained(unfinished / "unet", state_dict=state, variant=row.variant)  # type: ignore[operator]
     numbers = row.model_dump(mode="json", include=_INHERITED)
@@ -102,6 +117,14 @@ def _save_checkpoint(
     shutil.rmtree(path, ignore_errors=True)
     unfinished.rename(path)
     return path
+
+
+def _copy_part(base: Path, part: str, target: Path, row: CheckpointRow) -> None:
+    """A component as it is; what lies in Stability's layout, or in a file of everything, in diffusers'."""
+    if base.is_dir() and not weights_of(base, part).tensors.stability:
+        shutil.copytree(base / part, target / part)
+    else:
+        load_module(base, part, torch.float16, row).save_pretrained(target / part, variant=row.variant)
 
 
 def _plain(value: Tensor) -> Tensor:

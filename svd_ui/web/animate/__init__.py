@@ -26,7 +26,7 @@ from .stills import ASPECT_CHOICES, NO_STILLS, door
 SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
     "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
-    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */",
+    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'seek' 'choose' 'drop' 'clear' */",
     "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
@@ -138,6 +138,7 @@ def _settings_card(page: Page, context: Context) -> None:
             page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
         _field(page, "checkpoint", choices=context.checkpoint_choices(), kind=gr.Radio, **CHIPS)
         _piece(page, "offer")
+        _piece(page, "found")
         page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
         _piece(page, "lora_list", elem_id="loras")
         with gr.Accordion(CLIP.label("post"), open=False, elem_classes=["advanced"], elem_id="after"):

@@ -9,13 +9,14 @@ from typing import Any
 import gradio as gr
 
 from ... import __version__
-from ...catalog import CheckpointRow
+from ...catalog import CheckpointRow, short_title, trouble_of
 from ...clip import ClipShape, ClipSpec
+from ...doctor import tilde
 from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
-from ...notes import sentence
+from ...notes import WORDS, Note, sentence
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP, applied, hint
@@ -49,7 +50,7 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "negative_prompt": _negative(context, prompting),
         "summary": summary(row, _file_shape(values, row, shape, request), count, prediction(estimate, device, count)),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
-        "checkpoint": gr.update(choices=context.checkpoint_choices()),
+        "checkpoint": gr.update(choices=context.checkpoint_choices(values["checkpoint"])),
         "speed": gr.update(choices=speed_labels(row, request)),
         "schedule": gr.update(choices=CLIP.choices("schedule", str(meant["schedule"]))),
         "lora_list": lora_list(context.loras(), values.get("loras"), row, context.rows()),
@@ -68,21 +69,43 @@ def offers(context: Context, values: Mapping[str, Any]) -> Changes:
     row = context.row(values["checkpoint"])
     lacking = values["source"] == PROMPT and not context.text_to_image_present()
     return {
-        "offer": "" if context.present(row) else offer(row),
+        "offer": remark(context, row) if context.present(row) else offer(row, context.trouble(row)),
+        "found": found(context),
         "still_offer": still_offer(context.settings.text_to_image) if lacking else "",
         "make_still": gr.update(interactive=not lacking),
     }
 
 
-def offer(row: CheckpointRow) -> str:
-    """The offer to download a checkpoint, with its licence, or '' where there is nothing to offer."""
-    what = row.id if row.repo else ""
-    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes))
+def offer(row: CheckpointRow, trouble: Note | None = None) -> str:
+    """The offer to download a checkpoint, with its licence; or why what is here of it cannot be used."""
+    what = row.id if row.is_on_hub and trouble_of(row) is None else ""
+    said = sentence(trouble)
+    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes), trouble=said)
+
+
+def remark(context: Context, row: CheckpointRow) -> str:
+    """Of a checkpoint outside the hub's cache: what it stands for, and what was taken for granted."""
+    place = context.hub.where(row)
+    text = f"{short_title(row)} is already here as {place.name}." if place in row.sources and place else ""
+    return html("quiet", text=" ".join(filter(None, (text, row.note if row.path and row.id != "nano" else ""))))
+
+
+def found(context: Context) -> str:
+    """What lies on this machine and where, and what cannot be used and why. Strangers are not told of its folders."""
+    if context.remote:
+        return ""
+    rows, hub = context.rows().values(), context.hub
+    here = [(row.title, place) for row in rows if context.present(row) and (place := hub.where(row)) is not None]
+    lacking = [(row.title, trouble) for row in rows if (trouble := context.trouble(row)) is not None]
+    refused = [(tilde(one.path), one.why) for one in context.survey().refused]
+    unusable = [(name, sentence(why)) for name, why in (*lacking, *refused)]
+    return html("animate/found", here=[(title, tilde(place)) for title, place in here], unusable=unusable)
 
 
 def still_offer(name: str) -> str:
     """The same for the model that makes stills from prompts."""
-    return html("animate/offer", what="text-to-image", title="The model that makes stills", row=None, name=name)
+    title = "The model that makes stills"
+    return html("animate/offer", what="text-to-image", title=title, row=None, name=name, trouble="")
 
 
 def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
@@ -138,7 +161,7 @@ def _file_shape(
 def summary(row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str]) -> str:
     """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     length = f"{shape.num_frames} frames, {shape.num_frames / shape.fps:.1f} s"
-    parts = [row.title.split(" (")[0], length, frame_size(shape.width, shape.height)]
+    parts = [short_title(row), length, frame_size(shape.width, shape.height)]
     return html("animate/summary", count=count, parts=parts, **cost)
 
 
@@ -175,8 +198,15 @@ def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows
     gone = [LoraFile(name=name, path=Path(), bytes=0, trouble=GONE) for name in chosen if name not in files]
     items = [_lora(file, chosen.get(file.name), row, rows) for file in (*gone, *files.values())]
     info = CLIP.fields["loras"]
-    about = {"title": info.title, "description": info.description, "weight_label": WEIGHT.label("weight")}
-    return html("animate/loras", items=items, low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
+    about: dict[str, Any] = {
+        "title": info.title,
+        "description": info.description,
+        "unsure": WORDS["tags"]["unsure_lora"],
+    }
+    about |= {"weight_label": WEIGHT.label("weight"), "refused": [], "usable": []}
+    for item in items:
+        about["refused" if item["trouble"] and item["weight"] is None else "usable"].append(item)
+    return html("animate/loras", low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
 
 
 GONE = "It is not on this machine any more."
@@ -186,14 +216,16 @@ def _lora(
     file: LoraFile, weight: float | None, row: CheckpointRow, rows: Mapping[str, CheckpointRow]
 ) -> dict[str, Any]:
     """``base`` names the other checkpoint it was trained on; '' where it fits or does not say."""
-    title = rows[file.base].title.split(" (")[0] if file.base in rows else file.base
-    about = (f"for {title}" if title else "", f"rank {file.rank}" if file.rank else "", file.licence, file.note)
+    title = short_title(rows[file.base]) if file.base in rows else file.base
+    alpha = f", alpha {file.alpha:g}" if file.alpha not in (None, file.rank) else ""
+    about = (f"for {title}" if title else "", f"rank {file.rank}{alpha}" if file.rank else "", file.licence, file.note)
     fits = not file.base or file.base == row.id or file.trouble
     return {
         "name": file.name,
         "title": file.title or file.name,
         "weight": weight,
         "trouble": file.trouble,
+        "notes": list(map(sentence, file.notes)),
         "meta": " · ".join(part for part in about if part),
         "base": "" if fits else title,
     }

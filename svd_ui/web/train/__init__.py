@@ -238,7 +238,7 @@ def _using(tab: Tab, animate: Page) -> None:
 
     def use(given: Given) -> Changes:
         values = tab.actions.use(str(given.event.id))
-        choices = tab.context.checkpoint_choices()
+        choices = tab.context.checkpoint_choices(values["checkpoint"])
         return {
             TRIED["checkpoint"]: gr.update(value=values["checkpoint"], choices=choices),
             TRIED["loras"]: values["loras"],

@@ -12,6 +12,7 @@ from ...errors import BadInput, NotFound
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost, Machine, estimate
 from ...finetune.runs import CLIPS, TrainingRun, TrainingRuns
+from ...loras import written
 from ...validation import validated
 from ..context import Context, uploaded
 from ..controls import Controls
@@ -128,7 +129,8 @@ class TrainActions:
         if run.request.method == "lora":
             known = self.context.loras().get(Path(made).stem)
             return known.name if known and not known.trouble else ""
-        return next((row.id for row in self.context.rows().values() if row.folder and row.folder.name == made), "")
+        made_here = {self.context.settings.models_dir / made, self.context.settings.models_dir / made / "unet"}
+        return next((row.id for row in self.context.rows().values() if row.path in made_here), "")
 
     def use(self, name: str) -> dict[str, str]:
         """The form's values that animate with a run's result."""
@@ -138,7 +140,7 @@ class TrainActions:
         if not result or run.request is None:
             raise NotFound(what="result")
         if run.request.method == "lora":
-            return {"checkpoint": run.request.checkpoint, "loras": f"{result}:1"}
+            return {"checkpoint": run.request.checkpoint, "loras": written({result: 1})}
         return {"checkpoint": result, "loras": ""}
 
     def listed(self) -> str:

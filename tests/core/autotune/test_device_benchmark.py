@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,11 +14,10 @@ from svd_ui.core import devices, number_formats
 from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
 from svd_ui.core.autotune.device_benchmark import full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
-from svd_ui.core.devices import describe, plan_for, threads_for, use_threads
+from svd_ui.core.devices import describe, plan_for, threads_for
 from svd_ui.core.number_formats import Traits, dtype_for
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
-from tests.core.conftest import CPU_PLAN
 
 CPU = torch.device("cpu")
 
@@ -155,13 +153,6 @@ class TestThreads:
     def test_what_the_user_asks_for_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
         assert threads_for("cpu", BenchmarkStore()) is None
-
-    def test_a_plan_is_computed_with_its_threads(self) -> None:
-        with microbenchmarks.num_threads(1):
-            use_threads(replace(CPU_PLAN, threads=None))
-            assert torch.get_num_threads() == 1
-            use_threads(replace(CPU_PLAN, threads=2))
-            assert torch.get_num_threads() == 2
 
 
 @pytest.fixture

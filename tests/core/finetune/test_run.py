@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from svd_ui import loras
@@ -32,6 +34,7 @@ from svd_ui.request import LoraRef
 from svd_ui.settings import Settings
 from tests.clips.test_scan import mp4, pan
 from tests.core.conftest import CPU_PLAN
+from tests.stability import save_single_file
 from tests.tiny import save_tiny_svd
 
 
@@ -93,6 +96,32 @@ def test_a_lora_appears_among_the_loras_and_does_what_was_trained(
     assert torch.equal(_answer(fresh), before)
 
 
+@pytest.mark.parametrize("alpha", [8.0])
+def test_other_programs_read_the_strength_of_a_trained_lora(
+    base: Path, data: Path, settings: Settings, alpha: float
+) -> None:
+    """diffusers from the file alone, peft with the configuration that is in it."""
+    from diffusers.loaders.peft import PeftAdapterMixin
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    run(request(data, base, alpha=alpha, layers="all"), row_of(base), base, settings, never())
+    file = loras.find(settings, LoraRef(name="mine"))
+    assert (file.alpha, file.notes) == (alpha, ())
+    fresh, by_diffusers, by_peft = (Runtime(row_of(base), base, replace(CPU_PLAN, exact=False)) for _ in range(3))
+    with fuse_loras(fresh.unet, [Lora(file)], "tiny"):
+        wanted = _answer(fresh)
+    unet = by_diffusers.unet  # a class that diffusers gives adapters to, which it does not do to this one by itself
+    unet.__class__ = type("Adaptable", (type(unet), PeftAdapterMixin), {})
+    unet.load_lora_adapter(str(file.path), prefix=None, use_safetensors=True)
+    torch.testing.assert_close(_answer(by_diffusers), wanted, atol=1e-5, rtol=1e-4)
+    with safe_open(file.path, "pt") as opened:
+        config = LoraConfig(**json.loads(opened.metadata()["lora_adapter_metadata"]))
+    inject_adapter_in_model(config, by_peft.unet)
+    set_peft_model_state_dict(by_peft.unet, load_file(file.path))
+    torch.testing.assert_close(_answer(by_peft), wanted, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(_answer(Runtime(row_of(base), base, CPU_PLAN)), wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["temporal", "full"])
 def test_weights_become_a_checkpoint_the_app_finds(base: Path, data: Path, settings: Settings, method: Any) -> None:
     status = run(request(data, base, method=method, ema=0.5), row_of(base), base, settings, never())
@@ -107,6 +136,20 @@ def test_weights_become_a_checkpoint_the_app_finds(base: Path, data: Path, setti
     assert changed
     assert all("temporal" in name or "time_" in name for name in changed) is (method == "temporal")
     assert all(torch.equal(a, b) for a, b in zip(old.vae.parameters(), new.vae.parameters(), strict=True))
+
+
+def test_a_single_file_is_trained_into_a_checkpoint_folder(data: Path, settings: Settings, tmp_path: Path) -> None:
+    folder = save_tiny_svd(tmp_path / "tiny", channels=(64, 64), published=True)
+    base = save_single_file(folder, tmp_path / "svd.safetensors")
+    row = folder_row(folder).model_copy(update={"folder": None, "file": base})
+    asked = request(data, folder, method="temporal", steps=1)
+    assert run(asked, row, base, settings, never()).state == "finished"
+    made = settings.models_dir / "mine"
+    shutil.rmtree(folder)
+    base.unlink()  # nothing of the result may point there
+    trained = folder_row(made)
+    assert (trained.num_frames, trained.file, trained.unet) == (4, None, None)
+    Runtime(trained, made, CPU_PLAN)
 
 
 def test_a_stopped_run_goes_on_with_the_losses_of_an_unbroken_one(
