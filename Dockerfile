@@ -3,7 +3,7 @@
 #   docker build --target cpu -t svd-ui:cpu .
 #   docker run --init -p 127.0.0.1:7860:7860 -v svd-ui:/data svd-ui:cpu
 #
-#   docker build --target cuda -t svd-ui:cuda .          (needs NVIDIA's container toolkit to run)
+#   docker build --target cuda -t svd-ui:cuda .          (needs NVIDIA's container toolkit, driver 580 and a card from Turing on)
 #   docker run --init --gpus all -p 127.0.0.1:7860:7860 -v svd-ui:/data svd-ui:cuda
 #
 # Jobs, clips and downloaded weights live in the volume. Other commands follow the name: `docker run ... svd-ui:cpu doctor`.
@@ -38,7 +38,7 @@ ENV HOME=/data \
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --start-period=60s --interval=30s --timeout=10s \
-    CMD ["/app/.venv/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('SVD_UI_PORT', '7860'), timeout=8)"]
+    CMD ["/app/.venv/bin/python", "-c", "import os, ssl, urllib.request as u; https = 's' if os.environ.get('SVD_UI_SSL_CERTFILE') else ''; u.build_opener(u.ProxyHandler({}), u.HTTPSHandler(context=ssl._create_unverified_context())).open('http' + https + '://localhost:' + os.environ.get('SVD_UI_PORT', '7860'), timeout=8)"]
 # The app stops on Ctrl-C's signal, as it does in a terminal.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["/app/.venv/bin/python", "-m", "svd_ui"]

@@ -1,12 +1,13 @@
-"""Compose and serve: settings -> jobs -> page. Also the entry of a Hugging Face Space."""
+"""The page, as ``python -m svd_ui serve`` starts it. Also the entry of a Hugging Face Space."""
 
-from svd_ui.settings import Settings
-from svd_ui.web import launch
+import sys
 
 
 def main() -> None:
     """Serve until interrupted."""
-    launch(Settings())
+    from svd_ui.cli import main
+
+    main(["serve", *sys.argv[1:]])
 
 
 if __name__ == "__main__":  # workers import this module anew

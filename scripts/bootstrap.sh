@@ -2,12 +2,12 @@
 # Idempotent: what was installed is remembered as a hash in .venv, and a second call does not start pip.
 #
 #   PYTHON        the interpreter to use instead of searching for one (3.11 or newer)
-#   SVD_UI_TORCH  cpu or cuda, instead of looking for nvidia-smi
+#   SVD_UI_TORCH  cpu, cuda or cu126, instead of asking nvidia-smi
 #
 # shellcheck shell=sh
 
 VENV=.venv
-TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX=https://download.pytorch.org/whl
 
 say() { printf '%s\n' "svd-ui: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -48,14 +48,48 @@ then run this command again."
     "$PYTHON" -m venv "$VENV" || fail "$VENV could not be made."
 }
 
-# cuda where an NVIDIA driver answers; mac: the one wheel there is; else cpu.
+# What the pinned torch is published for: PyPI's build brings CUDA 13.0, which takes NVIDIA's driver 580 and a card of compute
+# capability 7.5 (Turing) or newer; the one with CUDA 12.6 takes driver 525, and cards from 5.0 to 9.0 (Maxwell to Hopper).
+# svd_ui/catalog/cuda_builds.py has the same rows.
+cuda_choice() {
+    driver=
+    for fields in driver_version,compute_cap driver_version; do  # drivers before 510 do not tell the latter
+        cards=$(nvidia-smi --query-gpu="$fields" --format=csv,noheader 2>/dev/null) || continue
+        driver=$(printf '%s\n' "$cards" | sed -n '1s/^ *\([0-9][0-9]*\)\..*/\1/p')
+        [ -n "$driver" ] && break
+    done
+    # 8.6 becomes 806: a card's capability as a number, the oldest and the newest of those here.
+    oldest= newest=
+    for capability in $(printf '%s\n' "$cards" | sed -n 's/^[^,]*, *\([0-9][0-9]*\)\.\([0-9]\) *$/\10\2/p'); do
+        [ "${oldest:=$capability}" -le "$capability" ] || oldest=$capability
+        [ "${newest:=$capability}" -ge "$capability" ] || newest=$capability
+    done
+    if [ -z "$driver" ]; then
+        echo cuda
+    elif [ "$driver" -lt 525 ]; then
+        say "NVIDIA's driver $driver is older than any CUDA build of this torch takes: installing the CPU build. Update the driver to 580 or newer and run this again."
+        echo cpu
+    elif [ "${newest:-705}" -gt 900 ]; then  # no build but the first has code for it, and it is worth more than an old card beside it
+        [ "$driver" -ge 580 ] || say "This card needs NVIDIA's driver 580 or newer, $driver is installed: update it, or clips are made on the CPU."
+        echo cuda
+    elif [ "$driver" -ge 580 ] && [ "${oldest:-705}" -ge 705 ]; then
+        echo cuda
+    elif [ "${newest:-705}" -lt 500 ]; then
+        say "No CUDA build of this torch runs on a card as old as this one: installing the CPU build."
+        echo cpu
+    else
+        echo cu126
+    fi
+}
+
+# An NVIDIA driver decides which CUDA build fits, where one answers; mac: the one wheel there is; else cpu.
 torch_choice() {
     if [ -n "${SVD_UI_TORCH:-}" ]; then
         echo "$SVD_UI_TORCH"
     elif [ "$(uname -s)" = Darwin ]; then
         echo mac
     elif command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
-        echo cuda
+        cuda_choice
     else
         echo cpu
     fi
@@ -63,17 +97,32 @@ torch_choice() {
 
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-# The CPU build is a tenth of the size of PyPI's. Its name ends in +cpu, so asking for exactly that tells at once
-# whether an index has it: first whatever pip is configured with, then PyTorch's own.
-install_cpu_torch() {
+# The CPU build is a tenth of the size of PyPI's, the one for older cards is elsewhere. Their names end in +cpu and +cu126, so
+# asking for exactly that tells at once whether an index has it: first whatever pip is configured with, then PyTorch's own.
+install_torch_build() {
     pin=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements.txt)
-    if "$VENV/bin/python" -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '$pin'" 2>/dev/null; then
+    case $1 in
+        cpu) fits="m.version('torch').split('+')[0] == '$pin'" ;;  # any build runs there
+        *) fits="m.version('torch') == '$pin+$1'" ;;
+    esac
+    if "$VENV/bin/python" -c "import importlib.metadata as m; assert $fits" 2>/dev/null; then
         return
     fi
-    say "installing torch $pin for the CPU"
-    pip install --quiet --no-deps --retries 1 --timeout 10 "torch==$pin+cpu" 2>/dev/null && return
-    pip install --no-deps --retries 1 --timeout 10 --index-url "$TORCH_CPU_INDEX" "torch==$pin+cpu" && return
-    say "the CPU build of torch cannot be reached; taking PyPI's, which is several GB"
+    say "installing torch $pin, build $1"
+    pip install --quiet --no-deps --retries 1 --timeout 10 "torch==$pin+$1" 2>/dev/null && return
+    if [ "$1" = cpu ]; then
+        pip install --no-deps --retries 1 --timeout 10 --index-url "$TORCH_INDEX/cpu" "torch==$pin+cpu" && return
+        say "the CPU build of torch cannot be reached; taking PyPI's, which is several GB"
+    else  # with what it needs: the libraries of its CUDA are other ones than PyPI's torch asks for
+        pip install --index-url "$TORCH_INDEX/$1" "torch==$pin+$1" || fail "the build of torch for this card, $1, cannot be reached; see above. Run this command again to resume."
+    fi
+}
+
+# pip takes any build of the version for installed: one that was right before the driver came, or was updated, goes first.
+remove_other_torch() {
+    case $("$VENV/bin/python" -c "import importlib.metadata as m; print(m.version('torch'))" 2>/dev/null) in
+        *+cpu | *+cu12*) pip uninstall --quiet --yes torch ;;
+    esac
 }
 
 # install TORCH FILE...: everything the files list, as this machine needs it.
@@ -90,12 +139,13 @@ install() {
     if [ "$choice" = cuda ]; then
         cat "$@" >"$wanted"
     else
-        # xformers works on CUDA only.
+        # xformers works on CUDA only, and is built for the CUDA of PyPI's torch.
         cat "$@" | grep -v '^xformers' >"$wanted"
     fi
-    if [ "$choice" = cpu ]; then
-        install_cpu_torch
-    fi
+    case $choice in
+        cuda) remove_other_torch ;;
+        cpu | cu*) install_torch_build "$choice" ;;
+    esac
     pip install --quiet -r "$wanted" || fail "pip could not install everything; see above. Run this command again to resume."
     printf '%s\n' "$mark" >"$stamp"
 }

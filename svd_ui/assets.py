@@ -13,13 +13,19 @@ from pathlib import Path
 
 from PIL import Image
 
-from .errors import BadInput, NotFound
+from .errors import BadInput, BadPicture, NotFound
 from .media import image as media_image
 from .media import write_bytes
+from .media.footage import FootageFacts, Moment, footage
+from .media.reading import Reader
 from .notes import Note
 from .settings import Settings
 
 MB = 1_000_000
+DAMAGED = (
+    "The stored copy of this picture was damaged or replaced on disk: add the picture again, which puts it right, "
+    "or choose another."
+)
 _REF = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -46,13 +52,24 @@ class Assets:
     def of(cls, settings: Settings) -> Assets:
         return cls(settings.assets_dir, max_bytes=settings.max_upload_mb * MB, max_pixels=settings.max_pixels)
 
-    def add(self, data: bytes | Path, background: str = "#ffffff") -> Added:
-        """Keep an upload: its bytes, or a file this program itself chose to open (never a path from a client).
+    def add(self, data: bytes | Path, background: str = "#ffffff", moment: Moment | None = None) -> Added:
+        """Keep an upload: its bytes, or a file this program itself chose to open (never a path from a client). Of a clip
+        the frame at ``moment``, the first one without.
 
-        Raises BadPicture with one sentence, or DiskFull.
+        Raises BadPicture with one sentence, BadInput for a moment that is not there, or DiskFull.
         """
-        picture = media_image.load(data, max_bytes=self.max_bytes, max_pixels=self.max_pixels, background=background)
+        limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
+        picture = media_image.load(data, **limits, background=background, moment=moment)
         return Added(self.keep(picture.image), *picture.image.size, picture.notes)
+
+    def facts_of_clip(self, path: Path) -> FootageFacts | None:
+        """Of a file that may be a clip; None for what is none. Raises BadPicture where it cannot be read."""
+        with footage(path, Reader(self.max_pixels)) as clip:
+            return clip.facts if clip else None
+
+    def frame(self, path: Path, moment: Moment) -> Image.Image:
+        """A frame of a clip, to be looked at and not kept. Raises as ``add`` does."""
+        return media_image.load(path, max_bytes=self.max_bytes, max_pixels=self.max_pixels, moment=moment).image
 
     def keep(self, image: Image.Image) -> str:
         """Store a clean RGB picture and return its ref; the same pixels give the same ref."""
@@ -63,19 +80,23 @@ class Assets:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(digest)
-        if not self._touch(path):
+        if not self._holds(path, digest):  # or not any more: what was damaged there is whole again
             write_bytes(path, data)
         return f"sha256:{digest}"
 
     def path(self, ref: str) -> Path:
-        """The file of ``ref``. Raises BadInput for anything but a ref, NotFound for one that is not here."""
+        """The file of ``ref``, whole. Raises BadInput for anything but a ref, NotFound for one that is not here, BadPicture
+        for one whose file is not what was kept.
+        """
         match = _REF.fullmatch(ref) if isinstance(ref, str) else None
         if match is None:
             raise BadInput(
                 "Pictures are named sha256:<64 hex digits>: upload the file instead of sending a path.", field="image"
             )
         path = self._file(match[1])
-        if not self._touch(path):
+        if not self._holds(path, match[1]):
+            if path.is_file():
+                raise BadPicture(DAMAGED, field="image")
             raise NotFound(what="picture", field="image")
         return path
 
@@ -85,6 +106,12 @@ class Assets:
             rgb: Image.Image = image.convert("RGB")
             return rgb
 
+    def size(self, ref: str) -> tuple[int, int]:
+        """(width, height) of the picture. Raises as ``path`` does."""
+        with Image.open(self.path(ref), formats=["PNG"]) as image:
+            width, height = image.size
+            return width, height
+
     def last_used(self, after: float, before: float) -> Iterator[tuple[str, Path]]:
         """(ref, file) of the pictures last added or asked for between these times."""
         for path in self.root.glob("??/*.png"):
@@ -93,9 +120,13 @@ class Assets:
                     yield ref, path
 
     @staticmethod
-    def _touch(path: Path) -> bool:
-        """Mark a picture as in use; False where it is not here."""
-        if not path.is_file():
+    def _holds(path: Path, digest: str) -> bool:
+        """Whether the picture is here with its content; it is marked as in use."""
+        try:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return False
+        except OSError:
             return False
         with suppress(OSError):
             os.utime(path)

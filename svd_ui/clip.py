@@ -133,6 +133,14 @@ class ClipSpec:
         return self.row.facts.whole_steps(self)
 
 
+def in_shape_of(picture: tuple[int, int] | None, request: GenerationRequest, row: CheckpointRow) -> GenerationRequest:
+    """``request`` at about the checkpoint's own size in the shape of its picture; a size that is given stays."""
+    if picture is None or request.width is not None or request.height is not None:
+        return request
+    width, height = row.size_for(picture[0] / picture[1])
+    return request.model_copy(update={"width": width, "height": height})
+
+
 def shape_after(shape: ClipShape, steps: Iterable[PostParams]) -> ClipShape:
     """The clip's shape when ``steps`` are done."""
     for step in steps:

@@ -13,6 +13,9 @@
     │   ├── HubOffline                 hub_offline         3
     │   └── DiskTooSmall               disk_too_small      3   found before a download
     ├── OutOfMemory                    out_of_memory       4
+    │   └── HostOutOfMemory            host_out_of_memory  4   of the machine, not of the device
+    ├── NotFinite                      not_finite          1   numbers that overflowed, in the widest format too
+    ├── UnfitBuild                     unfit_build         1   the PyTorch installed is not for this card or driver
     ├── PluginFailed                   plugin_failed       1   a fault inside a control method or a post step
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
@@ -29,7 +32,28 @@ another process and rendered in another language.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+SECRET = "(secret)"
+_SECRETS = re.compile(
+    r"""(?ix)
+    (?P<before>
+        ://(?=[^\s/?\#"'<>]*@) | ://(?=[^\s/?\#"'<>:@]+:(?!\d*[/?\#])[^\s"'<>]*@)   # user:password@ of an address
+        | \bbearer\s+ | \bauthorization["']?\s*[:=]\s*["']?(?:\w+\s+)?
+        | (?:[?&;\s"'{,]|^)[\w-]*(?:token|passw(?:or)?d|secret|api[_-]?key|signature|credential)["']?\s*[=:]\s*["']?(?=[^\s(])
+    )
+    (?P<user>(?<=://)[^\s"'<>]*(?=@) | (?<!://)[^\s"'&,}]+)
+    | \b(?-i:hf_[A-Za-z0-9]{8,} | gh[pousr]_[A-Za-z0-9]{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,}
+        | AKIA[A-Z0-9]{12,} | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
+    | (?<![\w/:.-])[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://
+    """
+)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with tokens, and users and passwords in addresses, made unreadable. Whatever leaves the app goes through it."""
+    return _SECRETS.sub(lambda found: (found["before"] or "") + SECRET, text)
 
 
 class SvdUiError(Exception):
@@ -40,8 +64,10 @@ class SvdUiError(Exception):
     template: ClassVar[str] = "{detail}"
 
     def __init__(self, **params: Any) -> None:
-        self.params: dict[str, Any] = params
-        super().__init__(self.template.format_map(_Blank(params)))
+        # What another library says may hold an address with a password, and an error is stored, sent and shown.
+        masked = {name: without_secrets(value) if isinstance(value, str) else value for name, value in params.items()}
+        self.params: dict[str, Any] = masked
+        super().__init__(self.template.format_map(_Blank(masked)))
 
     @property
     def message(self) -> str:
@@ -133,7 +159,7 @@ class HubRefused(WeightsMissing):
 class HubOffline(WeightsMissing):
     code = "hub_offline"
     template = (
-        "The model hub cannot be reached, and {title} is not on this machine. Connect and try again, "
+        "The model hub cannot be reached{where}, and {title} is not on this machine. Connect and try again, "
         "or put a diffusers folder into {folder}."
     )
 
@@ -147,6 +173,23 @@ class OutOfMemory(SvdUiError):
     code = "out_of_memory"
     exit_code = 4
     template = "The device ran out of memory while {doing}. {remedy}"
+
+
+class HostOutOfMemory(OutOfMemory):
+    code = "host_out_of_memory"
+    template = "The computer ran out of memory while {doing}. {remedy}"
+
+
+class NotFinite(SvdUiError):
+    code = "not_finite"
+    template = (
+        "The numbers of this clip overflowed while {doing}, in float32 too: there is no picture to show. {remedy}"
+    )
+
+
+class UnfitBuild(SvdUiError):
+    code = "unfit_build"
+    template = "The PyTorch installed does not run on this card or with its driver. {remedy}"
 
 
 class PluginFailed(SvdUiError):

@@ -141,7 +141,7 @@ class Writing(Frozen):
 
 
 class SteppedDown(Frozen):
-    """Memory ran out and the work goes on in a smaller way; ``note`` is shown and kept."""
+    """The device failed and the work goes on in another way: smaller, or in a wider number format. ``note`` is shown and kept."""
 
     kind: Literal["stepped_down"] = "stepped_down"
     stage: Literal["loading", "conditioning", "denoising", "decoding", "post_processing"]

@@ -74,10 +74,18 @@ class Wall(Frozen):
         return tuple((seed, motion) for seed in seeds for motion in self.motion_bucket_ids)
 
 
-class LoraRef(Frozen):
-    """A LoRA by its file's name, without folder or ending, and how much of it is added."""
+def _lora_name(value: str) -> str:
+    if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.split("/")):
+        raise ValueError("a LoRA is named as it is listed, never by a path")
+    return value
 
-    name: str = Field(max_length=120, pattern=r"^[\w.\- ]+$", title="LoRA", description="A file of models/loras.")
+
+class LoraRef(Frozen):
+    """A LoRA as it is listed, by its place in models/loras without the ending, and how much of it is added."""
+
+    name: Annotated[str, AfterValidator(_lora_name)] = Field(
+        min_length=1, max_length=1000, title="LoRA", description="A file of models/loras."
+    )
     weight: float = Field(1.0, ge=-2, le=2, title="Weight", description="1 is what was trained, 0 nothing.")
 
 
@@ -101,10 +109,20 @@ class GenerationRequest(Frozen):
         description="The model; auto is the best one present that fits this device.",
     )
     width: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels; blank = the checkpoint's own size."
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        title="Width",
+        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
     )
     height: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels; blank = the checkpoint's own size."
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        title="Height",
+        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
     )
     focus_x: float = Field(
         0.5, ge=0, le=1, title="Focus across", description="Which part a crop keeps: 0 left, 1 right."

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST_PATH = 160 if os.name == "nt" else 480
+"""Of the data folder; what lies in it has names of up to a hundred letters."""
 
 
 class Settings(BaseSettings):
@@ -20,6 +28,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="SVD_UI_",
         env_file=".env",
+        env_file_encoding="utf-8-sig",  # Windows' Notepad puts a mark before the first letter
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -28,6 +37,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 shows the page to the network.")
     port: int = Field(7860, ge=1, le=65535, description="First port to try; the next free one is taken.")
+    root_path: str = Field(
+        default_factory=lambda: os.environ.get("GRADIO_ROOT_PATH", ""),
+        validate_default=True,
+        description="Sub-path, or whole address, under which a reverse proxy shows the page: /svd.",
+    )
+    ssl_certfile: Path | None = Field(None, description="Certificate (PEM): the page is served over https.")
+    ssl_keyfile: Path | None = Field(None, description="The certificate's key, where it is in a file of its own.")
+    ssl_keyfile_password: SecretStr = Field(SecretStr(""), description="Password of the key, where it has one.")
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("svd-ui", appauthor=False)),
         description="Where jobs, pictures and clips are kept.",
@@ -40,6 +57,9 @@ class Settings(BaseSettings):
     profile: str = Field("auto", description="Default memory profile.")
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
+    number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="What the model computes in; auto suits the device and widens where it overflows."
+    )
     exact: bool = Field(True, description="The exact speed-ups; false runs diffusers' own layers, to compare.")
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile on CUDA; auto does it when several clips are queued."
@@ -58,11 +78,46 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
 
-    @field_validator("data_dir", mode="after")
+    @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile")
     @classmethod
-    def _at_home(cls, value: Path) -> Path:
+    def _no_escapes(cls, value: Path | str | None) -> Path | str | None:
+        """``"C:\\temp"`` in double quotes, of which a ``.env`` file makes a tab and ``emp``."""
+        if re.search(r"[\x00-\x1f]", str(value)):
+            raise ValueError("holds a tab or another control character: write the path in .env without quotes")
+        return value
+
+    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
-        return value.expanduser()
+        return value and value.expanduser()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _short_enough(cls, value: Path) -> Path:
+        """SQLite opens no file with a longer path, and Windows hardly any."""
+        if len(os.fsencode(os.path.abspath(value))) > LONGEST_PATH:
+            raise ValueError(f"is too long: the history cannot be opened there; at most {LONGEST_PATH} bytes")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _plain_address(cls, value: str) -> str:
+        """``[::1]`` as in an address bar, and an IPv4 address in IPv6's clothes, which cannot be listened on."""
+        bare = value.strip().removeprefix("[").removesuffix("]")
+        return str(_mapped(bare) or bare)
+
+    @field_validator("root_path")
+    @classmethod
+    def _path_of_a_proxy(cls, value: str) -> str:
+        """``svd/`` becomes ``/svd``: a name that Git Bash on Windows cannot take for a folder is understood too."""
+        origin, path = re.fullmatch(r"(https?://[^/\s?#]+)?(.*)", value.strip(), re.IGNORECASE).groups()  # type: ignore[union-attr]
+        path = path.strip("/")
+        if path and not re.fullmatch(r"(?!\.)[\w.~%-]+(/(?!\.)[\w.~%-]+)*", path, re.ASCII):
+            raise ValueError(
+                "must be a path such as /svd (in Git Bash: svd), or an address such as https://example.org/svd"
+            )
+        return (origin or "") + (f"/{path}" if path else "")
 
     @field_validator("auth")
     @classmethod
@@ -107,10 +162,55 @@ class Settings(BaseSettings):
     @property
     def is_public(self) -> bool:
         """Whether others than this machine can reach the page."""
-        return self.share or self.host not in {"127.0.0.1", "localhost", "::1"}
+        return self.share or not is_loopback(self.host)
 
     @cached_property
     def credentials(self) -> tuple[str, str] | None:
         """``auth`` split at its first colon, or None."""
         user, _, password = self.auth.get_secret_value().partition(":")
         return (user, password) if user and password else None
+
+
+def usable(**overrides: Any) -> tuple[Settings, dict[str, str]]:
+    """The settings, and which could not be followed: variable => why. Those are as if they had not been given."""
+    faults: dict[str, str] = {}
+    try:
+        return Settings(**overrides), faults
+    except UnicodeError:
+        faults[".env"] = "it is not UTF-8 text: save it as UTF-8"
+        overrides["_env_file"] = None
+    except ValidationError as error:
+        for fault in error.errors():
+            name = str(fault["loc"][0])
+            faults[f"SVD_UI_{name.upper()}"] = fault["msg"].removeprefix("Value error, ")
+            default = Settings.model_fields[name].default
+            overrides[name] = "" if default is PydanticUndefined else default
+    settings, more = usable(**overrides)
+    return settings, faults | more
+
+
+def env_values() -> dict[str, str]:
+    """Every variable that could be a setting, as it is spelt => where it was given: ``environment`` or ``.env``."""
+    path, found = Settings.model_config.get("env_file"), {}
+    with suppress(OSError, UnicodeError):
+        if path and Path(str(path)).is_file():
+            found = dict.fromkeys(dotenv_values(str(path), encoding="utf-8-sig"), ".env")
+    return {**found, **dict.fromkeys(os.environ, "environment")}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine alone: localhost, 127.0.0.0/8, ::1, or one of these as an IPv6 address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return (_mapped(host) or ipaddress.ip_address(host.partition("%")[0])).is_loopback
+    except ValueError:
+        return False
+
+
+def _mapped(host: str) -> ipaddress.IPv4Address | None:
+    """``127.0.0.1`` of ``::ffff:127.0.0.1``."""
+    try:
+        return ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return None

@@ -135,9 +135,13 @@ def _sentence(error: ErrorDetails, field: str | None, fields: Fields) -> str:
         return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
     info = fields.get(field or "")
     facts = FieldFacts.of(info) if info else None
+    place = error["loc"]
+    if facts is not None and facts.model is not None and len(place) > 1 and place[-1] in facts.model.model_fields:
+        info = facts.model.model_fields[str(place[-1])]
+        facts, place = FieldFacts.of(info), place[-1:]
     template = SENTENCES.get(kind)
     if template is None:
-        is_number = facts is not None and facts.is_number and len(error["loc"]) == 1
+        is_number = facts is not None and facts.is_number and len(place) == 1
         template = SENTENCES["number" if is_number else "anything"]
     words = {
         **context,

@@ -18,9 +18,14 @@ def chromium() -> str | None:
     Raises where it must not be missing: under ``CI`` or ``SVD_UI_REQUIRE_BROWSER``, set to anything but no.
     """
     found = find()
-    if found is None and any(os.environ.get(name, "").lower() not in NO for name in ("CI", "SVD_UI_REQUIRE_BROWSER")):
+    if found is None and required("BROWSER"):
         raise RuntimeError("There is no Chromium, and CI or SVD_UI_REQUIRE_BROWSER forbids to skip the browser tests.")
     return found
+
+
+def required(what: str) -> bool:
+    """Whether a test must not be skipped for want of ``what``."""
+    return any(os.environ.get(name, "").lower() not in NO for name in ("CI", f"SVD_UI_REQUIRE_{what}"))
 
 
 def find() -> str | None:

@@ -20,7 +20,7 @@ import pytest
 from svd_ui.core.autotune import BenchmarkStore
 from svd_ui.settings import Settings
 
-FOR_TESTS = ("SVD_UI_TEST_", "SVD_UI_REQUIRE_BROWSER", "SVD_UI_SCREENSHOTS")
+FOR_TESTS = ("SVD_UI_TEST_", "SVD_UI_REQUIRE_", "SVD_UI_SCREENSHOTS")
 """Variables that speak to the tests; every other one of ours is somebody's settings."""
 NUMBER_FORMAT = os.environ.get("SVD_UI_TEST_NUMBER_FORMAT", "float32")
 WINNERS: dict[str, Any] = {

@@ -14,9 +14,11 @@ from PIL import Image
 
 from svd_ui.assets import Added, Assets
 from svd_ui.errors import BadInput, BadPicture, NotFound
+from svd_ui.media.footage import LAST
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
+from tests.media.files import clip
 
 
 @pytest.fixture
@@ -167,3 +169,35 @@ def test_limits_come_from_the_settings(tmp_path: Path) -> None:
         assets.add(bytes(1_000_001))
     with pytest.raises(BadPicture, match="at most 1 million pixels"):
         assets.add(photo("JPEG", (1001, 1000)))
+
+
+def test_a_stored_picture_that_was_damaged_is_named_and_a_new_upload_heals_it(assets: Assets) -> None:
+    """Cut off, replaced by another picture, or emptied: whoever asks for it is told what to do."""
+    data = photo()
+    ref = assets.add(data).ref
+    path = assets.path(ref)
+    whole = path.read_bytes()
+    other = assets.path(assets.add(photo("PNG", (90, 64))).ref).read_bytes()
+    for damaged in (whole[:-50], other, b"", whole[:-1] + b"x"):
+        path.write_bytes(damaged)
+        for reach in (assets.path, assets.open, assets.size):
+            with pytest.raises(BadPicture, match="damaged or replaced on disk: add the picture again") as caught:
+                reach(ref)
+            assert caught.value.field == "image"
+        assert assets.add(data).ref == ref
+        assert path.read_bytes() == whole
+    assert assets.size(ref) == (96, 64)
+
+
+def test_a_frame_of_a_clip_is_a_picture(assets: Assets, tmp_path: Path) -> None:
+    frames = np.zeros((5, 64, 96, 3), np.uint8) + (50 * np.arange(5, dtype=np.uint8))[:, None, None, None]
+    clip(tmp_path / "a.mp4", frames)
+    facts = assets.facts_of_clip(tmp_path / "a.mp4")
+    assert facts is not None
+    assert (facts.width, facts.height, facts.num_frames) == (96, 64, 5)
+    added = assets.add(tmp_path / "a.mp4", moment=LAST)
+    assert np.asarray(assets.open(added.ref)).mean() == pytest.approx(200, abs=2)
+    assert [sentence(note) for note in added.notes] == ["Frame 4 of the clip is used, at 0.50 s."]
+    assert np.asarray(assets.open(assets.add(tmp_path / "a.mp4").ref)).mean() == pytest.approx(0, abs=2)
+    (tmp_path / "a.jpg").write_bytes(photo())
+    assert assets.facts_of_clip(tmp_path / "a.jpg") is None

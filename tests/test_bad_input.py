@@ -239,3 +239,18 @@ def test_a_full_disk_fails_one_job_and_keeps_the_rest(
     assert "Free some space" in failed.error["message"]
     assert {job.id for job in service.history()} == {before.id, failed.id, after.id}
     assert service.file(before, "video") is not None
+
+
+def test_a_clip_whose_stored_picture_was_damaged_says_so_when_it_is_run_again(
+    settings: Settings, service: JobService
+) -> None:
+    assets, data = Assets.of(settings), encoded(scene())
+    ref = assets.add(data).ref
+    job = service.wait(service.submit(GenerationRequest(image=ref, num_frames=2), "me").id, 60)
+    path = assets.path(ref)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(BadPicture, match="damaged or replaced on disk: add the picture again") as caught:
+        service.retry(job.id, "me")
+    one_sentence(caught.value, "image")
+    assets.add(data)
+    assert service.wait(service.retry(job.id, "me").id, 60).state == "finished"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import threading
 from fnmatch import fnmatch
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +93,17 @@ def test_the_health_check_is_a_program() -> None:
     program = json.loads(command)
     assert program[:2] == ["/app/.venv/bin/python", "-c"]
     compile(program[2], "healthcheck", "exec")
+
+
+def test_the_health_check_asks_the_page_and_no_proxy() -> None:
+    program = json.loads(value("cpu", "HEALTHCHECK").partition("CMD ")[2])[1:]
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        environment = {**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "SVD_UI_PORT": str(server.server_port)}
+        run = partial(subprocess.run, [sys.executable, *program], env=environment, capture_output=True, check=False)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        assert run().returncode == 0
+        server.shutdown()
+    assert run().returncode != 0
 
 
 def test_what_is_copied_exists_and_is_what_the_ignore_file_lets_through() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.catalog.cuda_builds import BUILDS, Card
+
 BOOTSTRAP = Path(__file__).resolve().parent.parent / "scripts" / "bootstrap.sh"
 TOOLS = (
     "sh",
@@ -105,9 +107,82 @@ def test_the_graphics_driver_decides(machine: Machine) -> None:
     if expected == "cpu":
         machine.add("nvidia-smi", "exit 9")  # installed, but no card answers
         assert machine.sh("torch_choice").stdout.strip() == "cpu"
-        machine.add("nvidia-smi", "exit 0")
+        machine.add("nvidia-smi", "exit 0")  # answers, and says nothing of its cards
         assert machine.sh("torch_choice").stdout.strip() == "cuda"
     assert machine.sh("torch_choice", SVD_UI_TORCH="cuda").stdout.strip() == "cuda"
+
+
+def smi(machine: Machine, cards: str, *, tells_capability: bool = True) -> None:
+    """A driver that lists ``cards``, "580.65.06, 8.6" each; an old one does not know of capabilities."""
+    lines = cards.splitlines() if tells_capability else [card.split(",")[0] for card in cards.splitlines()]
+    unknown = "" if tells_capability else '*compute_cap*) echo "Field is not valid"; exit 2 ;;'
+    says = "; ".join(f"echo '{line}'" for line in lines)
+    machine.add("nvidia-smi", f'case "$*" in {unknown} *--query-gpu*) {says} ;; esac')
+
+
+@pytest.mark.skipif(os.uname().sysname == "Darwin", reason="there is one wheel for macOS")
+@pytest.mark.parametrize(
+    ("cards", "choice", "said"),
+    [
+        ("580.65.06, 8.6", "cuda", ""),
+        ("580.65.06, 7.5", "cuda", ""),  # Turing is the oldest that CUDA 13 has code for
+        ("580.65.06, 7.0", "cu126", ""),  # V100
+        ("580.65.06, 6.1", "cu126", ""),  # GTX 10xx
+        ("575.51.03, 8.9", "cu126", ""),  # the card would do, its driver does not
+        ("535.183.01, 8.6\n535.183.01, 6.1", "cu126", ""),
+        ("590.10, 8.6\n590.10, 5.2", "cu126", ""),  # both run
+        ("590.10, 12.0\n590.10, 6.1", "cuda", ""),  # one of them does not, and it is the older one
+        ("590.10, 12.0", "cuda", ""),
+        ("570.124.06, 12.0", "cuda", "580 or newer"),
+        ("470.256.02, 8.6", "cpu", "580 or newer"),
+        ("580.65.06, 3.5", "cpu", "as old as this one"),
+    ],
+)
+def test_the_build_fits_driver_and_cards(machine: Machine, cards: str, choice: str, said: str) -> None:
+    smi(machine, cards)
+    done = machine.sh("torch_choice")
+    assert done.stdout.strip() == choice
+    assert said in done.stderr
+    assert bool(said) is bool(done.stderr)
+    rows = [line.split(", ") for line in cards.splitlines()]
+    known = [Card("x", tuple(map(int, cc.split("."))), int(driver.split(".")[0])) for driver, cc in rows]
+    best = {"cuda": BUILDS[0], "cu126": BUILDS[1], "cpu": None}[choice]
+    if not said:
+        assert best is not None and any(best.fits(card) for card in known)
+    elif choice == "cpu":
+        assert not any(build.fits(card) for build in BUILDS for card in known)
+
+
+@pytest.mark.skipif(os.uname().sysname == "Darwin", reason="there is one wheel for macOS")
+@pytest.mark.parametrize(("driver", "choice"), [("580.65.06", "cuda"), ("550.54.14", "cu126"), ("460.91.03", "cpu")])
+def test_a_driver_that_does_not_tell_capabilities_decides_alone(machine: Machine, driver: str, choice: str) -> None:
+    smi(machine, driver, tells_capability=False)
+    assert machine.sh("torch_choice").stdout.strip() == choice
+
+
+def test_an_older_card_gets_its_build_from_pytorch_without_xformers(machine: Machine) -> None:
+    machine.venv(fails_on="--retries")  # the index that pip is configured with does not have it
+    assert machine.sh("install cu126 requirements.txt").returncode == 0
+    calls = machine.pip_calls()
+    assert len(calls) == 3
+    assert calls[1].endswith("--index-url https://download.pytorch.org/whl/cu126 torch==2.13.0+cu126")
+    assert "xformers" not in (machine.root / ".venv/wanted.txt").read_text("utf-8")
+    machine.venv(fails_on="cu126")
+    machine.write(".venv/.installed-requirements", "another")
+    failed = machine.sh("install cu126 requirements.txt")
+    assert (failed.returncode, "again to resume" in failed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("installed", "removed"), [("2.13.0+cpu", 1), ("2.13.0+cu126", 1), ("2.13.0", 0), ("2.13.0+cu130", 0)]
+)
+def test_a_build_that_was_right_before_the_driver_was_does_not_stay(
+    machine: Machine, installed: str, removed: int
+) -> None:
+    body = f'echo "$*" >>{machine.log}\ncase "$*" in *print*) echo {installed} ;; esac'
+    machine.write(".venv/bin/python", f"#!/bin/sh\n{body}\n", run=True)
+    assert machine.sh("install cuda requirements.txt").returncode == 0
+    assert machine.log.read_text("utf-8").count("uninstall --quiet --yes torch") == removed
 
 
 def test_a_cpu_gets_the_cpu_build_and_no_xformers(machine: Machine) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from svd_ui.catalog import checkpoint_dirs
-from svd_ui.settings import Settings
+from svd_ui.jobs.database import Database
+from svd_ui.settings import LONGEST_PATH, Settings
 
 
 def test_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +51,75 @@ def test_the_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytes
     settings = Settings(checkpoint_dirs="~/models")
     assert settings.data_dir == tmp_path / "clips"
     assert checkpoint_dirs(settings)[-1] == tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/svd", "/svd"),
+        ("svd", "/svd"),
+        (" /svd/ ", "/svd"),
+        ("/", ""),
+        ("//evil", "/evil"),  # a path, never a host
+        ("/tools/svd-ui/", "/tools/svd-ui"),
+        ("https://example.org/svd/", "https://example.org/svd"),
+        ("https://example.org", "https://example.org"),
+    ],
+)
+def test_a_sub_path_is_understood_however_it_is_written(given: str, path: str) -> None:
+    assert Settings(root_path=given).root_path == path
+
+
+@pytest.mark.parametrize("given", ["/a b", "/a?b", "C:/Program Files/Git/svd", "/../x", "ftp://x/y", "/ü"])
+def test_what_is_no_sub_path_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="must be a path such as /svd"):
+        Settings(root_path=given)
+
+
+def test_gradios_variable_is_followed_where_ours_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/theirs/")
+    assert Settings().root_path == "/theirs"
+    monkeypatch.setenv("SVD_UI_ROOT_PATH", "/ours")
+    assert Settings().root_path == "/ours"
+
+
+def env_file(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
+    path = folder / ".env"
+    path.write_text(text, "utf-8")
+    monkeypatch.setitem(Settings.model_config, "env_file", path)
+    monkeypatch.delenv("SVD_UI_DATA_DIR", raising=False)
+
+
+WINDOWS = "C:\\Users\\Ünï Ă\\new clips\\тест"
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_path_of_windows_in_an_env_file_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quote: str
+) -> None:
+    env_file(monkeypatch, tmp_path, f"SVD_UI_DATA_DIR={quote}{WINDOWS}{quote}\n")
+    assert str(Settings().data_dir) == WINDOWS
+
+
+def test_a_path_that_lost_its_backslashes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env_file(monkeypatch, tmp_path, f'SVD_UI_DATA_DIR="{WINDOWS}"\n')
+    with pytest.raises(ValidationError, match="without quotes"):
+        Settings()
+
+
+def test_folders_are_separated_as_the_system_separates_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.pathsep", ";")
+    settings = Settings(checkpoint_dirs=f"{WINDOWS};D:\\models")
+    assert [str(path) for path in checkpoint_dirs(settings)[-2:]] == [WINDOWS, "D:\\models"]
+
+
+def test_a_data_folder_in_which_no_history_could_be_opened_is_refused(tmp_path: Path) -> None:
+    longest = tmp_path
+    while len(os.fsencode(longest)) < LONGEST_PATH - 130:
+        longest /= "ü" * 60
+    longest /= "x" * (LONGEST_PATH - len(os.fsencode(longest)) - 1)
+    settings = Settings(data_dir=longest)
+    Database(settings.database).close()
+    assert settings.database.is_file()
+    with pytest.raises(ValidationError, match="too long"):
+        Settings(data_dir=longest.with_name(longest.name + "x"))

@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from svd_ui.errors import BadInput
 from svd_ui.events import Effective
-from svd_ui.media.video import Mp4Writer, write_frames_zip, write_gif, write_webp
+from svd_ui.media.animation import write_frames_zip, write_gif, write_webp
+from svd_ui.media.video import Mp4Writer
 from svd_ui.request import SCHEMA_VERSION, GenerationRequest
 from svd_ui.settings_tag import Stored, open_settings, parse, tag
 

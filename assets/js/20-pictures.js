@@ -6,13 +6,15 @@
   // The door: one way in for files, however they arrive.
   function door(element, trigger, upload) {
     delegate(element, trigger);
-    const message = (text) => { const line = $(".door-busy", element); if (line) line.textContent = text; };
+    // The door is hidden while there is a picture: the line stands below the finder too.
+    const message = (text) => { for (const line of document.querySelectorAll(".door-busy")) line.textContent = text; };
+    svdui.said = message;
     takeFiles = async (list) => {
       const files = [...list].slice(0, 16);
       const limit = Number($(".door", element)?.dataset.maxMb || 50);
       if (!files.length) return;
       const large = files.find((file) => file.size > limit * 1e6);
-      if (large) return message(`${large.name} is larger than ${limit} MB: send a smaller file.`);
+      if (large) return message(`${large.name} is larger than ${limit} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
       message(files.length > 1 ? `Uploading ${files.length} pictures…` : "Uploading…");
       try {
         const taken = [];
@@ -51,26 +53,126 @@
     canvas.toBlob((blob) => blob && takeFiles([new File([blob], "webcam.png", { type: "image/png" })]), "image/png");
   }
 
-  let depth = 0;
-  const hasFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
-  addEventListener("dragenter", (event) => { if (hasFiles(event)) { depth += 1; document.body.classList.add("dropping"); } });
+  // A picture of another page may come as its address alone: the browser fetches it, where that site lets it.
+  function addressIn(data) {
+    const page = new DOMParser().parseFromString(data?.getData("text/html") || "", "text/html");
+    const listed = (data?.getData("text/uri-list") || "").split(/\r?\n/).find((line) => line && !line.startsWith("#"));
+    const address = page.querySelector("img[src]")?.getAttribute("src") || listed || "";
+    return /^(https?:\/\/.{3,2000}|data:image\/)/i.test(address) ? address : "";
+  }
+
+  async function takeAddress(address) {
+    const say = (text) => svdui.said(text);
+    say("Fetching the picture…");
+    try {
+      const answer = await fetch(address, { mode: "cors", credentials: "omit", referrerPolicy: "no-referrer" });
+      const blob = answer.ok ? await answer.blob() : null;
+      if (!/^(image|video)\//.test(blob?.type || "")) throw new Error(answer.status);
+      say("");
+      const name = address.startsWith("data:") ? "" : decodeURIComponent(new URL(address).pathname.split("/").pop() || "");
+      takeFiles([new File([blob], name || `picture.${blob.type.split("/")[1].split(/[+;]/)[0]}`, { type: blob.type })]);
+    } catch {
+      say("That site does not let other pages fetch its picture: save the picture there, then drop the file here.");
+    }
+  }
+
+  let depth = 0, ours = false;
+  const types = (event) => [...(event.dataTransfer?.types || [])];
+  const hasFiles = (event) => types(event).includes("Files");
+  // Text dragged into a field stays what it is, and so does what is dragged within the page.
+  const hasAddress = (event) => !ours && types(event).includes("text/uri-list") && !svdui.training()
+    && !event.target.closest?.("input, textarea, [contenteditable]");
+  const enters = (event) => hasFiles(event) || hasAddress(event);
+  addEventListener("dragstart", () => { ours = true; });
+  addEventListener("dragend", () => { ours = false; });
+  addEventListener("dragenter", (event) => { if (enters(event)) { depth += 1; document.body.classList.add("dropping"); } });
   addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); if (!depth) document.body.classList.remove("dropping"); });
-  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+  addEventListener("dragover", (event) => { if (enters(event)) event.preventDefault(); });
   addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
+    const { files } = event.dataTransfer || {};
     depth = 0;
     document.body.classList.remove("dropping");
-    (svdui.takesClips() || takeFiles)?.(event.dataTransfer.files);
+    if (!enters(event)) return;
+    event.preventDefault();
+    if (files?.length) return void (svdui.takesClips() || takeFiles)?.(files);
+    const address = addressIn(event.dataTransfer);
+    if (address && takeFiles) takeAddress(address);
+    else svdui.said("There is no picture in what was dropped: save it as a file, and drop that.");
   });
   addEventListener("paste", (event) => {
+    if (!takeFiles || svdui.training()) return;
     const files = [...(event.clipboardData?.files || [])];
-    if (files.length && takeFiles && !svdui.training()) { event.preventDefault(); takeFiles(files); }
+    const inField = event.target.closest?.("input, textarea, [contenteditable]");
+    if (files.length) { event.preventDefault(); return void takeFiles(files); }
+    const address = inField ? "" : addressIn(event.clipboardData);
+    if (address) { event.preventDefault(); takeAddress(address); }
   });
 
+  // The scrubber of a clip: the frame is shown while it moves, and becomes the still when it rests.
+  function scrubber(element, trigger, watch) {
+    let busy = false, next = null, rest = null;
+    const range = () => $(".scrub input", element);
+    const told = () => {
+      const input = range();
+      if (!input) return;
+      const at = Number(input.value), fps = Number(input.closest(".scrub").dataset.fps);
+      const text = `${at + 1} of ${Number(input.max) + 1}, ${(at / fps).toFixed(2)} s`;
+      $(".scrub output", element).textContent = text;
+      input.setAttribute("aria-valuetext", `frame ${text}`);
+    };
+    // One frame is asked for at a time: those passed over meanwhile are not.
+    const show = async (at) => {
+      next = at;
+      if (busy) return;
+      busy = true;
+      while (next !== null) {
+        const input = range(), image = new Image(), wanted = next;
+        next = null;
+        if (!input) break;
+        const { url, fps } = input.closest(".scrub").dataset;
+        image.src = `${url}&at=${wanted >= Number(input.max) ? -1 : ((wanted + 0.25) / Number(fps)).toFixed(4)}`;
+        try { await image.decode(); } catch { continue; /* the server says it when the frame is chosen */ }
+        const shown = $(".source img", element);
+        if (shown && range() && Number(range().value) === wanted) shown.src = image.src;
+      }
+      busy = false;
+    };
+    const seek = (delay) => {
+      clearTimeout(rest);
+      rest = setTimeout(() => {
+        rest = null;
+        if (range()) trigger("seek", { at: Number(range().value) });
+      }, delay);
+    };
+    // What the page says of the still, unless the visitor is at it.
+    const drawn = () => {
+      const input = range();
+      if (input && rest === null) input.value = input.getAttribute("value");
+      told();
+    };
+    element.addEventListener("input", (event) => {
+      if (!event.target.closest(".scrub")) return;
+      told();
+      show(Number(event.target.value));
+      seek(1200);
+    });
+    element.addEventListener("change", (event) => event.target.closest(".scrub") && seek(350));
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-frame]");
+      if (!button || !range()) return;
+      range().value = button.dataset.frame;
+      told();
+      show(Number(button.dataset.frame));
+      seek(0);
+    });
+    watch("value", drawn);
+    drawn();
+  }
+
   // The finder: click, drag or arrow keys move the focus; the server answers with the exact crop.
-  function finder(element, trigger) {
+  function finder(element, trigger, watch) {
     delegate(element, trigger);
+    scrubber(element, trigger, watch);
     // Keys are counted here until they rest: an answer from the server may be older than the last of them.
     let dragging = false, settled = 0, typed = null;
     const rounded = (value) => Math.round(value * 1e3) / 1e3;

@@ -67,12 +67,12 @@ def peak_bytes(clip: ClipSpec, profile: ProfileRow, unet_value_bytes: int | None
     """The most device memory at any moment: weights that are there plus activations. Not the driver's own.
 
     ``unet_value_bytes`` is the size of the U-Net's numbers: two, unless the profile is the CPU's, which computes in
-    float32 (its other modules always do). A wall's tiles count as one at a time: more go together only where they fit.
+    float32 (its other modules always do). A GPU's other modules have its U-Net's format. A wall's tiles count as one at a time: more go together only where they fit.
     """
     known = architecture_of(clip.row)
     if known is None:
         return None
-    narrow = 4 if profile.id == "cpu" else 2
+    narrow = 4 if profile.id == "cpu" or unet_value_bytes == 4 else 2
     return int(max(_moments(clip, known, profile, unet_value_bytes or narrow, narrow)))
 
 

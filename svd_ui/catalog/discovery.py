@@ -71,11 +71,12 @@ class _Search:
     def look_in_cache(self, cache: Path) -> None:
         """The hub's: fine-tunes and copies that other programs fetched. The catalogue's own are ``Hub``'s to find."""
         self._place, self._asked_for = cache, False
-        ours = {f"models--{repo.replace('/', '--')}" for row in (*STABILITY_ROWS, ANIMATE_LCM) if (repo := row.repo)}
+        repos = [row.repo for row in (*STABILITY_ROWS, ANIMATE_LCM) if row.repo]
+        ours = {f"models--{repo.replace('/', '--')}" for repo in repos}
         with suppress(OSError):  # not ours to read, or removed by another program
-            for repo in sorted(cache.glob("models--*")):
-                if repo.name not in ours:
-                    self._take_newest(repo)
+            for folder in sorted(cache.glob("models--*")):
+                if folder.name not in ours:
+                    self._take_newest(folder)
 
     def _enters(self, folder: Listing) -> bool:
         """Take what is in ``folder``; whether there may be more in those in it."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..errors import BadInput, WeightsDamaged
 from ..notes import Note, sentence
 from ..weight_files import read_config
@@ -18,7 +20,7 @@ from .recognition import SVD_XT, likeness, short_title
 from .weights import weight_file, with_link
 
 PIPELINE, UNET_CLASS = "StableVideoDiffusionPipeline", "UNetSpatioTemporalConditionModel"
-_NAMELESS = re.compile(r"model|checkpoint|(diffusion_)?pytorch_model|unet|snapshots|[0-9a-f]{40}", re.IGNORECASE)
+_NAMELESS = re.compile(r"models?|checkpoints?|(diffusion_)?pytorch_model|unet|snapshots|[0-9a-f]{40}", re.IGNORECASE)
 """Names that tell nothing: what stands above them does."""
 _NOT_INHERITED = {"id", "title", "repo", "unet_file", "base_repo", "gated", "download_bytes", "rank", "link", "note"}
 _NOT_TOLD = {"folder", "file", "unet", "sources", "same_as", "repo", "unet_file", "base_repo"}
@@ -64,7 +66,8 @@ def trouble_of(row: CheckpointRow) -> Note | None:
 
 def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fixed: dict[str, Any]) -> CheckpointRow:
     name = path.stem if path.is_file() else _bare(path.name)
-    names = [_bare(part) for part in (name, *around)]
+    repository = [part.name for part in path.parents[:3] if part.name.startswith("models--")]  # of a hub's cache
+    names = [_bare(part) for part in (name, *around, *repository)]
     name = next((part for part in names if not _NAMELESS.fullmatch(part)), name) if path.is_dir() else name
     told = {} if path.is_file() else _object(path, "svd_ui.json") or {}
     known = {key: told[key] for key in told if key in CheckpointRow.model_fields or key in OLD_NAMES}
@@ -75,14 +78,14 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     try:
         row = CheckpointRow.model_validate(values)
     except ValueError as error:
-        raise BadInput(f"{path.name}: its svd_ui.json cannot be read ({error}).", field="checkpoint") from error
+        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {_first(error)}.") from error
     family_of(row)
     return row
 
 
 def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str, Any]:
     """The values of the row in the catalogue that it is, or is most like; and what was taken for granted."""
-    own, *above = [name for name in names if not _NAMELESS.fullmatch(name)] or [""]
+    own, *above = [name for name in names if not _NAMELESS.fullmatch(name)] or names[:1]
     frames = unet["num_frames"] if isinstance(unet.get("num_frames"), int) else None
     is_like = likeness(own, [*above, str(unet.get("_name_or_path", ""))], frames, where == UNET)
     row = is_like.row
@@ -90,13 +93,19 @@ def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str
     notes = [row.note if is_like.certain else "", sentence(is_like.note)]
     values["note"] = " ".join(filter(None, notes))
     if is_like.certain:
-        values |= {"title": f"{row.title}, {names[0]}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
-    elif own:
-        values["title"] = f"{names[0]} (like {short_title(row)})"
+        values |= {"title": f"{row.title}, {own}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
+    else:
+        values["title"] = f"{own} (like {short_title(row)})"
     if where == UNET:
         base = row.base_repo or (SVD_XT if row.gated else row).repo
         values |= {"base_repo": base, "download_bytes": AROUND_THE_UNET_BYTES}
     return values
+
+
+def _first(error: ValueError) -> str:
+    """The first thing that is wrong, in a line."""
+    faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
+    return ": ".join([*map(str, faults[0]["loc"]), str(faults[0]["msg"])])
 
 
 def _unknown(unet: dict[str, Any]) -> dict[str, Any]:

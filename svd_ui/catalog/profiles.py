@@ -127,10 +127,11 @@ def profile_for(
     total_bytes: int | None,
     free_bytes: int | None = None,
     clip: ClipSpec | None = None,
+    value_bytes: int | None = None,
 ) -> tuple[ProfileRow, Note]:
     """The profile ``auto`` means for ``clip`` on a device, and why: the first whose peak fits.
 
-    Without a clip SVD-XT's own is meant. Where the checkpoint's cost is not known the
+    Without a clip SVD-XT's own is meant; ``value_bytes`` is the size of a number where that is not two. Where the checkpoint's cost is not known the
     size of the card decides.
     """
     if kind == "cpu":
@@ -141,7 +142,7 @@ def profile_for(
     clip, total_gb = clip or ClipSpec.of(GenerationRequest(), REFERENCE), total_bytes / GB
     ladder = [profile for profile in PROFILES.values() if profile.id != "cpu"]
     for profile in ladder:
-        peak = peak_bytes(clip, placed(profile, kind))
+        peak = peak_bytes(clip, placed(profile, kind), value_bytes)
         if peak is None:
             by_size = next((one for one in ladder if total_bytes >= one.min_bytes), ladder[-1])
             return by_size, Note.of("needs_unknown", total_gb=total_gb)

@@ -89,8 +89,11 @@ def survey(settings: Settings) -> Survey:
             )
         rows.setdefault(row.id, row)
     for row in (*STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
-        here = [one.path for one in found.rows if one.same_as == row.id and trouble_of(one) is None]
-        rows.setdefault(row.id, row.model_copy(update={"sources": tuple(filter(None, here))}))
+        here = [one for one in found.rows if one.same_as == row.id and trouble_of(one) is None]
+        places_here = {"sources": tuple(one.path for one in here)}
+        # Of what is made of two parts, the rest is all that is missing.
+        rest = {"download_bytes": here[0].download_bytes} if here and row.unet_file else {}
+        rows.setdefault(row.id, row.model_copy(update=places_here | rest))
     return Survey(rows, tuple(found.refused))
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,9 @@ def serve(
     checkpoint: Annotated[str | None, typer.Option(help=_about("checkpoint"))] = None,
     profile: Annotated[str | None, typer.Option(help=_about("profile"))] = None,
     devices: Annotated[str | None, typer.Option(help=_about("devices"))] = None,
+    root_path: Annotated[str | None, typer.Option(help=_about("root_path"))] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help=_about("ssl_certfile"))] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help=_about("ssl_keyfile"))] = None,
     share: Annotated[bool | None, typer.Option(help=_about("share"))] = None,
     open_browser: Annotated[
         bool | None,
@@ -47,14 +51,25 @@ def serve(
 ) -> None:
     """Open the page. Options win over the SVD_UI_ variables; 'python -m svd_ui doctor' lists those."""
     settings = settings_or_exit(
-        host=host, port=port, data_dir=data_dir, checkpoint=checkpoint, profile=profile, devices=devices, share=share
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        checkpoint=checkpoint,
+        profile=profile,
+        devices=devices,
+        root_path=root_path,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+        share=share,
     )
     from ..web import launch
 
     try:
         launch(settings, open_browser=open_browser)
-    except OSError as error:  # no free port, an address that is not this machine's, a data folder on a full disk
-        raise BadInput(str(error)) from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise BadInput(str(error)) from error  # no free port, an address that is not this machine's
 
 
 @reporting
@@ -113,9 +128,12 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
         raise typer.Exit()
 
 
-def main() -> None:
-    """The entry point of ``svd-ui``. A console that lacks a letter, such as Windows' cp1252, shows a question mark."""
+def main(args: Sequence[str] | None = None) -> None:
+    """The entry point of ``svd-ui``; ``args`` instead of the process's own.
+
+    A console that lacks a letter, such as Windows' cp1252, shows a question mark.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app()
+    app(args)

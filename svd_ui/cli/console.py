@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Self, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -23,11 +22,11 @@ from rich.progress import (
 )
 
 from ..engine import CancelToken
-from ..errors import Cancelled, SvdUiError
+from ..errors import BadInput, Cancelled, SvdUiError
 from ..events import Downloading
 from ..jobs import Job
 from ..notes import WORDS, Note, sentence
-from ..settings import Settings
+from ..settings import Settings, usable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +52,14 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         except SvdUiError as error:
             complain(error)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.filename is None:  # a pipe that nobody reads any more, say: click knows
+                raise
+            what = f"{error.filename} cannot be used ({error.strerror})"
+            complain(
+                BadInput(f"{what}: mend that, or set SVD_UI_DATA_DIR to another folder. 'doctor' looks at all of them.")
+            )
+            raise typer.Exit(BadInput.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Cancelled.exit_code) from None
 
@@ -67,13 +74,12 @@ def complain(error: SvdUiError) -> None:
 
 def settings_or_exit(**overrides: Any) -> Settings:
     """Settings from the environment, with the command's own options over them; a bad value is said and ends."""
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        for fault in error.errors():
-            name = "_".join(str(part) for part in fault["loc"])
-            err().print(f"[bold red]svd-ui:[/] SVD_UI_{name.upper()}: {escape(fault['msg'])}")
-        raise typer.Exit(2) from None
+    settings, faults = usable(**{name: value for name, value in overrides.items() if value is not None})
+    for variable, why in faults.items():
+        err().print(f"[bold red]svd-ui:[/] {variable}: {escape(why)}", soft_wrap=True)
+    if faults:
+        raise typer.Exit(2)
+    return settings
 
 
 def interactive() -> bool:

@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from ..engine import Timed
-from .console import err, out, reporting, settings_or_exit
+from ..settings import usable
+from .console import err, interactive, out, reporting, settings_or_exit
+from .models import show_checkpoints
 
 
 @reporting
@@ -20,29 +23,54 @@ def doctor(
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="Measure attention, number formats and threads instead.")
     ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely, and say what was done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask before installing or renaming.")] = False,
 ) -> None:
-    """Show versions, device, memory, checkpoints, disk and settings. Secrets are not shown.
+    """Show versions, device, memory, checkpoints, disk and settings, and what is wrong with them. Secrets are not shown.
 
-    With --benchmark the device's choices are measured anew, within a minute, and the fastest remembered.
+    The exit code is 1 where something is wrong. With --benchmark the device's choices are measured anew, within a minute, and the
+    fastest remembered.
     """
-    from ..doctor import measured, report
+    if benchmark:
+        measure(as_json)
+        return
+    from ..doctor import admit, examine, facts
+
+    with err().status("Asking the device ..."):
+        patient = admit(*usable())
+    found = examine(patient)
+    treated: dict[str, Any] = {}
+    if fix:
+        from ..doctor.repair import Treatment
+
+        treatment = Treatment(patient, lambda question: yes or (interactive() and typer.confirm(question, err=True)))
+        treatment.of(found)
+        treated = {"fixed": treatment.done, "left": treatment.left}
+        if treatment.done:
+            with err().status("Looking again ..."):
+                patient = admit(*usable())
+            found = examine(patient)
+    report = facts(patient, found) | treated
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        show(report, out())
+    if any(finding.wrong for finding in found):
+        raise typer.Exit(1)
+
+
+def measure(as_json: bool) -> None:
+    """``--benchmark``."""
+    from ..doctor import measured
 
     settings = settings_or_exit()
-    if benchmark:
-        with err().status("Measuring the device ..."):
-            device, rows = measured(settings)
-        if as_json:
-            measurements = [row.model_dump(mode="json") for row in rows]
-            typer.echo(json.dumps({"device": device, "measurements": measurements}, indent=2))
-        else:
-            show_benchmark(device, rows, out())
-        return
-    with err().status("Asking the device ..."):
-        facts = report(settings=settings)
+    with err().status("Measuring the device ..."):
+        device, rows = measured(settings)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        measurements = [row.model_dump(mode="json") for row in rows]
+        typer.echo(json.dumps({"device": device, "measurements": measurements}, indent=2))
     else:
-        show(facts, out())
+        show_benchmark(device, rows, out())
 
 
 def show(facts: dict[str, Any], console: Console) -> None:
@@ -55,28 +83,52 @@ def show(facts: dict[str, Any], console: Console) -> None:
     known = [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)]
     _section(console, "System", known)
     _section(console, "Device", _device(facts["device"], facts["device_trouble"], facts["checkpoint"]))
-    rows = Table("checkpoint", "what", "here", "download", "licence", "link", box=None, pad_edge=False)
-    for row in facts["checkpoints"]:
-        licence = row["licence"] + (" (form to accept)" if row["gated"] else "")
-        bytes_ = size(row["download_bytes"]) if row["download_bytes"] else ""
-        rows.add_row(row["id"], row["title"], "yes" if row["present"] else "no", bytes_, licence, row["link"])
-    console.print("\n[bold]Checkpoints[/]", rows, sep="\n")
-    found = [(row["id"], row["trouble"] or row["where"]) for row in facts["checkpoints"]]
-    _section(console, "Where they are", [(id, where) for id, where in found if where])
-    if facts["refused"]:
-        _section(console, "Found, not usable", [(one["path"], one["why"]) for one in facts["refused"]])
+    console.print("\n[bold]Checkpoints[/]")
+    show_checkpoints(facts["checkpoints"], facts["refused"], console)
     disks = [
         (name, f"{disk['path']}: {size(disk['free_bytes'])} free of {size(disk['total_bytes'])}{_locked(disk)}")
         for name, disk in facts["disk"].items()
     ]
     _section(console, "Disk", disks)
-    _section(console, "Model hub", [(name, str(facts["hub"][name])) for name in ("endpoint", "token", "offline")])
+    _section(
+        console, "Model hub", [(name, str(facts["hub"][name])) for name in ("endpoint", "proxy", "token", "offline")]
+    )
     found = [(one["name"], f"{one['group']}, {one['package']} {one['trouble']}".strip()) for one in facts["plugins"]]
     _section(console, "Plug-ins", found or [("none", "")])
-    table = Table("variable", "value", "from", "what it does", box=None, pad_edge=False)
+    console.print("\n[bold]Settings[/]")
     for row in facts["settings"]:
-        table.add_row(row["variable"], escape(row["value"]), row["source"], escape(row["help"]))
-    console.print("\n[bold]Settings[/]", table, sep="\n")
+        value = f"{row['variable']}={row['value']}" + ("" if row["source"] == "default" else f"  ({row['source']})")
+        console.print(escape(value), soft_wrap=True)
+        console.print(Padding(escape(row["help"]), (0, 0, 0, 4), expand=False), style="dim")
+    named = {finding["what"] for finding in facts["findings"]}
+    for title, lines in (
+        ("Done", facts.get("fixed")),
+        ("Not done", [x for x in facts.get("left", []) if x not in named]),
+    ):
+        if lines is not None and (lines or title == "Done"):
+            _section(console, title, [("-", line) for line in lines] or [("-", "nothing was to be done")])
+    _findings(console, facts["findings"])
+    if "fixed" not in facts and any(finding["fixable"] for finding in facts["findings"]):
+        console.print("\nSome of this 'doctor --fix' does for you. It asks before it installs or renames anything.")
+
+
+def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
+    """Last, where the eye is when the command ends."""
+    if not findings:
+        console.print("\n[bold green]Nothing is wrong.[/]")
+        return
+    for title, wrong in (("Wrong, to be mended in this order", True), ("Worth knowing", False)):
+        rows = [finding for finding in findings if finding["wrong"] is wrong]
+        if rows:
+            console.print(f"\n[bold]{title}[/]")
+        for number, row in enumerate(rows, 1):
+            mark = f"{number}." if wrong else "-"
+            why = row["why"][:1].upper() + row["why"][1:]
+            table = Table.grid(padding=(0, 1, 0, 0))
+            table.add_row(mark, f"[bold]{escape(row['what'])}.[/] {escape(why)}.")
+            console.print(table)
+            # Not broken into lines, so that a command can be copied as it is.
+            console.print(f"{' ' * len(mark)} -> {escape(row['do'])}", soft_wrap=True)
 
 
 def show_benchmark(device: str, rows: list[Timed], console: Console) -> None:

@@ -18,6 +18,8 @@ from ..request import GenerationRequest
 from ..validation import FieldFacts
 
 PANEL = "The request"
+ALSO = {"--loras": ("--lora",)}
+"""An option that is given once for each of several is also found under the word for one."""
 
 
 def flag(name: str) -> str:
@@ -67,7 +69,10 @@ def today(model: type[BaseModel], given: Mapping[str, Any]) -> tuple[dict[str, A
 
 
 def values(given: dict[str, Any]) -> dict[str, Any]:
-    """What the flags say (``today``), as request values; structured fields are read from a kind, JSON or flags of their own."""
+    """What the flags say (``today``), as request values; structured fields are read from a kind, JSON or flags of their own.
+
+    LoRAs stay as they were typed: only the names of those there are tell where a name ends (``runner.request_of``).
+    """
     found: dict[str, Any] = {}
     for name, info in GenerationRequest.model_fields.items():
         registry = registry_of(info)
@@ -128,15 +133,18 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _item(name: str, text: str, model: type[BaseModel]) -> Any:
-    """``plain`` -> {"kind": "plain"}; ``name:0.8`` -> the first two fields of what has no kind; JSON as it is."""
+    """``plain`` -> {"kind": "plain"}; JSON as it is; what has no kind as it was typed, for who knows the names."""
+    kinds = "kind" in model.model_fields
     if not text.lstrip().startswith(("{", "[")):
-        if "kind" in model.model_fields:
-            return {"kind": text}
-        return dict(zip(model.model_fields, text.split(":", 1), strict=False))
+        return {"kind": text} if kinds else text
     try:
-        return json.loads(text)
+        data = json.loads(text)
     except ValueError as error:
-        raise BadInput(f"{flag(name)} is neither a kind nor JSON: {error}.", field=name) from error
+        if kinds:
+            raise BadInput(f"{flag(name)} is neither a kind nor JSON: {error}.", field=name) from error
+        return text
+    entries = data if isinstance(data, list) else [data]
+    return data if kinds or all(isinstance(entry, dict) for entry in entries) else text
 
 
 def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
@@ -173,6 +181,7 @@ def _of_kind(name: str, kind: str, cls: type[Params]) -> list[inspect.Parameter]
 
 def _parameter(name: str, option: str, info: FieldInfo, kind: Any, metavar: str | None = None) -> inspect.Parameter:
     declared = typer.Option(
+        *ALSO.get(option, ()),
         option,
         help=_help(info),
         show_default=False,
@@ -221,7 +230,7 @@ def _metavar(info: FieldInfo) -> str | None:
     if registry is not None:
         return f"{'|'.join(registry.classes())}|JSON"
     if facts.model is not None:
-        return "KIND|JSON"
+        return ":".join(facts.model.model_fields).upper() + "|JSON"
     return "N,N,..." if facts.several else "|".join(facts.choices) or None
 
 

@@ -25,7 +25,10 @@ IN_FULL = "To render one in full: generate --from its file --speed exact"
 @fields.with_field_flags(GenerationRequest)
 def generate(
     context: typer.Context,
-    picture: Annotated[Path | None, typer.Argument(help="The still to animate.", show_default=False)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Argument(help="The still to animate, or a clip whose frame is the still.", show_default=False),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +44,13 @@ def generate(
         typer.Option(
             "--from",
             help="A clip or JSON of this app: its settings, and its still if none is given.",
+            show_default=False,
+        ),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            help="Which frame of a clip: first, last, its number from 0, or its time as 1.5s. With --from alone: of that clip.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +72,7 @@ def generate(
         named, remarks = fields.today(GenerationRequest, request_fields)
         given = fields.values(named)
         implied = None if given.get("wall") is not None else output.format_of(target)
-        inputs = Inputs(picture, preset, settings_of, background, given, implied)
+        inputs = Inputs(picture, preset, settings_of, background, given, implied, frame)
         request, notes = request_of(runner, inputs)
         place = output.place(target, picture or settings_of, request)
         if not quiet:
@@ -90,7 +100,7 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
     hub = runner.hub
     row = runner.row(request.checkpoint)
     if hub.present(row) is None:
-        if not row.is_on_hub or trouble_of(row) is not None:
+        if not row.is_on_hub or trouble_of(row) is not None or (row.unet is not None and not download):
             hub.require(row)
         if not download:
             raise WeightsMissing(

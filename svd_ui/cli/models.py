@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from ..catalog import find_checkpoint
 from ..errors import BadInput
 from ..hub import TEXT_TO_IMAGE, Hub
+from ..loras import LoraFile, loras
+from ..notes import sentence
 from .console import err, interactive, out, reporting, settings_or_exit
 
 models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
@@ -36,10 +40,28 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         ]
         typer.echo(json.dumps(rows + unusable, indent=2))
         return
-    _group("On this machine", [_entry(row, row["where"]) for row in rows if row["present"]])
-    _group("To fetch", [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]])
+    show_checkpoints(rows, refused, out())
+    _loras(loras(settings))
+
+
+def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], console: Console) -> None:
+    """What is here and where, what can be fetched, what cannot be used and why."""
+    here = [_entry(row, row["where"]) for row in rows if row["present"]]
+    absent = [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]]
     lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
-    _group("Found, but not usable", lacking + [[one["path"], one["why"]] for one in refused])
+    unusable = lacking + [[one["path"], one["why"]] for one in refused]
+    _group("On this machine", here, console)
+    _group("To fetch", absent, console)
+    _group("Found, but not usable", unusable, console)
+
+
+def _group(heading: str, entries: list[list[str]], console: Console) -> None:
+    if entries:
+        console.print(f"[bold]{heading}[/]")
+    for name, *about in entries:
+        console.print(f"  {name}", markup=False, soft_wrap=True)
+        for line in about:
+            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
 def _entry(row: dict[str, Any], *about: str) -> list[str]:
@@ -53,16 +75,6 @@ def _download(row: dict[str, Any]) -> str:
 
     bytes_ = f"{size(row['download_bytes'])} to download" if row["download_bytes"] else "to download"
     return bytes_ + (f", gated: accept its form at {row['link']}" if row["gated"] else "")
-
-
-def _group(heading: str, entries: list[list[str]]) -> None:
-    console = out()
-    if entries:
-        console.print(f"[bold]{heading}[/]")
-    for name, *about in entries:
-        console.print(f"  {name}", markup=False, soft_wrap=True)
-        for line in about:
-            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
 @models.command()
@@ -105,3 +117,34 @@ def remove(id: Id, yes: Yes = False) -> None:
         typer.confirm(question, abort=True, err=True)
     freed = hub.remove(row) if row is not None else hub.remove_repo(settings.text_to_image)
     err().print(f"{size(freed)} freed.")
+
+
+@models.command("loras")
+@reporting
+def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show every LoRA on this machine under the name that --loras takes, and what is not known or wrong about it."""
+    files = loras(settings_or_exit())
+    if as_json:
+        facts = [{**file.model_dump(mode="json"), "notes": list(map(sentence, file.notes))} for file in files.values()]
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    _loras(files)
+    if not files:
+        err().print("There are none: put .safetensors files into models/loras of the data folder.")
+
+
+def _loras(files: Mapping[str, LoraFile]) -> None:
+    usable = [file for file in files.values() if not file.trouble]
+    _group("LoRAs", [[file.name, *_about(file), *map(sentence, file.notes)] for file in usable], out())
+    refused = [[file.name, file.trouble] for file in files.values() if file.trouble]
+    _group("LoRAs that cannot be used", refused, out())
+
+
+def _about(file: LoraFile) -> list[str]:
+    known = (
+        file.rank and f"rank {file.rank}",
+        file.alpha is not None and f"alpha {file.alpha:g}",
+        file.base,
+        file.licence,
+    )
+    return [", ".join(str(fact) for fact in known if fact)] if any(known) else []

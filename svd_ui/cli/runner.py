@@ -6,7 +6,7 @@ That is by a live server on the same data folder, else by a worker of our own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Any, Self
 from .. import presets
 from ..assets import Assets
 from ..catalog import CheckpointRow
+from ..clip import in_shape_of
 from ..engine import Device, Engine
-from ..errors import BadInput, Interrupted, NotFound
+from ..errors import BadInput, BadPicture, Interrupted, NotFound
 from ..events import ENDED
 from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs import Job
 from ..jobs.service import JobService, devices, server_alive
+from ..loras import named, names
+from ..media.footage import Moment
 from ..migration import left_out
 from ..notes import sentence
 from ..request import GenerationRequest, has_source
@@ -123,12 +126,15 @@ class Inputs:
     background: str
     explicit: dict[str, Any]
     output_format: str | None
+    frame: str | None = None
 
 
 def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[str]]:
     """The request, its seed fixed, and remarks for the person. Raises BadInput; pictures become assets."""
     base, notes = _stored(runner.settings, inputs.settings_of) if inputs.settings_of else ({}, [])
     explicit = dict(inputs.explicit)
+    if "loras" in explicit:
+        explicit["loras"] = _loras(runner.settings, explicit["loras"])
     if inputs.preset is not None:
         base |= _preset(runner, inputs.preset, explicit, base)
     if inputs.output_format is not None:
@@ -143,7 +149,22 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
     if not has_source(request):
         both = request.image is not None
         raise BadInput("Give a picture or --prompt, not both." if both else "Give a picture, or --prompt to make one.")
-    return request.with_seed(), [*notes, *remarks]
+    return _shaped(runner, request).with_seed(), [*notes, *remarks]
+
+
+def _shaped(runner: Runner, request: GenerationRequest) -> GenerationRequest:
+    """In the shape of its picture, where no size is given."""
+    size = None if request.image is None else Assets.of(runner.settings).size(request.image)
+    return in_shape_of(size, request, runner.row(request.checkpoint)) if size else request
+
+
+def _loras(settings: Settings, given: Iterable[Any]) -> list[Any]:
+    """LoRAs as they were typed, ``slow pans:0.8`` or ``slow pans=0.8``; an entry of JSON as it is."""
+    known, found = names(settings), list[Any]()
+    for one in given:
+        pairs = named([one], known) if isinstance(one, str) else ()
+        found += [{"name": name, "weight": weight} for name, weight in pairs] or [one]
+    return found
 
 
 def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -155,7 +176,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
         try:
             Assets.of(settings).path(values["image"])
             values.pop("prompt", None)
-        except NotFound:
+        except (NotFound, BadPicture):
             values.pop("image")
             if "prompt" not in values:
                 notes.append("The still of that clip is not in this data folder, so give one.")
@@ -176,10 +197,13 @@ def _still(settings: Settings, inputs: Inputs, explicit: dict[str, Any]) -> tupl
     flagged = explicit.pop("image", None)
     if inputs.picture is not None and flagged is not None:
         raise BadInput("The picture is given twice.", field="image")
-    source = str(inputs.picture or flagged or "")
+    moment = None if inputs.frame is None else Moment.of(inputs.frame)
+    source = str(inputs.picture or flagged or (inputs.settings_of if moment else None) or "")
     if not source or source.startswith("sha256:"):
+        if moment:
+            raise BadInput("Give the clip that the frame is of.", field="frame")
         return source or None, []
     if not Path(source).is_file():
         raise BadInput(f"There is no file {source}.", field="image")
-    added = Assets.of(settings).add(Path(source), inputs.background)
+    added = Assets.of(settings).add(Path(source), inputs.background, moment)
     return added.ref, list(map(sentence, added.notes))

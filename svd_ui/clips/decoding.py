@@ -1,6 +1,7 @@
 """Clips as people have them, read a frame at a time at the size they are wanted. No torch.
 
-A source is a video (mp4, mov, mkv, webm), an animation (gif, webp, apng) or a folder of numbered pictures.
+A source is a video (mp4, mov, mkv, webm), an animation (gif, webp, apng) or a folder of numbered pictures. Both come in
+through the doors of ``media`` that the page's stills take, so that what is trained is what is seen there.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
+from PIL import Image
 
-from ..errors import BadClip, BadInput
-from ..media.image import fit
+from ..errors import BadClip, BadInput, BadPicture
+from ..media.footage import footage
+from ..media.image import fit, load
+from ..media.reading import Reader
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi"}
 ANIMATIONS = {".gif", ".webp", ".apng", ".png"}
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 MAX_SIDE = 8192
+MAX_BYTES = 500_000_000
+"""Of one picture of a folder."""
 
 Frame = NDArray[np.uint8]
 """``[H W 3]`` RGB."""
@@ -59,66 +63,36 @@ def frames(source: ClipSource, width: int, height: int) -> Iterator[Frame]:
 
     Raises BadClip where the file breaks off or is not what it claims.
     """
-    readers = {"video": _video, "animation": _animation, "pictures": _folder}
+    pictures = _folder(source.path) if source.kind == "pictures" else _clip(source.path)
     try:
-        for picture in readers[source.kind](source.path):
+        for picture in pictures:
             yield np.asarray(fit(picture, width, height))
-    except (av.error.FFmpegError, OSError, ValueError, SyntaxError) as error:
+    except BadPicture as error:
         raise BadClip("is damaged or incomplete: save it again, or leave it out.", name=source.name) from error
 
 
 def _opened(path: Path) -> ClipSource | BadClip:
     try:
-        if path.suffix.lower() in VIDEOS:
-            return ClipSource(path, "video", _video_fps(path))
-        return ClipSource(path, "animation", _animation_fps(path))
-    except BadClip as error:
-        return error
-    except (av.error.FFmpegError, OSError, ValueError, SyntaxError):
+        with footage(path, Reader(MAX_SIDE**2)) as clip:
+            if clip is None:
+                return BadClip("is a still, not a clip.", name=path.name)
+            if max(clip.facts.width, clip.facts.height) > MAX_SIDE:
+                return BadClip(f"is larger than {MAX_SIDE} pixels along a side.", name=path.name)
+            return ClipSource(path, "video" if path.suffix.lower() in VIDEOS else "animation", clip.facts.fps)
+    except BadPicture:
         return BadClip("cannot be read as a clip: save it as mp4 or gif, or leave it out.", name=path.name)
 
 
-def _video_fps(path: Path) -> float:
-    with av.open(str(path.absolute()), "r") as container:
-        if not container.streams.video:
-            raise BadClip("holds no pictures.", name=path.name)
-        stream = container.streams.video[0]
-        if max(stream.width, stream.height) > MAX_SIDE:
-            raise BadClip(f"is larger than {MAX_SIDE} pixels along a side.", name=path.name)
-        rate = stream.average_rate or stream.guessed_rate
-        if not rate:
-            raise BadClip("does not say how many frames a second it has.", name=path.name)
-        return float(rate)
-
-
-def _animation_fps(path: Path) -> float:
-    with Image.open(path) as image:
-        if getattr(image, "n_frames", 1) < 2:
-            raise BadClip("is a still, not a clip.", name=path.name)
-        if max(image.size) > MAX_SIDE:
-            raise BadClip(f"is larger than {MAX_SIDE} pixels along a side.", name=path.name)
-        image.seek(1)
-        image.load()  # WebP tells a duration only once its frame is decoded
-        return 1000.0 / max(float(image.info.get("duration") or 100), 10.0)
-
-
-def _video(path: Path) -> Iterator[Image.Image]:
-    with av.open(str(path.absolute()), "r") as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
-            yield frame.to_image()  # type: ignore[no-untyped-call]
-
-
-def _animation(path: Path) -> Iterator[Image.Image]:
-    with Image.open(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield frame.convert("RGB")
+def _clip(path: Path) -> Iterator[Image.Image]:
+    with footage(path, Reader(MAX_SIDE**2)) as clip:
+        if clip is None:
+            raise BadPicture("It is no clip.")
+        yield from clip.frames()
 
 
 def _folder(path: Path) -> Iterator[Image.Image]:
     for picture in _pictures(path):
-        with Image.open(picture) as image:
-            yield image.convert("RGB")
+        yield load(picture, max_bytes=MAX_BYTES, max_pixels=MAX_SIDE**2).image
 
 
 def _pictures(folder: Path) -> list[Path]:

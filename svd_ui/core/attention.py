@@ -61,6 +61,13 @@ def choose(setting: str, device: torch.device) -> tuple[Attention, Note]:
     return chosen, Note.of("chosen")
 
 
+def suited(attention: Attention, dtype: torch.dtype) -> tuple[Attention, Note | None]:
+    """``attention`` as it can be in ``dtype``, and why where that is another: flash-attn knows half precision only."""
+    if attention == "flash" and dtype == torch.float32:
+        return "sdpa", Note.of("kernel_needs_half", package=PACKAGES["flash"][1])
+    return attention, None
+
+
 def _obstacle(kernel: str, device: torch.device) -> Note | None:
     """What keeps ``kernel`` from running on ``device``; None where nothing does."""
     module, package = PACKAGES[kernel]

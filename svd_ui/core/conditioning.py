@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..clip import ClipSpec
-from ..errors import BadInput
+from ..errors import BadInput, NotFinite
 from .runtime import Runtime
 from .sampling.denoiser import Conditioning
 from .sampling.samplers import Generators, gaussian
@@ -33,7 +33,7 @@ def condition(
     """Encode ``image`` (RGB, one per clip, at the clip's size) for ``clip``.
 
     The noise augmentation takes the first numbers of ``generator``, at strength 0 too; the caller draws
-    the latents from what follows. Raises BadInput when the size does not fit latent cells.
+    the latents from what follows. Raises BadInput when the size does not fit latent cells, NotFinite when an encoder overflows.
 
     What the encoders made is kept by the very pixels they saw (the augmented ones for the autoencoder, so strength
     and seed are part of that), one picture at a time: a clip comes out the same to the bit, kept or not.
@@ -56,11 +56,19 @@ def _cached(runtime: Runtime, encoder: Callable[[Runtime, Tensor], Tensor], pixe
     """``encoder`` of each picture of ``pixels`` [B 3 H W], from memory where it saw that before with these weights."""
     found = [
         runtime.encoder_cache.get_or_encode(
-            (encoder.__name__, runtime.weights, digest(one)), partial(encoder, runtime, one)
+            (encoder.__name__, runtime.weights, digest(one)), partial(_finite, encoder, runtime, one)
         )
         for one in (pixels[place : place + 1] for place in range(len(pixels)))
     ]
     return torch.cat(found).to(runtime.device)
+
+
+def _finite(encoder: Callable[[Runtime, Tensor], Tensor], runtime: Runtime, pixels: Tensor) -> Tensor:
+    """What ``encoder`` makes of ``pixels``, in host memory. Raises NotFinite where that holds no numbers."""
+    encoded = encoder(runtime, pixels).cpu()
+    if not bool(encoded.isfinite().all()):
+        raise NotFinite(doing="reading the still")
+    return encoded
 
 
 def digest(tensor: Tensor) -> str:

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..catalog import CheckpointRow
-from ..errors import Cancelled
+from ..errors import Cancelled, NotFinite
 from ..events import CancelToken
 from .conditioning import to_pixels
 from .families import verbs_of
 from .families.svd import Decoder
+from .interruptible import cells_of, interruptible
 from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
 
@@ -27,50 +28,85 @@ def decode(
     """Scaled latents ``[1 F C h w]`` => uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
 
     ``start`` skips frames already decoded: after ``torch.OutOfMemoryError`` go on there with a smaller chunk.
-    Raises Cancelled between chunks. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
+    Raises Cancelled between chunks, and within those that take long. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
     The autoencoder stays on the device for the whole clip.
     """
     with decoder.runtime.use("vae"):
         for first in range(start, latents.shape[1], decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            yield _chunk(decoder, latents[0, : first + decode_chunk_size], first)
+            some = latents[0, : first + decode_chunk_size]
+            with interruptible(decoder.runtime, {"vae": cells_of(some[first:])}, cancel):
+                frames = _chunk(decoder, some, first)
+            yield frames
 
 
 def decoder_of(runtime: Runtime, still: Image.Image) -> Decoder:
     """For the clips of ``still``, the picture that conditions them: RGB at the clip's size."""
-    return verbs_of(runtime.row).decoder(runtime, to_pixels([still]))
+    decoder = verbs_of(runtime.row).decoder(runtime, to_pixels([still]))
+    decoder.may_be_flat = is_flat(np.asarray(still.convert("RGB"))[None])
+    return decoder
 
 
 def decode_pixels(decoder: Decoder, latents: Tensor) -> Tensor:
     """Scaled latents of a clip's first frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.
 
-    Half precision that overflowed would give black frames; then the same frames are decoded in float32.
+    Half precision that overflowed would give black frames; then the same frames are decoded in float32. Raises NotFinite
+    where they are no numbers in that either.
     """
     pixels = decoder.pixels(latents)
-    if _can_overflow(decoder.runtime) and not bool(_sound(pixels)):
-        pixels = decoder.pixels(latents, dtype=torch.float32)
+    if not bool(is_finite(pixels)):
+        pixels = decoder.pixels(latents, dtype=_wider(decoder))
+        if not bool(is_finite(pixels)):
+            raise NotFinite(doing="decoding")
     return pixels
 
 
-def _chunk(decoder: Decoder, latents: Tensor, first: int) -> np.ndarray:
-    """Frames ``first`` and on of ``latents`` [N C h w], with one wait for the device: the verdict arrives with them."""
-    pixels = decoder.pixels(latents, first)
-    sound = _sound(pixels) if _can_overflow(decoder.runtime) else None
+def _chunk(decoder: Decoder, latents: Tensor, first: int, dtype: torch.dtype | None = None) -> np.ndarray:
+    """Frames ``first`` and on of ``latents`` [N C h w], with one wait for the device: the verdict arrives with them.
+
+    Frames of a single colour are no picture either: some kernels turn what is not a number into 0. They pass where the still
+    is such a picture, or where the clip began with others.
+    """
+    pixels = decoder.pixels(latents, first, dtype)
+    finite = is_finite(pixels)
     frames = to_frames(pixels)
-    if sound is None or bool(sound):
-        return frames
     del pixels
-    return to_frames(decoder.pixels(latents, first, torch.float32))
+    flat = not decoder.may_be_flat and is_flat(frames)
+    if bool(finite) and not flat:
+        return frames
+    if dtype is None and decoder.runtime.vae.dtype != torch.float32:
+        return _chunk(decoder, latents, first, _wider(decoder))
+    if bool(finite) and first:
+        return frames
+    raise NotFinite(doing="decoding")
 
 
-def _can_overflow(runtime: Runtime) -> bool:
-    return bool(runtime.vae.dtype == torch.float16)
+def _wider(decoder: Decoder) -> torch.dtype:
+    """The format to decode in where the autoencoder's own overflowed. Raises NotFinite where there is none."""
+    if decoder.runtime.vae.dtype == torch.float32:
+        raise NotFinite(doing="decoding")
+    decoder.overflowed = True
+    return torch.float32
 
 
-def _sound(pixels: Tensor) -> Tensor:
-    """Whether every pixel is a number, still on the device; a sum of clip size stays far from float32's end."""
-    return pixels.sum().isfinite()
+def is_finite(values: Tensor) -> Tensor:
+    """Whether every value is a number, still on the device; a sum of clip size stays far from float32's end."""
+    return values.sum(dtype=torch.float32).isfinite()
+
+
+FLAT_LEVELS = 1
+THIN = 8
+
+
+def is_flat(frames: np.ndarray) -> bool:
+    """Whether each of uint8 ``frames`` [N H W 3] is of one colour, to a level; most are told by a few of their pixels."""
+    return _same(frames[:, ::THIN, ::THIN]) and _same(frames)
+
+
+def _same(frames: np.ndarray) -> bool:
+    ranges = frames.max(axis=(1, 2)).astype(np.int16) - frames.min(axis=(1, 2))
+    return bool((ranges <= FLAT_LEVELS).all())
 
 
 def to_frames(pixels: Tensor) -> np.ndarray:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
 
-from ..catalog import PROFILES, ProfileRow, profile_for
+from ..catalog import PROFILES, ProfileRow, cuda_builds, profile_for
 from ..catalog.profiles import placed
 from ..clip import ClipSpec
 from ..errors import BadInput
-from ..notes import Note
+from ..notes import Note, sentence
 from ..settings import Settings
-from .attention import Attention, choose
+from .attention import Attention, choose, suited
 from .autotune import BenchmarkStore, key, microbenchmarks
-from .autotune.microbenchmarks import Timer
+from .number_formats import Traits, dtype_for, failed_formats, supports_bfloat16, wider
 
 DeviceKind = Literal["cuda", "rocm", "mps", "cpu"]
 WITHOUT_CONV3D = range(90800, 91500)
@@ -34,6 +35,18 @@ class DeviceInfo:
     kind: DeviceKind
     name: str
     measured: bool
+
+    @property
+    def traits(self) -> Traits:
+        """What decides the number format, before anything is known of a clip."""
+        nvidia = self.kind == "cuda"
+        return Traits(
+            self.kind,
+            self.name,
+            torch.cuda.get_device_capability(self.device) if nvidia else None,
+            self.memory()[0] if nvidia else None,
+            supports_bfloat16(self.device),
+        )
 
     @property
     def id(self) -> str:
@@ -106,16 +119,36 @@ class Plan:
         reasons = {**self.reasons, "profile": Note.of("memory_ran_out")}
         return replace(self, profile=placed(profile, self.device.type), reasons=reasons)
 
+    def widened(self, clip: ClipSpec) -> Plan | None:
+        """The same in the next wider number format, in the profile that it needs; None after float32."""
+        dtype = wider(self.dtype, supports_bfloat16(self.device))
+        if dtype is None:
+            return None
+        narrow, name = (str(each).removeprefix("torch.") for each in (self.dtype, dtype))
+        profile, attention, reasons = self.profile, self.attention, dict(self.reasons)
+        reasons["dtype"] = Note.of("format_overflowed", format=name, narrow=narrow)
+        info = self.info
+        if info.kind != "cpu":
+            fitting, _ = profile_for(info.kind, *info.usable(), clip, value_bytes(dtype))
+            profile = max(profile, placed(fitting, info.kind), key=lambda row: row.order)
+        return replace(self, dtype=dtype, profile=profile, attention=suited(attention, dtype)[0], reasons=reasons)
+
     def module_dtype(self, name: str) -> torch.dtype:
         return self.dtype if name == "unet" or self.device.type != "cpu" else torch.float32
 
 
 def available() -> list[str]:
-    """Names of the devices here, the best first; ``cpu`` is always one."""
-    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    """Names of the devices that can compute here, the best first; ``cpu`` is always one."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [f"cuda:{index}" for index in range(count) if _has_code_for(index)]
     if torch.backends.mps.is_available():
         names.append("mps")
     return [*names, "cpu"]
+
+
+def _has_code_for(index: int) -> bool:
+    """Whether this PyTorch holds kernels for a card; ROCm's names of architectures are its own."""
+    return bool(torch.version.hip) or _torch_build().has_code_for(torch.cuda.get_device_capability(index))
 
 
 def select_devices(settings: Settings) -> list[str]:
@@ -127,7 +160,8 @@ def select_devices(settings: Settings) -> list[str]:
     names = ["cuda:0" if name == "cuda" else name for name in asked]
     absent = [name for name in names if name not in here]
     if absent:
-        raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.")
+        why = f" {sentence(build_mismatch())}".rstrip()
+        raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.{why}")
     return names
 
 
@@ -142,6 +176,22 @@ def describe(name: str) -> DeviceInfo:
     return DeviceInfo(device, "cpu", _cpu_name(), measured=True)
 
 
+@cache
+def build_mismatch() -> Note | None:
+    """Why this PyTorch cannot use an NVIDIA card of this machine, and what to install; None where there is nothing to say.
+
+    The driver is asked, because PyTorch itself sees no card where it does not fit. Once a process: a restart follows a change.
+    """
+    if torch.version.hip:
+        return None
+    found = (cuda_builds.mismatch(_torch_build(), card) for card in cuda_builds.installed_cards())
+    return next((why for why in found if why is not None), None)
+
+
+def _torch_build() -> cuda_builds.TorchBuild:
+    return cuda_builds.TorchBuild(torch.__version__, torch.version.cuda, tuple(torch.cuda.get_arch_list()))
+
+
 def _cpu_name() -> str:
     """The processor's marketing name with its cores, as far as the system tells."""
     name = platform.processor()
@@ -154,30 +204,6 @@ def _cpu_name() -> str:
     return f"{name}, {psutil.cpu_count() or 1} cores"
 
 
-def dtype_for(kind: DeviceKind, device_name: str = "", store: BenchmarkStore | None = None) -> tuple[torch.dtype, Note]:
-    """The number format of the U-Net on a device, and why. A CPU with bfloat16 units tries, once, whether they win."""
-    if kind != "cpu":
-        return torch.float16, Note.of("float16_on_gpu")
-    units = bfloat16_units()
-    if not units:
-        return torch.float32, Note.of("no_bfloat16_units")
-    name = key(device_name, "number format")
-    seconds = microbenchmarks.benchmark(
-        store or BenchmarkStore(), name, microbenchmarks.dtype_candidates(), Timer.of(torch.device("cpu"))
-    )
-    times = [f"{option} {1000 * each:.1f} ms" for option, each in seconds.items()]
-    if microbenchmarks.fastest(seconds) == "bfloat16":
-        return torch.bfloat16, Note.of("bfloat16_wins", units=units, times=times)
-    return torch.float32, Note.of("bfloat16_loses", units=units, times=times)
-
-
-def bfloat16_units() -> str:
-    """What this CPU computes bfloat16 with; empty where it has no units for it."""
-    if torch.cpu._is_amx_tile_supported():
-        return "AMX tiles"
-    return "AVX-512 bfloat16 units" if torch.cpu._is_avx512_bf16_supported() else ""
-
-
 def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
     """How many threads a CPU computes with: as measured, else its physical cores. None leaves it to the user's
     OMP_NUM_THREADS."""
@@ -186,6 +212,11 @@ def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
         return None
     seconds = microbenchmarks.recall(store, key(device_name, "threads"), map(str, counts))
     return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
+
+
+def value_bytes(dtype: torch.dtype) -> int | None:
+    """Bytes of a number on a GPU where it is not the two that costs are counted with."""
+    return dtype.itemsize if dtype.itemsize != 2 else None
 
 
 def rate_key(device_name: str, dtype: torch.dtype) -> str:
@@ -198,12 +229,19 @@ def temporal_key(device_name: str, dtype: torch.dtype) -> str:
     return key(device_name, "temporal_conv", str(dtype).removeprefix("torch."))
 
 
+def has_conv3d(info: DeviceInfo) -> bool:
+    """Apple's GPUs have Conv3d from macOS 13.2 on only, and not in every number format."""
+    return info.kind != "mps"
+
+
 def temporal_conv2d_for(info: DeviceInfo, dtype: torch.dtype, store: BenchmarkStore) -> tuple[bool, Note | None]:
     """Whether convolutions over time run as Conv2d, and why where that was not measured: they are faster so, or need to.
 
     From cuDNN 9.8 to 9.14 torch takes half-precision Conv3d past cuDNN, slowly and through a matrix three times the
     size of the clip's features (pytorch issues 163539, 166643).
     """
+    if not has_conv3d(info):
+        return True, Note.of("no_conv3d")
     version = torch.backends.cudnn.version() if info.kind == "cuda" else None  # type: ignore[no-untyped-call]
     if version is not None and version in WITHOUT_CONV3D and dtype != torch.float32:
         return True, Note.of("temporal_conv2d")
@@ -217,7 +255,7 @@ def plan_for(
     device: str | None = None,
     clip: ClipSpec | None = None,
 ) -> Plan:
-    """Decide device, profile, number format and attention.
+    """Decide device, number format, profile and attention.
 
     An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
     ``clip`` fits in (without one SVD-XT's own). Profile ``cpu`` means the CPU on every
@@ -227,19 +265,23 @@ def plan_for(
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
     info = describe("cpu" if wanted == "cpu" else device or select_devices(settings)[0])
+    benchmarks = BenchmarkStore(settings.measured_file)
+    traits = replace(info.traits, failed=failed_formats(benchmarks, info.name, clip))
+    dtype, dtype_why = dtype_for(traits, benchmarks, settings.number_format)
     if wanted == "auto":
-        profile, why = profile_for(info.kind, *info.usable(), clip)
+        profile, why = profile_for(info.kind, *info.usable(), clip, value_bytes(dtype))
     else:
         profile, why = PROFILES[wanted], Note.of("chosen")
-    benchmarks = BenchmarkStore(settings.measured_file)
-    dtype, dtype_why = dtype_for(info.kind, info.name, benchmarks)
     attention, attention_why = choose(settings.attention, info.device)
-    reasons = {"profile": why, "dtype": dtype_why, "attention": attention_why}
+    attention, unsuited = suited(attention, dtype)
+    reasons = {"profile": why, "dtype": dtype_why, "attention": unsuited or attention_why}
     here = placed(profile, info.kind)
     if here != profile:
         reasons["offload"] = Note.of("weights_stay", device=info.kind)
     if not info.measured:
         reasons["device"] = Note.of("device_not_measured", device=info.kind)
+    elif (unused := build_mismatch()) is not None:
+        reasons["device"] = unused
     conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
     if conv2d_why is not None:
         reasons["temporal_conv2d"] = conv2d_why

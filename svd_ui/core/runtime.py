@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..catalog import CheckpointRow, ProfileRow
 from ..catalog.families.svd import karras
@@ -19,7 +19,7 @@ from ..notes import Note
 from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for
-from .exact import exact, unused_in_steps
+from .exact import exact, temporal_conv2d, unused_in_steps
 from .offload import Placement, chunked_forward, trim
 from .sampling.samplers import down_to_zero
 
@@ -64,13 +64,17 @@ class Runtime:
         self.weights: tuple[str, ...] = ()
         """Digests of the LoRAs in force: part of the key of whatever is kept between clips."""
         self.encoder_cache = EncoderCache()
+        self.widened = False
+        """Whether the number format was changed in place, so that the weights may be rounder than their files."""
         self.unet, self.vae, self.image_encoder = (modules[name] for name in ("unet", "vae", "image_encoder"))
         self.feature_extractor, self.scheduler = feature_extractor, scheduler
         attention.install(self.unet, plan.attention)
         self._modules = modules
         self._exact = ExitStack()
         if plan.exact:
-            self._exact.enter_context(exact(self.unet, self.vae, conv2d=plan.temporal_conv2d))
+            self._exact.enter_context(exact(self.unet, self.vae))
+        if plan.temporal_conv2d:
+            self._exact.enter_context(temporal_conv2d(self.unet, self.vae))
         self._placement = self._placed()
         self._compiled: CompiledBlocks | None = None
         self._compile(plan)
@@ -150,6 +154,20 @@ class Runtime:
             trim()
             self._placement = self._placed()
 
+    def widen(self, plan: Plan) -> None:
+        """Take over ``plan``, which computes in a wider number format, between steps, with the weights that are here."""
+        plan = replace(plan, compile=False)
+        self._compile(plan)
+        self._placement.remove()
+        for name, module in self._modules.items():
+            if not hasattr(type(module), "inference_dtype"):
+                nn.Module.to(module, plan.module_dtype(name))  # diffusers' own warns of layers that none of ours has
+        attention.install(self.unet, plan.attention)
+        self.plan, self.widened = plan, True
+        self.encoder_cache.clear()
+        trim()
+        self._placement = self._placed()
+
     def _placed(self) -> Placement:
         unused = {"unet": unused_in_steps(self.unet)} if self.plan.exact else {}
         return Placement(self._modules, self.plan.device, self.plan.profile, unused)
@@ -191,7 +209,7 @@ class Models:
         """The runtime of ``row``; another one that is loaded is freed first. Raises what ``Runtime`` raises."""
         key = (row, source, plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
         with self._lock:
-            if self._runtime is None or self._key != key:
+            if self._runtime is None or self._key != key or self._runtime.widened:
                 self.release()
                 self._runtime, self._key = self._load(row, source, plan), key
             else:

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from ..clip import ClipSpec
-from ..errors import BadInput, Cancelled, WeightsMissing
+from ..errors import BadInput, Cancelled, NotFinite, WeightsMissing
 from ..events import CancelToken
 from ..settings import Settings
 from ..text_to_image_info import StillModel
+from .decode import is_flat
 from .devices import Plan
 from .offload import trim
 from .sampling.samplers import seeded
@@ -30,21 +32,25 @@ def generate(
     """Yield (step, total) after each step, then the picture of the clip's prompt at its width and height.
 
     The pipeline lives only while one is made, because the clip needs the memory next. The model draws at its own
-    native area in that aspect; the picture is resized with Lanczos. Raises Cancelled within one step, WeightsMissing or BadInput where the
-    folder cannot be used.
+    native area in that aspect; the picture is resized with Lanczos. One of a single colour is what numbers that overflowed leave:
+    it is made again in float32. Raises Cancelled within one step, WeightsMissing or BadInput where the folder cannot be used,
+    NotFinite where there is no picture in float32 either.
     """
     model = read_model(folder, settings.text_to_image)
-    arguments = call_arguments(model, clip)
     if cancel.is_set():
         raise Cancelled()
-    pipeline = load_pipeline(folder, model, plan)
-    try:
-        thread = _PipelineThread(pipeline, arguments, cancel)
-        yield from thread.steps()
-        yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
-    finally:
-        del pipeline
-        trim()
+    for dtype in dict.fromkeys([plan.module_dtype("text_to_image"), torch.float32]):
+        pipeline = load_pipeline(folder, model, plan, dtype)
+        try:
+            thread = _PipelineThread(pipeline, call_arguments(model, clip), cancel)
+            yield from thread.steps()
+        finally:
+            del pipeline
+            trim()
+        if not is_flat(np.asarray(thread.picture)[None]):
+            yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
+            return
+    raise NotFinite(doing="making the still", remedy="Other words may help: its safety check also blanks pictures.")
 
 
 def read_model(folder: Path, title: str) -> StillModel:
@@ -71,11 +77,10 @@ def call_arguments(model: StillModel, clip: ClipSpec) -> dict[str, Any]:
     return {**arguments, "negative_prompt": clip.request.negative_prompt}
 
 
-def load_pipeline(folder: Path, model: StillModel, plan: Plan) -> Any:
-    """The pipeline on the plan's device: safetensors only, half precision on a GPU, offloaded where the plan offloads."""
+def load_pipeline(folder: Path, model: StillModel, plan: Plan, dtype: torch.dtype) -> Any:
+    """The pipeline on the plan's device in ``dtype``: safetensors only, offloaded where the plan offloads."""
     from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
 
-    dtype = torch.float32 if plan.device.type == "cpu" else torch.float16
     try:
         pipeline = AutoPipelineForText2Image.from_pretrained(
             folder, dtype=dtype, variant=model.variant, use_safetensors=True, local_files_only=True

@@ -41,6 +41,7 @@ class Device(Frozen):
     measured: bool = True
     flops_per_second: float | None = None  # matrix products in ``dtype``, measured once and remembered
     threads: int | None = None
+    build_mismatch: Note | None = None  # why the PyTorch installed cannot use a card that is here
 
 
 class Remedy(Frozen):

@@ -9,26 +9,26 @@ from contextlib import contextmanager
 
 from ..errors import (
     DiskFull,
+    HostOutOfMemory,
     HubOffline,
     HubRefused,
     OutOfMemory,
     SvdUiError,
     Unexpected,
+    UnfitBuild,
     WeightsMissing,
     WorkerStopped,
 )
 from ..media import FULL
+from ..notes import sentence
+from .device_texts import BROKEN, DEVICE_MEMORY, HOST_MEMORY, HOST_NUMBERS, UNFIT, WINDOWS_NUMBERS
 
 log = logging.getLogger(__name__)
 
 LESS_MEMORY = "Choose a smaller memory profile, fewer frames or a smaller size, or lower the decode chunk."
-_MEMORY_WORDS = (
-    "out of memory",  # CUDA, HIP and MPS
-    "can't allocate memory",  # torch's allocator on a CPU
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
+MORE_HOST_MEMORY = (
+    "Close other programs, and on Windows let the system manage the size of its paging file; then try again."
 )
-_BROKEN_DEVICE = ("cuda error", "hip error", "device-side assert", "cublas_status", "cudnn_status")
 _DISK_WORDS = ("no space left", "storagefull", "code: 28", "disk quota exceeded")
 _NETWORK = ("ConnectError", "ConnectTimeout", "ReadTimeout", "ConnectionError", "OfflineModeIsEnabled")
 
@@ -37,14 +37,39 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that the device, or the machine, has no memory left."""
     if isinstance(error, MemoryError | OutOfMemory):
         return True
-    if _from(error, "torch") and type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and _says(error, _MEMORY_WORDS)
+    if not _of_machines(error) or device_unfit(error):
+        return False
+    return type(error).__name__ == "OutOfMemoryError" or _says(error, DEVICE_MEMORY) or _host_ran_out(error)
+
+
+def ran_out(error: BaseException, doing: str) -> OutOfMemory:
+    """``error``, which is of memory that ran out, as ours."""
+    if isinstance(error, OutOfMemory):
+        return error
+    if _host_ran_out(error):
+        return HostOutOfMemory(doing=doing, remedy=MORE_HOST_MEMORY)
+    return OutOfMemory(doing=doing, remedy=LESS_MEMORY)
+
+
+def _host_ran_out(error: BaseException) -> bool:
+    numbers = getattr(error, "errno", None) in HOST_NUMBERS or getattr(error, "winerror", None) in WINDOWS_NUMBERS
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and numbers) or _says(error, HOST_MEMORY)
+
+
+def device_unfit(error: BaseException) -> bool:
+    """Whether ``error`` says that the PyTorch installed is not for this card, or its driver."""
+    return _of_machines(error) and _says(error, UNFIT)
 
 
 def device_broken(error: BaseException) -> bool:
     """Whether ``error`` left the device unusable for this process: after one CUDA error every later call fails too."""
-    return isinstance(error, RuntimeError) and not out_of_memory(error) and _says(error, _BROKEN_DEVICE)
+    return isinstance(error, RuntimeError) and not out_of_memory(error) and _says(error, BROKEN)
+
+
+def _of_machines(error: BaseException) -> bool:
+    """Whether it is of a kind in which libraries tell of the machine: words in a person's input are not."""
+    kinds = (RuntimeError, OSError, MemoryError, AssertionError)
+    return isinstance(error, kinds) or _from(error, "torch", "safetensors", "safetensors_rust")
 
 
 def disk_full(error: BaseException) -> bool:
@@ -59,7 +84,10 @@ def mapped(error: BaseException, doing: str = "working", title: str = "this chec
     if isinstance(error, SvdUiError):
         return error
     if out_of_memory(error):
-        return OutOfMemory(doing=doing, remedy=LESS_MEMORY)
+        return ran_out(error, doing)
+    if device_unfit(error):
+        log.error("while %s", doing, exc_info=error)
+        return UnfitBuild(remedy=_what_to_install())
     if disk_full(error):
         return DiskFull()
     if device_broken(error):
@@ -109,6 +137,13 @@ def _of_weights(error: BaseException, title: str) -> SvdUiError | None:
     if isinstance(error, OSError) and _says(error, ("no file named", "does not appear to have a file")):
         return WeightsMissing(title=title, remedy="A file is missing: download the checkpoint again.")
     return None
+
+
+def _what_to_install() -> str:
+    """Asked of the core, which the error comes from."""
+    from ..core.devices import build_mismatch
+
+    return sentence(build_mismatch()) or "'python -m svd_ui doctor' says which one does."
 
 
 def _from(error: BaseException, *packages: str) -> bool:

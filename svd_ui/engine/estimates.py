@@ -11,7 +11,7 @@ from ..clip import ClipSpec
 from ..errors import SvdUiError
 from ..hub import Hub
 from ..hub.selection import Checkpoints
-from ..media.image import crop_box
+from ..media.image import crop_box, cropped
 from ..notes import Note
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -65,7 +65,7 @@ def profile_of(settings: Settings, device: Device, clip: ClipSpec) -> ProfileRow
         return PROFILES["cpu"] if wanted not in PROFILES else placed(PROFILES[wanted], "cpu")
     if wanted in PROFILES:
         return PROFILES[wanted]
-    return profile_for(device.kind, device.total_bytes, _free(device), clip)[0]
+    return profile_for(device.kind, device.total_bytes, _free(device), clip, _value_bytes(device))[0]
 
 
 def _free(device: Device) -> int | None:
@@ -78,7 +78,11 @@ def _peak(clip: ClipSpec, profile: ProfileRow, device: Device) -> int | None:
     if device.kind == "cpu" or profile.id == "cpu":
         on_cpu = profile.model_copy(update={"id": "cpu"})
         return peak_bytes(clip, on_cpu, 2 if device.dtype == "bfloat16" else 4)
-    return peak_bytes(clip, placed(profile, device.kind))
+    return peak_bytes(clip, placed(profile, device.kind), _value_bytes(device))
+
+
+def _value_bytes(device: Device) -> int | None:
+    return 4 if device.dtype == "float32" else None
 
 
 def _seconds(clip: ClipSpec, device: Device) -> float | None:
@@ -191,6 +195,7 @@ def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[Note]:
         if right - left < width or bottom - top < height:
             given = f"{picture[0]}x{picture[1]}"
             notes.append(Note.of("picture_enlarged", given=given, width=width, height=height))
+        notes += filter(None, [cropped(picture, width, height)])
     return notes
 
 

@@ -27,6 +27,7 @@ from ..events import (
 )
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..hub.selection import Checkpoints
+from ..loras import remarks
 from ..media.image import fit
 from ..media.video import write_poster
 from ..notes import Note
@@ -36,9 +37,10 @@ from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed, never
 from .error_mapping import forget, mapping
 from .estimates import advice, estimate
+from .fallback import OomFallback
 from .output import POSTER, ClipFiles
 from .post_pipeline import PostPipeline
-from .sampling import Deadline, Generation, OomFallback, StageTimer, decode, denoise, effective, load
+from .sampling import Deadline, Generation, StageTimer, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
 
@@ -62,6 +64,7 @@ class LocalEngine:
         with self._border(limit):
             generation = self._begin(request, limit)
             row = generation.clip.row
+            generation.notes += remarks(self._settings, generation.clip.request.loras, row.id)
             folder = self._hub.require(row)
             image = generation.clip.request.image or (yield from self._make_still(generation))
             still = self._still(generation, image)
@@ -104,6 +107,7 @@ class LocalEngine:
                 measured=info.measured,
                 flops_per_second=plan.flops_per_second,
                 threads=plan.threads,
+                build_mismatch=self._stages.build_mismatch(),
             )
 
     def prepare(self, checkpoint: str | None) -> None:

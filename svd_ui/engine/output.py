@@ -15,8 +15,9 @@ from PIL import Image
 from ..clip import ClipShape, ClipSpec
 from ..events import Tile
 from ..media import Background, atomic
+from ..media.animation import FrameSpool, write_frames_zip, write_gif, write_webp
 from ..media.sheet import Sheet, small
-from ..media.video import Mp4Writer, set_comment, write_frames_zip, write_gif, write_poster, write_webp
+from ..media.video import Mp4Writer, set_comment, write_poster
 from ..post import Frames
 
 VIDEO, POSTER, LATENTS, FRAMES = "clip.mp4", "poster.jpg", "latents.safetensors", "frames.zip"
@@ -26,7 +27,7 @@ class ClipFiles:
     """Writes into ``folder``; whatever it wrote disappears again if the block fails.
 
     The mp4 is encoded in a thread of its own while later chunks decode; no more than a few wait for it. All frames
-    are kept only where another format needs them.
+    are kept, on the disk, only where another format needs them.
     """
 
     def __init__(self, folder: Path, clip: ClipSpec, comment: Callable[[], str], fps: int | None = None) -> None:
@@ -40,7 +41,7 @@ class ClipFiles:
         self._background = Background()
         self._last: Frames | None = None
         self._count = 0
-        self._kept: list[Frames] = []
+        self._kept: FrameSpool | None = None
         self._names: dict[str, str] = {}
         self._comment = ""
 
@@ -52,6 +53,8 @@ class ClipFiles:
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._clip.request.output_format != "mp4":
+            self._kept = FrameSpool(self._folder)
         return self
 
     def __exit__(
@@ -60,6 +63,8 @@ class ClipFiles:
         try:
             self._stack.__exit__(kind, error, trace)
         finally:
+            if self._kept is not None:
+                self._kept.close()
             if kind is not None:
                 for name in self._names.values():
                     (self._folder / name).unlink(missing_ok=True)
@@ -68,8 +73,8 @@ class ClipFiles:
         """The next frames, uint8 ``[f H W 3]``. Raises what befell earlier ones, such as DiskFull."""
         writer = self._writer or self._open(frames[0])
         self._background.do(partial(writer.add, frames))
-        if self._clip.request.output_format != "mp4":
-            self._kept.append(frames)
+        if self._kept is not None:
+            self._kept.add(frames)
         self._last = frames[-1]
         self._count += len(frames)
 
@@ -98,10 +103,9 @@ class ClipFiles:
             set_comment(self._folder / VIDEO, comment)
 
     def _extra(self) -> None:
-        kind = self._clip.request.output_format
-        if kind == "mp4":
+        kind, frames = self._clip.request.output_format, self._kept
+        if frames is None:
             return
-        frames = np.concatenate(self._kept)
         if kind == "png":
             self._names["frames"] = FRAMES
             write_frames_zip(self._folder / FRAMES, frames, self._comment)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +18,9 @@ from PIL import Image
 
 from ..catalog import CheckpointRow
 from ..clip import ClipSpec
+from ..errors import NotFinite
 from ..loras import find
+from ..notes import Note
 from ..settings import Settings
 from . import CancelToken, Timed
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ..core.sampling.samplers import Step
     from ..core.threads import Neighbours
     from ..core.wall import Batch
+    from .sampling import Generation
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,6 +100,12 @@ class Stages:
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
         return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
 
+    def build_mismatch(self) -> Note | None:
+        """Why the PyTorch installed cannot use a card of this machine."""
+        from ..core.devices import build_mismatch
+
+        return build_mismatch()
+
     def load(self, row: CheckpointRow, folder: Path, plan: Plan) -> Runtime:
         from ..core.threads import Neighbours, use_threads
 
@@ -115,6 +124,13 @@ class Stages:
         generator = seeded(clip.seed)
         return condition(runtime, still, clip, generator), generator
 
+    def reading(self, generation: Generation) -> AbstractContextManager[Any]:
+        """Within the block the still's encoders stop when the clip is cancelled, where they take long."""
+        from ..core.interruptible import interruptible_reading
+
+        assert generation.runtime is not None
+        return interruptible_reading(generation.runtime, generation.clip, generation.cancel)
+
     def sample(
         self,
         decoder: Decoder,
@@ -123,7 +139,7 @@ class Stages:
         generator: torch.Generator,
         cancel: CancelToken,
         resume: Step | None,
-    ) -> Iterator[Step]:
+    ) -> Generator[Step]:
         from ..core.sampling.context import SamplingContext, sample
 
         runtime = decoder.runtime
@@ -137,7 +153,7 @@ class Stages:
 
         return whole_wall(runtime, still, clip)
 
-    def sample_batch(self, decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Iterator[Batch]:
+    def sample_batch(self, decoder: Decoder, batch: Batch, clip: ClipSpec, cancel: CancelToken) -> Generator[Batch]:
         """Tiles made together, after each step from where they are."""
         from ..core.wall import sample_batch
 
@@ -165,6 +181,21 @@ class Stages:
         from ..core.decode import preview_jpeg
 
         return preview_jpeg(row, denoised)
+
+    def check_finite(self, *latents: Any) -> None:
+        """Raises NotFinite where one of ``latents`` is no numbers any more; waits for the device."""
+        from ..core.decode import is_finite
+
+        if not all(bool(is_finite(each)) for each in latents):
+            raise NotFinite(doing="denoising")
+
+    def remember_overflow(self, generation: Generation) -> None:
+        """A wider number format proved right: the next clip like this one begins in it."""
+        from ..core.number_formats import remember_overflow
+
+        plan = generation.plan
+        while generation.overflowed:
+            remember_overflow(plan.benchmarks, plan.info.name, generation.clip, generation.overflowed.pop())
 
     def decoder(self, runtime: Runtime, still: Image.Image) -> Decoder:
         """What decodes the clips of ``still``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,15 @@ from ..catalog import PROFILES, CheckpointRow, ProfileRow
 from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
 from ..clip import ClipSpec
-from ..events import Decoding, Denoising, Event, SteppedDown, Writing
+from ..events import Decoding, Denoising, Event, Writing
 from ..media.sheet import Sheet
 from ..notes import Note
 from ..post import Frames
 from ..request import GenerationRequest
 from .error_mapping import mapping
+from .fallback import recover
 from .output import TileFiles, sheet_of
-from .sampling import Generation, condition, decode, effective, next_fallback, use_fallback
+from .sampling import Generation, condition, decode, effective
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -85,17 +87,18 @@ class _Denoising:
             try:
                 with generation.timer("denoising"):
                     started = time.perf_counter()
-                    for later in stages.sample_batch(self._decoder, batch, generation.clip, generation.cancel):
-                        batch = later
-                        yield self._step(batch, started)
-                        started = time.perf_counter()
+                    steps = stages.sample_batch(self._decoder, batch, generation.clip, generation.cancel)
+                    with closing(steps):
+                        for later in steps:
+                            stages.check_finite(*later.latents())
+                            batch = later
+                            stages.remember_overflow(generation)
+                            yield self._step(batch, started)
+                            started = time.perf_counter()
                 done |= zip(batch.places, batch.latents(), strict=True)
-                continue
             except Exception as error:
-                note = next_fallback(error, self._smaller, "denoising")
-            self._left.insert(0, batch)
-            use_fallback(stages, generation, self._decoder.runtime)
-            yield SteppedDown(stage="denoising", note=note)
+                self._left.insert(0, batch)
+                yield recover(stages, generation, self._decoder.runtime, error, "denoising", self._smaller)
         return [done[place] for place in sorted(done)]
 
     def _next(self) -> Batch:

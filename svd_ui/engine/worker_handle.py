@@ -16,20 +16,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
+from ..errors import SECRET, without_secrets
 from ..settings import REPOSITORY, Settings
 from . import Device, Engine
 
 _FAREWELL = 2.0
 MAX_BYTES, KEPT = 1_000_000, 3
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|AUTH|API_?KEY", re.IGNORECASE)
-_SECRET_FORM = re.compile(r"hf_[A-Za-z0-9]{16,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|(?<=Bearer )\S+")
-
-
 EngineFactory = Callable[[Settings, str | None], Engine]
 """Builds the engine inside the worker; must be importable there by name."""
 
@@ -198,10 +197,10 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` with every secret, given or recognised by its form, replaced by ``***``."""
+    """``text`` with every secret, given or recognised by its form, made unreadable."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _SECRET_FORM.sub("***", text)
+        text = text.replace(secret, SECRET)
+    return without_secrets(text)
 
 
 class WorkerLog:
@@ -220,13 +219,12 @@ class WorkerLog:
         return thread
 
     def write(self, line: str) -> None:
+        """Lost where the folder cannot be written: the worker must not wait for somebody to read what it says."""
         record = logging.makeLogRecord({"msg": redact(line.rstrip("\n"), self._secrets)})
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._handler is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._handler = RotatingFileHandler(
-                    self.path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=True
-                )
+                self._handler = RotatingFileHandler(self.path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
             self._handler.handle(record)
 
     def close(self) -> None:

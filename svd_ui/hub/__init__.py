@@ -6,7 +6,6 @@ Weights live in the hub's own cache (``HF_HOME``), shared with other programs, o
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,14 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..catalog import STABILITY_ROWS, CheckpointRow, checkpoints, trouble_of
-from ..catalog.folders import lacking
-from ..catalog.weights import check_length, is_pipeline, is_unet
+from ..catalog import CheckpointRow, checkpoints, trouble_of
 from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..notes import Note, sentence
 from ..settings import Settings
 from . import layout
+from .sources import Sources, older_caches
 
 if TYPE_CHECKING:
     from .transfer import DownloadSource
@@ -73,26 +71,26 @@ class Hub:
         return self._cache
 
     @cached_property
-    def caches(self) -> list[Path]:
-        """Where downloads are looked for; ours go into the first."""
-        return [self.cache] if self._is_given else [self.cache, *_older_caches()]
+    def sources(self) -> Sources:
+        """What of a row is on this machine."""
+        return Sources(self.settings, [self.cache] if self._is_given else [self.cache, *older_caches()])
 
     def present(self, row: CheckpointRow) -> Path | None:
         """What ``row`` loads from, a diffusers folder or one file of everything; None when (part of) it is not here."""
         if row.path is None and row.unet_file is None:
-            return self._snapshot(row.repo) or next(iter(row.sources), None)
+            return self.sources.snapshot(row.repo) or next(iter(row.sources), None)
         if row.path is not None and trouble_of(row) is not None:
             return None
         if row.unet is None and row.path is not None:
             return row.path
-        unet, base = self._unet(row), self._base(row)
+        unet, base = self.sources.unet(row), self.sources.base(row)
         return layout.compose(self._composed_folder(row), base, unet, row.variant) if unet and base else None
 
     def where(self, row: CheckpointRow) -> Path | None:
         """The folder or file to show for ``row``: of what is made of two parts the U-Net. None where nothing is here."""
         if row.path is not None:
             return row.unet or row.path
-        return self._unet(row) if row.unet_file is not None else self.present(row)
+        return self.sources.unet(row) if row.unet_file is not None else self.present(row)
 
     def trouble(self, row: CheckpointRow) -> Note | None:
         """Why ``row`` cannot be used as things are, and what to do; None where it can."""
@@ -101,42 +99,12 @@ class Hub:
         damage = trouble_of(row)
         if damage is not None:
             return damage
-        if row.unet is not None:
-            return Note.of("base_missing", base=row.base_repo, id=row.id)
+        if row.base_repo is not None and self.sources.unet(row) is not None:
+            return Note.of("base_missing", id=row.id)
         return Note.of("not_downloaded", id=row.id)
-
-    def _unet(self, row: CheckpointRow) -> Path | None:
-        """The U-Net of a row that is made of two parts."""
-        found = self._snapshots(row.repo)
-        named = (path / (row.unet_file or "") for path in found)
-        others = (file for path in found for file in sorted(path.glob("*.safetensors")) if is_unet(file))
-        here = [*filter(None, [row.unet]), *filter(os.path.isfile, named), *others, *row.sources]
-        return next(iter(here), None)
-
-    def _base(self, row: CheckpointRow) -> Path | None:
-        """Where everything but the U-Net comes from: ``base_repo``, or another of the family that is here."""
-        rows = checkpoints(self.settings).values()
-        here = [one for one in rows if one.path and not one.unet and len(one.preview) == 4 and not trouble_of(one)]
-        family = sorted(STABILITY_ROWS, key=lambda one: one.repo != row.base_repo)
-        for known in family:
-            named = (one.path for one in here if one.same_as == known.id)
-            base = self._snapshot(known.repo, unet=False) or next(named, None)
-            if base is not None:
-                return base
-        return next((one.path for one in here), None)
 
     def _composed_folder(self, row: CheckpointRow) -> Path:
         return self.settings.data_dir / "composed" / re.sub(r"[^\w.@-]", "_", row.id)
-
-    def _snapshot(self, repo: str | None, unet: bool = True) -> Path | None:
-        """The newest commit of an image-to-video repository that is whole, in any precision; or its one file."""
-        found = self._snapshots(repo)
-        whole = (path for path in found if lacking(path, unet=unet, check=check_length) is None)
-        files = (file for path in found for file in path.glob("*.safetensors") if is_pipeline(file))
-        return next(whole, None) or next(files, None)
-
-    def _snapshots(self, repo: str | None) -> list[Path]:
-        return [path for cache in self.caches for path in layout.snapshots(cache, repo)] if repo else []
 
     def require(self, row: CheckpointRow) -> Path:
         """``present``, or WeightsMissing that says what is missing and how to get it."""
@@ -162,7 +130,7 @@ class Hub:
             url = row.link or _url(row.repo)
             yield from self._fetch(DownloadSource(row.id, row.title, row.repo or "", url, row.variant), cancel)
             return
-        done, needs_base = 0, self._base(row) is None
+        done, needs_base = 0, self.sources.base(row) is None
         # The larger one first: where the disk is too small, that shows before the first byte.
         if row.repo is not None and not row.sources:
             unet = DownloadSource(row.id, row.title, row.repo, row.link or _url(row.repo), None, file=row.unet_file)
@@ -214,7 +182,7 @@ class Hub:
         folder = self.text_to_image_folder()
         if folder is not None:
             return folder if (folder / "model_index.json").is_file() else None
-        found = self._snapshots(self.settings.text_to_image)
+        found = self.sources.snapshots(self.settings.text_to_image)
         return next((path for path in found if any(layout.is_complete(path, one) for one in ("fp16", None))), None)
 
     def fetch_text_to_image(self, cancel: CancelToken) -> Iterator[Downloading]:
@@ -235,7 +203,12 @@ class Hub:
     def cached(self) -> list[Cached]:
         """Weights of the catalogue, and of the still maker, that take room in the shared cache."""
         rows = [
-            (row.id, row.title, row.repo, self._snapshot(row.repo) if row.unet_file is None else self.present(row))
+            (
+                row.id,
+                row.title,
+                row.repo,
+                self.sources.snapshot(row.repo) if row.unet_file is None else self.present(row),
+            )
             for row in checkpoints(self.settings).values()
             if row.repo
         ]
@@ -263,15 +236,6 @@ class Hub:
         before = _bytes_in(folder) if folder.is_dir() else 0
         shutil.rmtree(folder, ignore_errors=True)
         return before - (_bytes_in(folder) if folder.is_dir() else 0)
-
-
-def _older_caches() -> list[Path]:
-    """Where older releases of transformers and diffusers keep repositories, in the same layout."""
-    from huggingface_hub import constants
-
-    named = [os.environ.get(name) for name in ("TRANSFORMERS_CACHE", "DIFFUSERS_CACHE")]
-    at_home = [Path(constants.HF_HOME) / name for name in ("diffusers", "transformers")]
-    return [*map(Path, filter(None, named)), *at_home]
 
 
 def _url(repo: str | None) -> str:

@@ -22,6 +22,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
+from ..network.proxies import keep_local, trouble, where
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
@@ -81,6 +82,9 @@ class Transfer(threading.Thread):
 
     def run(self) -> None:
         try:
+            keep_local()
+            if remedy := trouble(self.endpoint):
+                raise WeightsMissing(title=self.source.title, remedy=remedy)
             with self._mapped():
                 self.folder = self._fetch()
         except Exception as error:
@@ -111,7 +115,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:
-        return HubOffline(title=self.source.title, folder=str(self.models_dir))
+        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=where(self.endpoint))
 
     def _too_small(self, needed: int) -> DiskTooSmall:
         free = self.free(self.cache)

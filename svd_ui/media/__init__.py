@@ -28,19 +28,27 @@ def atomic(path: Path) -> Iterator[Path]:
     When the block raises, nothing is left behind and an older file at ``path`` stays as it was. A full
     disk (or quota) becomes ``DiskFull``.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".svd-ui-{secrets.token_hex(6)}.tmp")  # however long the name that it will have
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        with disk_full():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush_to_disk(temporary)
+            os.replace(temporary, path)
+    finally:
+        with suppress(OSError):  # such as on Windows, where a writer that failed may still hold the file
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_full() -> Iterator[None]:
+    """What a full disk, or quota, makes fail is a ``DiskFull``."""
+    try:
+        yield
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull() from error
         raise
-    finally:
-        with suppress(OSError):  # such as on Windows, where a writer that failed may still hold the file
-            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

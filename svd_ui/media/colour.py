@@ -7,21 +7,29 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
+from . import cicp
+from .deep import eight
+
 _SRGB = ImageCms.createProfile("sRGB")
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
-_EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
+_WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
-def to_rgba(image: Image.Image) -> Image.Image:
-    """``image`` (loaded, any mode) as RGB, or as RGBA where it is transparent somewhere; embedded profiles applied."""
-    if image.mode in (*_SIXTEEN_BIT, "I", "F"):
-        return _from_wide(image).convert("RGB")
+def to_rgba(image: Image.Image, encoding: cicp.ColourSpace | None = None) -> Image.Image:
+    """``image`` (loaded, any mode) as RGB, or as RGBA where it is transparent somewhere.
+
+    Its colours are what ``encoding`` says, else the embedded profile.
+    """
+    profile = None if encoding is not None else image.info.get("icc_profile")
+    if image.mode in _WIDE:
+        # Pillow's own conversion would clip everything above 255.
+        image = Image.fromarray(eight(np.asarray(image)))
     alpha = _alpha(image)
-    profile = image.info.get("icc_profile")
     if image.mode in ("P", "PA", "La", "RGBa", "LA", "RGBA", "1"):
         # A palette's profile describes its colours, which are RGB once looked up.
         image = image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
     rgb = _with_profile(image, profile) or _without_profile(image)
+    if encoding is not None and not encoding.is_srgb:
+        rgb = Image.fromarray(cicp.to_srgb(np.asarray(rgb), encoding))
     if alpha is not None:
         rgb.putalpha(alpha)
     return rgb
@@ -61,25 +69,3 @@ def _without_profile(image: Image.Image) -> Image.Image:
         assert converted is not None  # only None when converting in place
         return converted
     return image.convert("RGB")
-
-
-def _from_wide(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey -> L. Pillow's own conversion would clip everything above 255.
-
-    16-bit values keep their full scale (65535 is white); wider ones are scaled to the range in use.
-    """
-    if image.mode in _SIXTEEN_BIT:
-        return Image.fromarray(_EIGHT_OF_SIXTEEN[np.asarray(image)])
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = _range(values)
-    scaled = np.clip((values - low) * (255.0 / max(high - low, 1e-12)), 0, 255)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    """What black and white mean where the file does not say: 0..1, 0..255 or 0..65535, else the range in use."""
-    low, high = float(values.min()), float(values.max())
-    for white in (1.0, 255.0, 65535.0):
-        if low >= 0 and high <= white:
-            return 0.0, white
-    return low, high

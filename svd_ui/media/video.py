@@ -1,15 +1,13 @@
-"""Clips as H.264 mp4 files that browsers play, with their settings inside; and their other forms, zips and animations."""
+"""Clips as H.264 mp4 files that browsers play, with their settings inside; their other forms are in ``animation``."""
 
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
-from xml.sax.saxutils import quoteattr
 
 import av
 import numpy as np
@@ -25,17 +23,12 @@ __all__ = [
     "read_comment",
     "read_frames",
     "set_comment",
-    "write_frames_zip",
-    "write_gif",
     "write_poster",
-    "write_webp",
 ]
 
 Frames = NDArray[np.uint8]
 _LAYOUT = {"movflags": "+faststart"}
 BT709 = 1  # the same number for matrix, primaries and transfer in H.264
-XMP_NAMESPACE = "https://svd-ui.local/ns/1.0/"
-SHORTEST = 20  # ms; browsers slow animations with shorter frames down to 100 ms
 POSTER_SIDE = 640
 
 
@@ -60,7 +53,7 @@ class Mp4Writer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic(self.path))
-            self._container = av.open(_local(temporary), "w", format="mp4", options=_LAYOUT)
+            self._container = av.open(local(temporary), "w", format="mp4", options=_LAYOUT)
             stack.push(self._close)
             self._container.metadata["comment"] = self.comment
             self._stream = self._open_stream()
@@ -141,8 +134,8 @@ def set_comment(path: Path, comment: str) -> None:
     """Give a clip another ``comment``, atomically; its pictures are copied, not encoded again. Raises DiskFull."""
     with (
         atomic(Path(path)) as temporary,
-        av.open(_local(path), "r") as old,
-        av.open(_local(temporary), "w", format="mp4", options=_LAYOUT) as new,
+        av.open(local(path), "r") as old,
+        av.open(local(temporary), "w", format="mp4", options=_LAYOUT) as new,
     ):
         new.metadata["comment"] = comment
         stream = new.add_stream_from_template(old.streams.video[0])
@@ -168,7 +161,7 @@ def _even(frame: Frames) -> Frames:
 @contextmanager
 def _opened(source: Path | bytes) -> Iterator[Any]:
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else _local(source), "r") as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else local(source), "r") as container:
             if not container.streams.video:
                 raise _unreadable(source)
             yield container
@@ -176,7 +169,7 @@ def _opened(source: Path | bytes) -> Iterator[Any]:
         raise _unreadable(source) from error
 
 
-def _local(path: Path) -> str:
+def local(path: Path) -> str:
     """An absolute path: a bare name such as ``concat:a.mp4`` would be taken for one of FFmpeg's protocols."""
     return str(Path(path).absolute())
 
@@ -184,50 +177,3 @@ def _local(path: Path) -> str:
 def _unreadable(source: Path | bytes) -> BadInput:
     name = "This" if isinstance(source, bytes) else Path(source).name
     return BadInput(f"{name} is not a video that can be read.")
-
-
-def write_frames_zip(path: Path, frames: Iterable[Frames], comment: str = "") -> None:
-    """Every frame ``[H W 3]`` as ``frame_0000.png`` ...; a ``comment`` goes beside them as settings.json."""
-    # PNG is compressed already: the zip only bundles. Level 1 costs a few percent of size and saves most of the time.
-    with atomic(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for index, frame in enumerate(frames):
-            buffer = io.BytesIO()
-            Image.fromarray(frame).save(buffer, "PNG", compress_level=1)
-            archive.writestr(f"frame_{index:04d}.png", buffer.getvalue())
-        if comment:
-            archive.writestr("settings.json", comment)
-
-
-def write_gif(path: Path, frames: Iterable[Frames], fps: float, comment: str = "") -> None:
-    """An endless GIF; ``comment`` is its comment block. Colours are reduced to 256 per frame."""
-    images = [Image.fromarray(frame).quantize(256, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
-    _save_animation(path, images, "GIF", _durations(len(images), fps, unit=10), comment=comment.encode(), disposal=1)
-
-
-def write_webp(path: Path, frames: Iterable[Frames], fps: float, comment: str = "") -> None:
-    """An endless lossy WebP; ``comment`` sits in its XMP as the attribute ``svd_ui:settings``."""
-    images = [Image.fromarray(frame) for frame in frames]
-    durations = _durations(len(images), fps, unit=1)
-    _save_animation(path, images, "WEBP", durations, quality=85, method=4, xmp=_xmp(comment) if comment else b"")
-
-
-def _save_animation(path: Path, images: list[Image.Image], kind: str, durations: list[int], **options: object) -> None:
-    if not images:
-        raise ValueError("an animation needs at least one frame")
-    first, *rest = images
-    with atomic(Path(path)) as temporary:
-        first.save(temporary, kind, save_all=True, append_images=rest, duration=durations, loop=0, **options)
-
-
-def _durations(count: int, fps: float, unit: int) -> list[int]:
-    """Milliseconds per frame in multiples of ``unit``, rounded so that the whole clip keeps its length."""
-    ends = [round(1000 * (i + 1) / fps / unit) * unit for i in range(count)]
-    return [max(SHORTEST, end - start) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _xmp(comment: str) -> bytes:
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about="" xmlns:svd_ui="{XMP_NAMESPACE}" svd_ui:settings={quoteattr(comment)}/>'
-        "</rdf:RDF></x:xmpmeta>"
-    ).encode()

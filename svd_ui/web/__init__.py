@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..network.address import bracketed, free_port, host_of, shown, tls
+from ..network.proxies import keep_local
 from ..settings import REPOSITORY, Settings
-from .visitor import VisitorCookie, is_public
+from .visitor import RootPath, VisitorCookie, is_public
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -24,25 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["build_ui", "launch", "serve"]
 
 ASSETS = REPOSITORY / "assets"
-PORTS_TRIED = 100
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
     "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
 )
-
-
-def free_port(host: str, first: int) -> int:
-    """The first port from ``first`` on that nobody listens on. Raises OSError after a hundred."""
-    for port in range(first, min(first + PORTS_TRIED, 65536)):
-        with closing(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)) as probe:
-            if os.name != "nt":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"No free port from {first} on: set SVD_UI_PORT.")
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:
@@ -50,7 +35,9 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     from .formatting import html
 
     return {
-        "server_name": host_of(settings),
+        "server_name": bracketed(host_of(settings)),
+        "root_path": settings.root_path,
+        **tls(settings),
         "theme": theme(),
         "css": _joined("css"),
         "head": html("head", scripts=_joined("js")),
@@ -90,11 +77,6 @@ def theme() -> gr.themes.Base:
     return base.set(**look["values"])
 
 
-def host_of(settings: Settings) -> str:
-    """A Space is reached from outside its container."""
-    return "0.0.0.0" if "SPACE_ID" in os.environ and not settings.is_public else settings.host
-
-
 def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
     """The page over ``jobs``, not yet served."""
     prepare(settings)
@@ -111,18 +93,21 @@ def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks
     from .context import Context
     from .routes import routes
 
-    demo = build_ui(jobs, settings)
     options = launch_options(settings)
-    app_kwargs = {"routes": routes(Context(jobs, settings)), "middleware": [Middleware(VisitorCookie)]}
-    port = free_port(options["server_name"], settings.port)
+    own = routes(Context(jobs, settings))
+    middleware = [Middleware(RootPath, root_path=settings.root_path, own=own), Middleware(VisitorCookie)]
+    demo = build_ui(jobs, settings)
+    port = free_port(host_of(settings), settings.port)
+    app_kwargs = {"routes": own, "middleware": middleware}
     _, url, shared = demo.launch(
         **{**options, "server_port": port, "app_kwargs": app_kwargs, "prevent_thread_lock": True, **extra}
     )
-    return demo, shared or url
+    return demo, shared or shown(url)
 
 
 def prepare(settings: Settings) -> None:
-    """Before gradio is imported: nothing is reported to anybody, uploads stay in the data folder."""
+    """Before gradio is imported: nothing is reported to anybody, uploads stay in the data folder, no proxy in between."""
+    keep_local(host_of(settings))
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     uploads = settings.data_dir / "uploads"
@@ -133,11 +118,15 @@ def prepare(settings: Settings) -> None:
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
     prepare(settings)
+    tls(settings)  # what cannot be served at all is said before a worker starts
+    free_port(host_of(settings), settings.port)
     from ..jobs.service import compose
 
     with compose(settings) as jobs:
         demo, url = serve(jobs, settings)
         print(f"SVD UI is at {url}", flush=True)
+        if settings.root_path:
+            print(f"A proxy is expected to show it under {settings.root_path}/", flush=True)
         if is_public(settings) and settings.credentials is None:
             print(f"Warning: {WARNING}", file=sys.stderr, flush=True)
         if open_browser if open_browser is not None else _interactive():

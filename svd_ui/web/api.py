@@ -14,9 +14,11 @@ from gradio.events import api as declare_api
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from ..clip import in_shape_of
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job, in_full, status
+from ..media.footage import Moment
 from ..migration import old_names, renamed
 from ..request import GenerationRequest, has_source
 from ..validation import validate
@@ -27,6 +29,8 @@ from .visitor import new_token, owner_of, reader
 MAX_HISTORY = 100
 TILE = "tile"
 """A parameter beside the request's fields: ``<job id>/<index>``, the tile of a wall to render in full."""
+FRAME = "frame"
+"""Another one: which frame of a clip that is uploaded as ``image``: first, last, its number from 0, or a time as 1.5s."""
 POLL_SECONDS = 0.25
 
 
@@ -48,10 +52,10 @@ class Api:
         self.context = context
 
     def named(self, call: Callable[..., Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
-        """``call(values, token)`` as a function whose parameters are the request's fields and ``tile``, each ``= None``."""
+        """``call(values, token)`` as a function whose parameters are the request's fields, ``tile`` and ``frame``, each ``= None``."""
         types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         # Names that fields once had come last, so that arguments by position stay what they are.
-        types |= {old: annotation(name) for old, name in old_names(GenerationRequest).items()}
+        types |= {old: annotation(name) for old, name in old_names(GenerationRequest).items()} | {FRAME: str | None}
 
         def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
             values = dict(zip(types, args, strict=False))
@@ -116,12 +120,16 @@ class Api:
 
     def _request(self, values: dict[str, Any]) -> GenerationRequest:
         given = renamed(GenerationRequest, values)
+        frame = given.pop(FRAME, None)
         if "image" in given:
-            given["image"] = self._picture(given["image"])
+            given["image"] = self._picture(given["image"], frame)
+        elif frame is not None:
+            raise BadInput("A frame is of a clip: upload one as image.", field=FRAME)
         request = validate(self._of_tile(given.pop(TILE, None)) | given)
         if not has_source(request):
             raise BadInput("Give exactly one of image and prompt.", field="image")
-        return request
+        size = self.context.assets.size(request.image) if request.image else None
+        return in_shape_of(size, request, self.context.row(request.checkpoint))
 
     def _of_tile(self, name: str | None) -> dict[str, Any]:
         """What the full clip of a tile is made from; other parameters win over it. Raises NotFound."""
@@ -130,12 +138,12 @@ class Api:
         id, _, index = str(name).partition("/")
         return in_full(self.context.jobs.get(id), int(index) if index.isdecimal() else -1).explicit()
 
-    def _picture(self, value: Any) -> str:
-        """An upload -> its ref. Plain strings are refused: gradio hands them over unchecked."""
+    def _picture(self, value: Any, frame: Any) -> str:
+        """An upload, a picture or a clip -> its ref. Plain strings are refused: gradio hands them over unchecked."""
         path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
         if not isinstance(path, str) or not path:
             raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).", field="image")
-        return self.context.assets.add(uploaded(path)).ref
+        return self.context.assets.add(uploaded(path), moment=Moment.of(str(frame)) if frame is not None else None).ref
 
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""

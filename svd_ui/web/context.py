@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..assets import Assets
-from ..catalog import CheckpointRow, Survey, survey
+from ..catalog import CheckpointRow, Survey, survey, trouble_of
 from ..engine import Device
 from ..errors import BadPicture
 from ..finetune.runs import TrainingRuns
@@ -67,7 +67,7 @@ class Context:
         rows = self.rows().values()
         stood_for = {row.sources[0] for row in rows if row.sources and self.hub.where(row) == row.sources[0]}
         shown = [row for row in rows if row.path not in stood_for or row.id == chosen]
-        ending = {row.id: ", not usable" for row in shown if self.trouble(row) is not None}
+        ending = {row.id: ", not usable" for row in shown if trouble_of(row) is not None}
         return [("Auto (best one here)", "auto"), *((row.title + ending.get(row.id, ""), row.id) for row in shown)]
 
     def loras(self) -> dict[str, LoraFile]:
@@ -84,7 +84,7 @@ class Context:
 
     def trouble(self, row: CheckpointRow) -> Note | None:
         """Why a checkpoint of this machine cannot be used, and what to do; None where it can, or is not here at all."""
-        return None if self.present(row) or row.path is None else self.hub.trouble(row)
+        return None if self.present(row) or not (row.path or row.sources) else self.hub.trouble(row)
 
     def text_to_image_present(self) -> bool:
         """Whether the model that makes stills is on this machine."""

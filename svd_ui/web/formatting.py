@@ -10,6 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
@@ -128,6 +129,11 @@ def still_url(ref: str, width: int, height: int, x: float, y: float) -> str:
 def still_thumb(ref: str) -> str:
     """A still as it was given, small."""
     return f"svd/still/{ref.removeprefix('sha256:')}"
+
+
+def frame_url(path: str) -> str:
+    """A frame of an uploaded clip, small; ``at`` is to be added."""
+    return "svd/frame?" + urlencode({"path": path})
 
 
 def clip_url(job: Job, name: str, download: bool = False) -> str:

@@ -182,4 +182,4 @@ def plausible(control: Any, value: Any) -> bool:
         return value in [choice[1] for choice in control.choices]
     if isinstance(control, gr.Number | gr.Slider):
         return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    return isinstance(value, str) and len(value) < 2000
+    return isinstance(value, str) and len(value) < 20_000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +20,10 @@ from starlette.routing import Route
 from ..errors import SvdUiError
 from ..finetune.runs import TrainingRuns
 from ..jobs import Job, tile_of
+from ..media.footage import LAST, Moment
 from ..media.image import fit
 from .animate.stills import EXAMPLES, examples
+from .context import uploaded
 from .train import views
 from .visitor import may_train
 
@@ -68,6 +72,14 @@ def routes(context: Context) -> list[Route]:
             return _gone()
         return Response(data, media_type="image/png" if wanted else "image/jpeg", headers=FOREVER)
 
+    async def frame(request: Request) -> Response:
+        try:
+            path, at = uploaded(request.query_params["path"]), float(request.query_params["at"])
+            data = await run_in_threadpool(_frame_bytes, context.assets, path, at)
+        except (SvdUiError, ValueError, OSError, KeyError):
+            return _gone()
+        return Response(data, media_type="image/jpeg", headers=FOREVER)
+
     async def example(request: Request) -> Response:
         path = EXAMPLES / request.path_params["name"]
         if path not in examples():
@@ -84,6 +96,7 @@ def routes(context: Context) -> list[Route]:
         "/svd/job/{id}/{name}": job_file,
         "/svd/still/{digest}": still,
         "/svd/example/{name}": example,
+        "/svd/frame": frame,
     }
     if may_train(context.settings):
         paths[SAMPLES] = sample
@@ -128,20 +141,31 @@ def _numbers(request: Request) -> tuple[int, int, float, float] | None:
 
 
 @lru_cache(maxsize=2)
-def _opened(assets_path: Path) -> Image.Image:
+def _opened(assets: Assets, ref: str) -> Image.Image:
     """The last pictures decoded: moving the focus asks for the same one again and again."""
-    with Image.open(assets_path, formats=["PNG"]) as image:
-        picture: Image.Image = image.convert("RGB")
-    return picture
+    return assets.open(ref)
 
 
 def _still_bytes(assets: Assets, ref: str, wanted: tuple[int, int, float, float] | None) -> bytes:
-    image = _opened(assets.path(ref))
+    image = _opened(assets, ref)
     if wanted is None:
         return _jpeg(image, THUMB)
     data = io.BytesIO()
     fit(image, *wanted).save(data, "PNG", compress_level=1)
     return data.getvalue()
+
+
+_ONE_FRAME = threading.Semaphore(2)
+"""A clip may take a while to be decoded, and a scrubber asks often."""
+
+
+@lru_cache(maxsize=64)
+def _frame_bytes(assets: Assets, path: Path, at: float) -> bytes:
+    """The frame at ``at`` seconds, the last one where that is negative. Raises ValueError for no number."""
+    if not math.isfinite(at):
+        raise ValueError("no time")
+    with _ONE_FRAME:
+        return _jpeg(assets.frame(path, LAST if at < 0 else Moment(seconds=min(at, 1e6))), THUMB)
 
 
 @lru_cache(maxsize=64)

@@ -9,15 +9,19 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Match
 
 from .. import __version__
 from ..doctor import device_facts
 from ..engine import Device
+from ..errors import without_secrets
 from ..jobs import Job
 from ..notes import sentence
 from ..request import SCHEMA_VERSION
@@ -70,7 +74,7 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = HTTPConnection(scope) if scope["type"] == "http" and scope["path"] in {"/", ""} else None
+        asked = HTTPConnection(scope) if scope["type"] == "http" and _route_path(scope) in {"/", ""} else None
         if asked is None or COOKIE in asked.cookies:
             await self.app(scope, receive, send)
             return
@@ -83,14 +87,47 @@ class VisitorCookie:
         await self.app(scope, receive, with_cookie)
 
 
+def _route_path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def _cookie(asked: HTTPConnection) -> str:
     """Over https the page may sit in another site's frame (a Space does), which needs SameSite=None."""
     https = asked.scope.get("scheme") == "https" or asked.headers.get("x-forwarded-proto", "").startswith("https")
     rest = "SameSite=None; Secure; Partitioned" if https else "SameSite=Lax"
-    return f"{COOKIE}={new_token()}; Path=/; Max-Age={YEAR}; HttpOnly; {rest}"
+    return f"{COOKIE}={new_token()}; Path={asked.scope.get('root_path', '')}/; Max-Age={YEAR}; HttpOnly; {rest}"
 
 
-_SECRETS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|[Bb]earer\s+\S+)")
+class RootPath:
+    """ASGI middleware: the page under a sub-path of somebody's server, whether the proxy takes it off or leaves it on.
+
+    Every request goes on as the specification of ASGI wants it, ``path`` with ``root_path`` before it. ``own`` are the
+    routes whose name a sub-path may have too: ``/svd/still/x`` is a picture, not ``/still/x`` under ``/svd``.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str, own: Sequence[BaseRoute]) -> None:
+        self.app, self.own = app, own
+        self.root = urlsplit(root_path).path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.root or scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+        elif scope["path"] == self.root and scope["type"] == "http":  # addresses on the page start from its folder
+            query = scope["query_string"].decode("latin-1")
+            where = f"{self.root}/" + (f"?{query}" if query else "")
+            await RedirectResponse(where, 308)(scope, receive, send)
+        else:
+            await self.app({**scope, "root_path": self.root, "path": self._path(scope)}, receive, send)
+
+    def _path(self, scope: Scope) -> str:
+        path: str = scope["path"]
+        plain = {**scope, "root_path": ""}
+        if path.startswith(f"{self.root}/") and all(route.matches(plain)[0] is Match.NONE for route in self.own):
+            return path
+        return self.root + path
+
+
 HIDDEN = "a folder of this server"
 _PATHS = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[\w.\- ]+[\\/])+[\w.\-]*")
 
@@ -135,7 +172,7 @@ def error_report(job: Job, device: Device | None) -> str:
 
 def clean(text: str) -> str:
     """Tokens, home folders and paths made unreadable."""
-    text = _SECRETS.sub("(secret)", text).replace(str(Path.home()), "~")
+    text = without_secrets(text).replace(str(Path.home()), "~")
     return _PATHS.sub(lambda match: "(path)/" + re.split(r"[\\/]", match[0])[-1], text)
 
 

@@ -8,16 +8,21 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import save_file
 
+from svd_ui.assets import Assets
 from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.media.video import read_frames
-from svd_ui.request import GenerationRequest
+from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine
+from tests.media.files import clip
 
 
 def test_a_picture_becomes_a_clip_with_its_settings_inside(
@@ -206,3 +211,89 @@ def test_help_is_quick_and_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["a,b", "x=2", "a:0.5", "[v2]", "-dash", "style/slow pan (1)", "Anna's", "ünï"])
+def test_a_lora_of_any_name_goes_into_the_clip_and_comes_back(
+    run: Run, photo: Path, settings: Settings, name: str
+) -> None:
+    path = settings.models_dir / "loras" / f"{name}.safetensors"
+    path.parent.mkdir(parents=True)
+    names = ("mid_block.x.lora_A.weight", "mid_block.x.lora_B.weight")
+    save_file({names[0]: np.zeros((2, 4), np.float32), names[1]: np.zeros((4, 2), np.float32)}, path)
+    for typed, weight in ((name, 1), (f"{name}:0.8", 0.8), (f"{name}=-1.5", -1.5)):
+        result = run("generate", photo, "-o", "clip.mp4", "--lora", typed)
+        assert result.exit_code == 0, result.output
+        wanted = (LoraRef(name=name, weight=weight),)
+        assert open_settings(Path("clip.mp4")).request.loras == wanted
+    assert run("generate", photo, "--from", "clip.mp4", "-o", "again.mp4").exit_code == 0
+    assert open_settings(Path("again.mp4")).request.loras == wanted
+    listed = run("models", "loras")
+    assert name in listed.stdout
+    assert "no alpha" in listed.stdout
+    entries = json.loads(run("models", "loras", "--json").stdout)
+    assert [entry["name"] for entry in entries] == [name]
+
+
+def test_a_lora_that_is_not_there_and_a_weight_out_of_range_are_said(run: Run, photo: Path, settings: Settings) -> None:
+    missing = run("generate", photo, "--loras", "../../etc/passwd:1")
+    assert (missing.exit_code, "never by a path" in missing.stderr) == (2, True)
+    assert run("generate", photo, "--loras", "none:1").exit_code == 2
+    heavy = run("generate", photo, "--loras", "none:9")
+    assert "Weight must be a number from -2" in heavy.stderr
+
+
+# Clips as input, and the shape of the picture
+
+
+def test_a_frame_of_a_clip_is_animated(run: Run, tmp_path: Path, settings: Settings) -> None:
+    frames = np.zeros((5, 64, 96, 3), np.uint8) + (50 * np.arange(5, dtype=np.uint8))[:, None, None, None]
+    clip(tmp_path / "a.mp4", frames)
+    for frame, grey in {None: 0, "last": 200, "2": 100, "0.25s": 100}.items():
+        result = run("generate", "a.mp4", "-o", "out.mp4", *(["--frame", frame] if frame else []))
+        assert result.exit_code == 0, result.output
+        assert "of the clip is used" in result.stderr
+        ref = open_settings(Path("out.mp4")).request.image
+        assert ref is not None
+        assert np.asarray(Assets.of(settings).open(ref)).mean() == pytest.approx(grey, abs=2)
+    for frame, said in {"9": "has 5 frames: choose one of 0 to 4", "soon": "is no frame"}.items():
+        result = run("generate", "a.mp4", "--frame", frame)
+        assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_going_on_from_the_last_frame_of_our_own_clip(run: Run, photo: Path, settings: Settings) -> None:
+    run("generate", photo, "-o", "first.mp4", "--motion-bucket-id", 33, "--seed", 5)
+    result = run("generate", "--from", "first.mp4", "--frame", "last", "-o", "second.mp4")
+    assert result.exit_code == 0, result.output
+    first, second = (open_settings(Path(name)).request for name in ("first.mp4", "second.mp4"))
+    assert second.motion_bucket_id == 33
+    assert second.image != first.image
+    assert second.image is not None
+    last = read_frames(Path("first.mp4"))[-1].astype(int)
+    assert np.abs(np.asarray(Assets.of(settings).open(second.image)).astype(int) - last).mean() < 2
+
+
+def test_a_frame_of_nothing_is_refused(run: Run, photo: Path) -> None:
+    assert "one picture, not a clip" in run("generate", photo, "--frame", "last").stderr
+    assert "Give the clip" in run("generate", "--prompt", "a fox", "--frame", "last").stderr
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((108, 192), (576, 1024)), ((96, 96), (768, 768)), ((192, 108), (1024, 576))]
+)
+def test_a_clip_has_the_shape_of_its_picture(
+    size: tuple[int, int], expected: tuple[int, int], run: Run, tmp_path: Path
+) -> None:
+    Image.linear_gradient("L").resize(size).save(tmp_path / "portrait.jpg")
+    result = run("generate", "portrait.jpg", "-o", "out.mp4", "--num-frames", 2)
+    assert result.exit_code == 0, result.output
+    made = open_settings(Path("out.mp4")).request
+    assert (made.width, made.height) == expected
+    assert "keeps" not in result.stderr
+
+
+def test_a_size_that_is_given_stays(run: Run, tmp_path: Path) -> None:
+    Image.linear_gradient("L").resize((540, 960)).save(tmp_path / "portrait.jpg")
+    run("generate", "portrait.jpg", "-o", "out.mp4", "--width", 256, "--height", 144)
+    made = open_settings(Path("out.mp4")).request
+    assert (made.width, made.height) == (256, 144)

@@ -205,3 +205,15 @@ def test_a_console_that_lacks_letters_gets_question_marks(tmp_path: Path) -> Non
     assert done.returncode == 2, done.stderr
     assert b"There is no file ?.jpg" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_is_a_file_is_one_sentence(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file", "utf-8")
+    monkeypatch.setenv("SVD_UI_DATA_DIR", str(tmp_path / "taken" / "data"))
+    for command in (("history",), ("serve", "--no-open"), ("generate", photo)):
+        result = run(*command)
+        assert result.exit_code == 2, result.output
+        assert "cannot be used (Not a directory)" in result.stderr
+        assert "Traceback" not in result.output

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from svd_ui import clips
-from svd_ui.clips import buckets, cuts, histogram, motion_score, thumbnail
-from svd_ui.errors import BadInput
+from svd_ui.clips import buckets, cuts, decoding, histogram, motion_score, thumbnail
+from svd_ui.errors import BadClip, BadInput
+from svd_ui.media.footage import Moment
+from svd_ui.media.image import load
 from svd_ui.media.video import Mp4Writer
 from svd_ui.notes import sentence
+from tests.media.files import LIMITS, TURNS, clip, levels, png, scene, turned
 
 Frames = NDArray[np.uint8]
 SIZE = {"width": 96, "height": 64, "num_frames": 8}
@@ -132,3 +135,51 @@ def test_labels_use_the_whole_dial_and_equal_clips_share_one() -> None:
     assert sum(histogram([1, 128, 255])) == 3
     assert histogram([1])[0] == 1
     assert histogram([255])[-1] == 1
+
+
+# One door for pictures and clips
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turned_clip_is_trained_as_it_is_seen(turn: str, tmp_path: Path) -> None:
+    moving = pan(1, 12, 2)
+    (tmp_path / "phone.mp4").write_bytes(turned(clip(tmp_path / "stored.mp4", moving), *TURNS[turn]))
+    (tmp_path / "stored.mp4").unlink()
+    width, height = (64, 96) if turn in ("90", "270") else (96, 64)
+    (stretch,) = clips.scan(tmp_path, width=width, height=height, num_frames=12).stretches
+    trained = clips.read(stretch, width, height).astype(int)
+    turns = {"90": lambda f: np.rot90(f, -1), "180": lambda f: np.rot90(f, 2), "270": np.rot90, "mirrored": np.fliplr}
+    shown = np.stack([turns[turn](frame) for frame in moving]).astype(int)
+    assert np.abs(trained - shown).mean() < 6
+    still = load(tmp_path / "phone.mp4", **LIMITS, moment=Moment.of("5")).image
+    assert np.abs(trained[5] - np.asarray(still)).max() == 0, "the same as the page's still"
+
+
+def test_frames_of_a_folder_come_through_the_door_of_pictures(tmp_path: Path) -> None:
+    """Turned by EXIF, alpha flattened, colours converted."""
+    moving, folder = pan(1, 8, 2), tmp_path / "frames"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for index, frame in enumerate(moving):
+        stored = Image.fromarray(np.rot90(frame, 2).copy())
+        if index == 0:
+            stored = stored.convert("RGBA")
+            stored.paste((255, 0, 0, 0), (86, 54, 96, 64))  # clear, red below: the upper left corner when upright
+        stored.save(folder / f"{index:03}.{'png' if index % 2 == 0 else 'jpg'}", exif=exif, quality=95)
+    p3 = png(levels(scene()), (b"cICP", bytes([12, 13, 0, 1])))
+    (folder / "008.png").write_bytes(p3)
+    frames = list(decoding.frames(decoding.ClipSource(folder, "pictures", None), 96, 64))
+    assert len(frames) == 9
+    for index, frame in enumerate(frames[:8]):
+        assert np.abs(frame[12:, 12:].astype(int) - moving[index][12:, 12:]).mean() < 5
+    assert frames[0][:8, :8].min() == 255, "what is clear is white"
+    assert np.abs(frames[8].astype(int) - np.asarray(load(p3, **LIMITS).image)).max() == 0
+
+
+def test_a_damaged_frame_names_the_folder(tmp_path: Path) -> None:
+    for index, frame in enumerate(pan(1, 8, 2)):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:400])
+    with pytest.raises(BadClip, match="is damaged or incomplete"):
+        list(decoding.frames(decoding.ClipSource(tmp_path, "pictures", None), 96, 64))

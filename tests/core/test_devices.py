@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from svd_ui.catalog import PROFILES
+from svd_ui.catalog import PROFILES, cuda_builds
 from svd_ui.core.autotune import BenchmarkStore
 from svd_ui.core.devices import (
     DeviceInfo,
     Plan,
     available,
+    build_mismatch,
     describe,
-    dtype_for,
     plan_for,
     select_devices,
     temporal_conv2d_for,
@@ -66,17 +66,6 @@ def test_devices_are_used_in_the_order_asked() -> None:
     assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
 
 
-@pytest.mark.parametrize("kind", ["cuda", "rocm", "mps"])
-def test_gpus_run_in_half_precision(kind: str) -> None:
-    assert dtype_for(kind)[0] == torch.float16  # type: ignore[arg-type]
-
-
-def test_the_cpu_runs_in_a_format_it_has_units_for() -> None:
-    dtype, reason = dtype_for("cpu")
-    assert dtype in {torch.float32, torch.bfloat16}
-    assert sentence(reason).startswith(str(dtype).removeprefix("torch."))
-
-
 def test_stepping_down_says_so() -> None:
     reasons = {"profile": Note.of("chosen"), "dtype": Note.of("float16_on_gpu")}
     plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
@@ -93,6 +82,7 @@ def test_stepping_down_says_so() -> None:
         ("cuda", 91500, torch.float16, False),
         ("cuda", None, torch.float16, False),
         ("rocm", 91002, torch.float16, False),
+        ("mps", None, torch.float32, True),
     ],
 )
 def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
@@ -108,3 +98,37 @@ def test_where_torch_passes_cudnn_by_there_is_no_conv3d(
     if not conv2d:
         store.put(temporal_key("a card", dtype), {"conv3d": 2.0, "conv2d": 1.0})
         assert temporal_conv2d_for(info, dtype, store) == (True, None)
+
+
+class _Card:
+    """CUDA's answers for one card, on the seam through which torch is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: name)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
+
+
+def test_a_card_that_torch_has_no_code_for_is_left_alone_and_the_plan_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its every clip would fail; the CPU makes one."""
+    _Card(monkeypatch, "NVIDIA GeForce GTX 1080", (6, 1))
+    card = cuda_builds.Card("NVIDIA GeForce GTX 1080", (6, 1), 580)
+    monkeypatch.setattr(cuda_builds, "installed_cards", lambda: [card])
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    build_mismatch.cache_clear()
+    try:
+        assert available() == ["cpu"]
+        plan = plan_for(Settings(devices="auto"))
+        assert plan.device.type == "cpu"
+        assert "GTX 1080" in sentence(plan.reasons["device"])
+        with pytest.raises(BadInput, match="no code for its compute capability 6.1.*cu126"):
+            select_devices(Settings(devices="cuda:0"))
+    finally:
+        build_mismatch.cache_clear()
+
+
+def test_a_card_that_torch_has_code_for_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Card(monkeypatch, "NVIDIA GeForce RTX 3060", (8, 6))
+    assert select_devices(Settings(devices="auto")) == ["cuda:0"]

@@ -5,21 +5,25 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from svd_ui.catalog import STABILITY_ROWS
 from svd_ui.clip import ClipSpec
+from svd_ui.core import text_to_image
 from svd_ui.core.devices import Plan
 from svd_ui.core.text_to_image import generate
-from svd_ui.errors import Cancelled, WeightsMissing
+from svd_ui.errors import Cancelled, NotFinite, WeightsMissing
 from svd_ui.events import CancelToken, never
 from svd_ui.settings import Settings
 from svd_ui.text_to_image_info import FEW_STEPS, StillModel, ignored_fields
 from tests.tiny import save_tiny_text_to_image
 
 from .conftest import CPU_PLAN, request
+from .test_traps import GpuLike
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +93,27 @@ def test_leaving_early_ends_the_work(turbo: Path) -> None:
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "make-still"]
+
+
+def test_a_still_of_one_colour_is_made_again_in_float32(turbo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What overflowed ends as black, which would animate as a black clip."""
+    expected, seen = make(turbo, never())[1], list[torch.dtype]()
+    load = text_to_image.load_pipeline
+
+    def overflowing(folder: Path, model: StillModel, plan: Plan, dtype: torch.dtype) -> Any:
+        pipeline = load(folder, model, plan, torch.float32)
+        seen.append(dtype)
+        if dtype == torch.float16 or always:
+            pipeline.unet.register_forward_hook(lambda _, __, out: (torch.full_like(out[0], torch.nan),))
+        return pipeline
+
+    monkeypatch.setattr(text_to_image, "load_pipeline", overflowing)
+    plan, always = GpuLike(CPU_PLAN.device, CPU_PLAN.profile, torch.float16, "sdpa"), False
+    assert make(turbo, never(), plan)[1].tobytes() == expected.tobytes()
+    assert seen == [torch.float16, torch.float32]
+    always = True
+    with pytest.raises(NotFinite, match="making the still"):
+        make(turbo, never(), plan)
 
 
 def test_a_folder_without_a_model_is_missing_weights(tmp_path: Path) -> None:

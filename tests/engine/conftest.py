@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,6 +26,27 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import save_tiny_svd
 
     return save_tiny_svd(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def read_once() -> Iterator[None]:
+    """For modules of many clips: files are read once, and what was imported is not gone over after every clip."""
+    from svd_ui.core import loading
+
+    read, found = loading.load_module, dict[Any, Any]()
+
+    def load_module(folder: Path, component: str, *rest: Any) -> Any:
+        key = (folder, component, *rest)
+        if key not in found:
+            found[key] = read(folder, component, *rest)
+        return copy.deepcopy(found[key])
+
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_module", load_module)
+        yield
+    gc.unfreeze()
 
 
 def photo(width: int = 96, height: int = 80) -> Image.Image:

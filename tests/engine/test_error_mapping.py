@@ -13,31 +13,73 @@ from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 
 from svd_ui import errors
-from svd_ui.engine.error_mapping import disk_full, forget, mapped, mapping, out_of_memory
+from svd_ui.core import devices
+from svd_ui.engine.error_mapping import device_broken, disk_full, forget, mapped, mapping, out_of_memory
+from svd_ui.notes import Note
 
-MEMORY = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
-    RuntimeError("CUDA error: out of memory"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    RuntimeError("MPS backend out of memory (MPS allocated: 5.0 GB)"),
-    RuntimeError(
-        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-    ),
-    MemoryError(),
-]
+from .device_errors import BROKEN, DEVICE_MEMORY, HOST_MEMORY, UNFIT
+
 DISK = [
     OSError(errno.ENOSPC, "No space left on device"),
     SafetensorError('Error while serializing: I/O error: Os { code: 28, kind: StorageFull, message: "No space left" }'),
 ]
 
 
-@pytest.mark.parametrize("error", MEMORY, ids=repr)
-def test_memory(error: Exception) -> None:
+@pytest.mark.parametrize("error", DEVICE_MEMORY, ids=repr)
+def test_memory_of_the_device(error: Exception) -> None:
     assert out_of_memory(error)
+    assert not device_broken(error)
     ours = mapped(error, "decoding")
-    assert isinstance(ours, errors.OutOfMemory)
+    assert type(ours) is errors.OutOfMemory
     assert "while decoding" in ours.message
     assert "smaller" in ours.message
+
+
+@pytest.mark.parametrize("error", HOST_MEMORY, ids=repr)
+def test_memory_of_the_machine(error: Exception) -> None:
+    assert out_of_memory(error)
+    ours = mapped(error, "loading the model")
+    assert type(ours) is errors.HostOutOfMemory
+    assert ours.message.startswith("The computer ran out of memory while loading the model.")
+    assert "paging file" in ours.message
+    assert type(mapped(ours)) is errors.HostOutOfMemory
+
+
+@pytest.mark.parametrize("error", UNFIT, ids=repr)
+def test_a_build_that_does_not_fit_says_what_to_install(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No smaller profile helps there, and no new worker."""
+    assert not out_of_memory(error)
+    assert "doctor" in mapped(error).message
+    why = Note.of(
+        "driver_too_old", card="GTX 1080", driver=470, needed=580, cuda="13.0", remedy=Note.of("no_build_for_card")
+    )
+    monkeypatch.setattr(devices, "build_mismatch", lambda: why)
+    ours = mapped(error, "denoising")
+    assert type(ours) is errors.UnfitBuild
+    assert "GTX 1080" in ours.message
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=repr)
+def test_a_device_that_is_lost_wants_a_new_worker(error: Exception) -> None:
+    assert not out_of_memory(error)
+    assert device_broken(error)
+    assert type(mapped(error)) is errors.WorkerStopped
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("prompt: a horse out of memory lane"),
+        KeyError("out of memory"),
+        RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+        OSError(2, "No such file or directory", "/models/out"),
+    ],
+    ids=repr,
+)
+def test_other_errors_are_none_of_these(error: Exception) -> None:
+    assert not out_of_memory(error)
+    assert not device_broken(error)
+    assert type(mapped(error)) is errors.Unexpected
 
 
 @pytest.mark.parametrize("error", DISK, ids=repr)
@@ -55,7 +97,6 @@ def test_disk(error: Exception) -> None:
         (OfflineModeIsEnabled("offline"), errors.HubOffline),
         (ValueError("what"), errors.Unexpected),
         (RuntimeError("shape mismatch"), errors.Unexpected),
-        (RuntimeError("CUDA error: device-side assert triggered\nmore"), errors.WorkerStopped),
     ],
     ids=repr,
 )

@@ -128,6 +128,6 @@ def test_what_others_hold_on_a_card_is_not_free(settings: Settings) -> None:
 
 def test_the_drivers_own_memory_is_kept_free(settings: Settings) -> None:
     peak = asked(settings, card(24), profile="16gb").peak_bytes or 0
-    exactly = Device(kind="cuda", name="", total_bytes=peak + CONTEXT_BYTES)
+    exactly = Device(kind="cuda", name="", dtype="float16", total_bytes=peak + CONTEXT_BYTES)
     assert asked(settings, exactly, profile="16gb").fits is True
     assert asked(settings, exactly.model_copy(update={"total_bytes": peak}), profile="16gb").fits is False

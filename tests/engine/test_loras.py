@@ -21,16 +21,16 @@ from svd_ui.events import Finished
 from svd_ui.loras import LoraFile
 from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
+from svd_ui.settings_tag import open_settings
 
 LAYER = "mid_block.attentions.0.temporal_transformer_blocks.0.attn1.to_v"
 
 
 def write_lora(settings: Settings, name: str = "style", seed: int = 0, size: int = 64) -> Path:
-    folder = settings.models_dir / "loras"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = settings.models_dir / "loras" / f"{name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     draw = torch.Generator().manual_seed(seed)
     shapes = {f"{LAYER}.lora_A.weight": (4, size), f"{LAYER}.lora_B.weight": (size, 4)}
-    path = folder / f"{name}.safetensors"
     save_file({key: torch.randn(shape, generator=draw) for key, shape in shapes.items()}, path)
     return path
 
@@ -58,6 +58,19 @@ def test_a_lora_changes_its_clip_and_no_other(
     assert np.abs(changed - before).max() > 1e-3
     assert np.array_equal(nothing, before)
     assert np.array_equal(after, before)
+
+
+def test_a_clip_says_that_the_strength_of_its_lora_is_not_known(
+    engine: LocalEngine, settings: Settings, image: str, tmp_path: Path
+) -> None:
+    write_lora(settings, "style/slow, (1)")
+    request = GenerationRequest(
+        image=image, checkpoint="local:tiny", seed=7, loras=(LoraRef(name="style/slow, (1)", weight=0.5),)
+    )
+    *_, last = engine.generate(request, tmp_path / "a", never())
+    assert isinstance(last, Finished)
+    assert [note.code for note in last.result.notes if "lora" in note.code] == ["lora_alpha_assumed"]
+    assert open_settings(tmp_path / "a" / str(last.result.video)).request.loras == request.loras
 
 
 def test_a_lora_for_another_model_leaves_the_weights_alone(

@@ -52,6 +52,7 @@ def test_advice_only_where_it_is_due() -> None:
     assert len(advised(num_frames=60)) == 1
     assert len(advised(width=1000)) == 1
     assert "64x64" in sentence(advised(width=64, height=64)[0])
+    assert "keeps 32%: leave width and height blank" in sentence(advised((1152, 2048))[-1])
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,11 @@ def test_secrets_are_known_by_name_and_by_form() -> None:
         "SSH_AUTH_SOCK": "/run/x",
     }
     secrets = secrets_of(environment)
-    assert redact("abcdefgh me:open-sesame open-sesame /usr/bin /run/x", secrets) == "*** *** *** /usr/bin /run/x"
-    assert redact("token hf_AbCdEfGhIjKlMnOpQrSt at https://a:b@host/") == "token *** at https://***@host/"
+    assert (
+        redact("abcdefgh me:open-sesame open-sesame /usr/bin /run/x", secrets)
+        == "(secret) (secret) (secret) /usr/bin /run/x"
+    )
+    assert redact("token hf_AbCdEfGhIjKlMnOpQrSt at https://a:b@host/") == "token (secret) at https://(secret)@host/"
 
 
 def test_patience_is_a_step_long_where_steps_are_long() -> None:

@@ -33,7 +33,10 @@ AROUND_THE_UNET = (
 
 
 class FakeHub:
-    """``refuse`` is a status for files, ``drop_after`` cuts the first big answer, ``pause`` slows each 64 KB."""
+    """``refuse`` is a status for files, ``drop_after`` cuts the first big answer, ``pause`` slows each 64 KB.
+
+    ``prefix`` is what every address begins with: a mirror's path, or another host's address where this is the proxy.
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
@@ -42,6 +45,7 @@ class FakeHub:
         self.drop_after: int | None = None
         self.corrupt: str | None = None
         self.pause = 0.0
+        self.prefix = ""
         self.requests: list[tuple[str, str | None]] = []  # path, Range
         self.tokens: list[str | None] = []
         self.url = ""
@@ -79,6 +83,10 @@ class FakeHub:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path, asked = request.path.split("?")[0], request.headers.get("Range")
+        if not path.startswith(self.prefix):
+            self._refuse(request, 404)
+            return
+        path = path.removeprefix(self.prefix)
         self.requests.append((path, asked))
         self.tokens.append(request.headers.get("Authorization"))
         name = path.split(f"/resolve/{COMMIT}/")[-1]

@@ -218,7 +218,9 @@ def test_a_unet_without_a_base_says_what_is_missing_and_how_to_get_it(tiny: Path
     row = only(settings)
     with pytest.raises(WeightsMissing, match=r"picture encoder.*svd_xt\.safetensors.*models download local:Anim"):
         hub.require(row)
-    assert row.is_on_hub and hub.present(find_checkpoint(settings, "animatelcm-svd-xt")) is None
+    known = find_checkpoint(settings, "animatelcm-svd-xt")
+    assert row.is_on_hub and hub.present(known) is None
+    assert known.download_bytes == row.download_bytes < 2e9, "the U-Net is not fetched again"
 
 
 # What cannot be used, and why
@@ -583,3 +585,18 @@ def test_a_download_that_was_cut_short_since_is_missing_and_fetched_again(
         assert hub.present(row) is None
         list(hub.fetch(row, threading.Event()))
         assert hub.present(row) == folder and weights.read_bytes() == files[f"unet/{WEIGHTS}"]
+
+
+@pytest.mark.parametrize("place", ["", "snapshots", "snapshots/" + "a" * 40])
+def test_a_repository_of_a_cache_has_its_name_from_wherever_one_points_at_it(
+    place: str, tiny: Path, settings: Settings, tmp_path: Path
+) -> None:
+    repo = layout.repo_folder(tmp_path / "elsewhere", XT_REPO)
+    put(tiny, repo / "snapshots" / ("a" * 40))
+    row = only(settings.model_copy(update={"checkpoint_dirs": str(repo / place)}))
+    assert (row.id, row.title) == (f"local:{XT}", f"SVD-XT (25 frames), {XT}")
+
+
+def test_a_file_of_no_name_is_called_by_its_folder(single: Path, settings: Settings) -> None:
+    put(single, settings.models_dir / "svd_xt" / "model.safetensors")
+    assert only(settings).title == "SVD-XT (25 frames), svd_xt" and only(settings).same_as == "svd-xt"

@@ -19,16 +19,8 @@ import pytest
 from PIL import Image
 
 from svd_ui.errors import BadInput
-from svd_ui.media.video import (
-    Mp4Writer,
-    read_comment,
-    read_frames,
-    set_comment,
-    write_frames_zip,
-    write_gif,
-    write_poster,
-    write_webp,
-)
+from svd_ui.media.animation import write_frames_zip, write_gif, write_webp
+from svd_ui.media.video import Mp4Writer, read_comment, read_frames, set_comment, write_poster
 from svd_ui.settings import REPOSITORY
 
 COLOUR = (200, 30, 90)
@@ -182,7 +174,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from svd_ui.errors import DiskFull
-from svd_ui.media.video import Mp4Writer, write_frames_zip, write_gif, write_webp
+from svd_ui.media.animation import write_frames_zip, write_gif, write_webp
+from svd_ui.media.video import Mp4Writer
 frames = np.random.default_rng(0).integers(0, 255, (40, 128, 128, 3), dtype=np.uint8)
 folder = Path(sys.argv[1])
 if sys.argv[2] == "limit":

@@ -9,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from svd_ui.assets import Assets
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
+from tests.media.files import clip
 
 from .conftest import Served, serving
 
@@ -57,7 +60,7 @@ def ended(client: Client, id: str) -> dict:
 def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client) -> None:
     for name in ("/submit", "/generate"):
         parameters = client.view_api(return_format="dict")["named_endpoints"][name]["parameters"]
-        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "tile", "token"]
+        assert [p["parameter_name"] for p in parameters] == [*GenerationRequest.model_fields, "tile", "token", "frame"]
         assert all(p["parameter_has_default"] and p["parameter_default"] is None for p in parameters)
 
 
@@ -164,6 +167,30 @@ def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
 def test_bad_values_get_one_sentence_that_names_the_field(client: Client, photo: Path, values: dict, said: str) -> None:
     with pytest.raises(AppError, match=said):
         client.predict(image=handle_file(photo), **values, api_name="/submit")
+
+
+def test_a_clip_has_the_shape_of_its_picture_and_a_clip_s_frame_may_be_it(
+    client: Client, public: Served, tmp_path: Path
+) -> None:
+    frames = np.zeros((5, 96, 64, 3), np.uint8) + (50 * np.arange(5, dtype=np.uint8))[:, None, None, None]
+    clip(tmp_path / "tall.mp4", frames)
+    for frame, grey in {"last": 200, "0.25s": 100, None: 0}.items():
+        made = client.predict(
+            image=handle_file(tmp_path / "tall.mp4"),
+            num_frames=2,
+            api_name="/submit",
+            **({"frame": frame} if frame else {}),
+        )
+        request = public.jobs.get(made["id"]).request
+        assert request.image is not None
+        assert request.height > request.width  # type: ignore[operator]
+        picture = np.asarray(Assets.of(public.settings).open(request.image))
+        assert picture.mean() == pytest.approx(grey, abs=2)
+    for values, said in (({"frame": "soon"}, "is no frame"), ({"frame": "9"}, "has 5 frames")):
+        with pytest.raises(AppError, match=said):
+            client.predict(image=handle_file(tmp_path / "tall.mp4"), **values, api_name="/submit")
+    with pytest.raises(AppError, match="A frame is of a clip"):
+        client.predict(prompt="a fox", frame="last", api_name="/submit")
 
 
 def test_neither_picture_nor_prompt_is_refused(client: Client) -> None:

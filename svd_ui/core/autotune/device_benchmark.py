@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ...events import Timed
-from ..devices import Plan, bfloat16_units, rate_key, temporal_key, threads_for
+from ..devices import Plan, has_conv3d, rate_key, temporal_key, threads_for
+from ..number_formats import bfloat16_units
 from . import BenchmarkStore, attention, key, microbenchmarks
 from .microbenchmarks import Timer
 
@@ -40,9 +41,10 @@ def quick_benchmark(plan: Plan) -> None:
         with microbenchmarks.num_threads(plan.threads):
             _rate(plan.benchmarks, name, plan.device, plan.dtype, timer)
     counts = microbenchmarks.thread_counts() if plan.device.type == "cpu" else []
-    needed = {temporal_key(name, plan.dtype): microbenchmarks.TEMPORAL_FORMS} | (
-        {key(name, "threads"): tuple(map(str, counts))} if len(counts) > 1 else {}
+    needed: dict[str, tuple[str, ...]] = (
+        {temporal_key(name, plan.dtype): microbenchmarks.TEMPORAL_FORMS} if has_conv3d(plan.info) else {}
     )
+    needed |= {key(name, "threads"): tuple(map(str, counts))} if len(counts) > 1 else {}
     if (
         all(microbenchmarks.recall(plan.benchmarks, what, options) for what, options in needed.items())
         or not microbenchmarks.is_idle()
@@ -50,7 +52,8 @@ def quick_benchmark(plan: Plan) -> None:
         return
     _threads(plan, plan.benchmarks, name, timer, anew=False)
     with microbenchmarks.num_threads(threads_for(name, plan.benchmarks)):
-        _temporal(plan, name, timer, anew=False)
+        if has_conv3d(plan.info):
+            _temporal(plan, name, timer, anew=False)
 
 
 @torch.no_grad()
@@ -71,8 +74,9 @@ def _all(plan: Plan) -> Iterator[Timed]:
     with microbenchmarks.num_threads(count):
         for dtype in (torch.float32, torch.bfloat16) if on_cpu else (torch.float16, torch.bfloat16, torch.float32):
             yield _rate(plan.benchmarks, info.name, plan.device, dtype, timer, chosen=dtype == plan.dtype)
-        forms = _temporal(plan, info.name, timer, anew=True)
-        yield from _rows("convolution over time", forms, microbenchmarks.fastest(forms))
+        if has_conv3d(info):
+            forms = _temporal(plan, info.name, timer, anew=True)
+            yield from _rows("convolution over time", forms, microbenchmarks.fastest(forms))
         yield from _attention(plan)
 
 

@@ -15,27 +15,37 @@ from torch import nn
 
 from .constants import CrossConstants, unused_in_steps
 
-__all__ = ["CrossConstants", "exact", "unused_in_steps"]
+__all__ = ["CrossConstants", "exact", "temporal_conv2d", "unused_in_steps"]
 
-ATTRIBUTES = ("_constants", "_conv2d")
+ATTRIBUTES = ("_constants",)
 """What our classes set on instances and diffusers' do not know."""
+
+Classes = dict[type[nn.Module], type[nn.Module]]
 
 
 @contextmanager
-def exact(unet: Any, vae: Any, *, conv2d: bool = False) -> Iterator[None]:
+def exact(unet: Any, vae: Any) -> Iterator[None]:
     """The modules of ``unet`` and ``vae`` in our classes within the block; afterwards nothing of it is left.
 
-    Enter before hooks or placement take hold of their ``forward``. ``conv2d`` runs convolutions over time as
-    two-dimensional ones, the same sums; which is faster depends on the device.
+    Enter before hooks or placement take hold of their ``forward``.
     """
-    swapped = _swap([*unet.modules(), *vae.modules()], conv2d)
-    try:
+    with _swapped([*unet.modules(), *vae.modules()], _counterparts()):
         yield
-    finally:
-        _swap_back(swapped)
 
 
-def _counterparts() -> dict[type[nn.Module], type[nn.Module]]:
+@contextmanager
+def temporal_conv2d(*modules: nn.Module) -> Iterator[None]:
+    """Every convolution over time alone runs as a two-dimensional one within the block, the same sums, exact mode or not.
+
+    Which is faster depends on the device; some have no other.
+    """
+    from .resnets import Conv3d
+
+    with _swapped([part for module in modules for part in module.modules()], {nn.Conv3d: Conv3d}):
+        yield
+
+
+def _counterparts() -> Classes:
     """diffusers' class => ours, which has its name: by that diffusers finds blocks to compile."""
     from . import models, resnets, transformers
 
@@ -56,15 +66,16 @@ def _counterparts() -> dict[type[nn.Module], type[nn.Module]]:
     return {cls.__bases__[0]: cls for cls in ours}
 
 
-def _swap(modules: Iterable[nn.Module], conv2d: bool) -> list[nn.Module]:
-    """Give every module that has a counterpart its class. Returns those changed."""
-    counterparts = _counterparts()
+@contextmanager
+def _swapped(modules: Iterable[nn.Module], counterparts: Classes) -> Iterator[None]:
+    """Every module that has a counterpart is of its class within the block."""
     swapped = [module for module in modules if type(module) in counterparts]
     for module in swapped:
         module.__class__ = counterparts[type(module)]
-        if hasattr(module, "_conv2d"):
-            module.__dict__["_conv2d"] = conv2d
-    return swapped
+    try:
+        yield
+    finally:
+        _swap_back(swapped)
 
 
 def _swap_back(modules: Iterable[nn.Module]) -> None:

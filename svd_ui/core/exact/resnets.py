@@ -64,27 +64,28 @@ def is_broadcast(x: Tensor, dim: int) -> bool:
     return x.stride(dim) == 0 and not torch.compiler.is_compiling()
 
 
-def convolve(conv: Any, x: Tensor, added: Tensor | None, as_2d: bool = False) -> Tensor:
-    """``conv(x)`` plus ``added``, which is ``[1 C]`` (then it joins the bias, at no cost) or ``[N C ...]``.
+class Conv3d(nn.Conv3d):
+    """One over time alone, whose kernel is (k, 1, 1), as a convolution over the rows of ``[B C F (h w)]``."""
 
-    ``as_2d``: a convolution over frames of ``[B C F h w]`` runs as one over the rows of ``[B C F (h w)]``.
-    """
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``[B C F h w]``."""
+        if weight.shape[3:] != (1, 1) or self.stride != (1, 1, 1) or self.groups != 1 or self.dilation != (1, 1, 1):
+            return super()._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
+        flat = functional.conv2d(input.flatten(3), weight.flatten(3), bias, padding=(int(self.padding[0]), 0))
+        return flat.reshape(*flat.shape[:3], *input.shape[3:])
+
+
+def convolve(conv: Any, x: Tensor, added: Tensor | None) -> Tensor:
+    """``conv(x)`` plus ``added``, which is ``[1 C]`` (then it joins the bias, at no cost) or ``[N C ...]``."""
     bias = conv.bias
     if added is not None and bias is not None and added.numel() == bias.numel():
         bias, added = bias + added.flatten(), None
-    if as_2d:
-        kernel, padding = conv.weight.flatten(3), (conv.padding[0], 0)
-        flat = functional.conv2d(x.flatten(3), kernel, bias, padding=padding)
-        x = flat.reshape(*flat.shape[:3], *x.shape[3:])
-    else:
-        x = conv._conv_forward(x, conv.weight, bias)
+    x = conv._conv_forward(x, conv.weight, bias)
     return x if added is None else plus_(x, added.view(*added.shape, *(1,) * (x.ndim - added.ndim)))
 
 
 class SpatioTemporalResBlock(resnet.SpatioTemporalResBlock, Chunked):  # type: ignore[misc]
     """A residual block within each frame, then one over time, blended."""
-
-    _conv2d = False
 
     def forward(
         self,
@@ -121,9 +122,9 @@ class SpatioTemporalResBlock(resnet.SpatioTemporalResBlock, Chunked):  # type: i
         """What the block over time adds to ``x`` ``[B C F h w]``; embeddings are ``[B F D]``."""
         block = self.temporal_res_block
         hidden = silu_(block.norm1(x))
-        hidden = convolve(block.conv1, hidden, self._embedding(temb), self._conv2d)
+        hidden = convolve(block.conv1, hidden, self._embedding(temb))
         hidden = silu_(block.norm2(hidden))
-        return convolve(block.conv2, hidden, None, self._conv2d)
+        return convolve(block.conv2, hidden, None)
 
     def _embedding(self, temb: Tensor | None) -> Tensor | None:
         """``[B F D]`` => ``[B C F]``, one for all where all are one."""

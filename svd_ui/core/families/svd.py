@@ -26,10 +26,14 @@ Floats = NDArray[np.float32]
 
 
 class Decoder:
-    """Latents of one clip => pixels; made once per clip, it holds what decoding needs beside the latents."""
+    """Latents of one clip => pixels; made once per clip, it holds what decoding needs beside the latents.
+
+    ``may_be_flat``: frames of a single colour are believed. ``overflowed``: some had to be decoded in float32.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.may_be_flat = self.overflowed = False
 
     def pixels(self, latents: Tensor, first: int = 0, dtype: torch.dtype | None = None) -> Tensor:
         """Scaled latents of a clip from its beginning ``[N C h w]`` => its frames from the one numbered ``first`` on.

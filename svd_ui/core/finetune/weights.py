@@ -87,9 +87,12 @@ def _save_lora(path: Path, weights: dict[str, Tensor], request: TrainRequest, ab
     alpha = request.alpha if request.alpha is not None else float(request.rank)
     targets = {name.partition(".lora_")[0] for name in tensors}
     tensors |= {f"{target}.alpha": torch.tensor(alpha) for target in sorted(targets)}
+    # kohya-ss' word for it is the tensors, diffusers' the metadata: what reads either reads the strength.
+    config = {"peft_type": "LORA", "r": request.rank, "lora_alpha": alpha, "target_modules": sorted(targets)}
+    told = {"format": "pt", "rank": str(request.rank), "lora_adapter_metadata": json.dumps(config), **about}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "rank": str(request.rank), **about})
+        save_file(tensors, temporary, metadata=told)
     return path
 
 

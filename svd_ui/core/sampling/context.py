@@ -18,6 +18,7 @@ from ..conditioning import encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
 from ..families import verbs_of
+from ..interruptible import cells_of, interruptible
 from ..runtime import Runtime
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
@@ -34,7 +35,7 @@ class SamplingContext:
     """One clip, or several of one wall that are made together: what is known about it, and the verbs to make it.
 
     Sigmas and latents are those of the outside (scaled latents), whatever the checkpoint diffuses. ``generator`` has to
-    be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net.
+    be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net, and within long ones.
     ``resume`` is the step to go on from. ``reuse`` is where this clip keeps features between steps; None computes all of
     them at every step. ``decoder`` knows the still, for methods that look at pixels on the way.
     """
@@ -120,7 +121,8 @@ class SamplingContext:
         """
         if self.decoder is None:
             raise ValueError("this context was made without a decoder")
-        return decode_pixels(self.decoder, latents)
+        with interruptible(self.runtime, {"vae": cells_of(latents)}, self.cancel):
+            return decode_pixels(self.decoder, latents)
 
     @property
     def _first(self) -> int:
@@ -137,8 +139,15 @@ class SamplingContext:
             unet = CachedUNet(unet, self.reuse, slot=id(cond))
         if self.runtime.plan.exact:
             unet = self._with_constants(unet, cond)
-        unet = partial(_call_unless_cancelled, unet, self.cancel)
+        unet = partial(self._call_unless_cancelled, unet)
         return self._family.denoiser(self.runtime, unet, cond)
+
+    def _call_unless_cancelled(self, unet: Callable[..., Any], sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Cancelled before the call, or within one that takes long."""
+        if self.cancel.is_set():
+            raise Cancelled()
+        with interruptible(self.runtime, {"unet": cells_of(sample)}, self.cancel):
+            return unet(sample, *args, **kwargs)
 
     def _with_constants(self, unet: Callable[..., Any], cond: Conditioning) -> Callable[..., Any]:
         """``unet`` given what is the same in all steps of this clip."""
@@ -150,12 +159,6 @@ class SamplingContext:
                 return unet(*args, **kwargs)
 
         return call
-
-
-def _call_unless_cancelled(unet: Callable[..., Any], cancel: CancelToken, *args: Any, **kwargs: Any) -> Any:
-    if cancel.is_set():
-        raise Cancelled()
-    return unet(*args, **kwargs)
 
 
 @torch.no_grad()

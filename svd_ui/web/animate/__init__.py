@@ -26,7 +26,7 @@ from .stills import ASPECT_CHOICES, NO_STILLS, door
 SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
     "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
-    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'choose' 'drop' 'clear' */",
+    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'seek' 'choose' 'drop' 'clear' */",
     "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",

@@ -13,6 +13,7 @@ from ...events import ENDED
 from ...jobs import Job, JobKind, in_full
 from ...migration import left_out
 from ...notes import sentence
+from ...presets import ASPECTS
 from ...request import GenerationRequest
 from ..context import Context, uploaded
 from ..formatting import notice
@@ -20,7 +21,18 @@ from ..page import Changes
 from ..visitor import reader, visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
 from .stage import PAGE, Around, history, origin, stage, state_of
-from .stills import NO_STILLS, PERHAPS_SETTINGS, SETTINGS_FILES, Still, Stills, of_ref, take
+from .stills import (
+    NO_STILLS,
+    PERHAPS_SETTINGS,
+    SETTINGS_FILES,
+    SOURCE_ASPECT,
+    Still,
+    Stills,
+    add,
+    of_ref,
+    take,
+    with_clip,
+)
 
 
 class Actions:
@@ -177,10 +189,18 @@ class Actions:
         stills: Stills,
         said: list[str] | None = None,
         text: str = "Settings restored.",
+        clip: str = "",
     ) -> Changes:
-        """What makes the form describe ``request``; ``said`` is what came of reading it."""
+        """What makes the form describe ``request``; ``said`` is what came of reading it. Frames of ``clip``, an upload, are
+        offered in place of its picture, or stand in for it.
+        """
         still = self.still_of(request)
         said = list(said or [])
+        if clip and still is not None:
+            still = with_clip(self.context.assets, still, clip)
+        elif clip and request.image and "clip" in (first := add(self.context.assets, uploaded(clip), "#ffffff", clip)):
+            still = first
+            said.append("Its picture is not on this machine: the clip's first frame stands in for it.")
         if request.image and still is None:
             said.append("Its picture is not on this machine: add it again.")
         if request.checkpoint != "auto" and request.checkpoint not in self.context.rows():
@@ -191,13 +211,22 @@ class Actions:
         shown = {name: value for name, value in values.items() if name in self.controls}
         return {**shown, "stills": pictures, "notice": notice(" ".join([text, *said]), good=not said)}
 
-    def entered(self, files: list[dict[str, str]], stills: Stills, background: str) -> Changes:
-        """Files that came in by any way: pictures, or settings to restore. Raises BadPicture, BadInput."""
+    def entered(self, files: list[dict[str, str]], stills: Stills, background: str, aspect: str) -> Changes:
+        """Files that came in by any way: pictures, clips, or settings to restore. Raises BadPicture, BadInput."""
+        paths = [str(file.get("path")) for file in files]
         stored = self.stored(files) if files else None
         if stored is not None:
-            return self.into_form(stored[0], stills, stored[1])
-        paths = [str(file.get("path")) for file in files]
-        return {"source": PICTURE, "stills": {"items": take(self.context.assets, paths, background), "at": 0}}
+            clip = "" if uploaded(paths[0]).suffix.lower() in SETTINGS_FILES else paths[0]
+            return self.into_form(stored[0], stills, stored[1], clip=clip)
+        items = take(self.context.assets, paths, background)
+        changes: Changes = {"source": PICTURE, "stills": {"items": items, "at": 0}}
+        if items and ASPECTS.get(aspect, 1.0) > 1 and items[0]["height"] > items[0]["width"]:
+            changes["aspect"] = SOURCE_ASPECT  # a portrait is not cut to a landscape without being asked for
+        if items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":
+            changes["notice"] = notice(
+                "This clip has no settings of this app: one of its frames is the still.", good=True
+            )
+        return changes
 
     def _got(self, id: str) -> Job:
         return self.context.jobs.get(id)

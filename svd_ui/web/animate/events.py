@@ -14,7 +14,7 @@ from .form import default_of, describe_preset, kept_values, shown_still, switche
 from .form_view import form_view, status
 from .groups import toggled, weighed
 from .prediction import asked, change_of, estimated
-from .stills import NO_STILLS, checked, example, repainted
+from .stills import NO_STILLS, checked, example, repainted, sought
 
 VIEW = ("stage", "history", "timer", "seen")
 """What ``Actions.view`` changes."""
@@ -75,7 +75,11 @@ def _together(values: dict[str, Any], shown: Changes) -> Changes:
 
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
-        return actions.entered(list(given.event.files or []), given["stills"], given["background"])
+        return actions.entered(list(given.event.files or []), given["stills"], given["background"], given["aspect"])
+
+    def seek(given: Given) -> Changes:
+        stills = given["stills"]
+        return {"stills": sought(context.assets, stills, int(given.event.at), given["background"])}
 
     def aim(given: Given) -> Changes:
         at = {"focus_x": given.event.x, "focus_y": given.event.y}
@@ -96,9 +100,11 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
         return {"stills": repainted(context.assets, given["stills"], given["background"])}
 
     door, finder, stills = page["door"], page["finder"], ("stills",)
-    page.on(door.take, take, ("stills", "background"), ("stills", "notice", *page.form), keep=True)
+    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True)
     page.on(door.example, use, (), ("stills", "notice"))
     page.on(finder.aim, aim, (), ("focus_x", "focus_y"), keep=True, trigger_mode="always_last")
+    after = "() => svdui.focus('#finder .scrub input')"
+    page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
     page.on(finder.choose, choose, stills, stills)
     page.on(finder.drop, drop, stills, stills)
     page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), stills)

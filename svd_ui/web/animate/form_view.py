@@ -16,7 +16,7 @@ from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
-from ...notes import Note, sentence
+from ...notes import WORDS, Note, sentence
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP, applied, hint
@@ -198,8 +198,15 @@ def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows
     gone = [LoraFile(name=name, path=Path(), bytes=0, trouble=GONE) for name in chosen if name not in files]
     items = [_lora(file, chosen.get(file.name), row, rows) for file in (*gone, *files.values())]
     info = CLIP.fields["loras"]
-    about = {"title": info.title, "description": info.description, "weight_label": WEIGHT.label("weight")}
-    return html("animate/loras", items=items, low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
+    about: dict[str, Any] = {
+        "title": info.title,
+        "description": info.description,
+        "unsure": WORDS["tags"]["unsure_lora"],
+    }
+    about |= {"weight_label": WEIGHT.label("weight"), "refused": [], "usable": []}
+    for item in items:
+        about["refused" if item["trouble"] and item["weight"] is None else "usable"].append(item)
+    return html("animate/loras", low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
 
 
 GONE = "It is not on this machine any more."
@@ -210,13 +217,15 @@ def _lora(
 ) -> dict[str, Any]:
     """``base`` names the other checkpoint it was trained on; '' where it fits or does not say."""
     title = short_title(rows[file.base]) if file.base in rows else file.base
-    about = (f"for {title}" if title else "", f"rank {file.rank}" if file.rank else "", file.licence, file.note)
+    alpha = f", alpha {file.alpha:g}" if file.alpha not in (None, file.rank) else ""
+    about = (f"for {title}" if title else "", f"rank {file.rank}{alpha}" if file.rank else "", file.licence, file.note)
     fits = not file.base or file.base == row.id or file.trouble
     return {
         "name": file.name,
         "title": file.title or file.name,
         "weight": weight,
         "trouble": file.trouble,
+        "notes": list(map(sentence, file.notes)),
         "meta": " · ".join(part for part in about if part),
         "base": "" if fits else title,
     }

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from ...errors import BadInput
+from ...loras import listed, written
 from ...methods import METHODS
 from ...plugins import Registry
 from ...post import POST
@@ -128,13 +129,12 @@ class Loras:
 
     def fold(self, values: Values) -> dict[str, Any]:
         """The request checks them."""
-        parts = [part.strip() for part in str(values.get("loras") or "").split(",")]
-        pairs = [part.rpartition(":") if ":" in part else (part, "", "1") for part in parts if part]
-        return {"loras": [{"name": name, "weight": weight} for name, _, weight in pairs]} if pairs else {}
+        pairs = listed(str(values.get("loras") or ""))
+        return {"loras": [{"name": name, "weight": weight} for name, weight in pairs]} if pairs else {}
 
     def unfold(self, data: Any) -> dict[str, Any]:
         refs = (LoraRef.model_validate(lora) for lora in data or ())
-        return {"loras": _text({ref.name: ref.weight for ref in refs})}
+        return {"loras": written({ref.name: ref.weight for ref in refs})}
 
 
 WEIGHT = Controls(LoraRef.model_fields)
@@ -156,7 +156,7 @@ def toggled(text: Any, name: str) -> str:
     chosen = weights(text)
     if chosen.pop(name, None) is None:
         chosen[name] = float(WEIGHT.blank("weight"))
-    return _text(chosen)
+    return written(chosen)
 
 
 def weighed(text: Any, name: str, weight: float) -> str:
@@ -165,11 +165,7 @@ def weighed(text: Any, name: str, weight: float) -> str:
     if name in chosen:
         allowed = WEIGHT["weight"]
         chosen[name] = min(allowed.high or 0.0, max(allowed.low or 0.0, weight))
-    return _text(chosen)
-
-
-def _text(chosen: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}:{weight:g}" for name, weight in chosen.items())
+    return written(chosen)
 
 
 # The draft wall: only its own button folds it into a request

@@ -12,6 +12,7 @@ from ...errors import BadInput, NotFound
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost, Machine, estimate
 from ...finetune.runs import CLIPS, TrainingRun, TrainingRuns
+from ...loras import written
 from ...validation import validated
 from ..context import Context, uploaded
 from ..controls import Controls
@@ -139,7 +140,7 @@ class TrainActions:
         if not result or run.request is None:
             raise NotFound(what="result")
         if run.request.method == "lora":
-            return {"checkpoint": run.request.checkpoint, "loras": f"{result}:1"}
+            return {"checkpoint": run.request.checkpoint, "loras": written({result: 1})}
         return {"checkpoint": result, "loras": ""}
 
     def listed(self) -> str:

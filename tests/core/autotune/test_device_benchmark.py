@@ -10,11 +10,12 @@ import psutil
 import pytest
 import torch
 
-from svd_ui.core import devices
+from svd_ui.core import devices, number_formats
 from svd_ui.core.autotune import BenchmarkStore, key, microbenchmarks
 from svd_ui.core.autotune.device_benchmark import full_benchmark, quick_benchmark
 from svd_ui.core.autotune.microbenchmarks import Timer
-from svd_ui.core.devices import describe, dtype_for, plan_for, threads_for
+from svd_ui.core.devices import describe, plan_for, threads_for
+from svd_ui.core.number_formats import Traits, dtype_for
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
 
@@ -110,21 +111,21 @@ class TestNumberFormat:
     ) -> None:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
-        found, reason = dtype_for("cpu", "cpu", self.store(seconds))
+        found, reason = dtype_for(Traits("cpu", "cpu"), self.store(seconds))
         assert found == dtype
         assert why in sentence(reason)
 
     @pytest.mark.usefixtures("raced")
     def test_it_is_tried_once_where_there_are_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries: list[int] = []
-        monkeypatch.setattr(devices, "bfloat16_units", lambda: "AMX tiles")
+        monkeypatch.setattr(number_formats, "bfloat16_units", lambda: "AMX tiles")
         monkeypatch.setattr(
             microbenchmarks, "dtype_candidates", lambda: {"float32": lambda: tries.append(1), "bfloat16": lambda: None}
         )
         store = BenchmarkStore()
-        dtype_for("cpu", "cpu", store)
+        dtype_for(Traits("cpu", "cpu"), store)
         count = len(tries)
-        dtype_for("cpu", "cpu", store)
+        dtype_for(Traits("cpu", "cpu"), store)
         assert len(tries) == count > 0
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from svd_ui.core.attention import install
 from svd_ui.core.compiling import CompiledBlocks
-from svd_ui.core.exact import CrossConstants, exact, unused_in_steps
+from svd_ui.core.exact import CrossConstants, exact, resnets, temporal_conv2d, unused_in_steps
 from svd_ui.core.exact import ops as sizes
 from svd_ui.core.offload import chunked_forward
 
@@ -39,7 +39,8 @@ def test_the_unet_says_the_same(
     args = inputs(batch, frames, height, width)
     expected = predict(unet, args)
     constants = CrossConstants(unet, args[2], frames).use() if given else nullcontext()
-    with exact(unet, vae, conv2d=given), chunked_forward(unet, frames, chunked), constants:
+    over_time = temporal_conv2d(unet, vae) if given else nullcontext()
+    with exact(unet, vae), over_time, chunked_forward(unet, frames, chunked), constants:
         assert distance(predict(unet, args), expected) < EXACT
 
 
@@ -86,7 +87,7 @@ def test_the_autoencoder_says_the_same(
     with torch.no_grad():
         pixels = vae.decode(latents, num_frames=num_frames).sample
         mode = vae.encode(pixels).latent_dist.mode()
-        with exact(unet, vae):
+        with exact(unet, vae), temporal_conv2d(vae) if little_room else nullcontext():
             assert distance(vae.decode(latents, num_frames=num_frames).sample, pixels) < EXACT
             assert distance(vae.encode(pixels).latent_dist.mode(), mode) < EXACT
 
@@ -233,3 +234,17 @@ def test_blocks_compile(vae: Any) -> None:
         assert distance(predict(unet, args), expected) < EXACT
         assert compiled.failure is None
         compiled.remove()
+
+
+@torch.no_grad()
+def test_convolutions_over_time_run_in_two_dimensions_without_exact_mode_too(unet: Any, vae: Any) -> None:
+    """Some devices have no other. Those of the autoencoder's last layer are among them."""
+    args = inputs(1, 4, 8, 8)
+    latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    before, pixels = predict(unet, args), vae.decode(latents, num_frames=4).sample
+    with temporal_conv2d(unet, vae):
+        changed = [part for module in (unet, vae) for part in module.modules() if isinstance(part, nn.Conv3d)]
+        assert {type(part) for part in changed} == {resnets.Conv3d}
+        assert distance(predict(unet, args), before) < EXACT
+        assert distance(vae.decode(latents, num_frames=4).sample, pixels) < EXACT
+    assert {type(part) for part in changed} == {nn.Conv3d}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from svd_ui import loras
@@ -93,6 +94,32 @@ def test_a_lora_appears_among_the_loras_and_does_what_was_trained(
     torch.testing.assert_close(inside, _answer(trained), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(inside, before, atol=1e-5)
     assert torch.equal(_answer(fresh), before)
+
+
+@pytest.mark.parametrize("alpha", [8.0])
+def test_other_programs_read_the_strength_of_a_trained_lora(
+    base: Path, data: Path, settings: Settings, alpha: float
+) -> None:
+    """diffusers from the file alone, peft with the configuration that is in it."""
+    from diffusers.loaders.peft import PeftAdapterMixin
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    run(request(data, base, alpha=alpha, layers="all"), row_of(base), base, settings, never())
+    file = loras.find(settings, LoraRef(name="mine"))
+    assert (file.alpha, file.notes) == (alpha, ())
+    fresh, by_diffusers, by_peft = (Runtime(row_of(base), base, replace(CPU_PLAN, exact=False)) for _ in range(3))
+    with fuse_loras(fresh.unet, [Lora(file)], "tiny"):
+        wanted = _answer(fresh)
+    unet = by_diffusers.unet  # a class that diffusers gives adapters to, which it does not do to this one by itself
+    unet.__class__ = type("Adaptable", (type(unet), PeftAdapterMixin), {})
+    unet.load_lora_adapter(str(file.path), prefix=None, use_safetensors=True)
+    torch.testing.assert_close(_answer(by_diffusers), wanted, atol=1e-5, rtol=1e-4)
+    with safe_open(file.path, "pt") as opened:
+        config = LoraConfig(**json.loads(opened.metadata()["lora_adapter_metadata"]))
+    inject_adapter_in_model(config, by_peft.unet)
+    set_peft_model_state_dict(by_peft.unet, load_file(file.path))
+    torch.testing.assert_close(_answer(by_peft), wanted, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(_answer(Runtime(row_of(base), base, CPU_PLAN)), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["temporal", "full"])

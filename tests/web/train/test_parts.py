@@ -16,6 +16,7 @@ from svd_ui.finetune.estimate import Cost
 from svd_ui.finetune.runs import Status
 from svd_ui.jobs import Job
 from svd_ui.loras import LoraFile
+from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
 from svd_ui.web.animate import stage
@@ -76,8 +77,9 @@ def upload(tmp_path: Path, name: str) -> dict[str, str]:
 # LoRAs in the form
 
 
-def test_loras_travel_as_text() -> None:
-    refs = (LoraRef(name="slow pans", weight=0.8), LoraRef(name="glow.v2", weight=-1))
+@pytest.mark.parametrize("odd", ["slow pans", "a, b:1", 'the "best"', "[v2] (1)", "Anna's", "style/ünï=2", "-x"])
+def test_loras_travel_as_text(odd: str) -> None:
+    refs = (LoraRef(name=odd, weight=0.8), LoraRef(name="glow.v2", weight=-1))
     text = Loras().unfold([ref.model_dump() for ref in refs])["loras"]
     values = {**EXTRAS, **{name: default_of(name) for name in NAMES}, "loras": text}
     request = request_of(values, nano_row(), STILL)  # type: ignore[arg-type]
@@ -120,6 +122,13 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
         "other": LoraFile(name="other", path=Path("b"), bytes=1, base="svd", title="<b>bold"),
         "odd": LoraFile(name="odd", path=Path("c"), bytes=1, trouble="It is a LoHa."),
     }
+    weak = LoraFile(name="w", path=Path("d"), bytes=1, rank=8, alpha=4)
+    assert "rank 8, alpha 4" in lora_list({"w": weak}, "", rows["nano"], rows)
+    unsure = weak.model_copy(update={"notes": (Note.of("lora_alpha_assumed", title="w", some=""),)})
+    assert "Strength not known" in lora_list({"w": unsure}, "", rows["nano"], rows)
+    assert "alpha is taken to be its rank" in lora_list({"w": unsure}, "w:1", rows["nano"], rows)
+    many = {f"odd{i}": known["odd"].model_copy(update={"name": f"odd{i}"}) for i in range(5)}
+    assert "5 files cannot be used" in lora_list(many, "", rows["nano"], rows)
     html = lora_list(known, "other:0.5, away:1", rows["nano"], rows)
     assert "for nano · rank 4 · CC0" in html
     assert "&lt;b&gt;bold" in html

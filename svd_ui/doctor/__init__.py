@@ -17,39 +17,89 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import SecretStr
 
-from . import __version__, plugins
-from .catalog import CheckpointRow, checkpoints, survey
-from .engine import Device, Timed
-from .errors import BadInput
-from .hub import TEXT_TO_IMAGE, Hub
-from .hub.selection import Checkpoints
-from .jobs.service import JobService
-from .notes import sentence
-from .settings import Settings
+from .. import __version__, plugins
+from ..catalog import CheckpointRow, checkpoints, survey
+from ..engine import Device, Timed
+from ..errors import BadInput, without_secrets
+from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub.selection import Checkpoints
+from ..jobs.service import JobService
+from ..network.proxies import proxy_for
+from ..notes import sentence
+from ..settings import Settings
+from . import choices, folders, software
+from .choices import setting_facts, tilde
+from .finding import Check, Finding, Patient
+
+__all__ = [
+    "admit",
+    "checkpoint_facts",
+    "device_facts",
+    "examine",
+    "facts",
+    "measured",
+    "report",
+    "setting_facts",
+    "tilde",
+]
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
 DEVICE_SECONDS = 60.0
+CHECKS: tuple[Check, ...] = (
+    software.python,
+    software.packages,
+    choices.values,
+    choices.variables,
+    software.card,
+    software.worker,
+    folders.writable,
+    folders.disk,
+    folders.history,
+    software.codecs,
+    software.fonts,
+    choices.address,
+    choices.network,
+    choices.weights,
+    software.others,
+    folders.rubbish,
+)
+"""In the order in which a person should mend."""
 
 
 def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
     """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
-    settings = settings or Settings()
-    hub = Hub(settings)
+    patient = admit(settings or Settings(), jobs=jobs)
+    return facts(patient, examine(patient))
+
+
+def admit(settings: Settings, faults: dict[str, str] | None = None, jobs: JobService | None = None) -> Patient:
+    """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
     device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
+    return Patient(settings, faults or {}, Hub(settings), device, trouble)
+
+
+def examine(patient: Patient) -> list[Finding]:
+    """Everything that is not as it should be, what is to be mended first in front."""
+    return [finding for check in CHECKS for finding in check(patient)]
+
+
+def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
+    """What ``report`` tells."""
+    settings, hub = patient.settings, patient.hub
     return {
         "versions": versions(),
         "system": _system(),
-        "device": device_facts(device),
-        "device_trouble": trouble,
-        "checkpoint": _chosen(settings, hub, device),
+        "device": device_facts(patient.device),
+        "device_trouble": without_secrets(patient.trouble),
+        "checkpoint": _chosen(settings, hub, patient.device),
         "checkpoints": checkpoint_facts(hub),
         "refused": refused_facts(settings),
         "disk": _disks(settings, hub),
-        "hub": _hub(hub),
+        "hub": _hub(),
         "plugins": plugin_facts(),
         "settings": setting_facts(settings),
+        "findings": [finding.to_dict() for finding in findings],
     }
 
 
@@ -57,13 +107,14 @@ def device_facts(device: Device | None) -> dict[str, Any] | None:
     """The device as JSON for people: the reasons in words."""
     if device is None:
         return None
-    words = {name: sentence(getattr(device, name)) for name in ("profile_reason", "attention_reason")}
+    reasons = ("profile_reason", "attention_reason", "build_mismatch")
+    words = {name: sentence(getattr(device, name)) for name in reasons}
     return {**device.model_dump(mode="json"), **words}
 
 
 def measured(settings: Settings) -> tuple[str, list[Timed]]:
     """Measure the device's choices in a worker; (its name, the rows). Raises what the worker says of its device."""
-    from .engine.worker import WorkerEngine
+    from ..engine.worker import WorkerEngine
 
     with closing(WorkerEngine(settings)) as engine:
         rows = engine.benchmark()
@@ -129,44 +180,6 @@ def plugin_facts() -> list[dict[str, str]]:
     ]
 
 
-def setting_facts(settings: Settings) -> list[dict[str, str]]:
-    """Every SVD_UI_ variable: its value, where that comes from, and what it does. Secrets are only said to be set."""
-    return [
-        {
-            "variable": f"SVD_UI_{name.upper()}",
-            "value": _shown(getattr(settings, name)),
-            "source": _source(name, getattr(settings, name), field.default),
-            "help": field.description or "",
-        }
-        for name, field in Settings.model_fields.items()
-    ]
-
-
-def tilde(path: Path | str) -> str:
-    """A path for people: the home folder, and with it the user's name, becomes ``~``."""
-    home, text = str(Path.home()), str(path)
-    inside = home != "/" and (text == home or text.startswith(home + os.sep))
-    return "~" + text[len(home) :] if inside else text
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return "(set)" if value.get_secret_value() else "(not set)"
-    return tilde(value) if isinstance(value, Path | str) else str(value)
-
-
-def _source(name: str, value: Any, default: Any) -> str:
-    variable = f"svd_ui_{name}"
-    if any(key.lower() == variable for key in os.environ):
-        return "environment"
-    env_file = Path(".env")
-    if env_file.is_file():
-        lines = env_file.read_text("utf-8", "replace").splitlines()
-        if any(line.split("=")[0].removeprefix("export ").strip().lower() == variable for line in lines):
-            return ".env"
-    return "default" if value == default else "option"
-
-
 def _system() -> dict[str, Any]:
     memory = psutil.virtual_memory()
     return {
@@ -195,11 +208,12 @@ def _disk(path: Path) -> dict[str, Any]:
     }
 
 
-def _hub(hub: Hub) -> dict[str, Any]:
+def _hub() -> dict[str, Any]:
     from huggingface_hub import constants, get_token
 
     return {
-        "endpoint": constants.ENDPOINT,
+        "endpoint": without_secrets(constants.ENDPOINT),
+        "proxy": without_secrets(proxy_for(constants.ENDPOINT)),
         "offline": bool(constants.HF_HUB_OFFLINE),
         "token": "(set)" if get_token() else "(not set)",
     }
@@ -228,7 +242,7 @@ def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, st
 
 def _ask_worker(settings: Settings) -> tuple[Device | None, str]:
     """Start a worker, wait until it has looked at the device, end it. None, and perhaps why, when it cannot."""
-    from .engine.worker import WorkerEngine
+    from ..engine.worker import WorkerEngine
 
     with closing(WorkerEngine(settings)) as engine:
         engine.start()

@@ -1,0 +1,101 @@
+"""Findings about what is installed: Python, packages, PyTorch against the card, codecs, plug-ins."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from .. import plugins
+from ..notes import Note, sentence
+from ..settings import REPOSITORY
+from .finding import PYTHON, Finding, Patient
+
+OLDEST_PYTHON = (3, 11)
+
+
+def python(_: Patient) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        yield Finding("python_old", {"version": version, "oldest": ".".join(map(str, OLDEST_PYTHON))})
+    if sys.maxsize < 2**32:
+        yield Finding("python_32_bits", {"version": version})
+
+
+def packages(_: Patient) -> Iterator[Finding]:
+    """What requirements.txt pins, less what is for some machines only."""
+    with suppress(OSError):
+        text = (REPOSITORY / "requirements.txt").read_text("utf-8")
+        pins = re.findall(r"^([\w.-]+)==([\w.]+)$", text, re.MULTILINE)
+        installed = {name: _version(name) for name, _ in pins}
+        missing = [name for name, version in installed.items() if version is None]
+        if missing:
+            yield Finding("packages_missing", {"names": ", ".join(missing)})
+        other = [
+            f"{name} {installed[name]} (tested: {pin})" for name, pin in pins if installed[name] not in {None, pin}
+        ]
+        if other:
+            yield Finding("packages_other", {"names": ", ".join(other)}, wrong=False)
+
+
+def _version(name: str) -> str | None:
+    """Installed version without what tells builds apart, or None."""
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def card(patient: Patient) -> Iterator[Finding]:
+    note = patient.device.build_mismatch if patient.device else None
+    if note is None:
+        return
+    remedy = Note.model_validate(note.params["remedy"])
+    command = str(remedy.params.get("command", "")).removeprefix("python ")
+    install = f"{PYTHON} {command}" if command else sentence(remedy)
+    params = {**note.params, "archs": ", ".join(note.params.get("archs", [])), "install": install, "command": command}
+    yield Finding(note.code, params, repair="torch" if command else "")
+
+
+def worker(patient: Patient) -> Iterator[Finding]:
+    if patient.device is None:
+        why = patient.trouble or "it did not answer"
+        logs = str(patient.settings.data_dir / "logs")
+        yield Finding("worker_silent", {"why": why.rstrip("."), "logs": logs})
+
+
+def codecs(_: Patient) -> Iterator[Finding]:
+    try:
+        import av
+
+        lacking = [name for name, mode in (("libx264", "w"), ("h264", "r")) if not _has_codec(av, name, mode)]
+    except ImportError as error:
+        yield Finding("codecs_broken", {"why": str(error)})
+        return
+    if lacking:
+        yield Finding("codecs_missing", {"names": ", ".join(lacking)})
+
+
+def _has_codec(av: Any, name: str, mode: str) -> bool:
+    try:
+        av.codec.Codec(name, mode)
+    except ValueError:
+        return False
+    return True
+
+
+def fonts(_: Patient) -> Iterator[Finding]:
+    from PIL import features
+
+    lacking = [what for what, name in (("FreeType", "freetype2"), ("WebP", "webp")) if not features.check(name)]
+    if lacking:
+        yield Finding("pillow_lacks", {"names": ", ".join(lacking)}, wrong=False)
+
+
+def others(_: Patient) -> Iterator[Finding]:
+    for one in plugins.found():
+        if one.trouble:
+            yield Finding("plugin_broken", {"name": one.name, "package": one.package, "why": one.trouble.rstrip(".")})

@@ -1,0 +1,124 @@
+"""How a stage goes on when the device fails it: smaller where memory ran out, in a wider number format where numbers overflowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from ..catalog import ProfileRow, smaller_profile
+from ..clip import ClipSpec
+from ..errors import NotFinite
+from ..events import SteppedDown
+from ..notes import Note, sentence
+from .error_mapping import forget, mapped, mapping, out_of_memory, ran_out
+from .estimates import CHUNKS
+from .stages import Stages
+
+if TYPE_CHECKING:
+    from ..core.runtime import Runtime
+    from .sampling import Generation
+
+DeviceStage = Literal["loading", "conditioning", "denoising", "decoding"]
+
+
+def recover(
+    stages: Stages,
+    generation: Generation,
+    runtime: Runtime,
+    error: Exception,
+    stage: DeviceStage,
+    step_down: Callable[[], Note | None] | None = None,
+) -> SteppedDown:
+    """Make ``stage`` possible after ``error``, and say how. Raises ``error``, as ours, where there is no way left."""
+    if isinstance(error, NotFinite) and stage != "decoding":
+        return SteppedDown(stage=stage, note=_widen(stages, generation, runtime, stage, error))
+    note = next_fallback(error, step_down or partial(generation.fallback.down, stage), stage, generation.clip)
+    stages.free()
+    if generation.fallback.profile.id != runtime.profile.id:
+        runtime.use_profile(generation.fallback.profile)
+    return SteppedDown(stage=stage, note=note)
+
+
+def next_fallback(
+    error: Exception, step_down: Callable[[], Note | None], stage: DeviceStage, clip: ClipSpec | None = None
+) -> Note:
+    """The note of a smaller way to go on. Raises ``error``, as ours, if memory is not the trouble or no way is left."""
+    doing = sentence(_DOING[stage])
+    if isinstance(error, NotFinite) and clip is not None:
+        raise _overflow(error, clip) from error
+    if not out_of_memory(error):
+        raise mapped(error, doing) from error
+    note, ours = step_down(), ran_out(error, doing)
+    forget(error)
+    if note is None:
+        raise ours from None
+    return note
+
+
+def _widen(stages: Stages, generation: Generation, runtime: Runtime, stage: DeviceStage, error: NotFinite) -> Note:
+    """The model in the next wider number format."""
+    plan, narrow = runtime.plan.widened(generation.clip), generation.dtype
+    forget(error)
+    if plan is None:
+        raise _overflow(error, generation.clip) from None
+    stages.free()
+    with mapping(sentence(_DOING[stage]), generation.clip.row.title):
+        runtime.widen(plan)
+    generation.plan = plan
+    generation.fallback.profile = plan.profile
+    generation.overflowed.append(narrow)
+    wide = generation.dtype
+    return generation.fallback.add(Note.of("wider_format", doing=_DOING[stage], narrow=narrow, format=wide))
+
+
+def _overflow(error: NotFinite, clip: ClipSpec) -> NotFinite:
+    """``error`` with what is likely to have caused it, the likeliest first."""
+    likely = []
+    if clip.request.loras:
+        names = ", ".join(one.name for one in clip.request.loras)
+        likely.append(
+            f"Lower the weight of the LoRAs ({names}) or leave them out: a LoRA that is too strong does this."
+        )
+    if clip.max_guidance_scale > MUCH_GUIDANCE:
+        likely.append(f"Lower the guidance: {clip.max_guidance_scale:g} is much.")
+    likely.append("The files of the checkpoint may be damaged: remove it and get it again.")
+    return NotFinite(doing=error.params["doing"], remedy=" ".join(likely))
+
+
+MUCH_GUIDANCE = 6.0
+
+
+_DOING = {
+    "loading": Note.of("loading_model"),
+    "conditioning": Note.of("reading_still"),
+    "denoising": Note.of("denoising"),
+    "decoding": Note.of("decoding"),
+}
+
+
+class OomFallback:
+    """The profile and decode chunk of one clip; they only ever get smaller. ``notes`` tell how."""
+
+    def __init__(self, profile: ProfileRow, decode_chunk_size: int | None, num_frames: int) -> None:
+        self.profile = profile
+        self.chunk = min(decode_chunk_size or profile.decode_chunk_size, num_frames)
+        self.notes: list[Note] = []
+
+    def down(self, stage: str) -> Note | None:
+        """Fewer frames at once where ``stage`` is decoding, else the next profile. None at the foot of the ladder."""
+        fewer = next((size for size in CHUNKS if size < self.chunk), None)
+        if stage == "decoding" and fewer is not None:
+            self.chunk = fewer
+            return self.add(Note.of("smaller_decode_chunk", count=fewer))
+        below = smaller_profile(self.profile.id)
+        if below is None:
+            return None
+        self.profile = below
+        self.chunk = min(self.chunk, below.decode_chunk_size)
+        return self.add(Note.of("smaller_profile", doing=_DOING[stage], profile=below.id))
+
+    def add(self, note: Note) -> Note:
+        """``note``, kept."""
+        self.notes.append(note)
+        return note

@@ -1,0 +1,1 @@
+"""How this machine is reached, and how it reaches others."""

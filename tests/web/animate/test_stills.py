@@ -1,0 +1,86 @@
+"""Pictures and clips that enter the form, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from svd_ui.assets import Assets
+from svd_ui.errors import BadPicture
+from svd_ui.web.animate import stills
+from svd_ui.web.animate.stills import Stills, checked, repainted, sought, take, with_clip
+from tests.media.files import clip
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> Assets:
+    return Assets(tmp_path / "assets", max_bytes=10**8, max_pixels=10**8)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    (tmp_path / "up").mkdir()
+    return tmp_path / "up"
+
+
+@pytest.fixture
+def video(uploads: Path) -> str:
+    frames = np.zeros((10, 64, 96, 3), np.uint8) + (20 * np.arange(10, dtype=np.uint8))[:, None, None, None]
+    clip(uploads / "clip.mp4", frames)
+    return str(uploads / "clip.mp4")
+
+
+def grey(assets: Assets, shown: Stills) -> float:
+    return float(np.asarray(assets.open(stills.current(shown)["ref"])).mean())  # type: ignore[index]
+
+
+def test_frames_of_a_clip_are_sought_by_their_number(assets: Assets, video: str) -> None:
+    shown: Stills = {"items": take(assets, [video], "#ffffff"), "at": 0}
+    assert shown["items"][0]["clip"] == {"frames": 10, "fps": 8.0, "index": 0}
+    for index, kept in {4: 4, 9: 9, 99: 9, -3: 0}.items():
+        shown = sought(assets, shown, index, "#ffffff")
+        assert shown["items"][0]["clip"]["index"] == kept
+        assert grey(assets, shown) == pytest.approx(20 * kept, abs=2)
+    assert repainted(assets, sought(assets, shown, 4, "#ffffff"), "#000000")["items"][0]["clip"]["index"] == 4
+
+
+def test_an_upload_that_is_gone_is_said(assets: Assets, video: str) -> None:
+    shown: Stills = {"items": take(assets, [video], "#ffffff"), "at": 0}
+    Path(video).unlink()
+    with pytest.raises(BadPicture, match="Upload the file"):
+        sought(assets, shown, 3, "#ffffff")
+
+
+def test_a_clip_beside_a_still_changes_it_only_when_a_frame_is_chosen(
+    assets: Assets, uploads: Path, video: str
+) -> None:
+    Image.new("RGB", (50, 40), "red").save(uploads / "red.png")
+    still = take(assets, [str(uploads / "red.png")], "#ffffff")[0]
+    both = with_clip(assets, still, video)
+    assert both["ref"] == still["ref"]
+    assert both["clip"]["index"] is None
+    shown: Stills = {"items": [both], "at": 0}
+    assert repainted(assets, shown, "#00ff00")["items"][0]["ref"] == still["ref"]
+    assert sought(assets, shown, 9, "#ffffff")["items"][0]["ref"] != still["ref"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        7,
+        {},
+        {"frames": "x", "fps": 8, "index": 0},
+        {"frames": 4, "fps": 0, "index": 0},
+        {"frames": 4, "fps": 8, "index": 4},
+    ],
+)
+def test_what_a_browser_says_of_a_clip_is_checked(assets: Assets, video: str, value: Any) -> None:
+    item = take(assets, [video], "#ffffff")[0]
+    assert "clip" in checked(assets, {"items": [item], "at": 0})["items"][0]
+    assert "clip" not in checked(assets, {"items": [{**item, "clip": value}], "at": 0})["items"][0]
