@@ -62,10 +62,10 @@ def places(settings: Settings) -> Places:
     own = [settings.models_dir, REPOSITORY / "models"]
     checkpoints, loras, troubles = [*own], [path / "loras" for path in own], list[Trouble]()
     for given in filter(None, settings.checkpoint_dirs.split(os.pathsep)):
-        path = Path(given.strip()).expanduser().absolute()
+        path = Path(given.strip()).expanduser()
         if path.suffix not in (".yaml", ".yml"):
             checkpoints.append(path)
-            loras += _lora_folders(path)
+            loras += _lora_folders(path.absolute())
         for file in (path, *(path / name for name in PATH_FILES)):
             if file.suffix in (".yaml", ".yml") and os.path.isfile(file):
                 try:

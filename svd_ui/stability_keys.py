@@ -23,7 +23,7 @@ __all__ = ["COMPONENTS", "Header", "TensorSource", "Tensors", "diffusers_unet_na
 
 COMPONENTS = ("unet", "vae", "image_encoder")
 Header = Mapping[str, Any]
-"""What ``loras.read_header`` reads: name => ``{"dtype": "F16", "shape": [...], "data_offsets": [...]}``."""
+"""What ``weight_files.read_header`` reads: name => ``{"dtype": "F16", "shape": [...], "data_offsets": [...]}``."""
 
 _PREFIXES = {
     "unet": ("model.diffusion_model.", "diffusion_model."),

@@ -15,14 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsDamaged
-from .loras import read_header
 from .notes import WORDS
 from .stability_keys import COMPONENTS, Header, Tensors
 
-__all__ = ["FORMATS", "Weights", "checked_header", "component_files", "damaged", "read_config", "weights_of"]
+__all__ = [
+    "FORMATS",
+    "Weights",
+    "checked_header",
+    "component_files",
+    "damaged",
+    "read_config",
+    "read_header",
+    "weights_of",
+]
 
 FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
+MAX_HEADER = 16_000_000
 Check = Callable[[Path], object]
 _FOLDERS = (*COMPONENTS, "scheduler", "feature_extractor")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
@@ -43,6 +52,21 @@ def damaged(path: Path, what: str, **params: Any) -> WeightsDamaged:
 
 def _short(path: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.parent.name in _FOLDERS else path.name
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON before the tensors (huggingface.co/docs/safetensors, "Format"): name => dtype, shape, offsets.
+
+    Raises OSError, ValueError or struct.error for a file that cannot be read or is none.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > MAX_HEADER:
+            raise ValueError("not a safetensors header")
+        data = json.loads(file.read(length))
+    if not isinstance(data, dict):
+        raise ValueError("not a safetensors header")
+    return data
 
 
 def checked_header(path: Path) -> dict[str, Any]:

@@ -62,12 +62,37 @@ def test_names_cannot_leave_the_folder() -> None:
             LoraRef(name=name)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x05\0\0\0\0\0\0\0[1,2]", b"\x02\0\0\0\0\0\0\0{]"])
-def test_damaged_files_are_listed_with_their_trouble(settings: Settings, content: bytes) -> None:
-    (settings.models_dir / "loras" / "broken.safetensors").write_bytes(content)
-    assert "damaged" in loras.loras(settings)["broken"].trouble
-    with pytest.raises(BadInput, match="damaged"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\xff" * 8, "no safetensors file"),
+        (b"\x05\0\0\0\0\0\0\0[1,2]", "no safetensors file"),
+        (b"\x02\0\0\0\0\0\0\0{]", "no safetensors file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!doctype html><title>Sign in</title>", "web page"),
+        (None, "cut short"),
+    ],
+)
+def test_damaged_files_are_listed_with_their_trouble(settings: Settings, content: bytes | None, said: str) -> None:
+    path = write(settings, "broken", good())
+    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
+    assert said in loras.loras(settings)["broken"].trouble
+    with pytest.raises(BadInput, match=said):
         loras.find(settings, LoraRef(name="broken"))
+
+
+def test_numbers_that_are_no_fractions_are_refused(settings: Settings) -> None:
+    write(settings, "int8", {name: value.astype(np.int8) for name, value in good().items()})
+    assert "I8" in loras.loras(settings)["int8"].trouble
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"lora_adapter_metadata": "[1]"}, {"lora_adapter_metadata": '{"lora_alpha": "x"}'}]
+)
+def test_odd_metadata_harms_nothing(settings: Settings, metadata: dict[str, str]) -> None:
+    write(settings, "odd", good(), **metadata)
+    assert [note.code for note in loras.loras(settings)["odd"].notes] == ["lora_alpha_assumed"]
 
 
 def test_a_file_written_anew_has_another_digest(settings: Settings) -> None:

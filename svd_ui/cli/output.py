@@ -104,7 +104,12 @@ def _too_long(path: Path) -> str | None:
 
 
 def _length(name: str) -> int:
-    return len(name.encode("utf-16-le", "surrogatepass")) // 2 if WINDOWS else len(os.fsencode(name))
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2 if WINDOWS else len(_bytes(name))
+
+
+def _bytes(name: str) -> bytes:
+    """As it will be on the disk; ``os.fsencode`` lacks most letters where the locale is C."""
+    return name.encode("utf-8", "surrogatepass" if WINDOWS else "surrogateescape")
 
 
 def _room(folder: Path) -> int:
@@ -179,13 +184,13 @@ def file_stem(text: str, room: int) -> str:
 
     It is cut between letters: one that is put together of several stays whole or goes.
     """
-    name = os.fsencode(text).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
+    name = _bytes(text).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     name = _FORBIDDEN.sub("_", name).strip(". ")
     name = f"_{name}" if _DEVICE.fullmatch(name) else name
     end = len(name.encode()[:room].decode("utf-8", "ignore"))
     while 0 < end < len(name) and (_joins(name[end]) or name[end - 1] == "\u200d"):
         end -= 1
-    return name[:end].rstrip(". ") or "clip"
+    return os.fsdecode(name[:end].rstrip(". ").encode()) or "clip"
 
 
 def _joins(letter: str) -> bool:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, WeightsDamaged
 from ..model_dirs import places, walk
 from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
-from .layout import LoraLayer, layers, ranks, read_header, refused
+from ..weight_files import checked_header, read_header
+from .layout import LoraLayer, layers, metadata_of, ranks, refused
 from .naming import clean, listed, named, names_of, written
 from .strength import CONFIG, strengths
 
@@ -137,12 +137,9 @@ def remarks(settings: Settings, refs: Iterable[LoraRef], checkpoint: str) -> lis
 def contents(path: Path, title: str) -> Contents:
     """What the file at ``path`` does. Raises BadInput that says why it cannot be used."""
     try:
-        return _contents(path, read_header(path), title)
-    except _DAMAGE as error:
-        raise refused(title, "it is damaged") from error
-
-
-_DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error)
+        return _contents(path, checked_header(path), title)
+    except WeightsDamaged as error:
+        raise refused(title, error.message.rstrip(".")) from error
 
 
 def _contents(path: Path, header: dict[str, Any], title: str) -> Contents:
@@ -202,14 +199,14 @@ def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) 
         return {"trouble": refused(name, "it is a pickle, which may run code: save it as .safetensors").message}
     about: dict[str, Any] = {}
     try:
-        header = read_header(path)
-        told = header.get("__metadata__") or {}
+        header = checked_header(path)
+        told = metadata_of(header)
         about = {key: str(told.get(key, ""))[:300] for key in ("title", "base", "licence", "note")}
         made_for = next((str(told[key])[:100] for key in _ARCHITECTURES if told.get(key)), "")
         about["note"] = about["note"] or (f"for {made_for}" if made_for and not about["base"] else "")
         found = _contents(path, header, about["title"] or name)
     except BadInput as error:
         return {**about, "trouble": error.message}
-    except _DAMAGE:
-        return {**about, "trouble": refused(name, "it is damaged").message}
+    except WeightsDamaged as error:
+        return {"trouble": refused(name, error.message.rstrip(".")).message}
     return {**about, "rank": max(found.ranks.values(), default=None), "alpha": found.alpha, "notes": found.notes}

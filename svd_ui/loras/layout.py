@@ -6,7 +6,6 @@ there; whether that is diffusers' or Stability's own, dots or underscores, is fo
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 import re
@@ -19,7 +18,6 @@ from typing import Any
 from ..errors import BadInput
 from ..notes import WORDS
 
-MAX_HEADER = 16_000_000
 _PATTERNS = [
     re.compile(pattern)
     for pattern in (
@@ -62,21 +60,6 @@ class LoraLayer:
     alpha: str | None = None
     diff: str | None = None
     diff_b: str | None = None
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The JSON before the tensors (huggingface.co/docs/safetensors, "Format"): name => dtype, shape, offsets.
-
-    Raises OSError, ValueError or struct.error for a file that cannot be read or is none.
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > MAX_HEADER:
-            raise ValueError("not a safetensors header")
-        data = json.loads(file.read(length))
-    if not isinstance(data, dict):
-        raise ValueError("not a safetensors header")
-    return data
 
 
 def read_numbers(path: Path, header: Mapping[str, Any], names: Collection[str]) -> dict[str, float]:
@@ -127,7 +110,10 @@ def layers(names: Iterable[str], title: str) -> dict[str, LoraLayer]:
 
 
 def ranks(header: Mapping[str, Any], table: Mapping[str, LoraLayer], title: str) -> dict[str, int]:
-    """The inner size of each pair, by layer. Raises BadInput where the two halves do not fit each other."""
+    """The inner size of each pair, by layer. Raises BadInput where the two halves do not fit each other, or are no fractions."""
+    whole = {about["dtype"] for name, about in header.items() if not name.endswith("alpha")}
+    if odd := sorted(format for format in whole if not format.startswith(("F", "BF"))):
+        raise refused(title, f"its numbers are stored as {', '.join(odd)}: fp16 and fp32 can be computed with")
     return {target: _rank(header, layer, title) for target, layer in table.items() if layer.down and layer.up}
 
 
@@ -136,6 +122,11 @@ def _rank(header: Mapping[str, Any], layer: LoraLayer, title: str) -> int:
     if len(down) < 2 or len(up) < 2 or not down[0] or down[0] != up[1]:
         raise refused(title, f"the two halves {layer.down!r} {down} and {layer.up!r} {up} do not fit each other")
     return int(down[0])
+
+
+def metadata_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    told = header.get("__metadata__")
+    return told if isinstance(told, dict) else {}
 
 
 def refused(title: str, reason: str) -> BadInput:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..notes import WORDS, Note
-from .layout import LoraLayer, read_numbers, refused
+from .layout import LoraLayer, metadata_of, read_numbers, refused
 
 CONFIG = "adapter_config.json"
 _INSIDE = ("lora_adapter_metadata", "adapter_config", "peft_config", "lora_config")
@@ -42,7 +42,7 @@ def strengths(
     path: Path, header: Mapping[str, Any], table: Mapping[str, LoraLayer], ranks: Mapping[str, int], title: str
 ) -> Strengths:
     """The factor of each layer with a rank. Raises BadInput for an adapter that is more than a sum, or a damaged alpha."""
-    metadata = header.get("__metadata__") or {}
+    metadata = metadata_of(header)
     inside, beside = _inside(metadata), _beside(path)
     notes = [
         Note.of("lora_config_of_another", title=title, where=where)
