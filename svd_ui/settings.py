@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         """``svd/`` becomes ``/svd``: a name that Git Bash on Windows cannot take for a folder is understood too."""
         origin, path = re.fullmatch(r"(https?://[^/\s?#]+)?(.*)", value.strip(), re.IGNORECASE).groups()  # type: ignore[union-attr]
         path = path.strip("/")
-        if path and not re.fullmatch(r"(?!\.)[\w.~%-]+(/(?!\.)[\w.~%-]+)*", path, re.ASCII):
+        if path and not re.fullmatch(r"(?!\.)[\w.~-]+(/(?!\.)[\w.~-]+)*", path, re.ASCII):
             raise ValueError(
                 "must be a path such as /svd (in Git Bash: svd), or an address such as https://example.org/svd"
             )

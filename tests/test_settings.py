@@ -70,7 +70,7 @@ def test_a_sub_path_is_understood_however_it_is_written(given: str, path: str) -
     assert Settings(root_path=given).root_path == path
 
 
-@pytest.mark.parametrize("given", ["/a b", "/a?b", "C:/Program Files/Git/svd", "/../x", "ftp://x/y", "/ü"])
+@pytest.mark.parametrize("given", ["/a b", "/a%20b", "/a?b", "C:/Program Files/Git/svd", "/../x", "ftp://x/y", "/ü"])
 def test_what_is_no_sub_path_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="must be a path such as /svd"):
         Settings(root_path=given)
@@ -110,7 +110,9 @@ def test_a_path_that_lost_its_backslashes_is_refused(monkeypatch: pytest.MonkeyP
 def test_folders_are_separated_as_the_system_separates_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.pathsep", ";")
     settings = Settings(checkpoint_dirs=f"{WINDOWS};D:\\models")
-    assert [str(path) for path in checkpoint_dirs(settings)[-2:]] == [WINDOWS, "D:\\models"]
+    *_, first, second = map(str, checkpoint_dirs(settings))
+    assert first.endswith(WINDOWS)
+    assert second.endswith("D:\\models")
 
 
 def test_a_data_folder_in_which_no_history_could_be_opened_is_refused(tmp_path: Path) -> None:

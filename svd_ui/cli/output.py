@@ -190,6 +190,7 @@ def file_stem(text: str, room: int) -> str:
     end = len(name.encode()[:room].decode("utf-8", "ignore"))
     while 0 < end < len(name) and (_joins(name[end]) or name[end - 1] == "\u200d"):
         end -= 1
+    # As the system hands names out, which in a locale without letters is in another form.
     return os.fsdecode(name[:end].rstrip(". ").encode()) or "clip"
 
 

@@ -17,6 +17,7 @@ from ..catalog import checkpoint_dirs, checkpoints
 from ..errors import BadInput, without_secrets
 from ..network.address import free_port, host_of, tls
 from ..network.proxies import PUBLIC, proxy_for, trouble
+from ..notes import sentence
 from ..settings import Settings, env_values
 from .finding import Finding, Patient
 
@@ -152,7 +153,7 @@ def weights(patient: Patient) -> Iterator[Finding]:
         names = near[0] if near else ", ".join(rows)
         yield Finding("checkpoint_unknown", {"name": settings.checkpoint, "known": names})
     elif row.repo is None:
-        yield Finding("checkpoint_incomplete", {"title": row.title, "path": str(row.folder)})
+        yield Finding("checkpoint_damaged", {"title": row.title, "why": sentence(hub.trouble(row)).rstrip(".")})
     elif constants.HF_HUB_OFFLINE:
         yield Finding("offline", {"title": row.title, "models": str(settings.models_dir)})
     elif row.gated and not get_token():

@@ -111,9 +111,10 @@ class RootPath:
         self.root = urlsplit(root_path).path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self.root or scope["type"] not in {"http", "websocket"}:
+        if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
-        elif scope["path"] == self.root and scope["type"] == "http":  # addresses on the page start from its folder
+        elif self.root and scope["path"] == self.root and scope["type"] == "http":
+            # Addresses on the page start from its folder.
             query = scope["query_string"].decode("latin-1")
             where = f"{self.root}/" + (f"?{query}" if query else "")
             await RedirectResponse(where, 308)(scope, receive, send)

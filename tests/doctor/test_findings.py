@@ -20,6 +20,7 @@ from svd_ui.hub import Hub
 from svd_ui.jobs.database import Database
 from svd_ui.notes import WORDS
 from svd_ui.settings import Settings, usable
+from tests.fakes import FakeEngine, fake_checkpoint
 
 Ask = Callable[..., dict[str, Finding]]
 DEVICE = Device(kind="cpu", name="A processor")
@@ -221,9 +222,19 @@ def test_what_the_settings_ask_for_and_is_not_there_is_named(
     assert ask()["checkpoint_unknown"].params["known"] == "svd-xt"
 
 
+def test_a_checkpoint_that_is_asked_for_and_damaged_comes_with_the_reason(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = fake_checkpoint(tmp_path / "models" / "mine") / "vae" / "diffusion_pytorch_model.safetensors"
+    monkeypatch.setenv("SVD_UI_CHECKPOINT_DIRS", str(tmp_path / "models"))
+    monkeypatch.setenv("SVD_UI_CHECKPOINT", "local:mine")
+    assert "checkpoint_damaged" not in ask()
+    weights.unlink()
+    assert "mine/vae holds no weights" in ask()["checkpoint_damaged"].to_dict()["what"]
+
+
 def test_the_report_holds_no_password_of_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from svd_ui.jobs.service import JobService
-    from tests.fakes import FakeEngine
 
     secret = "s3cret-word"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"https://ann:{secret}@mirror.example/hf")

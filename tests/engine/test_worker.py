@@ -253,8 +253,8 @@ def test_the_log_keeps_output_and_no_secrets(
     engine.close()
     (log,) = (settings.data_dir / "logs").iterdir()
     text = log.read_text("utf-8")
-    assert "to stdout ***" in text
-    assert "to stderr with ***" in text
+    assert "to stdout (secret)" in text
+    assert "to stderr with (secret)" in text
 
 
 def test_closed_means_closed(make: Make, tmp_path: Path) -> None:

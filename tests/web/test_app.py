@@ -7,11 +7,13 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from starlette.routing import Route
 
+from svd_ui.network.address import free_port, host_of
 from svd_ui.settings import Settings
-from svd_ui.web import free_port, host_of, launch_options
+from svd_ui.web import launch_options
 from svd_ui.web.animate.stage import stage
-from svd_ui.web.visitor import COOKIE, VisitorCookie, is_public, owner_of, reader, visitor
+from svd_ui.web.visitor import COOKIE, RootPath, VisitorCookie, is_public, owner_of, reader, visitor
 from tests.web.animate.test_form import job
 
 
@@ -70,6 +72,47 @@ def _cookies(scheme: str, cookie: bytes) -> bytes:
     scope = {"type": "http", "path": "/", "scheme": scheme, "headers": [(b"cookie", cookie)]}
     asyncio.run(VisitorCookie(app)(scope, None, send))  # type: ignore[arg-type]
     return b"; ".join(value for key, value in sent[0]["headers"] if key == b"set-cookie")
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "inner"),
+    [
+        ("/svd", "/", "/"),  # the web server took the path off
+        ("/svd", "/svd/", "/"),  # or left it on
+        ("/svd", "/theme.css", "/theme.css"),
+        ("/svd", "/svd/theme.css", "/theme.css"),
+        ("/svd", "/svd/still/ab", "/svd/still/ab"),  # a picture of ours, not /still/ab under /svd
+        ("/svd", "/svd/svd/still/ab", "/svd/still/ab"),
+        ("/svd", "/svdx/theme.css", "/svdx/theme.css"),
+        ("/a/b", "/a/b/svd/still/ab", "/svd/still/ab"),
+        ("/a/b", "/svd/still/ab", "/svd/still/ab"),
+        ("https://example.org/svd", "/svd/config", "/config"),
+        ("https://example.org", "/svd/still/ab", "/svd/still/ab"),
+        ("", "/svd/still/ab", "/svd/still/ab"),
+    ],
+)
+def test_a_sub_path_is_taken_off_once(root: str, path: str, inner: str) -> None:
+    asked: list[dict] = []
+
+    async def app(scope: dict, receive: object, send: object) -> None:
+        asked.append(scope)
+
+    own = [Route("/svd/still/{digest}", lambda request: None)]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": root}
+    asyncio.run(RootPath(app, root, own)(scope, None, None))  # type: ignore[arg-type]
+    assert asked[0]["path"] == asked[0]["root_path"] + inner
+    assert asked[0]["root_path"] in {"/svd", "/a/b", ""}  # never a host: cookies are made of it
+
+
+def test_the_folder_of_the_page_is_where_its_addresses_start() -> None:
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/svd", "query_string": b"job=1", "headers": [], "root_path": ""}
+    asyncio.run(RootPath(None, "/svd", [])(scope, None, send))  # type: ignore[arg-type]
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"location"]) == (308, b"/svd/?job=1")
 
 
 def test_limits_and_login_reach_the_server() -> None:

@@ -114,7 +114,7 @@ class TestPage:
             visit.dial("num_inference_steps").fill("2")
             visit.animate()
             visit.finished()
-            assert visit.page.evaluate("document.querySelector('video.clip').videoWidth") == 512
+            visit.page.wait_for_function("document.querySelector('video.clip').videoWidth === 512")
             (cookie,) = [cookie for cookie in visit.context.cookies() if cookie["name"] == COOKIE]
             assert cookie["path"] == "/svd/"
             visit.open()
