@@ -53,7 +53,7 @@ class Here:
         self.engine = LocalEngine(settings)
 
     def clip(self, **values: Any) -> tuple[Result, np.ndarray]:
-        values = {"seed": 7, "num_inference_steps": 3, "num_frames": 3, "profile": "8gb", **values}
+        values = {"seed": 7, "num_inference_steps": 3, "num_frames": 2, "profile": "8gb", **values}
         request = GenerationRequest(image=self.image, checkpoint="local:tiny", **values)
         self.events = []
         for event in self.engine.generate(request, self._tmp_path / "out", never()):
