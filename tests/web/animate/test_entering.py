@@ -163,8 +163,11 @@ def test_our_own_clip_restores_its_settings_and_offers_its_frames(
     ours = tmp_path / "ours.mp4"
     ours.write_bytes(file.read_bytes())
     with Visit(browser, visit.served) as other:
+        other.page.evaluate("document.querySelector('#preset input[value=landscape]').click()")
+        expect(other.page.locator("#dials")).to_contain_text("Wide scenery")
         other.choose(ours)
         expect(other.page.locator("#notice")).to_contain_text("Settings restored")
+        expect(other.page.locator("#dials")).not_to_contain_text("Wide scenery")
         expect(other.dial("seed")).to_have_value("77")
         lead, source = other.page.locator(".scrub-lead"), other.page.locator("#finder .source")
         expect(lead).to_have_text("Go on from a frame of the clip")
