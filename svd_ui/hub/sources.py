@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..catalog import STABILITY_ROWS, CheckpointRow, checkpoints, trouble_of
 from ..catalog.folders import lacking
-from ..catalog.weights import check_length, is_pipeline, is_unet
+from ..catalog.weights import check_length, holds
 from ..settings import Settings
 from . import layout
 
@@ -22,7 +22,7 @@ class Sources:
         """The U-Net of a row that is made of two parts."""
         found = self.snapshots(row.repo)
         named = (path / (row.unet_file or "") for path in found)
-        others = (file for path in found for file in sorted(path.glob("*.safetensors")) if is_unet(file))
+        others = (file for path in found for file in sorted(path.glob("*.safetensors")) if holds(file, "unet"))
         here = [*filter(None, [row.unet]), *filter(os.path.isfile, named), *others, *row.sources]
         return next(iter(here), None)
 
@@ -42,7 +42,7 @@ class Sources:
         """The newest commit of an image-to-video repository that is whole, in any precision; or its one file."""
         found = self.snapshots(repo)
         whole = (path for path in found if lacking(path, unet=unet, check=check_length) is None)
-        files = (file for path in found for file in path.glob("*.safetensors") if is_pipeline(file))
+        files = (file for path in found for file in path.glob("*.safetensors") if holds(file, "pipeline"))
         return next(whole, None) or next(files, None)
 
     def snapshots(self, repo: str | None) -> list[Path]:

@@ -19,7 +19,7 @@ from ..model_dirs import places, walk
 from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
-from ..weight_files import checked_header, read_header
+from ..weight_files import checked_header
 from .layout import LoraLayer, layers, metadata_of, ranks, refused
 from .naming import clean, listed, named, names_of, written
 from .strength import CONFIG, strengths
@@ -37,7 +37,6 @@ __all__ = [
     "loras",
     "named",
     "names",
-    "read_header",
     "refused",
     "remarks",
     "written",
