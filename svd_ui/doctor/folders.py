@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ..jobs.database import BUSY_SECONDS, MIGRATIONS
+from ..notes import size
 from .finding import Finding, Patient
 from .leftovers import leftovers
 
@@ -49,8 +50,6 @@ def _unwritable(path: Path, is_folder: bool) -> str:
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
-    from ..hub.transfer import size
-
     for variable, path in places(patient).items():
         with suppress(OSError):
             free = shutil.disk_usage(_existing(path)).free
@@ -82,8 +81,6 @@ def history(patient: Patient) -> Iterator[Finding]:
 
 
 def rubbish(patient: Patient) -> Iterator[Finding]:
-    from ..hub.transfer import size
-
     found = leftovers(patient.settings, patient.hub)
     if found:
         total = size(sum(bytes_ for _, bytes_ in found))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..hub.transfer import size
+from ..notes import size
 from ..settings import env_values
 from .finding import Finding, Patient
 from .leftovers import leftovers

@@ -23,6 +23,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
 from ..network.proxies import keep_local, trouble, where
+from ..notes import size
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
@@ -268,8 +269,3 @@ class Speed:
         self._samples = [(t, n) for t, n in self._samples if now - t <= self._window] + [(now, done)]
         (t0, n0), (t1, n1) = self._samples[0], self._samples[-1]
         return max(0.0, (n1 - n0) / (t1 - t0)) if t1 > t0 else None
-
-
-def size(count: int) -> str:
-    """``4_530_000_000`` -> ``4.5 GB``."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
