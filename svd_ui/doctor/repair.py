@@ -13,7 +13,7 @@ from pathlib import Path
 from ..notes import size
 from ..settings import env_values
 from .finding import Finding, Patient
-from .leftovers import leftovers
+from .folders import leftovers
 
 ENV_FILE = Path(".env")
 

@@ -12,7 +12,7 @@ import pytest
 from svd_ui.catalog.cuda_builds import Card, TorchBuild, mismatch
 from svd_ui.doctor import examine
 from svd_ui.doctor.finding import Finding, Patient
-from svd_ui.doctor.leftovers import leftovers
+from svd_ui.doctor.folders import leftovers
 from svd_ui.doctor.repair import Treatment
 from svd_ui.engine import Device
 from svd_ui.hub import Hub, layout
