@@ -92,16 +92,16 @@ def _is_shard_index(path: str, variant: str | None) -> bool:
     return path.endswith(ending)
 
 
-def is_complete(folder: Path, variant: str | None, without: str | None = None) -> bool:
-    """Whether a diffusers folder of any kind holds every component, with weights where it has any and is not ``without``."""
+def is_complete(folder: Path, variant: str | None) -> bool:
+    """Whether a diffusers folder of any kind holds every component, with weights where it has any."""
     index = read_index(folder)
-    return bool(index) and all(_has_component(folder / part, variant, part != without) for part in components(index))
+    return bool(index) and all(_has_component(folder / part, variant) for part in components(index))
 
 
-def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> bool:
+def _has_component(folder: Path, variant: str | None) -> bool:
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return False
-    if not weighty or not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file():
         return True  # a scheduler, tokenizer or feature extractor has no weights
     weights = {path.name for path in folder.glob("*.safetensors") if path.is_file() and _is_weight(path.name, variant)}
     if any("-of-" not in name for name in weights):

@@ -22,7 +22,7 @@ from .. import __version__, plugins
 from ..catalog import CheckpointRow, checkpoints, survey
 from ..engine import Device, Timed
 from ..errors import BadInput, without_secrets
-from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub import TEXT_TO_IMAGE, Hub, existing
 from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
 from ..network.proxies import proxy_for
@@ -196,9 +196,7 @@ def _disks(settings: Settings, hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def _disk(path: Path) -> dict[str, Any]:
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = existing(path)
     usage = shutil.disk_usage(there)
     return {
         "path": tilde(path),

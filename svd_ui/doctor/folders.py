@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from ..hub import Hub, layout
+from ..hub import Hub, existing, layout
 from ..jobs.database import BUSY_SECONDS, MIGRATIONS
 from ..notes import size
 from ..settings import Settings
@@ -36,7 +36,7 @@ def writable(patient: Patient) -> Iterator[Finding]:
     inside = (settings.jobs_dir, settings.assets_dir, settings.models_dir, settings.training_dir, settings.database)
     found = [*places(patient).items(), *(("SVD_UI_DATA_DIR", path) for path in inside if path.exists())]
     for variable, path in found:
-        there = _existing(path)
+        there = existing(path)
         is_folder = path != settings.database
         if is_folder and not there.is_dir():
             yield Finding("folder_is_file", {"path": str(there), "variable": variable})
@@ -57,16 +57,9 @@ def _unwritable(path: Path, is_folder: bool) -> str:
 def disk(patient: Patient) -> Iterator[Finding]:
     for variable, path in places(patient).items():
         with suppress(OSError):
-            free = shutil.disk_usage(_existing(path)).free
+            free = shutil.disk_usage(existing(path)).free
             if free < ROOM:
                 yield Finding("disk_full", {"path": str(path), "free": size(free), "variable": variable})
-
-
-def _existing(path: Path) -> Path:
-    """``path``, or what is there of it."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
 
 
 def history(patient: Patient) -> Iterator[Finding]:
@@ -86,20 +79,22 @@ def history(patient: Patient) -> Iterator[Finding]:
 
 
 def rubbish(patient: Patient) -> Iterator[Finding]:
-    found = leftovers(patient.settings, patient.hub)
+    found = leftovers(patient)
     if found:
         total = size(sum(bytes_ for _, bytes_ in found))
         yield Finding("leftovers", {"count": len(found), "size": total}, wrong=False, repair="leftovers")
 
 
-def leftovers(settings: Settings, hub: Hub) -> list[tuple[Path, int]]:
-    """(path, bytes) of files that nothing will ever ask for again: of writers that were killed, of uploads long taken over,
-    of broken downloads. What may still be in use is not among them: a writer's file is never an hour old."""
-    now = time.time()
+def leftovers(patient: Patient) -> list[tuple[Path, int]]:
+    """(path, bytes) of what nothing will ever ask for: files of killed writers, uploads long taken over, broken downloads.
+
+    What may still be in use is not among them: a writer's file is never an hour old.
+    """
+    settings, now = patient.settings, time.time()
     aged = [
         *((path, HOUR) for path in _unfinished(settings)),
         *((path, 2 * DAY) for path in _files(settings.data_dir / "uploads")),
-        *_downloads(hub),
+        *_downloads(patient.hub),
         *((path, 0.0) for path in _files(settings.data_dir / "composed") if _dangles(path)),
     ]
     found = []

@@ -50,7 +50,7 @@ class Treatment:
 
     def _leftovers(self, _: Finding) -> None:
         count, freed = 0, 0
-        found = leftovers(self.patient.settings, self.patient.hub)
+        found = leftovers(self.patient)
         for path, bytes_ in found:
             with suppress(OSError):
                 path.unlink()

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..catalog import CheckpointRow, checkpoints, trouble_of
+from ..catalog.folders import UNET, is_complete
 from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..notes import Note, sentence
 from ..settings import Settings
 from . import layout
-from .sources import Sources, older_caches
 
 if TYPE_CHECKING:
     from .transfer import DownloadSource
@@ -41,10 +41,15 @@ class Cached:
     complete: bool
 
 
-def _free_bytes(path: Path) -> int:
-    while not path.exists():
+def existing(path: Path) -> Path:
+    """``path``, or what is there of it."""
+    while not path.exists() and path != path.parent:
         path = path.parent
-    return shutil.disk_usage(path).free
+    return path
+
+
+def _free_bytes(path: Path) -> int:
+    return shutil.disk_usage(existing(path)).free
 
 
 class Hub:
@@ -71,9 +76,9 @@ class Hub:
         return self._cache
 
     @cached_property
-    def sources(self) -> Sources:
+    def sources(self) -> layout.Sources:
         """What of a row is on this machine."""
-        return Sources(self.settings, [self.cache] if self._is_given else [self.cache, *older_caches()])
+        return layout.Sources(self.settings, [self.cache] if self._is_given else [self.cache, *layout.older_caches()])
 
     def present(self, row: CheckpointRow) -> Path | None:
         """What ``row`` loads from, a diffusers folder or one file of everything; None when (part of) it is not here."""
@@ -140,7 +145,7 @@ class Hub:
                 yield event.model_copy(update={"total_bytes": total})
         if needs_base:
             base_url = _url(row.base_repo)
-            rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=layout.UNET)
+            rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=UNET)
             for event in self._fetch(rest, cancel):
                 total = None if event.total_bytes is None else done + event.total_bytes
                 yield event.model_copy(update={"done_bytes": done + event.done_bytes, "total_bytes": total})
@@ -183,7 +188,7 @@ class Hub:
         if folder is not None:
             return folder if (folder / "model_index.json").is_file() else None
         found = self.sources.snapshots(self.settings.text_to_image)
-        return next((path for path in found if any(layout.is_complete(path, one) for one in ("fp16", None))), None)
+        return next((path for path in found if any(is_complete(path, one) for one in ("fp16", None))), None)
 
     def fetch_text_to_image(self, cancel: CancelToken) -> Iterator[Downloading]:
         """As ``fetch``, for the model that makes stills."""

@@ -20,6 +20,7 @@ from huggingface_hub import HfApi, get_session, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from ..catalog.folders import select
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
 from ..network.proxies import keep_local, trouble, where
@@ -157,7 +158,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=self.source.title, remedy=f"{self.source.url} is not a diffusers repository.")
         index = get_session().get(self._url("model_index.json", commit), headers=build_hf_headers(), timeout=_TIMEOUT)
         hf_raise_for_status(index)
-        wanted = layout.select(index.json(), found, self.source.variant, self.source.without)
+        wanted = select(index.json(), found, self.source.variant, self.source.without)
         return commit, [found[path] for path in wanted]
 
     def _the(self, found: dict[str, RemoteFile], name: str) -> RemoteFile:
