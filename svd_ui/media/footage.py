@@ -104,7 +104,7 @@ def footage(source: bytes | Path, reader: Reader) -> Iterator[Footage | None]:
         raise
     except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
         what = "video" if kind else "animation"
-        raise _bad(
+        raise BadPicture(
             f"This {what} is damaged or incomplete and cannot be read: save it again, or send another."
         ) from error
 
@@ -116,11 +116,11 @@ def _head(source: bytes | Path) -> bytes:
         with source.open("rb") as file:
             return file.read(64)
     except OSError as error:
-        raise _bad(f"The file {source.name} cannot be opened.") from error
+        raise BadPicture(f"The file {source.name} cannot be opened.") from error
 
 
-def _bad(detail: str) -> BadPicture:
-    return BadPicture(detail, field="image")
+def _no_such_frame(last: int) -> BadInput:
+    return BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
 
 
 class _Video:
@@ -128,7 +128,7 @@ class _Video:
         from av.video.reformatter import VideoReformatter
 
         if not container.streams.video:
-            raise _bad("The clip holds no pictures, only sound: send another.")
+            raise BadPicture("The clip holds no pictures, only sound: send another.")
         self._container, self._reader = container, reader
         self._stream = container.streams.best("video")  # not the picture on a cover
         self._stream.thread_type = "AUTO"
@@ -157,10 +157,7 @@ class _Video:
 
     def _count(self, rate: float) -> int:
         """As the file says, else from its length."""
-        length = self._stream.duration and float(self._stream.duration * self._stream.time_base)
-        if length is None and self._container.duration:
-            length = self._container.duration / 1_000_000
-        return max(1, self._stream.frames or round((length or 0.0) * rate))
+        return max(1, self._stream.frames or round(self._length() * rate))
 
     def _rewind(self) -> None:
         self._container.seek(0, backward=True)
@@ -174,17 +171,17 @@ class _Video:
         """(the frame, its number where it was counted)."""
         if moment.index is not None:
             return self._counted(moment.index)
-        end = self._start + self._length() if moment.seconds is None else None
-        seconds = (moment.seconds or 0.0) + self._start if end is None else end
+        seconds = self._start + (moment.seconds if moment.seconds is not None else self._length() or 1e6)
         found = self._timed(seconds, back=0.0) or self._timed(seconds, back=2.0) or self._from_the_beginning(seconds)
         if found is None:
-            raise _bad("No frame of the clip can be read there: choose another moment.")
+            raise BadPicture("No frame of the clip can be read there: choose another moment.")
         return found, None
 
     def _length(self) -> float:
+        """In seconds; 0 where the file does not say."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
-        return float(self._container.duration / 1_000_000) if self._container.duration else 1e6
+        return float((self._container.duration or 0) / 1_000_000)
 
     def _counted(self, index: int) -> tuple[Any, int]:
         self._rewind()
@@ -194,8 +191,8 @@ class _Video:
                 return frame, index
             _in_time(until)
         if last < 0:
-            raise _bad("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
-        raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
+            raise BadPicture("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
+        raise _no_such_frame(last)
 
     def _timed(self, seconds: float, back: float) -> Any | None:
         """The frame that is shown at ``seconds``, sought from the key frame before; None where that lies behind it."""
@@ -229,14 +226,11 @@ class _Video:
         untold = int(frame.colorspace) in (2, 3) and frame.height >= _HD
         wide, clear = not encoding.is_srgb, any(part.is_alpha for part in frame.format.components)
         kind = "rgb48le" if wide else "rgba" if clear else "rgb24"
-        values = self._reformatted(frame, kind, _BT709 if untold else None)
+        matrix = _BT709 if untold else None
+        values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
         image = Image.fromarray(cicp.to_srgb(values, encoding, peak=VIDEO_PEAK) if wide else values)
         image = colour.flatten(image, self._reader.fill)
         return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
-
-    def _reformatted(self, frame: Any, kind: str, matrix: int | None) -> NDArray[Any]:
-        values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
-        return values
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
@@ -297,7 +291,7 @@ class _Animation:
         if index is None:
             index = min(last, int((moment.seconds or 0.0) * self.facts.fps + 1e-6))
         if index > last:
-            raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
+            raise _no_such_frame(last)
         until = _until()
         for step in range(self._image.tell(), index + 1):
             self._image.seek(step)
