@@ -6,11 +6,10 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 from ..errors import BadInput
-from ..model_dirs import Trouble, places
+from ..model_dirs import Trouble
 from ..notes import sentence
 from ..plugins import CHECKPOINTS, Plugin, load
 from ..settings import REPOSITORY, Settings
@@ -34,11 +33,6 @@ def nano_row() -> CheckpointRow:
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         note="A small preview model for machines without the real weights: low resolution, simple motion.",
     )
-
-
-def checkpoint_dirs(settings: Settings) -> list[Path]:
-    """Where checkpoints are looked for, in order."""
-    return list(places(settings).checkpoints)
 
 
 @cache
