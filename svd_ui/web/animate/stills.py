@@ -134,10 +134,7 @@ def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
 
 def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
     """A picture that is already kept -> still. Raises NotFound."""
-    from PIL import Image
-
-    with Image.open(assets.path(ref)) as image:
-        width, height = image.size
+    width, height = assets.size(ref)
     return {"ref": ref, "width": width, "height": height, "notes": [], "prompt": prompt}
 
 
