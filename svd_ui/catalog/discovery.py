@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from ..weight_files import damaged
+from ..weight_files import PICKLES, damaged
 from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
 from .folders import UNET, WEIGHTS, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
@@ -23,7 +23,7 @@ from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
 
 _WEIGHTS = ".safetensors"
-_UNREADABLE = {".ckpt": "a pickle", ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".gguf": "a GGUF file"}
+_UNREADABLE = {**dict.fromkeys(PICKLES, "a pickle"), ".gguf": "a GGUF file"}
 
 
 @dataclass
@@ -132,22 +132,24 @@ class _Search:
     def _look_at(self, path: Path) -> None:
         """Any file."""
         ending = path.suffix.lower()
-        wanted = self._asked_for or is_named_like_ours(path.stem)
-        if ending in _UNREADABLE and wanted and is_named_like_ours(path.stem):
+        is_named = is_named_like_ours(path.stem)
+        wanted = self._asked_for or is_named
+        if ending in _UNREADABLE and is_named:
             self._refuse(path, Note.of("file_is_pickle", file=path.name, what=_UNREADABLE[ending]))
         if ending != _WEIGHTS or not self._is_new(path):
             return
         file = weight_file(path)
         if file.kind is None:
-            why = file.trouble or (foreign(path) if wanted else None)
-            if why is not None and wanted:
+            if wanted:
                 is_like = likeness(path.stem, (), None, only_unet=True)
-                self._refuse(path, with_link(why, is_like.row.link if is_like.certain else "") or why)
+                link = is_like.row.link if is_like.certain else ""
+                self._refuse(path, with_link(file.trouble or foreign(path), link))
             return
+        why = file.kind.trouble
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)
-        elif file.kind.trouble is not None and (wanted or file.kind.what == "lora" or _is_family(file.kind.trouble)):
-            self._refuse(path, file.kind.trouble)
+        elif why is not None and (wanted or file.kind.what == "lora" or why.code == "file_is_quantised"):
+            self._refuse(path, why)
 
     def _is_new(self, path: Path) -> bool:
         if path.parent not in self._real:
@@ -182,8 +184,3 @@ def _is_unet(folder: Path) -> bool:
         return config.get("_class_name") == UNET_CLASS
     kinds = [weight_file(file).kind for file in sorted(folder.glob("diffusion_pytorch_model*.safetensors"))[:1]]
     return any(kind is not None and kind.what == "unet" for kind in kinds)
-
-
-def _is_family(why: Note) -> bool:
-    """The right model in a form that cannot be used."""
-    return why.code == "file_is_quantised"

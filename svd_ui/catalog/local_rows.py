@@ -61,7 +61,8 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     if row.unet is not None and os.path.isdir(row.unet):
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
-    return with_link(weight_file(path).trouble, row.link) if path is not None else None
+    trouble = weight_file(path).trouble if path is not None else None
+    return with_link(trouble, row.link) if trouble is not None else None
 
 
 def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fixed: dict[str, Any]) -> CheckpointRow:
@@ -77,8 +78,10 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     values = {"title": name, **base, "id": f"local:{name}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
     try:
         row = CheckpointRow.model_validate(values)
-    except ValueError as error:
-        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {_first(error)}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {what}.") from error
     family_of(row)
     return row
 
@@ -102,12 +105,6 @@ def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str
     return values
 
 
-def _first(error: ValueError) -> str:
-    """The first thing that is wrong, in a line."""
-    faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-    return ": ".join([*map(str, faults[0]["loc"]), str(faults[0]["msg"])])
-
-
 def _unknown(unet: dict[str, Any]) -> dict[str, Any]:
     """Of another latent space than Stable Video Diffusion's."""
     return {"num_frames": unet.get("num_frames", 14), "width": 1024, "height": 576, "rank": 15}
@@ -122,7 +119,6 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
     """A JSON file of ``folder``, None where it is not there. Raises BadInput for one that holds something else."""
     try:
         return read_config(folder / name)
-    except (WeightsDamaged, RecursionError) as error:
-        detail = error.message if isinstance(error, WeightsDamaged) else f"{name} is not the JSON it should be."
+    except WeightsDamaged as error:
         remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
-        raise BadInput(f"{folder.name}: {detail}{remedy}", field="checkpoint") from error
+        raise BadInput(f"{folder.name}: {error.message}{remedy}", field="checkpoint") from error

@@ -140,9 +140,9 @@ def note_of(error: WeightsDamaged, *remedies: Note) -> Note:
     return Note.of("weights_damaged", **error.params | {"remedy": " ".join([*own, *map(sentence, remedies)])})
 
 
-def with_link(note: Note | None, link: str) -> Note | None:
-    """``note`` of a damaged file, and where to get it."""
-    if note is None or note.code != "weights_damaged" or not link:
+def with_link(note: Note, link: str) -> Note:
+    """``note``, and of a damaged file where to get it."""
+    if note.code != "weights_damaged" or not link:
         return note
     return note_of(WeightsDamaged(**note.params), Note.of("get_file_from", link=link))
 
