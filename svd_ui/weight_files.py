@@ -33,6 +33,7 @@ FORMATS = {"F16", "BF16", "F32", "F64"}
 """Safetensors' names of the number formats that can be read."""
 MAX_HEADER = 16_000_000
 Check = Callable[[Path], object]
+_FOLDERS = (*COMPONENTS, "scheduler", "feature_extractor")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 _BEGINNINGS = (
@@ -50,7 +51,7 @@ def damaged(path: Path, what: str, **params: Any) -> WeightsDamaged:
 
 
 def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}" if path.parent.name in COMPONENTS else path.name
+    return f"{path.parent.name}/{path.name}" if path.parent.name in _FOLDERS else path.name
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -35,7 +35,9 @@ class Runtime:
     def __init__(self, row: CheckpointRow, source: Path, plan: Plan) -> None:
         """Load from ``source``, a diffusers folder or a single file of everything. Raises WeightsDamaged."""
         scheduler, normalisation = loading.load_scheduler(source, row), loading.load_normalisation(source, row)
-        modules = {name: loading.load_module(source, name, plan.module_dtype(name), row) for name in loading.COMPONENTS}
+        # The largest last: what is wrong with another shows before that is read.
+        order = reversed(loading.COMPONENTS)
+        modules = {name: loading.load_module(source, name, plan.module_dtype(name), row) for name in order}
         self._hold(row, plan, modules, normalisation, scheduler)
 
     @classmethod
