@@ -25,7 +25,7 @@ from ..errors import BadInput, without_secrets
 from ..hub import TEXT_TO_IMAGE, Hub, existing
 from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
-from ..network.proxies import proxy_for
+from ..network import proxy_for
 from ..notes import sentence
 from ..settings import Settings
 from . import choices, folders, software

@@ -16,8 +16,7 @@ from pydantic import SecretStr
 from ..catalog import checkpoints
 from ..errors import BadInput, without_secrets
 from ..model_dirs import places
-from ..network.address import free_port, host_of, tls
-from ..network.proxies import PUBLIC, proxy_for, trouble
+from ..network import PUBLIC, free_port, host_of, proxy_for, tls, why_unreachable
 from ..notes import sentence
 from ..settings import Settings, env_values
 from .finding import Finding, Patient
@@ -113,7 +112,7 @@ def network(_: Patient) -> Iterator[Finding]:
     from huggingface_hub import constants
 
     endpoint, proxy = constants.ENDPOINT, proxy_for(constants.ENDPOINT)
-    if why := trouble(endpoint):
+    if why := why_unreachable(endpoint):
         yield Finding("hub_cut_off", {"why": why})
     elif proxy and not _listens(proxy):
         yield Finding("proxy_silent", {"proxy": proxy})

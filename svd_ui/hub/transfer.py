@@ -23,7 +23,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from ..catalog.folders import select
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
-from ..network.proxies import keep_local, trouble, where
+from ..network import keep_local, way_to, why_unreachable
 from ..notes import size
 from . import layout
 
@@ -85,7 +85,7 @@ class Transfer(threading.Thread):
     def run(self) -> None:
         try:
             keep_local()
-            if remedy := trouble(self.endpoint):
+            if remedy := why_unreachable(self.endpoint):
                 raise WeightsMissing(title=self.source.title, remedy=remedy)
             with self._mapped():
                 self.folder = self._fetch()
@@ -117,7 +117,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:
-        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=where(self.endpoint))
+        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=way_to(self.endpoint))
 
     def _too_small(self, needed: int) -> DiskTooSmall:
         free = self.free(self.cache)
