@@ -75,7 +75,7 @@ def measure(as_json: bool) -> None:
 
 
 def show(facts: dict[str, Any], console: Console) -> None:
-    """``report()`` for people."""
+    """``facts`` of an installation for people."""
     _section(console, "Versions", list(facts["versions"].items()))
     system = facts["system"]
     memory = f"{size(system['memory_free_bytes'])} free of {size(system['memory_bytes'])}"

@@ -24,7 +24,6 @@ from ..engine import Device, Timed
 from ..errors import BadInput, without_secrets
 from ..hub import TEXT_TO_IMAGE, Hub, existing
 from ..hub.selection import Checkpoints
-from ..jobs.service import JobService
 from ..network import proxy_for
 from ..notes import sentence
 from ..settings import Settings
@@ -32,17 +31,7 @@ from . import choices, folders, software
 from .choices import setting_facts, tilde
 from .finding import Check, Finding, Patient
 
-__all__ = [
-    "admit",
-    "checkpoint_facts",
-    "device_facts",
-    "examine",
-    "facts",
-    "measured",
-    "report",
-    "setting_facts",
-    "tilde",
-]
+__all__ = ["admit", "checkpoint_facts", "device_facts", "examine", "facts", "measured", "setting_facts", "tilde"]
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
 DEVICE_SECONDS = 60.0
@@ -67,16 +56,9 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which a person should mend."""
 
 
-def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
-    patient = admit(settings or Settings(), jobs=jobs)
-    return facts(patient, examine(patient))
-
-
-def admit(settings: Settings, faults: dict[str, str] | None = None, jobs: JobService | None = None) -> Patient:
+def admit(settings: Settings, faults: dict[str, str]) -> Patient:
     """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
-    device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
-    return Patient(settings, faults or {}, Hub(settings), device, trouble)
+    return Patient(settings, faults, Hub(settings), *_ask_worker(settings))
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -85,7 +67,7 @@ def examine(patient: Patient) -> list[Finding]:
 
 
 def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
-    """What ``report`` tells."""
+    """Everything worth knowing, as JSON."""
     settings, hub = patient.settings, patient.hub
     return {
         "versions": versions(),
