@@ -1,7 +1,7 @@
 """The model hub: what is on this machine, and what can be fetched. No torch.
 
-Weights live in the hub's own cache (``HF_HOME``), shared with other programs, or wherever models are looked for. A token is read by huggingface_hub
-(``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
+Weights live in the hub's own cache (``HF_HOME``), shared with other programs, or wherever models are looked for. A
+token is read by huggingface_hub (``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..settings import Settings
 from . import layout
 
 if TYPE_CHECKING:
-    from .transfer import DownloadSource
+    from .transfer import DownloadSource, Transfer
 
 TEXT_TO_IMAGE = "text-to-image"
 _POLL = 0.25
@@ -155,9 +155,8 @@ class Hub:
 
         from .transfer import Speed, Transfer
 
-        transfer = Transfer(
-            source, self.cache, self._endpoint or constants.ENDPOINT, self.settings.models_dir, self._free
-        )
+        endpoint = self._endpoint or constants.ENDPOINT
+        transfer = Transfer(source, self.cache, endpoint, self.settings.models_dir, self._free)
         speed, ticks = Speed(), 0
         transfer.start()
         try:
@@ -166,14 +165,12 @@ class Hub:
                     raise Cancelled()
                 ticks += 1
                 if ticks % round(_REPORT / _POLL) == 0:
-                    yield _downloading(
-                        transfer.done_bytes, transfer.total_bytes, source.id, speed.add(transfer.done_bytes)
-                    )
+                    yield _downloading(transfer, speed.add(transfer.done_bytes))
         finally:
             transfer.stopping.set()
         if transfer.error is not None:
             raise transfer.error
-        yield _downloading(transfer.done_bytes, transfer.total_bytes, source.id, None)
+        yield _downloading(transfer, None)
 
     # Prompt to first frame: any diffusers text-to-image repository or folder.
 
@@ -208,24 +205,19 @@ class Hub:
     def cached(self) -> list[Cached]:
         """Weights of the catalogue, and of the still maker, that take room in the shared cache."""
         rows = [
-            (
-                row.id,
-                row.title,
-                row.repo,
-                self.sources.snapshot(row.repo) if row.unet_file is None else self.present(row),
-            )
+            (row.id, row.title, row.repo, self.present(row) if row.unet_file else self.sources.snapshot(row.repo))
             for row in checkpoints(self.settings).values()
             if row.repo
         ]
         if self.text_to_image_folder() is None:
             repo = self.settings.text_to_image
             rows.append((TEXT_TO_IMAGE, repo, repo, self.text_to_image_path()))
-        found = []
-        for id, title, repo, present in rows:
-            folder = layout.repo_folder(self.cache, repo or "")
-            if folder.is_dir():
-                found.append(Cached(id, title, folder, _bytes_in(folder), present is not None))
-        return found
+        folders = ((id, title, layout.repo_folder(self.cache, repo), path) for id, title, repo, path in rows)
+        return [
+            Cached(id, title, folder, _bytes_in(folder), path is not None)
+            for id, title, folder, path in folders
+            if folder.is_dir()
+        ]
 
     def remove(self, row: CheckpointRow) -> int:
         """Delete ``row`` from the shared cache, for every program that uses it; returns the bytes freed."""
@@ -247,8 +239,9 @@ def _url(repo: str | None) -> str:
     return f"https://huggingface.co/{repo}"
 
 
-def _downloading(done: int, total: int | None, id: str, speed: float | None) -> Downloading:
-    return Downloading(checkpoint=id, done_bytes=done, total_bytes=total, bytes_per_second=speed)
+def _downloading(transfer: Transfer, speed: float | None) -> Downloading:
+    done, total = transfer.done_bytes, transfer.total_bytes
+    return Downloading(checkpoint=transfer.source.id, done_bytes=done, total_bytes=total, bytes_per_second=speed)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -14,10 +14,8 @@ from ..errors import BadInput, BadPicture
 from ..notes import Note
 from . import mending
 from .footage import FIRST, Moment, footage
-from .reading import LONGEST_SIDE, Picture, Reader
-from .recognition import DAMAGED, READABLE, refusal, video_format, why_unreadable
-
-__all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "cropped", "fit", "load"]
+from .reading import Picture, Reader
+from .recognition import DAMAGED, refusal, video_format, why_unreadable
 
 MB = 1_000_000
 MUCH_KEPT = 0.7

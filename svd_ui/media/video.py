@@ -18,14 +18,6 @@ from PIL import Image
 from ..errors import BadInput
 from . import atomic
 
-__all__ = [
-    "Mp4Writer",
-    "read_comment",
-    "read_frames",
-    "set_comment",
-    "write_poster",
-]
-
 Frames = NDArray[np.uint8]
 _LAYOUT = {"movflags": "+faststart"}
 BT709 = 1  # the same number for matrix, primaries and transfer in H.264
