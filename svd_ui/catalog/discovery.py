@@ -17,7 +17,7 @@ from ..notes import Note
 from ..settings import REPOSITORY, Settings
 from ..weight_files import PICKLES, damaged
 from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
-from .folders import UNET, WEIGHTS, lacking, read_index, read_json
+from .folders import UNET, WEIGHTS, commits, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
@@ -106,12 +106,12 @@ class _Search:
 
     def _take_newest(self, repo: Path) -> None:
         """A hub's cache inside a tree of models: the newest commit that is whole."""
-        commits = sorted((repo / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        folders = [path for path in commits if (path / "model_index.json").is_file()]
+        newest = commits(repo)
+        folders = [path for path in newest if (path / "model_index.json").is_file()]
         if folders:
             self._take_folder(next((path for path in folders if lacking(path) is None), folders[0]))
             return
-        for commit in commits[:1]:
+        for commit in newest[:1]:
             for file in sorted(commit.glob("*")):
                 self._look_at(file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -112,6 +113,22 @@ def _has_component(folder: Path, variant: str | None) -> bool:
         if _is_shard_index(shard_index.name, variant):
             named |= set(map(str, read_json(shard_index).get("weight_map", {}).values()))
     return bool(named) and named <= weights
+
+
+def commits(repo: Path) -> list[Path]:
+    """The commits in a repository's folder of the hub's cache, whole or not, the newest first; of equally new ones ``main``'s.
+
+    Who downloads by revision has no ``refs/main``, or an older one.
+    """
+    try:
+        main = (repo / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        main = ""
+    try:
+        found = [(path.stat().st_mtime, path.name == main, path) for path in (repo / "snapshots").iterdir()]
+    except OSError:
+        return []
+    return [path for *_, path in sorted(found, reverse=True) if os.path.isdir(path) and os.access(path, os.R_OK)]
 
 
 # Of Stable Video Diffusion

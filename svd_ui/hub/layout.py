@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..catalog import STABILITY_ROWS, CheckpointRow, checkpoints, trouble_of
-from ..catalog.folders import UNET, WEIGHTS, components, lacking, read_index, texts_of
+from ..catalog.folders import UNET, WEIGHTS, commits, components, lacking, read_index, texts_of
 from ..catalog.weights import check_length, holds
 from ..settings import Settings
 from ..weight_files import component_files
@@ -29,23 +29,6 @@ PART = ".svd-ui.incomplete"
 
 def repo_folder(cache: Path, repo: str) -> Path:
     return cache / f"models--{repo.replace('/', '--')}"
-
-
-def snapshots(cache: Path, repo: str) -> list[Path]:
-    """The folders of the commits fetched, whether complete or not, the newest first; of equally new ones ``main``'s.
-
-    Who downloads by revision has no ``refs/main``, or an older one.
-    """
-    folder = repo_folder(cache, repo)
-    try:
-        main = (folder / "refs" / "main").read_text("utf-8").strip()
-    except OSError:
-        main = ""
-    try:
-        found = [(path.stat().st_mtime, path.name == main, path) for path in (folder / "snapshots").iterdir()]
-    except OSError:
-        return []
-    return [path for *_, path in sorted(found, reverse=True) if os.path.isdir(path) and os.access(path, os.R_OK)]
 
 
 class Sources:
@@ -82,7 +65,7 @@ class Sources:
         return next(whole, None) or next(files, None)
 
     def snapshots(self, repo: str | None) -> list[Path]:
-        return [path for cache in self._caches for path in snapshots(cache, repo)] if repo else []
+        return [path for cache in self._caches for path in commits(repo_folder(cache, repo))] if repo else []
 
 
 def older_caches() -> list[Path]:
