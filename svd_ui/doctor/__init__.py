@@ -6,7 +6,6 @@ folder is written as ``~``.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -106,13 +105,8 @@ def measured(settings: Settings) -> tuple[str, list[Timed]]:
 
 def versions() -> dict[str, str]:
     """This app, Python and the packages that matter, from their metadata; ``missing`` where not installed."""
-    found = {"svd_ui": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+    found = {name: software.installed(name) or "missing" for name in PACKAGES}
+    return {"svd_ui": __version__, "python": platform.python_version(), **found}
 
 
 def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:

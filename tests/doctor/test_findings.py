@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import socket
 import sqlite3
@@ -152,7 +153,7 @@ def test_a_damaged_history_is_named_and_a_sound_one_is_not(ask: Ask, tmp_path: P
 
 
 def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svd_ui.doctor.software._has_codec", lambda av, name, mode: name != "libx264")
+    monkeypatch.setattr("av.codecs_available", {"h264"})
     monkeypatch.setattr("PIL.features.check", lambda name: name != "freetype2")
     found = ask()
     assert "libx264" in found["codecs_missing"].to_dict()["what"]
@@ -162,8 +163,14 @@ def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: 
 
 
 def test_missing_packages_come_before_everything_else(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = software._version
-    monkeypatch.setattr(software, "_version", lambda name: None if name == "diffusers" else version(name))
+    version = importlib.metadata.version
+
+    def without_diffusers(name: str) -> str:
+        if name == "diffusers":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("importlib.metadata.version", without_diffusers)
     monkeypatch.setenv("SVD_UI_MAX_QUEUE", "none")
     found = ask()
     assert next(iter(found)) == "packages_missing"

@@ -78,7 +78,11 @@ def test_what_cannot_be_listened_on_is_one_sentence(monkeypatch: pytest.MonkeyPa
     for host in ("203.0.113.9", "2001:db8::9", "no such host"):
         with pytest.raises(OSError, match="is not an address of this machine"):
             free_port(host, 7860)
-    monkeypatch.setattr("svd_ui.network._taken", lambda host, port: errno.EACCES)
+
+    def not_allowed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", not_allowed)
     with pytest.raises(OSError, match="1024 or more"):
         free_port("127.0.0.1", 80)
 
