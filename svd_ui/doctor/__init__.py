@@ -26,8 +26,8 @@ from ..hub.selection import Checkpoints
 from ..network import proxy_for
 from ..notes import sentence
 from ..settings import Settings
-from . import choices, folders, software
-from .choices import setting_facts, tilde
+from . import configuration, folders, software
+from .configuration import setting_facts, tilde
 from .finding import Check, Finding, Patient
 
 __all__ = ["admit", "checkpoint_facts", "device_facts", "examine", "facts", "measured", "setting_facts", "tilde"]
@@ -37,8 +37,8 @@ DEVICE_SECONDS = 60.0
 CHECKS: tuple[Check, ...] = (
     software.python,
     software.packages,
-    choices.values,
-    choices.variables,
+    configuration.values,
+    configuration.variables,
     software.card,
     software.worker,
     folders.writable,
@@ -46,9 +46,9 @@ CHECKS: tuple[Check, ...] = (
     folders.history,
     software.codecs,
     software.fonts,
-    choices.address,
-    choices.network,
-    choices.weights,
+    configuration.address,
+    configuration.network,
+    configuration.weights,
     software.others,
     folders.rubbish,
 )

@@ -1,7 +1,7 @@
-"""Clips as people have them => upright sRGB frames, as a browser shows them: the one door for stills taken from a clip and
-for clips to train on.
+"""Clips as people have them -> upright sRGB frames, as a browser shows them.
 
-Videos are read with FFmpeg, animations (gif, webp, apng, avif) with the decoders of pictures.
+Stills taken from a clip and clips to train on both come in here. Videos are read with FFmpeg, animations (gif, webp,
+apng, avif) with the decoders of pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import BadInput, BadPicture, SvdUiError
 from ..notes import Note
 from . import cicp, colour
 from .reading import Picture, Reader, animated
-from .recognition import video_format
+from .signatures import video_format
 
 MAX_SECONDS = 20.0
 """Of looking for one frame."""

@@ -1,6 +1,4 @@
-"""Pictures as people have them -> clean RGB, what to say about those that cannot be read, and the one crop that page
-and model share.
-"""
+"""Pictures as people have them -> clean RGB, or one sentence on why not; and the one crop that page and model share."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from ..notes import Note
 from . import mending
 from .footage import FIRST, Moment, footage
 from .reading import Picture, Reader
-from .recognition import DAMAGED, refusal, video_format, why_unreadable
+from .signatures import DAMAGED, refusal, video_format, why_unreadable
 
 MB = 1_000_000
 MUCH_KEPT = 0.7
