@@ -23,26 +23,11 @@ from svd_ui.hub.selection import Checkpoints
 from svd_ui.model_dirs import places
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
+from tests.hub.conftest import XT
 from tests.hub.fake_hub import FakeHub, repository
-from tests.stability import save_single_file
-from tests.tiny import save_tiny_svd
 
-XT = "stable-video-diffusion-img2vid-xt"
 XT_REPO = f"stabilityai/{XT}"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Full precision, 25 frames, without a word of ours beside it."""
-    folder = save_tiny_svd(tmp_path_factory.mktemp("found") / XT, num_frames=25)
-    (folder / "svd_ui.json").unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def single(tiny: Path) -> Path:
-    return save_single_file(tiny, tiny.parent / "svd_xt.safetensors")
 
 
 @pytest.fixture
