@@ -375,6 +375,29 @@ def test_a_broken_list_of_paths_is_named(broken: str, settings: Settings, tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x:\n    base_path: .\n    checkpoints: models\\checkpoints\n", True),
+        ("# \xe9\nx:\n    checkpoints: models/checkpoints\n", True),
+        ("base_path: .\ncheckpoints: models/checkpoints\n", "have to stand in sections"),
+        ("x:\n    base_path: C:\\Comfy UI\n    checkpoints: models\n", "Comfy UI: extra_model_paths.yaml names it"),
+        ("#x:\n#    base_path: .\n", False),
+        ("x:\n    base_path:\n    checkpoints:\n", False),
+    ],
+)
+def test_a_list_of_paths_of_any_system_is_followed_or_said(
+    text: str, found: bool | str, single: Path, settings: Settings, tmp_path: Path
+) -> None:
+    put(single, tmp_path / "models" / "checkpoints" / "svd_xt.safetensors")
+    file = tmp_path / "extra_model_paths.yaml"
+    file.write_bytes(text.encode("cp1252"))
+    settings = settings.model_copy(update={"checkpoint_dirs": str(file)})
+    assert (SVD_XT in survey(settings).rows) is (found is True)
+    said = refusals(settings)
+    assert found in said if isinstance(found, str) else said == ""
+
+
 def test_a_place_that_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:
     two = os.pathsep.join((str(tmp_path / "unplugged"), str(tmp_path)))
     assert "unplugged: SVD_UI_CHECKPOINT_DIRS names it" in refusals(
