@@ -15,15 +15,20 @@ from ..errors import BadInput
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from ..weight_files import PICKLES, damaged
+from ..weight_files import ENDINGS, PICKLES, damaged
 from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
 from .folders import UNET, WEIGHTS, commits, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
 
-_WEIGHTS = ".safetensors"
-_UNREADABLE = {**dict.fromkeys(PICKLES, "a pickle"), ".gguf": "a GGUF file"}
+_UNREADABLE = {
+    **dict.fromkeys(PICKLES, ("file_is_pickle", "a pickle")),
+    ".gguf": ("file_is_pickle", "a GGUF file"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar"), ("file_is_packed", "")),
+}
+_UNFINISHED = (".part", ".crdownload", ".download", ".incomplete", ".aria2", ".tmp")
+"""What browsers and downloaders append while they write."""
 
 
 @dataclass
@@ -112,31 +117,32 @@ class _Search:
             self._take_folder(next((path for path in folders if lacking(path) is None), folders[0]))
             return
         for commit in newest[:1]:
-            for file in sorted(commit.glob("*")):
-                self._look_at(file)
+            for _ in walk(commit, self._enters):
+                pass
 
     def _take_folder(self, path: Path) -> None:
         """A whole pipeline, or a U-Net alone. Where it lacks something there may be one file of everything beside it."""
         if read_index(path).get("_class_name", PIPELINE) != PIPELINE or not self._is_new(path):
             return
-        if any((path / UNET).glob(f"*{_WEIGHTS}")) and not any(
+        if any((path / UNET).glob("*.safetensors")) and not any(
             (path / part).is_dir() for part in WEIGHTS if part != UNET
         ):
             self._add(unet_row, path)
             return
-        files = [file for file in sorted(path.glob(f"*{_WEIGHTS}")) if lacking(path) is not None]
-        for file in files:
-            self._look_at(file)
+        for file in sorted(path.iterdir()) if lacking(path) is not None else ():
+            if file.suffix.lower() in ENDINGS:
+                self._look_at(file)
         self._add(folder_row, path)
 
     def _look_at(self, path: Path) -> None:
         """Any file."""
         ending = path.suffix.lower()
-        is_named = is_named_like_ours(path.stem)
-        wanted = self._asked_for or is_named
-        if ending in _UNREADABLE and is_named:
-            self._refuse(path, Note.of("file_is_pickle", file=path.name, what=_UNREADABLE[ending]))
-        if ending != _WEIGHTS or not self._is_new(path):
+        is_ours = is_named_like_ours(path.stem)
+        wanted = self._asked_for or is_ours
+        if is_ours and (why := _unusable(path, ending)):
+            self._refuse(path, why)
+            return
+        if ending not in ENDINGS or not self._is_new(path):
             return
         file = weight_file(path)
         if file.kind is None:
@@ -184,3 +190,13 @@ def _is_unet(folder: Path) -> bool:
         return config.get("_class_name") == UNET_CLASS
     kinds = [weight_file(file).kind for file in sorted(folder.glob("diffusion_pytorch_model*.safetensors"))[:1]]
     return any(kind is not None and kind.what == "unet" for kind in kinds)
+
+
+def _unusable(path: Path, ending: str) -> Note | None:
+    """What keeps a file of one of our names from being read at all, by its ending or because it is not there."""
+    if os.path.islink(path) and not os.path.exists(path) and ending in (*ENDINGS, ""):
+        return Note.of("link_leads_nowhere", file=path.name, target=os.readlink(path))
+    if ending in _UNFINISHED and path.with_suffix("").suffix.lower() in ENDINGS:
+        return Note.of("file_is_on_its_way", file=path.name)
+    code, what = _UNREADABLE.get(ending, ("", ""))
+    return Note.of(code, file=path.name, **({"what": what} if what else {})) if code else None

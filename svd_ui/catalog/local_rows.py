@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import BadInput, WeightsDamaged
+from ..loras import clean
 from ..notes import Note, sentence
 from ..weight_files import read_config
 from .checkpoint import OLD_NAMES, CheckpointRow
@@ -70,12 +71,15 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     repository = [part.name for part in path.parents[:3] if part.name.startswith("models--")]  # of a hub's cache
     names = [_bare(part) for part in (name, *around, *repository)]
     name = next((part for part in names if not _NAMELESS.fullmatch(part)), name) if path.is_dir() else name
+    shown = clean(name)
     told = {} if path.is_file() else _object(path, "svd_ui.json") or {}
     known = {key: told[key] for key in told if key in CheckpointRow.model_fields or key in OLD_NAMES}
     base = _numbers(names, where, unet) if unet.get("out_channels", 4) == 4 else _unknown(unet)
     if told and not base.get("same_as"):  # it speaks for itself
-        base |= {"title": name, "note": ""}
-    values = {"title": name, **base, "id": f"local:{name}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
+        base |= {"title": shown, "note": ""}
+    values = (
+        {"title": shown, **base, "id": f"local:{shown}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
+    )
     try:
         row = CheckpointRow.model_validate(values)
     except ValidationError as error:
@@ -96,9 +100,9 @@ def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str
     notes = [row.note if is_like.certain else "", sentence(is_like.note)]
     values["note"] = " ".join(filter(None, notes))
     if is_like.certain:
-        values |= {"title": f"{row.title}, {own}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
+        values |= {"title": f"{row.title}, {clean(own)}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
     else:
-        values["title"] = f"{own} (like {short_title(row)})"
+        values["title"] = f"{clean(own)} (like {short_title(row)})"
     if where == UNET:
         base = row.base_repo or (SVD_XT if row.gated else row).repo
         values |= {"base_repo": base, "download_bytes": AROUND_THE_UNET_BYTES}

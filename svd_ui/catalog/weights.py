@@ -49,7 +49,7 @@ def kind_of(header: Header, file: str = "") -> Kind:
         return Kind("lora", trouble=Note.of("file_is_lora", file=file))
     found = {part: tensors for part in COMPONENTS if (tensors := Tensors.find(header, part)) is not None}
     unet = found.get("unet")
-    if unet is None or not _is_video(unet):
+    if unet is None or not _is_video(unet) or unet.shape("conv_out.weight") is None:
         return Kind("other", trouble=_other(names, file))
     numbers, picture, noise = (
         unet.shape(f"{name}.weight") for name in ("add_embedding.linear_1", "conv_in", "conv_out")

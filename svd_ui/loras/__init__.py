@@ -28,6 +28,7 @@ __all__ = [
     "Contents",
     "LoraFile",
     "LoraLayer",
+    "clean",
     "contents",
     "digest",
     "find",
