@@ -111,6 +111,12 @@ window.svdui = (() => {
     say = (text) => { live.textContent = text; };
   });
 
+  // The second half of a double click starts nothing: it would be another clip.
+  addEventListener("click", (event) => {
+    if (event.detail > 1 && event.target.closest?.("#animate, #draft-wall, #make-still, [data-act=reseed], [data-act=retry], [data-act=full]"))
+      event.stopImmediatePropagation();
+  }, true);
+
   // After Animate: the first field with a message gets the focus, else the stage comes into view.
   function submitted() {
     const wrong = $(".dial.invalid input, .dial.invalid textarea");

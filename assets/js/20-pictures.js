@@ -10,17 +10,18 @@
     const message = (text) => { for (const line of document.querySelectorAll(".door-busy")) line.textContent = text; };
     svdui.said = message;
     takeFiles = async (list) => {
-      const files = [...list].slice(0, 16);
-      const limit = Number($(".door", element)?.dataset.maxMb || 50);
-      if (!files.length) return;
-      const large = files.find((file) => file.size > limit * 1e6);
-      if (large) return message(`${large.name} is larger than ${limit} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
+      const { maxMb, most } = $(".door", element).dataset, left = [];
+      const small = [...list].filter((file) => file.size <= Number(maxMb) * 1e6), files = small.slice(0, Number(most));
+      const large = [...list].find((file) => !small.includes(file));
+      if (large) left.push(`${large.name} is larger than ${maxMb} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
+      if (files.length < small.length) left.push(`Only the first ${files.length} of ${small.length} files were taken.`);
+      if (!files.length) return message(left.join(" "));
       message(files.length > 1 ? `Uploading ${files.length} pictures…` : "Uploading…");
       try {
         const taken = [];
         for (const file of files) taken.push({ path: (await upload(file)).path, name: file.name });
         message("");
-        trigger("take", { files: taken });
+        trigger("take", { files: taken, left });
       } catch (error) { message("The upload did not work: check the connection and try again."); }
     };
     element.addEventListener("change", (event) => {

@@ -20,7 +20,7 @@ from .metadata import PNG
 _SRGB = ImageCms.createProfile("sRGB")
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _EIGHT_OF_SIXTEEN = np.rint(np.arange(65536) / 257).astype(np.uint8)  # a table: no wide copy of a large picture
-_PNG_MODES = {"rgb48be": "RGB", "rgba64be": "RGBA", "gray16be": "RGB"}
+_PNG_MODES = {"rgb48be": "RGB", "rgba64be": "RGBA", "gray16be": "RGB", "ya16be": "RGBA"}
 """By FFmpeg's name of the layout."""
 
 
@@ -30,10 +30,13 @@ def to_rgba(image: Image.Image, encoding: ColourSpace | None = None) -> Image.Im
     Its colours are what ``encoding`` says, else the embedded profile.
     """
     profile = None if encoding is not None else image.info.get("icc_profile")
+    hidden = None
     if image.mode in _WIDE:
+        hidden = _hidden(image)
         # Pillow's own conversion would clip everything above 255.
         image = Image.fromarray(eight(np.asarray(image)))
-    alpha = _alpha(image)
+    alpha = _alpha(image) if hidden is None else hidden
+    image.info.pop("transparency", None)  # it is in alpha: Pillow would warn of it
     if image.mode in ("P", "PA", "La", "RGBa", "LA", "RGBA", "1"):
         # A palette's profile describes its colours, which are RGB once looked up.
         image = image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
@@ -52,6 +55,16 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
     canvas = Image.new("RGB", image.size, background)
     canvas.paste(image, mask=image.getchannel("A"))
     return canvas
+
+
+def _hidden(image: Image.Image) -> Image.Image | None:
+    """The alpha channel of a wide grey picture of which one level is transparent."""
+    level = image.info.get("transparency")
+    return (
+        Image.fromarray(np.where(np.asarray(image) == level, 0, 255).astype(np.uint8))
+        if isinstance(level, int)
+        else None
+    )
 
 
 def _alpha(image: Image.Image) -> Image.Image | None:
@@ -159,6 +172,9 @@ def _png(raw: bytes) -> tuple[NDArray[np.uint16], str]:
         frame = next(container.decode(video=0))
     if frame.format.name not in _PNG_MODES or (frame.width, frame.height) != struct.unpack_from(">II", raw, 16):
         raise ValueError(f"{frame.format.name} of {frame.width} x {frame.height}")
+    if frame.format.name == "ya16be":  # grey of which one level is transparent
+        words = np.frombuffer(frame.planes[0], ">u2").reshape(frame.height, -1)[:, : 2 * frame.width]
+        return words.reshape(frame.height, frame.width, 2)[..., [0, 0, 0, 1]].astype(np.uint16), "RGBA"
     values = frame.to_ndarray().astype(np.uint16)
     return values if values.ndim == 3 else values[..., None].repeat(3, -1), _PNG_MODES[frame.format.name]
 

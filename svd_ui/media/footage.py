@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..notes import Note
 from . import cicp, colour
-from .reading import Picture, Reader, animated
+from .reading import Picture, Reader, animated, hidden_pictures
 from .signatures import video_format
 
 MAX_SECONDS = 20.0
@@ -136,6 +136,7 @@ class _Video:
         codec = self._stream.codec_context
         reader.check((codec.width, codec.height))
         codec.options = {"max_pixels": str(reader.max_pixels)}  # of frames that turn out larger than the file says
+        self._has_alpha = codec.name in ("vp8", "vp9") and self._stream.metadata.get("alpha_mode") == "1"
         self._start = float((self._stream.start_time or 0) * self._stream.time_base)
         self._first = self._decoded_at(FIRST)[0]
         upright = self._shown(self._first)
@@ -151,7 +152,7 @@ class _Video:
         frame, index = self._decoded_at(moment)
         seconds = max(0.0, (frame.time or 0.0) - self._start)
         said = Note.of("clip_frame", index=round(seconds * self.facts.fps) if index is None else index, seconds=seconds)
-        picture = self._reader.finished(self._shown(frame), [said])
+        picture = self._reader.finished(self._upright(frame), [said])
         notes = (Note.of("hdr_mapped"),) if self._encoding(frame).is_hdr else ()
         return Picture(picture.image, (*picture.notes, *notes))
 
@@ -163,9 +164,19 @@ class _Video:
         self._container.seek(0, backward=True)
 
     def _decoded(self) -> Iterator[Any]:
-        for frame in self._container.decode(self._stream):
+        for frame in self._with_alpha() if self._has_alpha else self._container.decode(self._stream):
             self._reader.check((frame.width, frame.height))  # may change on the way
             yield frame
+
+    def _with_alpha(self) -> Iterator[Any]:
+        """VP8 and VP9 carry transparency beside the picture, where only the codecs' own library reads it."""
+        from av.codec import CodecContext
+
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[self._stream.codec_context.name]
+        decoder: Any = CodecContext.create(name, "r")  # a new one wherever reading begins
+        decoder.options = dict(self._stream.codec_context.options)
+        for packet in self._container.demux(self._stream):
+            yield from decoder.decode(packet)
 
     def _decoded_at(self, moment: Moment) -> tuple[Any, int | None]:
         """(the frame, its number where it was counted)."""
@@ -221,15 +232,20 @@ class _Video:
         return cicp.encoding_of(_BT709 if primaries in _LIKE_BT709 else primaries, int(frame.color_trc))
 
     def _shown(self, frame: Any) -> Image.Image:
-        """RGB, turned as the container says, pixels square, its colours those of sRGB."""
+        return colour.flatten(self._upright(frame), self._reader.fill)
+
+    def _upright(self, frame: Any) -> Image.Image:
+        """RGB or RGBA, turned as the container says, pixels square, its colours those of sRGB."""
         encoding = self._encoding(frame)
         untold = int(frame.colorspace) in (2, 3) and frame.height >= _HD
         wide, clear = not encoding.is_srgb, any(part.is_alpha for part in frame.format.components)
-        kind = "rgb48le" if wide else "rgba" if clear else "rgb24"
+        kind = ("rgba64le" if clear else "rgb48le") if wide else "rgba" if clear else "rgb24"
         matrix = _BT709 if untold else None
         values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
-        image = Image.fromarray(cicp.to_srgb(values, encoding, peak=VIDEO_PEAK) if wide else values)
-        image = colour.flatten(image, self._reader.fill)
+        if wide:
+            converted = cicp.to_srgb(values[..., :3], encoding, peak=VIDEO_PEAK)
+            values = np.concatenate([converted, colour.eight(values[..., 3:])], axis=-1) if clear else converted
+        image = Image.fromarray(values)
         return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
 
 
@@ -275,14 +291,16 @@ class _Animation:
     def __init__(self, image: Any, reader: Reader) -> None:
         reader.check(image.size)
         self._image, self._reader = image, reader
+        self._hidden = hidden_pictures(image)
+        image.seek(self._hidden)
         first = self._frame()
         milliseconds = max(float(first.info.get("duration") or 100), 10.0)  # WebP tells it once its frame is decoded
         size = reader.finished(first, []).image.size
-        self.facts = FootageFacts(*size, image.n_frames, 1000.0 / milliseconds)
+        self.facts = FootageFacts(*size, image.n_frames - self._hidden, 1000.0 / milliseconds)
 
     def frames(self) -> Iterator[Image.Image]:
         for index in range(self.facts.num_frames):
-            self._image.seek(index)
+            self._image.seek(index + self._hidden)
             yield self._reader.finished(self._frame(), []).image
 
     def at(self, moment: Moment) -> Picture:
@@ -293,7 +311,7 @@ class _Animation:
         if index > last:
             raise _no_such_frame(last)
         until = _until()
-        for step in range(self._image.tell(), index + 1):
+        for step in range(self._image.tell(), index + self._hidden + 1):
             self._image.seek(step)
             _in_time(until)
         return self._reader.finished(

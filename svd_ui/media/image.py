@@ -6,14 +6,14 @@ import math
 import stat
 from pathlib import Path
 
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 
 from ..errors import BadInput, BadPicture
 from ..notes import Note
 from . import mending
 from .footage import FIRST, Moment, footage
 from .reading import Picture, Reader
-from .signatures import DAMAGED, refusal, video_format, why_unreadable
+from .signatures import refusal, video_format, why_unreadable
 
 MB = 1_000_000
 MUCH_KEPT = 0.7
@@ -51,8 +51,8 @@ def load(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise BadPicture("The picture is too large to be read: send a smaller one.") from error
-    except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
-        return _mended(raw, reader, why_unreadable(raw) if isinstance(error, UnidentifiedImageError) else DAMAGED)
+    except Exception:  # decoders fail in a dozen ways on bytes that are not what they claim
+        return _mended(raw, reader, why_unreadable(raw))
 
 
 def _refuse(raw: bytes, name: str) -> None:

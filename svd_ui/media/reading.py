@@ -66,6 +66,7 @@ class Reader:
                 kept = ("exif",) if encoding is not None else ("exif", "icc_profile")
                 wide.info.update({name: image.info[name] for name in kept if name in image.info})
                 return self.finished(mending.filled(wide, missing), notes)
+            image.seek(hidden_pictures(image))
             image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
             image.load()
             return self.finished(mending.filled(image, missing), notes, size, encoding)
@@ -104,6 +105,11 @@ class Reader:
                 f"The picture has {w} x {h} pixels{channels}; at most {self.max_pixels / 1e6:.0f} million pixels are "
                 "accepted. Send a smaller one."
             )
+
+
+def hidden_pictures(image: Image.Image) -> int:
+    """1 for an APNG with a picture in front that is shown only by what plays no animations."""
+    return int(bool(getattr(image, "default_image", False)))
 
 
 @contextmanager

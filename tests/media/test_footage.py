@@ -170,6 +170,39 @@ def test_transparent_video_is_flattened() -> None:
     assert np.abs(image[:, 52:].mean(axis=(0, 1)) - [0, 0, 255]).max() < 8
 
 
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparency_beside_the_picture_is_seen(codec: str) -> None:
+    """As browsers show it; what is there without it is not meant to be seen."""
+    frames = np.repeat(counting(12)[..., :1], 4, axis=-1)
+    frames[..., 3] = 0
+    frames[:, :, :48, 3] = 255
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="webm") as container:
+        stream: Any = container.add_stream(codec, rate=8, options={"auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuva420p"
+        for values in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(values, format="rgba")))
+        container.mux(stream.encode())
+    for moment in ("first", "5", "0.63s", "last"):
+        picture = load(buffer.getvalue(), **LIMITS, background="#0000ff", moment=Moment.of(moment))
+        image = np.asarray(picture.image).astype(int)
+        assert np.abs(image[20:, 52:].mean(axis=(0, 1)) - [0, 0, 255]).max() < 8
+        index = {"first": 0, "last": 11}.get(moment, 5)
+        assert np.abs(image[20:, 30:44].mean(axis=(0, 1)) - 6 * index).max() < 8
+        assert "background_filled" in [note.code for note in picture.notes]
+
+
+def test_a_picture_that_stands_in_for_an_animation_is_none_of_its_frames() -> None:
+    frames = [Image.fromarray(frame) for frame in counting(6)]
+    data = encoded(frames[5], "PNG", save_all=True, append_images=frames[:4], default_image=True)
+    with footage(data, READER) as found:
+        assert found is not None
+        assert found.facts.num_frames == 4
+        assert [number(frame) for frame in found.frames()] == [0, 1, 2, 3]
+    assert [number(at(data, moment)) for moment in ("first", "2", "last")] == [0, 2, 3]
+    assert number(load(data, **LIMITS).image) == 0
+
+
 @pytest.mark.parametrize("text", ["", "-1", "12.5", "1,5s", "s", "frame 3", "1e9", "9" * 40, "../x"])
 def test_what_is_no_frame_is_said(text: str) -> None:
     with pytest.raises(BadInput, match="is no frame: say first, last") as caught:

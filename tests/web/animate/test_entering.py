@@ -186,3 +186,22 @@ def test_an_address_from_another_tab_is_fetched_or_the_reason_is_said(visit: Vis
     page.evaluate(PASTE)
     expect(page.locator("#finder .source")).to_have_attribute("data-w", "300", timeout=WAIT)
     visit.foreign = [address for address in visit.foreign if not address.startswith(elsewhere)]
+
+
+def test_of_several_files_the_good_ones_are_taken_and_the_others_named(
+    visit: Visit, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.png").touch()
+    visit.choose(photo, tmp_path / "empty.png", phone_clip(tmp_path))
+    expect(visit.page.locator("#finder .strip")).to_contain_text("2 pictures")
+    expect(visit.page.locator("#notice")).to_have_text("empty.png was left out: The file is empty.")
+    visit.page.click("#finder [data-act=clear]")
+    expect(visit.page.locator("#notice")).not_to_contain_text("left out")
+
+
+def test_a_double_click_starts_one_clip(visit: Visit, photo: Path) -> None:
+    before = len(visit.served.jobs.history())
+    visit.choose(photo)
+    visit.page.dblclick("#animate")
+    visit.finished()
+    assert len(visit.served.jobs.history()) == before + 1
