@@ -14,9 +14,9 @@ import torch
 from benchmarks import models
 from svd_ui.catalog import STABILITY_ROWS
 from svd_ui.catalog.component_configs import default_config
-from svd_ui.catalog.weights import kind_of
 from svd_ui.notes import sentence
 from svd_ui.stability_keys import COMPONENTS, Header, Tensors, diffusers_unet_name, stability_unet_name
+from svd_ui.weight_kinds import kind_of
 from tests.stability import stability_tensors
 
 XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")

@@ -19,7 +19,8 @@ from ..model_dirs import places, walk
 from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
-from ..weight_files import PICKLES, checked_header
+from ..weight_files import ENDINGS, PICKLES, checked_header
+from ..weight_kinds import kind_of
 from .layout import LoraLayer, layers, metadata_of, ranks, refused
 from .naming import clean, listed, named, names_of, written
 from .strength import CONFIG, strengths
@@ -42,7 +43,6 @@ __all__ = [
     "written",
 ]
 
-ENDING = ".safetensors"
 _ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
 """Metadata in which kohya-ss and others name the model that a LoRA was made for."""
 SHOWN = 12
@@ -137,6 +137,8 @@ def contents(path: Path, title: str) -> Contents:
 
 def _contents(path: Path, header: dict[str, Any], title: str) -> Contents:
     tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+    if kind_of(tensors).what in ("pipeline", "unet"):
+        raise refused(title, "it is a checkpoint: put it into models, not into models/loras")
     table = layers(tensors, title)
     sizes = ranks(tensors, table, title)
     found = strengths(path, header, table, sizes, title)
@@ -163,7 +165,7 @@ def _files(root: Path) -> Iterator[Path]:
         for listing in walk(root, lambda listing: True):
             for name in listing.files:
                 ending = os.path.splitext(name)[1].lower()
-                if ending == ENDING or ending in PICKLES:
+                if ending in ENDINGS or ending in PICKLES:
                     yield listing.path / name
     except ValueError:
         return  # more than any collection has
@@ -188,7 +190,7 @@ def _described(name: str, path: Path) -> LoraFile:
 @lru_cache(maxsize=2048)
 def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) -> dict[str, Any]:
     """Fields of ``LoraFile``; the numbers are part of the key, so that a file written anew is read anew."""
-    if path.suffix.lower() != ENDING:
+    if path.suffix.lower() not in ENDINGS:
         return {"trouble": refused(name, "it is a pickle, which may run code: save it as .safetensors").message}
     about: dict[str, Any] = {}
     try:

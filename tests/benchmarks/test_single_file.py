@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.single_file import in_stability_names, write
-from svd_ui.catalog.weights import kind_of
 from svd_ui.stability_keys import COMPONENTS
 from svd_ui.weight_files import checked_header
+from svd_ui.weight_kinds import kind_of
 
 
 def test_its_file_is_a_whole_pipeline() -> None:
