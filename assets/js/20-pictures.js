@@ -16,13 +16,15 @@
       if (large) left.push(`${large.name} is larger than ${maxMb} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
       if (files.length < small.length) left.push(`Only the first ${files.length} of ${small.length} files were taken.`);
       if (!files.length) return message(left.join(" "));
-      message(files.length > 1 ? `Uploading ${files.length} pictures…` : "Uploading…");
+      message(files.length > 1 ? `Uploading ${files.length} files…` : "Uploading…");
+      svdui.changing(true);
       try {
         const taken = [];
         for (const file of files) taken.push({ path: (await upload(file)).path, name: file.name });
         message("");
         trigger("take", { files: taken, left });
-      } catch (error) { message("The upload did not work: check the connection and try again."); }
+        svdui.changing(true, 5000);
+      } catch (error) { svdui.changing(null); message("The upload did not work: check the connection and try again."); }
     };
     element.addEventListener("change", (event) => {
       if (event.target.type !== "file") return;
@@ -140,14 +142,17 @@
     };
     const seek = (delay) => {
       clearTimeout(rest);
+      svdui.changing(true);
       rest = setTimeout(() => {
         rest = null;
+        svdui.changing(Boolean(range()), 3000);
         if (range()) trigger("seek", { at: Number(range().value) });
       }, delay);
     };
     // What the page says of the still, unless the visitor is at it.
     const drawn = () => {
       const input = range();
+      if (rest === null) svdui.changing(false);
       if (input && rest === null) input.value = input.getAttribute("value");
       told();
     };

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svd_ui.assets import Assets
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 from tests.media.files import DATA, TURNS, clip, turned
@@ -205,3 +206,27 @@ def test_a_double_click_starts_one_clip(visit: Visit, photo: Path) -> None:
     visit.page.dblclick("#animate")
     visit.finished()
     assert len(visit.served.jobs.history()) == before + 1
+
+
+def test_a_start_waits_for_the_picture_that_is_on_its_way(visit: Visit, photo: Path, tmp_path: Path) -> None:
+    def size() -> tuple[int | None, int | None]:
+        visit.finished()
+        request = visit.served.jobs.history(limit=1)[0].request
+        return Assets.of(visit.served.settings).size(str(request.image))
+
+    def shade() -> float:
+        visit.finished()
+        ref = visit.served.jobs.history(limit=1)[0].request.image
+        return float(np.asarray(Assets.of(visit.served.settings).open(str(ref))).mean())
+
+    page = visit.page
+    visit.choose(photo)
+    page.set_input_files("#door input[type=file]", phone_clip(tmp_path))
+    visit.animate()
+    expect(page.locator(".stage-running, video.clip")).to_be_visible(timeout=WAIT)
+    assert size() == (144, 256)
+    page.focus("#finder .scrub input")
+    page.keyboard.press("End")
+    visit.animate()
+    expect(page.locator(".stage-running")).to_be_visible(timeout=WAIT)
+    assert shade() == pytest.approx(232, abs=4)
