@@ -53,7 +53,7 @@ def test_the_api_takes_the_old_name_after_todays_parameters(settings: Settings) 
     api = Api(context=None)  # type: ignore[arg-type]
     endpoint = api.named(api.submit)
     names = list(inspect.signature(endpoint).parameters)
-    assert names[names.index("token") + 1 :] == ["motion", "tiles"]
+    assert names[names.index("token") + 1 :] == ["motion", "tiles", "frame"]
     assert api._request({"motion": 60, "prompt": "a hill"}).motion_bucket_id == 60
 
 
