@@ -62,7 +62,7 @@ def places(settings: Settings) -> Places:
     own = [settings.models_dir, REPOSITORY / "models"]
     checkpoints, loras, troubles = [*own], [path / "loras" for path in own], list[Trouble]()
     for given in filter(None, settings.checkpoint_dirs.split(os.pathsep)):
-        path = Path(given.strip()).expanduser()
+        path = Path(os.path.expanduser(given.strip().strip("\"'")))  # Windows' ``set X="C:\\x"`` keeps the quotes
         if path.suffix not in (".yaml", ".yml"):
             checkpoints.append(path)
             loras += _lora_folders(path.absolute())
@@ -198,7 +198,7 @@ def _text(file: Path) -> str:
 def _expanded(path: Any) -> Path:
     """What stands in the file as a path of this system; a list that came along from Windows has its ``\\``."""
     text = os.path.expandvars(str(path).strip())
-    return Path(text if os.name == "nt" else text.replace("\\", "/")).expanduser()
+    return Path(os.path.expanduser(text if os.name == "nt" else text.replace("\\", "/")))
 
 
 def _lines(paths: Any) -> Sequence[Any]:

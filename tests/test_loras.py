@@ -318,4 +318,5 @@ def test_a_checkpoint_among_the_loras_is_sent_where_it_belongs(settings: Setting
 
 def test_the_other_ending_of_safetensors_is_one(settings: Settings) -> None:
     write(settings, "pans", good()).rename(settings.models_dir / "loras" / "pans.sft")
-    assert not loras.find(settings, LoraRef(name="pans")).trouble
+    for asked in ("pans", "pans.sft"):
+        assert not loras.find(settings, LoraRef(name=asked)).trouble

@@ -125,3 +125,11 @@ def test_a_data_folder_in_which_no_history_could_be_opened_is_refused(tmp_path: 
     assert settings.database.is_file()
     with pytest.raises(ValidationError, match="too long"):
         Settings(data_dir=longest.with_name(longest.name + "x"))
+
+
+def test_paths_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In quotes, which Windows' ``set`` keeps, and at the home of nobody."""
+    monkeypatch.setenv("SVD_UI_DATA_DIR", "~nobody-of-that-name/clips")
+    settings = Settings(checkpoint_dirs=os.pathsep.join((f'"{tmp_path}"', "~nobody-of-that-name/models")))
+    assert settings.data_dir.parts[0].startswith("~nobody")
+    assert list(map(str, checkpoint_dirs(settings)[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]

@@ -6,6 +6,7 @@ token is read by huggingface_hub (``HF_TOKEN`` or ``hf auth login``) and never s
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -176,7 +177,7 @@ class Hub:
 
     def text_to_image_folder(self) -> Path | None:
         """The folder that ``SVD_UI_TEXT_TO_IMAGE`` names, or None when it names a repository."""
-        path = Path(self.settings.text_to_image).expanduser()
+        path = Path(os.path.expanduser(self.settings.text_to_image))
         return path if path.is_dir() or path.is_absolute() or self.settings.text_to_image.startswith(".") else None
 
     def text_to_image_path(self) -> Path | None:

@@ -104,6 +104,8 @@ def names(settings: Settings) -> dict[str, Path]:
 def find(settings: Settings, ref: LoraRef) -> LoraFile:
     """The usable file ``ref`` names. Raises BadInput(field="loras") with the known names, or why it cannot be used."""
     known, name = names(settings), clean(ref.name)
+    if name not in known and os.path.splitext(name)[1].lower() in ENDINGS:  # as its file is called
+        name = os.path.splitext(name)[0]
     if name not in known:
         end = name.rpartition("/")[2].casefold()
         near = [other for other in known if end in other.casefold()] or list(known)
