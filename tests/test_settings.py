@@ -132,4 +132,4 @@ def test_paths_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("SVD_UI_DATA_DIR", "~nobody-of-that-name/clips")
     settings = Settings(checkpoint_dirs=os.pathsep.join((f'"{tmp_path}"', "~nobody-of-that-name/models")))
     assert settings.data_dir.parts[0].startswith("~nobody")
-    assert list(map(str, checkpoint_dirs(settings)[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]
+    assert list(map(str, places(settings).checkpoints[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,7 +77,8 @@ FIRST, LAST = Moment(index=0), Moment()
 class Footage(Protocol):
     """An open clip."""
 
-    facts: FootageFacts
+    @property
+    def facts(self) -> FootageFacts: ...
 
     def frames(self) -> Iterator[Image.Image]:
         """All of them from the beginning."""
@@ -138,10 +140,14 @@ class _Video:
         codec.options = {"max_pixels": str(reader.max_pixels)}  # of frames that turn out larger than the file says
         self._has_alpha = codec.name in ("vp8", "vp9") and self._stream.metadata.get("alpha_mode") == "1"
         self._start = float((self._stream.start_time or 0) * self._stream.time_base)
+        self._end = 0.0
+        """When its last frame is shown, where that was looked for."""
         self._first = self._decoded_at(FIRST)[0]
-        upright = self._shown(self._first)
-        rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
-        self.facts = FootageFacts(*upright.size, self._count(rate), rate)
+        self._rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
+
+    @cached_property
+    def facts(self) -> FootageFacts:
+        return FootageFacts(*self._shown(self._first).size, self._count(self._rate), self._rate)
 
     def frames(self) -> Iterator[Image.Image]:
         self._rewind()
@@ -151,14 +157,23 @@ class _Video:
     def at(self, moment: Moment) -> Picture:
         frame, index = self._decoded_at(moment)
         seconds = max(0.0, (frame.time or 0.0) - self._start)
-        said = Note.of("clip_frame", index=round(seconds * self.facts.fps) if index is None else index, seconds=seconds)
+        said = Note.of("clip_frame", index=round(seconds * self._rate) if index is None else index, seconds=seconds)
         picture = self._reader.finished(self._upright(frame), [said])
         notes = (Note.of("hdr_mapped"),) if self._encoding(frame).is_hdr else ()
         return Picture(picture.image, (*picture.notes, *notes))
 
     def _count(self, rate: float) -> int:
-        """As the file says, else from its length."""
-        return max(1, self._stream.frames or round(self._length() * rate))
+        """As the file says, else counted without decoding: recordings of browsers tell no length, and others a wrong one."""
+        if self._stream.frames:
+            return int(self._stream.frames)
+        self._rewind()
+        count, until = 0, _until()
+        for packet in self._container.demux(self._stream):
+            count += packet.pts is not None
+            self._end = max(self._end, float(packet.pts * packet.time_base) if packet.pts is not None else 0.0)
+            if time.monotonic() > until:
+                return max(count, round(self._length() * rate))
+        return max(1, count)
 
     def _rewind(self) -> None:
         self._container.seek(0, backward=True)
@@ -182,7 +197,8 @@ class _Video:
         """(the frame, its number where it was counted)."""
         if moment.index is not None:
             return self._counted(moment.index)
-        seconds = self._start + (moment.seconds if moment.seconds is not None else self._length() or 1e6)
+        last = self._end or self._start + (self._length() or 1e6)
+        seconds = last if moment.seconds is None else self._start + moment.seconds
         found = self._timed(seconds, back=0.0) or self._timed(seconds, back=2.0) or self._from_the_beginning(seconds)
         if found is None:
             raise BadPicture("No frame of the clip can be read there: choose another moment.")
@@ -310,8 +326,8 @@ class _Animation:
             index = min(last, int((moment.seconds or 0.0) * self.facts.fps + 1e-6))
         if index > last:
             raise _no_such_frame(last)
-        until = _until()
-        for step in range(self._image.tell(), index + self._hidden + 1):
+        until, target = _until(), index + self._hidden
+        for step in range(min(self._image.tell(), target), target + 1):
             self._image.seek(step)
             _in_time(until)
         return self._reader.finished(
