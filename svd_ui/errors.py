@@ -46,7 +46,7 @@ _SECRETS = re.compile(
     (?P<user>(?<=://)[^\s"'<>]*(?=@) | (?<!://)[^\s"'&,}]+)
     | \b(?-i:hf_[A-Za-z0-9]{8,} | gh[pousr]_[A-Za-z0-9]{8,} | github_pat_\w{8,} | glpat-[\w-]{8,} | sk-[\w-]{16,}
         | AKIA[A-Z0-9]{12,} | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)
-    | (?<![\w/:.-])[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://
+    | (?<![\w/:.-])(?!local:)[\w.-]+:[^\s/@:"']+(?=@[\w.-]+)   # the same without http://, but no checkpoint's id
     """
 )
 
@@ -104,6 +104,9 @@ class BadInput(SvdUiError):
 
 class BadPicture(BadInput):
     code = "bad_picture"
+
+    def __init__(self, detail: str, field: str | None = "image", **params: Any) -> None:
+        super().__init__(detail, field, **params)
 
 
 class BadClip(BadInput):

@@ -21,8 +21,8 @@ MAX_DEPTH = 8
 """``ComfyUI_windows_portable/ComfyUI/models/checkpoints/video/...`` is five."""
 MAX_ENTRIES = 50_000
 """Of one place: more than any collection of models has."""
-PATH_FILES = ("extra_model_paths.yaml", "extra_model_paths.yml")
-"""ComfyUI's list of other folders (docs.comfy.org, "Models")."""
+PATH_FILES = ("extra_model_paths.yaml", "extra_model_paths.yml", "extra_models_config.yaml")
+"""ComfyUI's list of other folders (docs.comfy.org, "Models"); the last is what its desktop program writes."""
 _CHECKPOINTS = ("checkpoints", "diffusers", "diffusion_models", "unet")
 _LORAS = {"lora", "loras", "lycoris"}
 _WITHOUT_MODELS = {"__pycache__", "node_modules", "site-packages", "custom_nodes", "venv"}
@@ -62,18 +62,19 @@ def places(settings: Settings) -> Places:
     own = [settings.models_dir, REPOSITORY / "models"]
     checkpoints, loras, troubles = [*own], [path / "loras" for path in own], list[Trouble]()
     for given in filter(None, settings.checkpoint_dirs.split(os.pathsep)):
-        path = Path(given.strip()).expanduser()
+        path = Path(os.path.expanduser(given.strip().strip("\"'")))  # Windows' ``set X="C:\\x"`` keeps the quotes
         if path.suffix not in (".yaml", ".yml"):
             checkpoints.append(path)
             loras += _lora_folders(path.absolute())
         for file in (path, *(path / name for name in PATH_FILES)):
             if file.suffix in (".yaml", ".yml") and os.path.isfile(file):
                 try:
-                    listed = _extra_model_paths(file)
+                    listed, gone = _extra_model_paths(file)
                 except (OSError, ValueError) as error:
                     why = Note.of("paths_unreadable", name=file.name, detail=str(error))
                     troubles.append(Trouble(file, why))
                     continue
+                troubles += [Trouble(base, Note.of("base_path_missing", name=file.name)) for base in gone]
                 checkpoints += [folder for sort in _CHECKPOINTS for folder in listed.get(sort, ())]
                 loras += listed.get("loras", ())
         if not os.path.exists(path) or not os.access(path, os.R_OK):
@@ -159,31 +160,45 @@ def _lora_folders(given: Path) -> list[Path]:
     return found
 
 
-def _extra_model_paths(file: Path) -> dict[str, list[Path]]:
-    """Sort => folders. Each section has sorts with a path a line, from its ``base_path`` on, else from the file's folder.
+def _extra_model_paths(file: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Sort => folders, and the ``base_path``s that are not there.
 
-    A section with ``is_default`` comes first. Raises OSError, or ValueError for what is no such file.
+    Each section has sorts with a path a line, from its ``base_path`` on, else from the file's folder; one with
+    ``is_default`` comes first. Raises OSError, or ValueError for what is no such file.
     """
     import yaml
 
     try:
-        sections = yaml.safe_load(file.read_text("utf-8-sig")) or {}
+        sections = yaml.safe_load(_text(file)) or {}
     except yaml.YAMLError as error:
         raise ValueError(re.sub(r"\s+", " ", str(error))) from error
-    if not isinstance(sections, dict):
-        raise ValueError("it has no sections")
+    usable = [one for one in sections.values() if isinstance(one, dict)] if isinstance(sections, dict) else []
+    if not isinstance(sections, dict) or (not usable and any(sections.values())):
+        raise ValueError("its lines have to stand in sections, as 'comfyui:' with the lines below it indented")
     found: dict[str, list[Path]] = {}
-    usable = [section for section in sections.values() if isinstance(section, dict)]
+    gone: list[Path] = []
     for section in sorted(usable, key=lambda section: not section.get("is_default")):
         base = file.parent.absolute() / _expanded(section.get("base_path") or "")
+        gone += [] if os.path.isdir(base) else [base]
         for sort, paths in section.items():
             if sort not in ("base_path", "is_default"):
                 found.setdefault(str(sort), []).extend(base / _expanded(path) for path in _lines(paths))
-    return found
+    return found, gone
+
+
+def _text(file: Path) -> str:
+    """Also as Windows' older editors wrote it, in which ComfyUI used to read it there."""
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
 
 
 def _expanded(path: Any) -> Path:
-    return Path(os.path.expandvars(str(path).strip())).expanduser()
+    """What stands in the file as a path of this system; a list that came along from Windows has its ``\\``."""
+    text = os.path.expandvars(str(path).strip())
+    return Path(os.path.expanduser(text if os.name == "nt" else text.replace("\\", "/")))
 
 
 def _lines(paths: Any) -> Sequence[Any]:

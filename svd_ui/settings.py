@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
-        return value and value.expanduser()
+        return value and Path(os.path.expanduser(value))  # pathlib's raises where there is no such person
 
     @field_validator("data_dir")
     @classmethod

@@ -41,7 +41,7 @@ _FIRST_OF_DIFFUSERS = {
     "vae": "decoder.up_blocks.0.resnets.0.spatial_res_block.conv1.weight",
     "image_encoder": "vision_model.encoder.layers.0.layer_norm1.weight",
 }
-_CONDITIONING_ENCODER = re.compile(r"(conditioner\.embedders\.\d+\.encoder\.)quant_conv\.weight")
+_CONDITIONING_ENCODER = re.compile(r"((?:.+\.)?conditioner\.embedders\.\d+\.encoder\.)quant_conv\.weight")
 
 _RESNET = {
     "norm1": "in_layers.0",
@@ -121,11 +121,10 @@ class Tensors:
     @classmethod
     def find(cls, header: Header, component: str) -> Tensors | None:
         """The component in the file; None where it is not there, whole or in part."""
-        prefixes = ("", f"{component}.", *_PREFIXES[component])
-        prefix = next((one for one in prefixes if one + _FIRST_OF_DIFFUSERS[component] in header), None)
+        prefix = _prefix(header, component, _FIRST_OF_DIFFUSERS[component])
         if prefix is not None:
             return cls(header, component, prefix)
-        prefix = next((one for one in prefixes if one + _FIRST[component] in header), None)
+        prefix = _prefix(header, component, _FIRST[component])
         if prefix is None:
             return None
         if component == "unet":
@@ -173,6 +172,17 @@ class Tensors:
         """Safetensors' names of the number formats its tensors are stored in."""
         prefixes = (self.prefix, self.encoder_prefix) if self.encoder_prefix else (self.prefix,)
         return {entry["dtype"] for name, entry in self.header.items() if name.startswith(prefixes) and "dtype" in entry}
+
+
+def _prefix(header: Header, component: str, first: str) -> str | None:
+    """What stands before ``first`` in the file, also where a trainer wrapped the model: ``module.``, ``model.``, ``unet_ema.``."""
+    known = (f"{component}.", *_PREFIXES[component])
+    bare = next((one for one in ("", *known) if one + first in header), None)
+    if bare is not None:
+        return bare
+    # A picture's autoencoder in the conditioner has the names of this one: only a U-Net's are enough alone.
+    ends = tuple(f".{one}{first}" for one in (*known, *([""] if component == "unet" else [])))
+    return min((name.removesuffix(first) for name in header if name.endswith(ends)), key=len, default=None)
 
 
 def stability_unet_name(name: str, resnets_per_block: int = 2) -> str:

@@ -19,7 +19,9 @@ from .notes import WORDS
 from .stability_keys import COMPONENTS, Header, Tensors
 
 __all__ = [
+    "ENDINGS",
     "FORMATS",
+    "PICKLES",
     "Weights",
     "checked_header",
     "component_files",
@@ -34,6 +36,8 @@ FORMATS = {"F16", "BF16", "F32", "F64"}
 MAX_HEADER = 16_000_000
 Check = Callable[[Path], object]
 _FOLDERS = (*COMPONENTS, "scheduler", "feature_extractor")
+ENDINGS = (".safetensors", ".sft")
+"""In small letters; ComfyUI reads the second as well."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 _BEGINNINGS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,7 +42,7 @@ def kind_of(header: Header, file: str = "") -> Kind:
         return Kind("lora", trouble=Note.of("file_is_lora", file=file))
     found = {part: tensors for part in COMPONENTS if (tensors := Tensors.find(header, part)) is not None}
     unet = found.get("unet")
-    if unet is None or not _is_video(unet):
+    if unet is None or not _is_video(unet) or unet.shape("conv_out.weight") is None:
         return Kind("other", trouble=_other(names, file))
     numbers, picture, noise = (
         unet.shape(f"{name}.weight") for name in ("add_embedding.linear_1", "conv_in", "conv_out")
@@ -52,7 +52,7 @@ def kind_of(header: Header, file: str = "") -> Kind:
     if picture is None or noise is None or picture[1] != 2 * noise[0]:
         channels = (picture or (0, 0))[1]
         return Kind("other", trouble=Note.of("file_takes_more", file=file, channels=channels))
-    strange = sorted({one for tensors in found.values() for one in _strange_formats(tensors)})
+    strange = sorted({one for tensors in found.values() for one in tensors.formats() - FORMATS - WHOLE_NUMBERS})
     if strange:
         return Kind("other", trouble=Note.of("file_is_quantised", file=file, formats=strange))
     parts = frozenset(part for part, tensors in found.items() if _is_whole(part, tensors))
@@ -63,10 +63,6 @@ def kind_of(header: Header, file: str = "") -> Kind:
     if "vae" in found and "vae" not in parts:
         return Kind("unet", parts, stability, Note.of("file_without_time", file=file, missing=missing))
     return Kind("unet", parts, stability, Note.of("file_lacks", file=file, missing=missing))
-
-
-def _strange_formats(tensors: Tensors) -> list[str]:
-    return sorted(tensors.formats() - FORMATS - WHOLE_NUMBERS)
 
 
 def _is_video(unet: Tensors) -> bool:
@@ -83,8 +79,7 @@ def _is_whole(part: str, tensors: Tensors) -> bool:
     return all(tensors.shape(name) is not None for name in wanted[part])
 
 
-def _other(names: Iterable[str], file: str) -> Note:
-    names = list(names)
+def _other(names: Sequence[str], file: str) -> Note:
     for mark, what in _OTHERS.items():
         if any(mark in name for name in names):
             return Note.of("file_is_other", file=file, what=what)

@@ -291,3 +291,32 @@ def test_a_clip_says_what_is_not_known_of_its_loras(settings: Settings) -> None:
     notes = loras.remarks(settings, [LoraRef(name="plain")], "nano")
     assert [note.code for note in notes] == ["lora_alpha_assumed", "lora_of_another_checkpoint"]
     assert all("plain" in sentence(note) for note in notes)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "diffusion_model.blocks.0.self_attn.q",
+        "lora_unet_blocks_0_self_attn_q",
+        "lora_unet_double_blocks_0_img_attn_qkv",
+        "diffusion_model.single_blocks.3.linear1",
+    ],
+)
+def test_a_lora_of_a_transformer_is_not_offered(layer: str, settings: Settings) -> None:
+    down, up = good().values()
+    write(settings, "wan", {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": up})
+    assert "transformer video model" in loras.loras(settings)["wan"].trouble
+
+
+def test_a_checkpoint_among_the_loras_is_sent_where_it_belongs(settings: Settings) -> None:
+    shapes = {"conv_in": (8, 8, 3, 3), "conv_out": (4, 8, 3, 3), "add_embedding.linear_1": (8, 6)}
+    shapes |= {"down_blocks.0.resnets.0.spatial_res_block.conv1": (8, 8, 3, 3)}
+    shapes |= {"mid_block.resnets.0.temporal_res_block.conv1": (8, 8, 3, 1, 1)}
+    write(settings, "svd", {f"{name}.weight": np.zeros(shape, np.float16) for name, shape in shapes.items()})
+    assert "it is a checkpoint: put it into models" in loras.loras(settings)["svd"].trouble
+
+
+def test_the_other_ending_of_safetensors_is_one(settings: Settings) -> None:
+    write(settings, "pans", good()).rename(settings.models_dir / "loras" / "pans.sft")
+    for asked in ("pans", "pans.sft"):
+        assert not loras.find(settings, LoraRef(name=asked)).trouble

@@ -37,6 +37,7 @@ def test_secrets_are_masked(text: str, shown: str) -> None:
         "C:\\Users\\ann\\clips at 12:30, 16:9, ratio 1:2",
         '{"token": "(set)"}',
         "tokens=77 tokenizer, password:",
+        "Known: local:svd_xt, local:svd_xt@5e1c02.",
     ],
 )
 def test_other_words_stay(text: str) -> None:

@@ -187,6 +187,28 @@ def test_components_side_by_side_by_diffusers_names_are_a_pipeline() -> None:
     assert (kind.what, kind.stability) == ("pipeline", False)
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "model.", "unet_ema.", "_orig_mod.module."])
+def test_what_a_trainer_wrapped_is_found_within_and_the_model_itself_goes_first(wrapper: str) -> None:
+    assert kind_of({f"{wrapper}{name}": entry for name, entry in full_size().items()}).what == "pipeline"
+    unet = header_of(models.unet().state_dict())
+    alone = {f"{wrapper}{name}": entry for name, entry in unet.items()}
+    assert kind_of(alone).what == "unet"
+    both = Tensors.find({**alone, **{f"unet.{name}": entry for name, entry in unet.items()}}, "unet")
+    assert both is not None and both.prefix == "unet."
+
+
+def test_the_picture_autoencoder_of_the_conditioner_is_not_taken_for_the_clips() -> None:
+    header = {"conditioner.embedders.3.encoder.decoder.up.0.block.0.conv1.weight": tensor(128, 128, 3, 3)}
+    assert Tensors.find(header, "vae") is None
+
+
+def test_what_has_no_last_layer_is_no_unet() -> None:
+    """A ControlNet for video begins as the U-Net does."""
+    control = {name: entry for name, entry in header_of(models.unet().state_dict()).items() if "out" not in name}
+    assert "is a part of a video model" in told(control)
+    assert "is a ControlNet" in told(control | {"controlnet_down_blocks.0.weight": tensor(320, 320, 1, 1)})
+
+
 def test_a_model_for_inpainting_is_not_taken_for_one_that_orbits() -> None:
     header = changed(lambda name, entry: tensor(320, 12, 3, 3) if name.endswith("input_blocks.0.0.weight") else entry)
     assert kind_of(header).what == "other"
@@ -241,6 +263,13 @@ def changed(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> dict[str
         ),
         ({"first_stage_model.decoder.up.0.block.0.conv1.weight": tensor(128, 128, 3, 3)}, "an autoencoder (VAE) alone"),
         ({"vision_model.encoder.layers.0.layer_norm1.weight": tensor(8)}, "a picture encoder (CLIP) alone"),
+        (
+            {
+                "model_ema.diffusion_modelinput_blocks00weight": tensor(320, 8, 3, 3),
+                "first_stage_model.decoder.up.0.block.0.conv1.weight": tensor(128, 128, 3, 3),
+            },
+            "the averaged copy of a U-Net",
+        ),
         ({"weird": tensor(1)}, "holds no Stable Video Diffusion checkpoint"),
         ({}, "holds no Stable Video Diffusion checkpoint"),
     ],

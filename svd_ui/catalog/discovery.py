@@ -15,15 +15,20 @@ from ..errors import BadInput
 from ..model_dirs import Listing, Trouble, is_lora_folder, places, walk
 from ..notes import Note
 from ..settings import REPOSITORY, Settings
-from ..weight_files import damaged
+from ..weight_files import ENDINGS, PICKLES, damaged
 from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
-from .folders import UNET, WEIGHTS, lacking, read_index, read_json
+from .folders import UNET, WEIGHTS, commits, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
 
-_WEIGHTS = ".safetensors"
-_UNREADABLE = {".ckpt": "a pickle", ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".gguf": "a GGUF file"}
+_UNREADABLE = {
+    **dict.fromkeys(PICKLES, ("file_is_pickle", "a pickle")),
+    ".gguf": ("file_is_pickle", "a GGUF file"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar"), ("file_is_packed", "")),
+}
+_UNFINISHED = (".part", ".crdownload", ".download", ".incomplete", ".aria2", ".tmp")
+"""What browsers and downloaders append while they write."""
 
 
 @dataclass
@@ -106,48 +111,51 @@ class _Search:
 
     def _take_newest(self, repo: Path) -> None:
         """A hub's cache inside a tree of models: the newest commit that is whole."""
-        commits = sorted((repo / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        folders = [path for path in commits if (path / "model_index.json").is_file()]
+        newest = commits(repo)
+        folders = [path for path in newest if (path / "model_index.json").is_file()]
         if folders:
             self._take_folder(next((path for path in folders if lacking(path) is None), folders[0]))
             return
-        for commit in commits[:1]:
-            for file in sorted(commit.glob("*")):
-                self._look_at(file)
+        for commit in newest[:1]:
+            for _ in walk(commit, self._enters):
+                pass
 
     def _take_folder(self, path: Path) -> None:
         """A whole pipeline, or a U-Net alone. Where it lacks something there may be one file of everything beside it."""
         if read_index(path).get("_class_name", PIPELINE) != PIPELINE or not self._is_new(path):
             return
-        if any((path / UNET).glob(f"*{_WEIGHTS}")) and not any(
+        if any((path / UNET).glob("*.safetensors")) and not any(
             (path / part).is_dir() for part in WEIGHTS if part != UNET
         ):
             self._add(unet_row, path)
             return
-        files = [file for file in sorted(path.glob(f"*{_WEIGHTS}")) if lacking(path) is not None]
-        for file in files:
-            self._look_at(file)
+        for file in sorted(path.iterdir()) if lacking(path) is not None else ():
+            if file.suffix.lower() in ENDINGS:
+                self._look_at(file)
         self._add(folder_row, path)
 
     def _look_at(self, path: Path) -> None:
         """Any file."""
         ending = path.suffix.lower()
-        wanted = self._asked_for or is_named_like_ours(path.stem)
-        if ending in _UNREADABLE and wanted and is_named_like_ours(path.stem):
-            self._refuse(path, Note.of("file_is_pickle", file=path.name, what=_UNREADABLE[ending]))
-        if ending != _WEIGHTS or not self._is_new(path):
+        is_ours = is_named_like_ours(path.stem)
+        wanted = self._asked_for or is_ours
+        if is_ours and (why := _unusable(path, ending)):
+            self._refuse(path, why)
+            return
+        if ending not in ENDINGS or not self._is_new(path):
             return
         file = weight_file(path)
         if file.kind is None:
-            why = file.trouble or (foreign(path) if wanted else None)
-            if why is not None and wanted:
+            if wanted:
                 is_like = likeness(path.stem, (), None, only_unet=True)
-                self._refuse(path, with_link(why, is_like.row.link if is_like.certain else "") or why)
+                link = is_like.row.link if is_like.certain else ""
+                self._refuse(path, with_link(file.trouble or foreign(path), link))
             return
+        why = file.kind.trouble
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)
-        elif file.kind.trouble is not None and (wanted or file.kind.what == "lora" or _is_family(file.kind.trouble)):
-            self._refuse(path, file.kind.trouble)
+        elif why is not None and (wanted or file.kind.what == "lora" or why.code == "file_is_quantised"):
+            self._refuse(path, why)
 
     def _is_new(self, path: Path) -> bool:
         if path.parent not in self._real:
@@ -184,6 +192,11 @@ def _is_unet(folder: Path) -> bool:
     return any(kind is not None and kind.what == "unet" for kind in kinds)
 
 
-def _is_family(why: Note) -> bool:
-    """The right model in a form that cannot be used."""
-    return why.code == "file_is_quantised"
+def _unusable(path: Path, ending: str) -> Note | None:
+    """What keeps a file of one of our names from being read at all, by its ending or because it is not there."""
+    if os.path.islink(path) and not os.path.exists(path) and ending in (*ENDINGS, ""):
+        return Note.of("link_leads_nowhere", file=path.name, target=os.readlink(path))
+    if ending in _UNFINISHED and path.with_suffix("").suffix.lower() in ENDINGS:
+        return Note.of("file_is_on_its_way", file=path.name)
+    code, what = _UNREADABLE.get(ending, ("", ""))
+    return Note.of(code, file=path.name, **({"what": what} if what else {})) if code else None

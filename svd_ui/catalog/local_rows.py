@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import BadInput, WeightsDamaged
+from ..loras import clean
 from ..notes import Note, sentence
 from ..weight_files import read_config
 from .checkpoint import OLD_NAMES, CheckpointRow
@@ -61,7 +62,8 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     if row.unet is not None and os.path.isdir(row.unet):
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
-    return with_link(weight_file(path).trouble, row.link) if path is not None else None
+    trouble = weight_file(path).trouble if path is not None else None
+    return with_link(trouble, row.link) if trouble is not None else None
 
 
 def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fixed: dict[str, Any]) -> CheckpointRow:
@@ -69,18 +71,23 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     repository = [part.name for part in path.parents[:3] if part.name.startswith("models--")]  # of a hub's cache
     names = [_bare(part) for part in (name, *around, *repository)]
     name = next((part for part in names if not _NAMELESS.fullmatch(part)), name) if path.is_dir() else name
+    shown = clean(name)
     told = {} if path.is_file() else _object(path, "svd_ui.json") or {}
     known = {key: told[key] for key in told if key in CheckpointRow.model_fields or key in OLD_NAMES}
     base = _numbers(names, where, unet) if unet.get("out_channels", 4) == 4 else _unknown(unet)
     if told and not base.get("same_as"):  # it speaks for itself
-        base |= {"title": name, "note": ""}
+        base |= {"title": shown, "note": ""}
     if OLD_NAMES & {*known, *fixed}:
         base.pop("family", None)
-    values = {"title": name, **base, "id": f"local:{name}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
+    values = (
+        {"title": shown, **base, "id": f"local:{shown}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
+    )
     try:
         row = CheckpointRow.model_validate(values)
-    except ValueError as error:
-        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {_first(error)}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {what}.") from error
     family_of(row)
     return row
 
@@ -95,19 +102,13 @@ def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str
     notes = [row.note if is_like.certain else "", sentence(is_like.note)]
     values["note"] = " ".join(filter(None, notes))
     if is_like.certain:
-        values |= {"title": f"{row.title}, {own}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
+        values |= {"title": f"{row.title}, {clean(own)}", "same_as": row.id, "link": row.link, "rank": row.rank - 1}
     else:
-        values["title"] = f"{own} (like {short_title(row)})"
+        values["title"] = f"{clean(own)} (like {short_title(row)})"
     if where == UNET:
         base = row.base_repo or (SVD_XT if row.gated else row).repo
         values |= {"base_repo": base, "download_bytes": AROUND_THE_UNET_BYTES}
     return values
-
-
-def _first(error: ValueError) -> str:
-    """The first thing that is wrong, in a line."""
-    faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-    return ": ".join([*map(str, faults[0]["loc"]), str(faults[0]["msg"])])
 
 
 def _unknown(unet: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +125,6 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
     """A JSON file of ``folder``, None where it is not there. Raises BadInput for one that holds something else."""
     try:
         return read_config(folder / name)
-    except (WeightsDamaged, RecursionError) as error:
-        detail = error.message if isinstance(error, WeightsDamaged) else f"{name} is not the JSON it should be."
+    except WeightsDamaged as error:
         remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
-        raise BadInput(f"{folder.name}: {detail}{remedy}", field="checkpoint") from error
+        raise BadInput(f"{folder.name}: {error.message}{remedy}", field="checkpoint") from error

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from ..errors import BadInput
-from ..model_dirs import Trouble, places
+from ..loras import SHOWN, clean
+from ..model_dirs import Trouble
 from ..notes import sentence
 from ..plugins import CHECKPOINTS, Plugin, load
 from ..settings import REPOSITORY, Settings
@@ -34,11 +36,6 @@ def nano_row() -> CheckpointRow:
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         note="A small preview model for machines without the real weights: low resolution, simple motion.",
     )
-
-
-def checkpoint_dirs(settings: Settings) -> list[Path]:
-    """Where checkpoints are looked for, in order."""
-    return list(places(settings).checkpoints)
 
 
 @cache
@@ -107,14 +104,29 @@ def checkpoints(settings: Settings) -> dict[str, CheckpointRow]:
 
 
 def find_checkpoint(settings: Settings, id: str) -> CheckpointRow:
-    """The row named ``id`` (not ``auto``); raises BadInput with the known names, or why what has that name is refused."""
-    found = survey(settings)
-    if id in found.rows:
-        return found.rows[id]
+    """The row that ``id`` (not ``auto``) names, of what lies here also by its file's name or its place.
+
+    Raises BadInput with the known names, or why what has that name is refused.
+    """
+    found, id = survey(settings), clean(id)
+    for wanted in (id, f"local:{id}"):
+        if wanted in found.rows:
+            return found.rows[wanted]
     for row in found.rows.values():
         if id == f"{row.id}@{_digest(row)}":  # it had a namesake once
             return row
+    for path, row in ((row.path, row) for row in found.rows.values() if row.path is not None):
+        if _is_called(path, id):
+            return row
     for trouble in found.refused:
-        if id in (f"local:{trouble.path.stem}", f"local:{trouble.path.name}"):
+        if id.removeprefix("local:") == trouble.path.stem or _is_called(trouble.path, id):
             raise BadInput(sentence(trouble.why), field="checkpoint")
-    raise BadInput(f"There is no checkpoint '{id}'. Known: {', '.join(found.rows)}.", field="checkpoint")
+    near = [known for known in found.rows if id.casefold() in known.casefold()] or list(found.rows)
+    more = f" and {len(near) - SHOWN} more, see 'python -m svd_ui models list'" if len(near) > SHOWN else ""
+    raise BadInput(f"There is no checkpoint '{id}'. Known: {', '.join(near[:SHOWN])}{more}.", field="checkpoint")
+
+
+def _is_called(path: Path, id: str) -> bool:
+    """Whether ``id`` is the name of a file or folder, or leads to it; by its letters alone, the disk is not asked."""
+    place = os.path.abspath(os.path.expanduser(id))
+    return id.removeprefix("local:") == clean(path.name) or place == clean(os.path.abspath(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,7 @@ def generate(
     from .runner import Inputs, Runner, request_of
 
     settings, quiet = settings_or_exit(), quiet or as_json
+    picture, target, settings_of = map(_at_home, (picture, target, settings_of))
     with Runner(settings, context.obj) as runner:
         named, remarks = fields.today(GenerationRequest, request_fields)
         given = fields.values(named)
@@ -94,6 +96,11 @@ def generate(
                 err().print(IN_FULL, markup=False, soft_wrap=True)
         if not finished:
             raise _failure(job)
+
+
+def _at_home(path: Path | None) -> Path | None:
+    """``~`` where no shell says what it is: on Windows, and after ``--output=``."""
+    return path and Path(os.path.expanduser(path))
 
 
 def _have_weights(runner: Runner, request: GenerationRequest, download: bool, quiet: bool) -> None:

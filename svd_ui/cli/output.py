@@ -37,6 +37,8 @@ def format_of(target: Path | None) -> str | None:
     if target is None or os.path.isdir(target):  # pathlib's raises for names that are too long
         return None
     name = FORMATS.get(target.suffix.lower())
+    if name is None and target.name in FORMATS:
+        raise BadInput(f"{target} is an ending without a name.")
     if name is None:
         raise BadInput(f"{target} must end in {', '.join(FORMATS)}, or be a folder that exists.")
     return None if name == "mp4" else name

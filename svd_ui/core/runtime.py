@@ -211,8 +211,11 @@ class Models:
         return runtime.row.id if runtime else None
 
     def get(self, row: CheckpointRow, source: Path, plan: Plan) -> Runtime:
-        """The runtime of ``row``; another one that is loaded is freed first. Raises what ``Runtime`` raises."""
-        key = (row, source, plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
+        """The runtime of ``row``; another one that is loaded is freed first, and one whose files are others by now.
+
+        Raises what ``Runtime`` raises.
+        """
+        key = (row, source, _state(source), plan.device, plan.dtype, plan.attention, plan.exact, plan.temporal_conv2d)
         with self._lock:
             if self._runtime is None or self._key != key or self._runtime.widened:
                 self.release()
@@ -232,6 +235,12 @@ class Models:
                 runtime.close()
                 del runtime
                 trim()
+
+
+def _state(source: Path) -> tuple[tuple[int, int], ...]:
+    """What changes where somebody puts another file in a file's place: downloads anew, merges, trains."""
+    files = [source] if source.is_file() else sorted(path for path in source.glob("*/*") if path.is_file())
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in (path.stat() for path in files))
 
 
 STILLS = 8

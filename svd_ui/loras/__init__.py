@@ -19,7 +19,8 @@ from ..model_dirs import places, walk
 from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
-from ..weight_files import checked_header, read_header
+from ..weight_files import ENDINGS, PICKLES, checked_header
+from ..weight_kinds import kind_of
 from .layout import LoraLayer, layers, metadata_of, ranks, refused
 from .naming import clean, listed, named, names_of, written
 from .strength import CONFIG, strengths
@@ -28,23 +29,20 @@ __all__ = [
     "Contents",
     "LoraFile",
     "LoraLayer",
+    "clean",
     "contents",
     "digest",
     "find",
     "layers",
     "listed",
-    "lora_dirs",
     "loras",
     "named",
     "names",
-    "read_header",
     "refused",
     "remarks",
     "written",
 ]
 
-ENDING = ".safetensors"
-PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
 _ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
 """Metadata in which kohya-ss and others name the model that a LoRA was made for."""
 SHOWN = 12
@@ -82,11 +80,6 @@ class Contents:
     notes: tuple[Note, ...] = ()
 
 
-def lora_dirs(settings: Settings) -> tuple[Path, ...]:
-    """Where LoRAs are looked for, also in subfolders, in order; training writes into the first."""
-    return places(settings).loras
-
-
 def loras(settings: Settings) -> dict[str, LoraFile]:
     """All files by name, unusable ones with their trouble."""
     return {name: _described(name, path) for name, path in names(settings).items()}
@@ -96,7 +89,7 @@ def names(settings: Settings) -> dict[str, Path]:
     """What each file is called. A name that is taken is told apart by the folders above."""
     found: dict[str, Path] = {}
     seen: set[Path] = set()
-    for root in lora_dirs(settings):
+    for root in places(settings).loras:
         for path in _files(root):
             try:
                 real = path.resolve()
@@ -111,6 +104,8 @@ def names(settings: Settings) -> dict[str, Path]:
 def find(settings: Settings, ref: LoraRef) -> LoraFile:
     """The usable file ``ref`` names. Raises BadInput(field="loras") with the known names, or why it cannot be used."""
     known, name = names(settings), clean(ref.name)
+    if name not in known and os.path.splitext(name)[1].lower() in ENDINGS:  # as its file is called
+        name = os.path.splitext(name)[0]
     if name not in known:
         end = name.rpartition("/")[2].casefold()
         near = [other for other in known if end in other.casefold()] or list(known)
@@ -144,6 +139,8 @@ def contents(path: Path, title: str) -> Contents:
 
 def _contents(path: Path, header: dict[str, Any], title: str) -> Contents:
     tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+    if kind_of(tensors).what in ("pipeline", "unet"):
+        raise refused(title, "it is a checkpoint: put it into models, not into models/loras")
     table = layers(tensors, title)
     sizes = ranks(tensors, table, title)
     found = strengths(path, header, table, sizes, title)
@@ -170,7 +167,7 @@ def _files(root: Path) -> Iterator[Path]:
         for listing in walk(root, lambda listing: True):
             for name in listing.files:
                 ending = os.path.splitext(name)[1].lower()
-                if ending == ENDING or ending in PICKLES:
+                if ending in ENDINGS or ending in PICKLES:
                     yield listing.path / name
     except ValueError:
         return  # more than any collection has
@@ -195,7 +192,7 @@ def _described(name: str, path: Path) -> LoraFile:
 @lru_cache(maxsize=2048)
 def _facts(name: str, path: Path, changed: int, size: int, config_changed: int) -> dict[str, Any]:
     """Fields of ``LoraFile``; the numbers are part of the key, so that a file written anew is read anew."""
-    if path.suffix.lower() != ENDING:
+    if path.suffix.lower() not in ENDINGS:
         return {"trouble": refused(name, "it is a pickle, which may run code: save it as .safetensors").message}
     about: dict[str, Any] = {}
     try:

@@ -42,6 +42,8 @@ _COMMON = {"lora_down.weight": "down", "lora_up.weight": "up", "lora_A.weight": 
 _PREFIX = re.compile(r"(?:base_model\.model\.|(?:model\.)?diffusion_model\.|lora_unet_|lycoris_|unet\.|model\.)+")
 _REFUSED: dict[str, str] = WORDS["refused LoRAs"]
 """A part of a tensor's name that no plain LoRA has => what such a file is; the first that is found counts."""
+_OF_TRANSFORMERS = re.compile(r"((double|single|joint|transformer|single_transformer)_)?(blocks|layers)[._]\d")
+"""How the layers of Wan, Flux, HunyuanVideo and the like begin; in a U-Net blocks are ``down``, ``up``, ``input`` or ``output``."""
 _FORMATS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
 
 
@@ -106,6 +108,8 @@ def layers(names: Iterable[str], title: str) -> dict[str, LoraLayer]:
         pair = {"down", "up"} & parts.keys()
         if len(pair) == 1 or not (pair or {"diff", "diff_b"} & parts.keys()):
             raise refused(title, f"half of its pair for {target!r} is missing")
+    if all(map(_OF_TRANSFORMERS.match, found)):
+        raise refused(title, _REFUSED["transformer."])
     return {target: LoraLayer(**parts) for target, parts in found.items()}
 
 

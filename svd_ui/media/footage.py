@@ -1,7 +1,7 @@
-"""Clips as people have them => upright sRGB frames, as a browser shows them: the one door for stills taken from a clip and
-for clips to train on.
+"""Clips as people have them -> upright sRGB frames, as a browser shows them.
 
-Videos are read with FFmpeg, animations (gif, webp, apng, avif) with the decoders of pictures.
+Stills taken from a clip and clips to train on both come in here. Videos are read with FFmpeg, animations (gif, webp,
+apng, avif) with the decoders of pictures.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from PIL import Image
 
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..notes import Note
-from . import cicp, colour, deep
+from . import cicp, colour
 from .reading import Picture, Reader, animated, hidden_pictures
-from .recognition import video_format
+from .signatures import video_format
 
 MAX_SECONDS = 20.0
 """Of looking for one frame."""
@@ -106,7 +106,7 @@ def footage(source: bytes | Path, reader: Reader) -> Iterator[Footage | None]:
         raise
     except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
         what = "video" if kind else "animation"
-        raise _bad(
+        raise BadPicture(
             f"This {what} is damaged or incomplete and cannot be read: save it again, or send another."
         ) from error
 
@@ -118,11 +118,11 @@ def _head(source: bytes | Path) -> bytes:
         with source.open("rb") as file:
             return file.read(64)
     except OSError as error:
-        raise _bad(f"The file {source.name} cannot be opened.") from error
+        raise BadPicture(f"The file {source.name} cannot be opened.") from error
 
 
-def _bad(detail: str) -> BadPicture:
-    return BadPicture(detail, field="image")
+def _no_such_frame(last: int) -> BadInput:
+    return BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
 
 
 class _Video:
@@ -130,7 +130,7 @@ class _Video:
         from av.video.reformatter import VideoReformatter
 
         if not container.streams.video:
-            raise _bad("The clip holds no pictures, only sound: send another.")
+            raise BadPicture("The clip holds no pictures, only sound: send another.")
         self._container, self._reader = container, reader
         self._stream = container.streams.best("video")  # not the picture on a cover
         self._stream.thread_type = "AUTO"
@@ -197,17 +197,18 @@ class _Video:
         """(the frame, its number where it was counted)."""
         if moment.index is not None:
             return self._counted(moment.index)
-        end = (self._end or self._start + self._length()) if moment.seconds is None else None
-        seconds = (moment.seconds or 0.0) + self._start if end is None else end
+        last = self._end or self._start + (self._length() or 1e6)
+        seconds = last if moment.seconds is None else self._start + moment.seconds
         found = self._timed(seconds, back=0.0) or self._timed(seconds, back=2.0) or self._from_the_beginning(seconds)
         if found is None:
-            raise _bad("No frame of the clip can be read there: choose another moment.")
+            raise BadPicture("No frame of the clip can be read there: choose another moment.")
         return found, None
 
     def _length(self) -> float:
+        """In seconds; 0 where the file does not say."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
-        return float(self._container.duration / 1_000_000) if self._container.duration else 1e6
+        return float((self._container.duration or 0) / 1_000_000)
 
     def _counted(self, index: int) -> tuple[Any, int]:
         self._rewind()
@@ -217,8 +218,8 @@ class _Video:
                 return frame, index
             _in_time(until)
         if last < 0:
-            raise _bad("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
-        raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
+            raise BadPicture("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
+        raise _no_such_frame(last)
 
     def _timed(self, seconds: float, back: float) -> Any | None:
         """The frame that is shown at ``seconds``, sought from the key frame before; None where that lies behind it."""
@@ -255,16 +256,13 @@ class _Video:
         untold = int(frame.colorspace) in (2, 3) and frame.height >= _HD
         wide, clear = not encoding.is_srgb, any(part.is_alpha for part in frame.format.components)
         kind = ("rgba64le" if clear else "rgb48le") if wide else "rgba" if clear else "rgb24"
-        values = self._reformatted(frame, kind, _BT709 if untold else None)
+        matrix = _BT709 if untold else None
+        values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
         if wide:
             converted = cicp.to_srgb(values[..., :3], encoding, peak=VIDEO_PEAK)
-            values = np.concatenate([converted, deep.eight(values[..., 3:])], axis=-1) if clear else converted
+            values = np.concatenate([converted, colour.eight(values[..., 3:])], axis=-1) if clear else converted
         image = Image.fromarray(values)
         return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
-
-    def _reformatted(self, frame: Any, kind: str, matrix: int | None) -> NDArray[Any]:
-        values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
-        return values
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
@@ -327,7 +325,7 @@ class _Animation:
         if index is None:
             index = min(last, int((moment.seconds or 0.0) * self.facts.fps + 1e-6))
         if index > last:
-            raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
+            raise _no_such_frame(last)
         until, target = _until(), index + self._hidden
         for step in range(min(self._image.tell(), target), target + 1):
             self._image.seek(step)

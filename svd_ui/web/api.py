@@ -151,7 +151,7 @@ class Api:
         """An upload, a picture or a clip -> what is kept of it. Plain strings are refused: gradio hands them over unchecked."""
         path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
         if not isinstance(path, str) or not path:
-            raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).", field="image")
+            raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).")
         return self.context.assets.add(uploaded(path), moment=Moment.of(str(frame)) if frame is not None else None)
 
     def _shown(self, job: Job) -> dict[str, Any]:

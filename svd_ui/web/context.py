@@ -130,5 +130,5 @@ def uploaded(path: str) -> Path:
     if file.is_relative_to(root) and not file.exists():  # uploads that became nothing are swept after a day
         raise BadPicture("The upload is not here any more: add the file again.", field="image")
     if not file.is_relative_to(root) or not file.is_file():
-        raise BadPicture("Upload the file: paths on the server are not read.", field="image")
+        raise BadPicture("Upload the file: paths on the server are not read.")
     return file

@@ -126,6 +126,7 @@ def test_a_long_name_that_fits_is_written(run: Run, photo: Path, length: int) ->
         ("file/deeper/clip.mp4", [], "not a folder"),
         ("w" * 256, ["--wall"], "256 bytes"),
         ("nowhere/clip", [], "must end in"),
+        (".mp4", [], "is an ending without a name"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_work(
@@ -154,6 +155,18 @@ def test_a_folder_that_may_not_be_written_to_is_said(run: Run, photo: Path, sett
 def test_folders_on_the_way_are_made(run: Run, photo: Path) -> None:
     assert run("generate", photo, "-o", "new/er/clip.mp4").exit_code == 0
     assert Path("new/er/clip.mp4").is_file()
+
+
+@posix
+def test_the_home_folder_is_known_where_no_shell_says_it(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path("home").absolute()
+    home.mkdir()
+    (home / "still.png").write_bytes(photo.read_bytes())
+    monkeypatch.setenv("HOME", str(home))
+    assert run("generate", "~/still.png", "--output=~/clip.mp4").exit_code == 0
+    assert (home / "clip.mp4").is_file()
 
 
 def test_windows_names_are_refused_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 import weakref
@@ -19,6 +20,7 @@ from svd_ui.core.runtime import Models, Runtime
 from svd_ui.core.sampling.context import sample
 from svd_ui.errors import BadInput, WeightsMissing
 from svd_ui.notes import Note
+from tests.stability import save_single_file
 from tests.tiny import save_tiny_svd
 
 from .conftest import CPU_PLAN, prepared, request
@@ -68,6 +70,19 @@ def test_a_loaded_checkpoint_is_kept_between_clips_and_takes_a_new_profile(tiny_
     assert models.get(folder_row(tiny_folder), tiny_folder, plan) is first
     assert first.profile.id == "12gb"
     assert first.plan.reasons == {"profile": Note.of("chosen")}
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+def test_what_was_put_in_the_place_of_a_loaded_checkpoint_is_loaded(layout: str, tmp_path: Path) -> None:
+    one, other = (save_tiny_svd(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    source, files = one, [folder / "unet" / "diffusion_pytorch_model.safetensors" for folder in (one, other)]
+    if layout == "file":
+        files = [save_single_file(folder, folder / "svd.safetensors") for folder in (one, other)]
+        source = files[0]
+    models, row = Models(), folder_row(one)
+    before = models.get(row, source, CPU_PLAN).unet.conv_in.weight.clone()
+    os.replace(files[1], files[0])
+    assert not torch.equal(models.get(row, source, CPU_PLAN).unet.conv_in.weight, before)
 
 
 def test_pickled_weights_are_not_read(tiny_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, survey
+from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, folders, survey
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.engine import Device
@@ -23,26 +23,11 @@ from svd_ui.hub.selection import Checkpoints
 from svd_ui.model_dirs import places
 from svd_ui.notes import sentence
 from svd_ui.settings import Settings
+from tests.hub.conftest import XT
 from tests.hub.fake_hub import FakeHub, repository
-from tests.stability import save_single_file
-from tests.tiny import save_tiny_svd
 
-XT = "stable-video-diffusion-img2vid-xt"
 XT_REPO = f"stabilityai/{XT}"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Full precision, 25 frames, without a word of ours beside it."""
-    folder = save_tiny_svd(tmp_path_factory.mktemp("found") / XT, num_frames=25)
-    (folder / "svd_ui.json").unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def single(tiny: Path) -> Path:
-    return save_single_file(tiny, tiny.parent / "svd_xt.safetensors")
 
 
 @pytest.fixture
@@ -263,7 +248,7 @@ def test_a_folder_says_which_file_is_wrong_what_it_should_be_and_where_it_is(
     assert row.same_as == "svd-xt" and hub.present(row) is None
     with pytest.raises(WeightsMissing, match=said) as caught:
         hub.require(row)
-    named = f"{part}/{layout.WEIGHTS[part]}"
+    named = f"{part}/{folders.WEIGHTS[part]}"
     assert f"{XT}/{part}" in caught.value.message and f"Get {named}" in caught.value.message
     assert f"https://huggingface.co/{XT_REPO}/tree/main/{part}" in caught.value.message
     assert hub.present(find_checkpoint(settings, "svd-xt")) is None, "what is damaged stands for nothing"
@@ -388,6 +373,29 @@ def test_a_broken_list_of_paths_is_named(broken: str, settings: Settings, tmp_pa
     assert "extra_model_paths.yaml cannot be read" in refusals(
         settings.model_copy(update={"checkpoint_dirs": str(tmp_path / "extra_model_paths.yaml")})
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x:\n    base_path: .\n    checkpoints: models\\checkpoints\n", True),
+        ("# \xe9\nx:\n    checkpoints: models/checkpoints\n", True),
+        ("base_path: .\ncheckpoints: models/checkpoints\n", "have to stand in sections"),
+        ("x:\n    base_path: C:\\Comfy UI\n    checkpoints: models\n", "Comfy UI: extra_model_paths.yaml names it"),
+        ("#x:\n#    base_path: .\n", False),
+        ("x:\n    base_path:\n    checkpoints:\n", False),
+    ],
+)
+def test_a_list_of_paths_of_any_system_is_followed_or_said(
+    text: str, found: bool | str, single: Path, settings: Settings, tmp_path: Path
+) -> None:
+    put(single, tmp_path / "models" / "checkpoints" / "svd_xt.safetensors")
+    file = tmp_path / "extra_model_paths.yaml"
+    file.write_bytes(text.encode("cp1252"))
+    settings = settings.model_copy(update={"checkpoint_dirs": str(file)})
+    assert (SVD_XT in survey(settings).rows) is (found is True)
+    said = refusals(settings)
+    assert found in said if isinstance(found, str) else said == ""
 
 
 def test_a_place_that_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:

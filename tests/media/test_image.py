@@ -16,7 +16,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from svd_ui.errors import BadInput, BadPicture
-from svd_ui.media.image import LONGEST_SIDE, Picture, crop_box, fit, load
+from svd_ui.media.image import crop_box, fit, load
+from svd_ui.media.reading import LONGEST_SIDE, Picture
 from svd_ui.notes import sentence
 from tests.media.files import chunk
 

@@ -74,7 +74,7 @@ def take(assets: Assets, paths: Iterable[str], background: str) -> tuple[list[St
                 raise
             left.append(f"{Path(path).name} was left out: {error.message}")
     if left and not items:
-        raise BadPicture(" ".join(left), field="image")
+        raise BadPicture(" ".join(left))
     return items, left
 
 
@@ -144,10 +144,7 @@ def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
 
 def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
     """A picture that is already kept -> still. Raises NotFound."""
-    from PIL import Image
-
-    with Image.open(assets.path(ref)) as image:
-        width, height = image.size
+    width, height = assets.size(ref)
     return {"ref": ref, "width": width, "height": height, "notes": [], "prompt": prompt}
 
 

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and one sentence about those that are no picture: what to do instead."""
+"""What a file is by its first bytes, and of those that are no picture one sentence on what to do instead."""
 
 from __future__ import annotations
 
