@@ -126,7 +126,5 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
     """A JSON file of ``folder``, None where it is not there. Raises BadInput for one that holds something else."""
     try:
         return read_config(folder / name)
-    except (WeightsDamaged, RecursionError) as error:
-        detail = error.message if isinstance(error, WeightsDamaged) else f"{name} is not the JSON it should be."
-        remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
-        raise BadInput(f"{folder.name}: {detail}{remedy}", field="checkpoint") from error
+    except WeightsDamaged as error:
+        raise BadInput(f"{folder.name}: {error.message}", field="checkpoint") from error
