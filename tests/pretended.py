@@ -82,7 +82,7 @@ class PretendedDevice(TorchDispatchMode):
         self.device = torch.device(name)
         self.total_bytes, self.capability = total_bytes, capability
         self.bytes = self.peak = self.waits = 0
-        self.pinned, self._pinned_free = 0, Counter[int]()
+        self.pinned, self.most_pinned, self._pinned_free = 0, 0, Counter[int]()
         self.operators: Counter[tuple[str, torch.dtype, int]] = Counter()
         self._stack = ExitStack()
 
@@ -179,6 +179,7 @@ class PretendedDevice(TorchDispatchMode):
             self._pinned_free[block] -= 1
         else:
             self.pinned += block
+            self.most_pinned = max(self.most_pinned, self.pinned)
         weakref.finalize(storage, self._pinned_free.update, {block: 1})
 
     def empty_host_cache(self) -> None:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.cpu                    everything, some ten minutes on two cores
     python -m benchmarks.cpu step encode        some of it: page, encode, step, requests, click, switching
+    python -m benchmarks.cpu cancel             a full-size model, 12 GiB of memory and some minutes
 
 Ratios are taken in turn within one run and are the figures; seconds depend on the machine and on what else it does.
 Leaves with status 1 when a limit was missed.
@@ -25,7 +26,10 @@ PARTS = {
     "neighbours": "neighbours",
     "click": "click_to_clip",
     "switching": "switching",
+    "cancel": "cancel",
 }
+ON_REQUEST = {"cancel"}
+"""Needs the memory of a full-size model."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rows: list[report.Row] = []
-    for name in given.parts or PARTS:
+    for name in given.parts or [name for name in PARTS if name not in ON_REQUEST]:
         print(f"{name} ...", flush=True)
         part = importlib.import_module(f".{PARTS[name]}", __package__)
         rows += part.rows(**({"runs": given.runs} if given.runs else {}))

@@ -76,6 +76,8 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     base = _numbers(names, where, unet) if unet.get("out_channels", 4) == 4 else _unknown(unet)
     if told and not base.get("same_as"):  # it speaks for itself
         base |= {"title": shown, "note": ""}
+    if OLD_NAMES & {*known, *fixed}:
+        base.pop("family", None)
     values = (
         {"title": shown, **base, "id": f"local:{shown}"} | {k: known[k] for k in known if k not in _NOT_TOLD} | fixed
     )

@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-LONG_SECONDS = 0.5
-"""A call that is expected to take longer is made interruptible."""
-PIECE_SECONDS = 0.25
+LONG_SECONDS = 1.0
+"""A call that would take longer at the processor's full rate, about two in truth, is made interruptible: looking at every
+operation takes some tenths of a second."""
+PIECE_SECONDS = 0.15
 """How long one piece of an operation may take, as far as the processor's rate tells."""
 USUAL_RATE = 1e11
 """FLOP/s, where nobody measured them: of one core."""
 OPERATIONS = {"unet": 0.1, "vae": 3.0, "image_encoder": 2.0}
 """Operations for each weight and latent cell (the encoder's: token), as the catalogue's counts have it for SVD."""
 TOKENS = 257
+LEAST_SUM = 512
+"""Convolutions that sum up fewer numbers for one of theirs take as long as this many."""
 
 
 def interruptible(runtime: Runtime, cells: Mapping[str, int], cancel: CancelToken) -> AbstractContextManager[Any]:
@@ -64,9 +67,9 @@ def cells_of(latents: Tensor) -> int:
     return latents.numel() // latents.shape[-3]
 
 
-class _Interruptible(TorchDispatchMode):
+class _Interruptible(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, cancel: CancelToken, rate: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._cancel, self._piece = cancel, PIECE_SECONDS * rate
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,7 +91,7 @@ class _Interruptible(TorchDispatchMode):
             for place, result in enumerate(results):
                 if not done:
                     size = list(result.shape)
-                    size[parts.dim] = parts.count
+                    size[parts.dim] = parts.length
                     whole.append(result.new_empty(size))
                 whole[place].narrow(parts.dim, done, result.shape[parts.dim]).copy_(result)
             done += results[0].shape[parts.dim]
@@ -96,11 +99,11 @@ class _Interruptible(TorchDispatchMode):
 
 
 class Parts(NamedTuple):
-    """One operation as several with ``arguments`` of their own, whose results are ``count`` long in ``dim`` together."""
+    """One operation as several with ``arguments`` of their own, whose results have ``length`` in ``dim`` together."""
 
     arguments: Iterable[tuple[Any, ...]]
     dim: int
-    count: int
+    length: int
 
 
 def _ranges(count: int, operations: float, piece: float) -> Iterator[slice]:
@@ -114,7 +117,7 @@ def _convolution(args: tuple[Any, ...], piece: float) -> Parts | None:
     x, weight, bias, stride, padding, dilation, transposed, *rest = args
     spans = [step * (size - 1) + 1 for step, size in zip(dilation, weight.shape[2:], strict=True)]
     sides = [(x.shape[2 + d] + 2 * padding[d] - spans[d]) // stride[d] + 1 for d in range(len(spans))]
-    operations = 2.0 * len(x) * weight.numel() * math.prod(sides)
+    operations = 2.0 * len(x) * len(weight) * math.prod(sides) * max(weight[0].numel(), LEAST_SUM)
     if transposed or operations <= piece:
         return None
     if len(x) > 1:

@@ -20,7 +20,7 @@ from . import attention, loading
 from .compiling import CompiledBlocks, obstacle
 from .devices import Plan, plan_for
 from .exact import exact, temporal_conv2d, unused_in_steps
-from .offload import Placement, chunked_forward, trim
+from .offload import Placement, chunked_forward, give_back_pages, trim
 from .sampling.samplers import down_to_zero
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
@@ -78,6 +78,7 @@ class Runtime:
         if plan.temporal_conv2d:
             self._exact.enter_context(temporal_conv2d(self.unet, self.vae))
         self._placement = self._placed()
+        give_back_pages()  # of weights as they were read, in another number format or another place
         self._compiled: CompiledBlocks | None = None
         self._compile(plan)
 
@@ -155,6 +156,7 @@ class Runtime:
             self._placement.remove()
             trim()
             self._placement = self._placed()
+            trim()
 
     def widen(self, plan: Plan) -> None:
         """Take over ``plan``, which computes in a wider number format, between steps, with the weights that are here."""
@@ -169,6 +171,7 @@ class Runtime:
         self.encoder_cache.clear()
         trim()
         self._placement = self._placed()
+        trim()
 
     def _placed(self) -> Placement:
         unused = {"unet": unused_in_steps(self.unet)} if self.plan.exact else {}

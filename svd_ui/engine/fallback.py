@@ -11,7 +11,7 @@ from ..clip import ClipSpec
 from ..errors import NotFinite
 from ..events import SteppedDown
 from ..notes import Note, sentence
-from .error_mapping import forget, mapped, mapping, out_of_memory, ran_out
+from .error_mapping import forget, mapped, out_of_memory, ran_out
 from .estimates import CHUNKS
 from .stages import Stages
 
@@ -57,16 +57,21 @@ def next_fallback(
 
 
 def _widen(stages: Stages, generation: Generation, runtime: Runtime, stage: DeviceStage, error: NotFinite) -> Note:
-    """The model in the next wider number format."""
+    """The model in the next wider number format, under the first profile that it fits in then."""
     plan, narrow = runtime.plan.widened(generation.clip), generation.dtype
     forget(error)
     if plan is None:
         raise _overflow(error, generation.clip) from None
-    stages.free()
-    with mapping(sentence(_DOING[stage]), generation.clip.row.title):
-        runtime.widen(plan)
+    generation.fallback.take(plan.profile)
+    while True:
+        stages.free()
+        try:
+            runtime.widen(plan)
+            break
+        except Exception as failure:
+            next_fallback(failure, partial(generation.fallback.down, stage), stage)
+        plan = plan.step_down(generation.fallback.profile)
     generation.plan = plan
-    generation.fallback.profile = plan.profile
     generation.overflowed.append(narrow)
     wide = generation.dtype
     return generation.fallback.add(Note.of("wider_format", doing=_DOING[stage], narrow=narrow, format=wide))
@@ -82,7 +87,8 @@ def _overflow(error: NotFinite, clip: ClipSpec) -> NotFinite:
         )
     if clip.max_guidance_scale > MUCH_GUIDANCE:
         likely.append(f"Lower the guidance: {clip.max_guidance_scale:g} is much.")
-    likely.append("The files of the checkpoint may be damaged: remove it and get it again.")
+    files = "he files of the checkpoint may be damaged: remove it and get it again."
+    likely.append(f"Otherwise t{files}" if likely else f"T{files}")
     return NotFinite(doing=error.params["doing"], remedy=" ".join(likely))
 
 
@@ -114,9 +120,14 @@ class OomFallback:
         below = smaller_profile(self.profile.id)
         if below is None:
             return None
-        self.profile = below
-        self.chunk = min(self.chunk, below.decode_chunk_size)
+        self.take(below)
         return self.add(Note.of("smaller_profile", doing=_DOING[stage], profile=below.id))
+
+    def take(self, profile: ProfileRow) -> None:
+        """``profile`` from now on, and no more frames at once than it has where it is a smaller one."""
+        if profile.id != self.profile.id:
+            self.chunk = min(self.chunk, profile.decode_chunk_size)
+        self.profile = profile
 
     def add(self, note: Note) -> Note:
         """``note``, kept."""

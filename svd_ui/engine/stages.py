@@ -226,14 +226,11 @@ class Stages:
 
     def free(self) -> None:
         """Give back what the last clip held beside the weights."""
-        gc.collect()
         if self._models is not None:
-            import torch
+            from ..core.offload import empty_cache, give_back_pages
 
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            elif torch.backends.mps.is_available():
-                torch.mps.empty_cache()
+            empty_cache()
+            give_back_pages()
 
     def release(self) -> None:
         """Give back the weights too."""

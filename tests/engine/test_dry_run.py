@@ -6,6 +6,7 @@ are real: what comes out is compared with the CPU's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from svd_ui.assets import Assets
-from svd_ui.catalog import PROFILES
+from svd_ui.catalog import PROFILES, folder_row
 from svd_ui.core import offload
 from svd_ui.core.exact import constants, models, resnets
 from svd_ui.core.sampling import denoiser
@@ -46,8 +47,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """An installation with a checkpoint of every family, and a LoRA."""
     models = tmp_path_factory.mktemp("models")
     save_tiny_svd(models / "svd", svd_ui=PREVIEW)
-    save_tiny_svd(models / "few", svd_ui={"sampler": "consistency", "max_guidance_scale": 1.0})
-    save_tiny_warp(models / "warp")
+    save_tiny_svd(models / "few", svd_ui={"family": "consistency", "max_guidance_scale": 1.0})
+    about = save_tiny_warp(models / "warp") / "svd_ui.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"family": "warp"}))
+    families = {name: folder_row(models / name).family for name in ("svd", "few", "warp")}
+    assert families == {"svd": "svd", "few": "consistency", "warp": "warp"}
     settings = Settings(_env_file=None, data_dir=models / "data", devices="auto", checkpoint_dirs=str(models))
     (settings.models_dir / "loras").mkdir(parents=True)
     pair = {f"{LAYER}.lora_A.weight": torch.full((4, 64), 0.01), f"{LAYER}.lora_B.weight": torch.full((64, 4), 0.01)}

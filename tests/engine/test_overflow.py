@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file
 
 from svd_ui.assets import Assets
-from svd_ui.core import loading
+from svd_ui.core import loading, offload
 from svd_ui.engine import never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
@@ -53,7 +53,7 @@ class Here:
         self.engine = LocalEngine(settings)
 
     def clip(self, **values: Any) -> tuple[Result, np.ndarray]:
-        values = {"seed": 7, "num_inference_steps": 3, "num_frames": 3, "profile": "8gb", **values}
+        values = {"seed": 7, "num_inference_steps": 3, "num_frames": 2, "profile": "8gb", **values}
         request = GenerationRequest(image=self.image, checkpoint="local:tiny", **values)
         self.events = []
         for event in self.engine.generate(request, self._tmp_path / "out", never()):
@@ -165,6 +165,30 @@ def test_whatever_the_profile(here: Make, profile: str) -> None:
     assert app.steps == [1, 2]
     assert result.effective is not None
     assert result.effective.dtype == "float32"
+    assert gpu.bytes == 0
+
+
+def test_weights_that_do_not_fit_any_more_are_offloaded(here: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the size: memory runs out while they are put back on the device."""
+    app, place, full = here(outgrows(torch.float16)), offload.Placement.__init__, ["16gb", "24gb"]
+
+    def placed(self: Any, modules: Any, device: Any, profile: Any, *rest: Any) -> None:
+        if profile.id in full and modules["unet"].dtype == torch.float32:
+            full.remove(profile.id)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        place(self, modules, device, profile, *rest)
+
+    monkeypatch.setattr(offload.Placement, "__init__", placed)
+    with PretendedDevice("cuda:0", capability=TURING) as gpu:
+        result, _ = app.clip(profile="24gb", num_inference_steps=1)
+        app.engine.close()
+    assert result.effective is not None
+    assert (result.effective.profile, result.effective.dtype) == ("12gb", "float32")
+    assert [note.code for note in result.notes if note.code in {"smaller_profile", "wider_format"}] == [
+        "smaller_profile",
+        "smaller_profile",
+        "wider_format",
+    ]
     assert gpu.bytes == 0
 
 

@@ -6,6 +6,9 @@ never a result. Everything here restores what it found.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +19,7 @@ from torch import nn
 from ...catalog import ProfileRow
 from ...notes import Note
 from .pinned_memory import pin, tensors_of
-from .streaming import StreamedModule
+from .streaming import StreamedModule, units_of
 
 MAX_FORWARD_CHUNK = 5
 GROUP_OFFLOADED = frozenset({"unet", "image_encoder"})
@@ -72,8 +75,9 @@ class Placement:
             elif profile.offload == "group" and name in GROUP_OFFLOADED:
                 self._streamed[name] = StreamedModule(module, device, self._unused.get(name, ()))
                 notes.append(self._streamed[name].note)
-            else:
-                notes.append(pin(module, device))
+            else:  # as a step down to streaming wants them, so that they need not be copied for it
+                streamable = units_of(module, self._unused.get(name, ())) if name in GROUP_OFFLOADED else []
+                notes.append(pin(module, device, [unit.weights.tensors for unit in streamable]))
         self._resident = profile.offload == "none"
         self.notes: tuple[Note, ...] = tuple(dict.fromkeys(note for note in notes if note))
 
@@ -122,20 +126,55 @@ def chunked_forward(unet: nn.Module, num_frames: int, enabled: bool) -> Iterator
 
 
 def trim() -> None:
-    """Hand freed memory back: CUDA's caches to the driver, the C library's free lists to the system."""
-    import ctypes
-    import gc
-    import sys
+    """Hand freed memory back: CUDA's caches to the driver, page-locked and other freed memory to the system."""
+    empty_cache()
+    if torch.cuda.is_available() and hasattr(
+        torch.accelerator, "empty_host_cache"
+    ):  # not in the oldest PyTorch we take
+        torch.accelerator.empty_host_cache()
+    give_back_pages()
 
+
+def empty_cache() -> None:
+    """The device's freed memory to its driver, after what only circles kept alive is gone."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-        if hasattr(torch.accelerator, "empty_host_cache"):  # page-locked memory; newer than the oldest PyTorch we take
-            torch.accelerator.empty_host_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):
-            return  # another C library: nothing to trim
+
+
+SPARE_BYTES = 256 * 1024**2
+"""What the C library may keep: taking it from the system again costs time too."""
+
+
+class _Mallinfo(ctypes.Structure):
+    """glibc's ``struct mallinfo2``."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def give_back_pages() -> None:
+    """What the C library keeps of freed memory to the system, where that is much.
+
+    Loading in another number format leaves gigabytes there, in pieces that are never asked for again.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        if _kept_bytes(libc) > SPARE_BYTES:
+            libc.malloc_trim(0)
+    except (OSError, AttributeError):
+        return  # another C library: nothing to trim
+
+
+def _kept_bytes(libc: ctypes.CDLL) -> float:
+    """Free bytes in the C library's lists; all there could be where it is too old to tell."""
+    if not hasattr(libc, "mallinfo2"):
+        return float("inf")
+    libc.mallinfo2.restype = _Mallinfo
+    return int(libc.mallinfo2().fordblks)

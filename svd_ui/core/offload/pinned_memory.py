@@ -46,6 +46,25 @@ class PackedWeights:
         self.bytes = bytes
         self.bind(bytes)
 
+    def adopt(self, page_locked: bool) -> bool:
+        """Whether the tensors lie in one stretch already, as an earlier ``pack`` left them; then they stay there."""
+        storages = {tensor.untyped_storage().data_ptr() for tensor in self.tensors}
+        starts = {
+            tensor.storage_offset() * tensor.element_size() - offset
+            for tensor, offset in zip(self.tensors, self._offsets, strict=True)
+        }
+        laid_out = all(
+            layout.stride == tensor.stride() for layout, tensor in zip(self._layouts, self.tensors, strict=True)
+        )
+        if len(storages) != 1 or len(starts) != 1 or not laid_out:
+            return False
+        storage, start = self.tensors[0].untyped_storage(), starts.pop()
+        locked = not page_locked or self.tensors[0].is_pinned()
+        if start < 0 or start + self.nbytes > storage.nbytes() or not locked:
+            return False
+        self.bytes = torch.empty(0, dtype=torch.uint8).set_(storage, start, (self.nbytes,))  # type: ignore[call-overload]
+        return True
+
     def bind(self, bytes: Tensor) -> None:
         """Let the tensors read ``bytes``, a copy of these weights on any device."""
         for tensor, view in zip(self.tensors, self._views(bytes), strict=True):
@@ -83,11 +102,12 @@ def pack(
 ) -> Note | None:
     """Pack ``weights`` into host memory, page-locked where ``device`` is a CUDA device.
 
-    Returns a note where pages could not be locked; the weights are packed all the same. ``allocator``
-    gives page-locked memory, by default that of CUDA.
+    Those that are stay where they are: two copies would not fit into many a machine. Returns a note where pages could not
+    be locked; the weights are packed all the same. ``allocator`` gives page-locked memory, by default that of CUDA.
     """
     note: Note | None = None
     allocator = allocator or allocate_pinned
+    weights = [packed for packed in weights if not packed.adopt(page_locked=device.type == "cuda")]
     for block in first_fit_decreasing([packed.nbytes for packed in weights]):
         total = sum(weights[index].nbytes for index in block)
         memory = allocator(total, device) if device.type == "cuda" and note is None else None
@@ -101,12 +121,17 @@ def pack(
     return note
 
 
-def pin(module: nn.Module, device: torch.device) -> Note | None:
-    """Page-lock the weights of ``module`` where ``device`` gains by it, once. Returns a note where that failed."""
+def pin(module: nn.Module, device: torch.device, groups: Sequence[Sequence[Tensor]] = ()) -> Note | None:
+    """Page-lock the weights of ``module`` where ``device`` gains by it, once. Returns a note where that failed.
+
+    Tensors of one of ``groups`` come to lie side by side, as whoever streams them later wants it.
+    """
     tensors = [tensor for tensor in tensors_of(module) if tensor.device.type == "cpu"]
     if device.type != "cuda" or all(tensor.is_pinned() for tensor in tensors):
         return None
-    return pack([PackedWeights([tensor]) for tensor in tensors], device)
+    grouped = {id(tensor) for group in groups for tensor in group}
+    alone = [[tensor] for tensor in tensors if id(tensor) not in grouped]
+    return pack([PackedWeights(group) for group in (*groups, *alone)], device)
 
 
 def first_fit_decreasing(sizes: Sequence[int], block: int = BLOCK_BYTES) -> list[list[int]]:

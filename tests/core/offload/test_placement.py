@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from svd_ui.catalog import PROFILES, ProfileRow, folder_row
+from svd_ui.core import offload
 from svd_ui.core.conditioning import embed, to_pixels
 from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
@@ -20,6 +24,7 @@ from svd_ui.core.sampling.samplers import Step, seeded
 from svd_ui.events import never
 from svd_ui.request import GenerationRequest
 from tests.core.conftest import CPU_PLAN, picture, prepared, request
+from tests.pretended import PretendedDevice
 
 EXACT = 1e-5
 
@@ -174,3 +179,62 @@ def test_guidance_in_turn_calls_with_half_the_batch(tiny_folder: Path) -> None:
         runtime.unet.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(len(args[0])))
         clip(runtime, request(num_inference_steps=1))
         assert seen == batches
+
+
+@pytest.mark.parametrize(
+    "ladder", [("24gb", "8gb", "4gb"), ("4gb", "8gb", "4gb"), ("8gb", "4gb", "24gb")], ids="-".join
+)
+def test_stepping_down_locks_no_page_twice(tiny_folder: Path, ladder: tuple[str, ...]) -> None:
+    """On a machine that holds the weights once and not twice; those that leave give their pages back."""
+    with PretendedDevice("cuda:0") as gpu:
+        plan = Plan(torch.device("cuda:0"), PROFILES[ladder[0]], torch.float32, "sdpa")
+        runtime = Runtime(folder_row(tiny_folder), tiny_folder, plan)
+        weights = {name: tensor.cpu().clone() for name, tensor in runtime.unet.state_dict().items()}
+        held = {ladder[0]: gpu.pinned}
+        for profile in ladder[1:]:
+            gpu.most_pinned = gpu.pinned
+            runtime.use_profile(PROFILES[profile])
+            assert gpu.most_pinned == max(held.get("8gb", 0), held.get("4gb", 0), gpu.pinned)
+            held[profile] = gpu.pinned
+        assert held["8gb"] > 0
+        assert held.get("24gb", 0) == 0
+        assert held["4gb"] <= held["8gb"] * 1.05
+        now = runtime.unet.state_dict()
+        assert all(torch.equal(tensor.cpu(), weights[name]) for name, tensor in now.items())
+        list(sample(prepared(runtime, request(num_inference_steps=1))))
+        runtime.close()
+
+
+def test_another_number_format_leaves_no_pages_of_the_old_one(tiny_folder: Path) -> None:
+    with PretendedDevice("cuda:0") as gpu:
+        plan = Plan(torch.device("cuda:0"), PROFILES["4gb"], torch.float16, "sdpa")
+        runtime = Runtime(folder_row(tiny_folder), tiny_folder, plan)
+        before = gpu.pinned
+        runtime.widen(replace(plan, dtype=torch.float32))
+        assert gpu.pinned <= 2 * before
+        runtime.close()
+
+
+def test_freed_pages_go_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the C library keeps many; nothing is done where it is another one."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        code = (
+            "import psutil, torch\n"
+            "from svd_ui.core import offload\n"
+            "pieces = [bytes([1]) * 30_000 for _ in range(12_000)]\n"  # 360 MB, each too small to be mapped by itself
+            "keeper = pieces[-1]\n"
+            "del pieces\n"
+            "rss = psutil.Process().memory_info\n"
+            "before = rss().rss\n"
+            "offload.give_back_pages()\n"
+            "print(before - rss().rss)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert int(done.stdout) > 300_000_000
+
+    class Other:
+        def __init__(self, *_: object) -> None:
+            raise OSError("no such file")
+
+    monkeypatch.setattr(offload.ctypes, "CDLL", Other)
+    offload.give_back_pages()

@@ -32,7 +32,7 @@ def ays(steps: int) -> torch.Tensor:
 @pytest.mark.parametrize("steps", [1, 4, 10, 25])
 @pytest.mark.parametrize("row", [XT, nano_row()], ids=lambda row: row.id)
 def test_a_checkpoints_own_levels_are_those_of_its_scheduler(row: CheckpointRow, steps: int) -> None:
-    scheduler = load_scheduler(NANO)
+    scheduler = load_scheduler(NANO, nano_row())
     if row is XT:
         scheduler.register_to_config(sigma_min=0.002, sigma_max=700.0)
     scheduler.set_timesteps(steps)
