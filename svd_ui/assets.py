@@ -96,7 +96,7 @@ class Assets:
         path = self._file(match[1])
         if not self._holds(path, match[1]):
             if path.is_file():
-                raise BadPicture(DAMAGED, field="image")
+                raise BadPicture(DAMAGED)
             raise NotFound(what="picture", field="image")
         return path
 

@@ -105,6 +105,9 @@ class BadInput(SvdUiError):
 class BadPicture(BadInput):
     code = "bad_picture"
 
+    def __init__(self, detail: str, field: str | None = "image", **params: Any) -> None:
+        super().__init__(detail, field, **params)
+
 
 class BadClip(BadInput):
     """``name`` is the clip's, ``detail`` goes on from there."""

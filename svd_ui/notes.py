@@ -101,6 +101,11 @@ def remedy(values: Mapping[str, Any]) -> str:
     return text[:1].upper() + text[1:]
 
 
+def size(count: float) -> str:
+    """Bytes in powers of ten, as the hub counts them: ``4.5 GB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
 class _Words(dict[str, Any]):
     """A parameter that is not there, such as a cost nobody knows, shows nothing."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +52,7 @@ def kind_of(header: Header, file: str = "") -> Kind:
     if picture is None or noise is None or picture[1] != 2 * noise[0]:
         channels = (picture or (0, 0))[1]
         return Kind("other", trouble=Note.of("file_takes_more", file=file, channels=channels))
-    strange = sorted({one for tensors in found.values() for one in _strange_formats(tensors)})
+    strange = sorted({one for tensors in found.values() for one in tensors.formats() - FORMATS - WHOLE_NUMBERS})
     if strange:
         return Kind("other", trouble=Note.of("file_is_quantised", file=file, formats=strange))
     parts = frozenset(part for part, tensors in found.items() if _is_whole(part, tensors))
@@ -63,10 +63,6 @@ def kind_of(header: Header, file: str = "") -> Kind:
     if "vae" in found and "vae" not in parts:
         return Kind("unet", parts, stability, Note.of("file_without_time", file=file, missing=missing))
     return Kind("unet", parts, stability, Note.of("file_lacks", file=file, missing=missing))
-
-
-def _strange_formats(tensors: Tensors) -> list[str]:
-    return sorted(tensors.formats() - FORMATS - WHOLE_NUMBERS)
 
 
 def _is_video(unet: Tensors) -> bool:
@@ -83,8 +79,7 @@ def _is_whole(part: str, tensors: Tensors) -> bool:
     return all(tensors.shape(name) is not None for name in wanted[part])
 
 
-def _other(names: Iterable[str], file: str) -> Note:
-    names = list(names)
+def _other(names: Sequence[str], file: str) -> Note:
     for mark, what in _OTHERS.items():
         if any(mark in name for name in names):
             return Note.of("file_is_other", file=file, what=what)

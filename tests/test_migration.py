@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -50,11 +51,11 @@ def test_a_tag_with_an_old_name_loses_nothing() -> None:
 
 
 def test_the_api_takes_the_old_name_after_todays_parameters(settings: Settings) -> None:
-    api = Api(context=None)  # type: ignore[arg-type]
+    api = Api(SimpleNamespace(row=lambda checkpoint: None))  # type: ignore[arg-type]
     endpoint = api.named(api.submit)
     names = list(inspect.signature(endpoint).parameters)
-    assert names[names.index("token") + 1 :] == ["motion", "tiles"]
-    assert api._request({"motion": 60, "prompt": "a hill"}).motion_bucket_id == 60
+    assert names[names.index("token") + 1 :] == ["motion", "tiles", "frame"]
+    assert api._request({"motion": 60, "prompt": "a hill"}, []).motion_bucket_id == 60
 
 
 @pytest.fixture

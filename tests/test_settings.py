@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from svd_ui.catalog import checkpoint_dirs
 from svd_ui.jobs.database import Database
+from svd_ui.model_dirs import places
 from svd_ui.settings import LONGEST_PATH, Settings
 
 
@@ -50,7 +50,7 @@ def test_the_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SVD_UI_DATA_DIR", "~/clips")
     settings = Settings(checkpoint_dirs="~/models")
     assert settings.data_dir == tmp_path / "clips"
-    assert checkpoint_dirs(settings)[-1] == tmp_path / "models"
+    assert places(settings).checkpoints[-1] == tmp_path / "models"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_path_that_lost_its_backslashes_is_refused(monkeypatch: pytest.MonkeyP
 def test_folders_are_separated_as_the_system_separates_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.pathsep", ";")
     settings = Settings(checkpoint_dirs=f"{WINDOWS};D:\\models")
-    *_, first, second = map(str, checkpoint_dirs(settings))
+    *_, first, second = map(str, places(settings).checkpoints)
     assert first.endswith(WINDOWS)
     assert second.endswith("D:\\models")
 
@@ -132,4 +132,4 @@ def test_paths_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("SVD_UI_DATA_DIR", "~nobody-of-that-name/clips")
     settings = Settings(checkpoint_dirs=os.pathsep.join((f'"{tmp_path}"', "~nobody-of-that-name/models")))
     assert settings.data_dir.parts[0].startswith("~nobody")
-    assert list(map(str, checkpoint_dirs(settings)[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]
+    assert list(map(str, places(settings).checkpoints[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]

@@ -111,6 +111,27 @@ window.svdui = (() => {
     say = (text) => { live.textContent = text; };
   });
 
+  // A start waits while the picture is on its way to another: who presses Animate means the one that is to come.
+  // Null: nothing has come of it.
+  let coming = false, latest = 0, held = null;
+  function changing(on, atMost = 0) {
+    clearTimeout(latest);
+    if (atMost) latest = setTimeout(() => changing(false), atMost);
+    coming = on;
+    if (on) return;
+    const button = held;
+    held = null;
+    if (on === false && !$("#notice .bad")) button?.click();
+  }
+  // The second half of a double click starts nothing: it would be another clip.
+  const STARTS = "#animate, #draft-wall, #make-still, [data-act=reseed], [data-act=retry], [data-act=full]";
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.(STARTS), waits = coming && button?.matches("#animate, #draft-wall");
+    if (!button || (event.detail < 2 && !waits)) return;
+    event.stopImmediatePropagation();
+    if (waits) held = button;
+  }, true);
+
   // After Animate: the first field with a message gets the focus, else the stage comes into view.
   function submitted() {
     const wrong = $(".dial.invalid input, .dial.invalid textarea");
@@ -151,5 +172,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, copy, submitted, look, focus, count };
+  return { $, delegate, mount, copy, submitted, look, focus, count, changing };
 })();

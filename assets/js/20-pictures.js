@@ -10,18 +10,21 @@
     const message = (text) => { for (const line of document.querySelectorAll(".door-busy")) line.textContent = text; };
     svdui.said = message;
     takeFiles = async (list) => {
-      const files = [...list].slice(0, 16);
-      const limit = Number($(".door", element)?.dataset.maxMb || 50);
-      if (!files.length) return;
-      const large = files.find((file) => file.size > limit * 1e6);
-      if (large) return message(`${large.name} is larger than ${limit} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
-      message(files.length > 1 ? `Uploading ${files.length} pictures…` : "Uploading…");
+      const { maxMb, most } = $(".door", element).dataset, left = [];
+      const small = [...list].filter((file) => file.size <= Number(maxMb) * 1e6), files = small.slice(0, Number(most));
+      const large = [...list].find((file) => !small.includes(file));
+      if (large) left.push(`${large.name} is larger than ${maxMb} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
+      if (files.length < small.length) left.push(`Only the first ${files.length} of ${small.length} files were taken.`);
+      if (!files.length) return message(left.join(" "));
+      message(files.length > 1 ? `Uploading ${files.length} files…` : "Uploading…");
+      svdui.changing(true);
       try {
         const taken = [];
         for (const file of files) taken.push({ path: (await upload(file)).path, name: file.name });
         message("");
-        trigger("take", { files: taken });
-      } catch (error) { message("The upload did not work: check the connection and try again."); }
+        trigger("take", { files: taken, left });
+        svdui.changing(true, 5000);
+      } catch (error) { svdui.changing(null); message("The upload did not work: check the connection and try again."); }
     };
     element.addEventListener("change", (event) => {
       if (event.target.type !== "file") return;
@@ -139,14 +142,17 @@
     };
     const seek = (delay) => {
       clearTimeout(rest);
+      svdui.changing(true);
       rest = setTimeout(() => {
         rest = null;
+        svdui.changing(Boolean(range()), 3000);
         if (range()) trigger("seek", { at: Number(range().value) });
       }, delay);
     };
     // What the page says of the still, unless the visitor is at it.
     const drawn = () => {
       const input = range();
+      if (rest === null) svdui.changing(false);
       if (input && rest === null) input.value = input.getAttribute("value");
       told();
     };

@@ -4,7 +4,7 @@ from .checkpoint import SD_PREVIEW, STABILITY_ROWS, CheckpointRow
 from .local_rows import folder_row, trouble_of
 from .profiles import GB, PROFILES, ProfileRow, profile_for, smaller_profile
 from .recognition import short_title
-from .registry import NANO, Survey, checkpoint_dirs, checkpoints, find_checkpoint, nano_row, survey
+from .registry import NANO, Survey, checkpoints, find_checkpoint, nano_row, survey
 
 __all__ = [
     "GB",
@@ -15,7 +15,6 @@ __all__ = [
     "CheckpointRow",
     "ProfileRow",
     "Survey",
-    "checkpoint_dirs",
     "checkpoints",
     "find_checkpoint",
     "folder_row",

@@ -95,10 +95,8 @@ def mismatch(torch: TorchBuild, card: Card) -> Note | None:
 
 def installed_cards() -> list[Card]:
     """NVIDIA's cards in this machine as ``nvidia-smi`` lists them, whether PyTorch can use them or not."""
-    for fields in (
-        "name,driver_version,compute_cap",
-        "name,driver_version",
-    ):  # drivers before 510 do not tell the latter
+    # Drivers before 510 do not tell the compute capability.
+    for fields in ("name,driver_version,compute_cap", "name,driver_version"):
         lines = _nvidia_smi(fields)
         if lines:
             return [card for line in lines if (card := _card(line)) is not None]

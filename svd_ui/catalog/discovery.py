@@ -17,7 +17,7 @@ from ..notes import Note
 from ..settings import REPOSITORY, Settings
 from ..weight_files import ENDINGS, PICKLES, damaged
 from .checkpoint import ANIMATE_LCM, STABILITY_ROWS, CheckpointRow
-from .folders import UNET, WEIGHTS, lacking, read_index, read_json
+from .folders import UNET, WEIGHTS, commits, lacking, read_index, read_json
 from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
@@ -108,12 +108,12 @@ class _Search:
 
     def _take_newest(self, repo: Path) -> None:
         """A hub's cache inside a tree of models: the newest commit that is whole."""
-        commits = sorted((repo / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        folders = [path for path in commits if (path / "model_index.json").is_file()]
+        newest = commits(repo)
+        folders = [path for path in newest if (path / "model_index.json").is_file()]
         if folders:
             self._take_folder(next((path for path in folders if lacking(path) is None), folders[0]))
             return
-        for commit in commits[:1]:
+        for commit in newest[:1]:
             for _ in walk(commit, self._enters):
                 pass
 
@@ -143,15 +143,16 @@ class _Search:
             return
         file = weight_file(path)
         if file.kind is None:
-            why = file.trouble or (foreign(path) if wanted else None)
-            if why is not None and wanted:
+            if wanted:
                 is_like = likeness(path.stem, (), None, only_unet=True)
-                self._refuse(path, with_link(why, is_like.row.link if is_like.certain else "") or why)
+                link = is_like.row.link if is_like.certain else ""
+                self._refuse(path, with_link(file.trouble or foreign(path), link))
             return
+        why = file.kind.trouble
         if file.kind.what in ("pipeline", "unet"):
             self._add(unet_row if file.kind.what == "unet" else file_row, path)
-        elif file.kind.trouble is not None and (wanted or file.kind.what == "lora" or _is_family(file.kind.trouble)):
-            self._refuse(path, file.kind.trouble)
+        elif why is not None and (wanted or file.kind.what == "lora" or why.code == "file_is_quantised"):
+            self._refuse(path, why)
 
     def _is_new(self, path: Path) -> bool:
         if path.parent not in self._real:
@@ -198,8 +199,3 @@ def _unusable(path: Path, ending: str) -> Note | None:
         return Note.of("file_is_packed", file=path.name)
     what = _UNREADABLE.get(ending)
     return Note.of("file_is_pickle", file=path.name, what=what) if what else None
-
-
-def _is_family(why: Note) -> bool:
-    """The right model in a form that cannot be used."""
-    return why.code == "file_is_quantised"

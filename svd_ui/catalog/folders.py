@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,16 +93,16 @@ def _is_shard_index(path: str, variant: str | None) -> bool:
     return path.endswith(ending)
 
 
-def is_complete(folder: Path, variant: str | None, without: str | None = None) -> bool:
-    """Whether a diffusers folder of any kind holds every component, with weights where it has any and is not ``without``."""
+def is_complete(folder: Path, variant: str | None) -> bool:
+    """Whether a diffusers folder of any kind holds every component, with weights where it has any."""
     index = read_index(folder)
-    return bool(index) and all(_has_component(folder / part, variant, part != without) for part in components(index))
+    return bool(index) and all(_has_component(folder / part, variant) for part in components(index))
 
 
-def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> bool:
+def _has_component(folder: Path, variant: str | None) -> bool:
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return False
-    if not weighty or not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file():
         return True  # a scheduler, tokenizer or feature extractor has no weights
     weights = {path.name for path in folder.glob("*.safetensors") if path.is_file() and _is_weight(path.name, variant)}
     if any("-of-" not in name for name in weights):
@@ -112,6 +113,22 @@ def _has_component(folder: Path, variant: str | None, weighty: bool = True) -> b
         if _is_shard_index(shard_index.name, variant):
             named |= set(map(str, read_json(shard_index).get("weight_map", {}).values()))
     return bool(named) and named <= weights
+
+
+def commits(repo: Path) -> list[Path]:
+    """The commits in a repository's folder of the hub's cache, whole or not, the newest first; of equally new ones ``main``'s.
+
+    Who downloads by revision has no ``refs/main``, or an older one.
+    """
+    try:
+        main = (repo / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        main = ""
+    try:
+        found = [(path.stat().st_mtime, path.name == main, path) for path in (repo / "snapshots").iterdir()]
+    except OSError:
+        return []
+    return [path for *_, path in sorted(found, reverse=True) if os.path.isdir(path) and os.access(path, os.R_OK)]
 
 
 # Of Stable Video Diffusion

@@ -62,7 +62,8 @@ def trouble_of(row: CheckpointRow) -> Note | None:
     if row.unet is not None and os.path.isdir(row.unet):
         return lacking_part(row.unet, UNET, row.link)
     path = row.file or row.unet
-    return with_link(weight_file(path).trouble, row.link) if path is not None else None
+    trouble = weight_file(path).trouble if path is not None else None
+    return with_link(trouble, row.link) if trouble is not None else None
 
 
 def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fixed: dict[str, Any]) -> CheckpointRow:
@@ -83,8 +84,10 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     )
     try:
         row = CheckpointRow.model_validate(values)
-    except ValueError as error:
-        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {_first(error)}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {what}.") from error
     family_of(row)
     return row
 
@@ -106,12 +109,6 @@ def _numbers(names: Sequence[str], where: str, unet: dict[str, Any]) -> dict[str
         base = row.base_repo or (SVD_XT if row.gated else row).repo
         values |= {"base_repo": base, "download_bytes": AROUND_THE_UNET_BYTES}
     return values
-
-
-def _first(error: ValueError) -> str:
-    """The first thing that is wrong, in a line."""
-    faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-    return ": ".join([*map(str, faults[0]["loc"]), str(faults[0]["msg"])])
 
 
 def _unknown(unet: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from ..errors import BadInput
 from ..loras import SHOWN, clean
-from ..model_dirs import Trouble, places
+from ..model_dirs import Trouble
 from ..notes import sentence
 from ..plugins import CHECKPOINTS, Plugin, load
 from ..settings import REPOSITORY, Settings
@@ -36,11 +36,6 @@ def nano_row() -> CheckpointRow:
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
         note="A small preview model for machines without the real weights: low resolution, simple motion.",
     )
-
-
-def checkpoint_dirs(settings: Settings) -> list[Path]:
-    """Where checkpoints are looked for, in order."""
-    return list(places(settings).checkpoints)
 
 
 @cache

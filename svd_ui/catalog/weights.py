@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GET_AGAIN, WeightsDamaged
-from ..loras import read_header
 from ..notes import WORDS, Note, sentence
-from ..weight_files import checked_header, damaged
-from ..weight_kinds import Kind, kind_of
+from ..weight_files import checked_header, damaged, read_header
+from ..weight_kinds import Kind, What, kind_of
 
 _OF_VIDEO = (b"time_stack", b"temporal_")
 """Parts of names in every file of the family: a header without them need not be parsed, which takes milliseconds."""
-
-
 _MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error)
 """What reading JSON raises that is not what a header should be: anybody's file may lie in a place for models."""
 
@@ -41,17 +38,8 @@ def foreign(path: Path) -> Note:
     return _foreign(path, *_state(path))
 
 
-def is_pipeline(path: Path) -> bool:
-    """Whether ``path`` is one whole file of everything."""
-    return _is(path, "pipeline")
-
-
-def is_unet(path: Path) -> bool:
-    """Whether ``path`` is a whole file with a U-Net of the family, and not with everything."""
-    return _is(path, "unet")
-
-
-def _is(path: Path, what: str) -> bool:
+def holds(path: Path, what: What) -> bool:
+    """Whether ``path`` is a whole file of that kind."""
     file = weight_file(path)
     return file.trouble is None and file.kind is not None and file.kind.what == what
 
@@ -76,9 +64,9 @@ def note_of(error: WeightsDamaged, *remedies: Note) -> Note:
     return Note.of("weights_damaged", **error.params | {"remedy": " ".join([*own, *map(sentence, remedies)])})
 
 
-def with_link(note: Note | None, link: str) -> Note | None:
-    """``note`` of a damaged file, and where to get it."""
-    if note is None or note.code != "weights_damaged" or not link:
+def with_link(note: Note, link: str) -> Note:
+    """``note``, and of a damaged file where to get it."""
+    if note.code != "weights_damaged" or not link:
         return note
     return note_of(WeightsDamaged(**note.params), Note.of("get_file_from", link=link))
 
@@ -93,8 +81,10 @@ def _state(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=20_000)
 def _read(path: Path, _changed: int, size: int) -> WeightFile:
-    if _is_of_pictures(path, size):
-        return WeightFile()
+    return WeightFile() if _is_of_pictures(path, size) else _examined(path)
+
+
+def _examined(path: Path) -> WeightFile:
     try:
         return WeightFile(kind_of(checked_header(path), path.name))
     except WeightsDamaged as error:
@@ -117,12 +107,8 @@ def _damage(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=1000)
 def _foreign(path: Path, _changed: int, _size: int) -> Note:
-    try:
-        return kind_of(checked_header(path), path.name).trouble or Note.of("file_unknown", file=path.name)
-    except WeightsDamaged as error:
-        return note_of(error)
-    except _MALFORMED:
-        return note_of(damaged(path, "no_header"))
+    file = _examined(path)
+    return file.trouble or (file.kind and file.kind.trouble) or Note.of("file_unknown", file=path.name)
 
 
 def _is_of_pictures(path: Path, size: int) -> bool:

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ..engine import Timed
+from ..notes import size
 from ..settings import usable
 from .console import err, interactive, out, reporting, settings_or_exit
 from .models import show_checkpoints
@@ -74,9 +75,7 @@ def measure(as_json: bool) -> None:
 
 
 def show(facts: dict[str, Any], console: Console) -> None:
-    """``report()`` for people."""
-    from ..hub.transfer import size
-
+    """``facts`` of an installation for people."""
     _section(console, "Versions", list(facts["versions"].items()))
     system = facts["system"]
     memory = f"{size(system['memory_free_bytes'])} free of {size(system['memory_bytes'])}"
@@ -146,8 +145,6 @@ def show_benchmark(device: str, rows: list[Timed], console: Console) -> None:
 
 
 def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
-    from ..hub.transfer import size
-
     chosen = ("checkpoint", f"{checkpoint['id']} ({checkpoint['reason']})")
     if device is None:
         return [("device", trouble or "the worker did not start: see logs in the data folder"), chosen]

@@ -87,6 +87,7 @@ def generate(
         paths = output.deliver(runner.jobs, job, place) if finished else []
         if as_json:
             facts = {**status(job, runner.jobs.file), "output": paths}
+            facts["notes"] = [*remarks, *notes, *facts["notes"]]
             typer.echo(json.dumps(facts, indent=2, default=str))
         else:
             for path in paths:

@@ -16,7 +16,7 @@ from ..catalog import find_checkpoint
 from ..errors import BadInput
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..loras import LoraFile, loras
-from ..notes import sentence
+from ..notes import sentence, size
 from .console import err, interactive, out, reporting, settings_or_exit
 
 models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
@@ -71,8 +71,6 @@ def _entry(row: dict[str, Any], *about: str) -> list[str]:
 
 
 def _download(row: dict[str, Any]) -> str:
-    from ..hub.transfer import size
-
     bytes_ = f"{size(row['download_bytes'])} to download" if row["download_bytes"] else "to download"
     return bytes_ + (f", gated: accept its form at {row['link']}" if row["gated"] else "")
 
@@ -99,8 +97,6 @@ def download(id: Id) -> None:
 @reporting
 def remove(id: Id, yes: Yes = False) -> None:
     """Delete a checkpoint's weights. They lie in the hub's cache, which other programs share."""
-    from ..hub.transfer import size
-
     settings = settings_or_exit()
     hub = Hub(settings)
     row = find_checkpoint(settings, id) if id != TEXT_TO_IMAGE else None

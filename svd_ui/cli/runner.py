@@ -147,8 +147,10 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         base.pop("image", None)
     request = presets.validate({**base, **explicit})
     if not has_source(request):
-        both = request.image is not None
-        raise BadInput("Give a picture or --prompt, not both." if both else "Give a picture, or --prompt to make one.")
+        if request.image is not None:
+            raise BadInput("Give a picture or --prompt, not both.")
+        frame = " Of a clip, --frame first is its own." if inputs.settings_of else ""
+        raise BadInput(" ".join([*notes, f"Give a picture, or --prompt to make one.{frame}"]))
     return _shaped(runner, request).with_seed(), [*notes, *remarks]
 
 
@@ -179,7 +181,7 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
         except (NotFound, BadPicture):
             values.pop("image")
             if "prompt" not in values:
-                notes.append("The still of that clip is not in this data folder, so give one.")
+                notes.append("The still of that clip is not in this data folder.")
     return values, notes
 
 
@@ -204,6 +206,8 @@ def _still(settings: Settings, inputs: Inputs, explicit: dict[str, Any]) -> tupl
             raise BadInput("Give the clip that the frame is of.", field="frame")
         return source or None, []
     if not Path(source).is_file():
-        raise BadInput(f"There is no file {source}.", field="image")
+        is_folder = Path(source).is_dir()
+        wrong = f"{source} is a folder: give one picture or clip." if is_folder else f"There is no file {source}."
+        raise BadInput(wrong, field="image")
     added = Assets.of(settings).add(Path(source), inputs.background, moment)
     return added.ref, list(map(sentence, added.notes))

@@ -188,7 +188,7 @@ def _unreadable(error: BadClip) -> Dropped:
 
 def _nothing(dropped: list[Dropped]) -> str:
     if not dropped:
-        return "The folder holds no clips: add mp4, webm, gif or webp files, or folders of numbered pictures."
+        return "The folder holds no clips: add mp4, mov, webm, mkv, avi, gif or webp files, or folders of numbered pictures."
     return f"None of the clips can be trained on. The first: {dropped[0].name}: {sentence(dropped[0].reason)}"
 
 

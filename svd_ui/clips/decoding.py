@@ -1,6 +1,6 @@
 """Clips as people have them, read a frame at a time at the size they are wanted. No torch.
 
-A source is a video (mp4, mov, mkv, webm), an animation (gif, webp, apng) or a folder of numbered pictures. Both come in
+A source is a video (mp4, mov, mkv, webm), an animation (gif, webp, apng, avif) or a folder of numbered pictures. Both come in
 through the doors of ``media`` that the page's stills take, so that what is trained is what is seen there.
 """
 
@@ -21,7 +21,7 @@ from ..media.image import fit, load
 from ..media.reading import Reader
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi"}
-ANIMATIONS = {".gif", ".webp", ".apng", ".png"}
+ANIMATIONS = {".gif", ".webp", ".apng", ".png", ".avif"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 MAX_SIDE = 8192
 MAX_BYTES = 500_000_000

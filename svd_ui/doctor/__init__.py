@@ -6,7 +6,6 @@ folder is written as ``~``.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -22,35 +21,24 @@ from .. import __version__, plugins
 from ..catalog import CheckpointRow, checkpoints, survey
 from ..engine import Device, Timed
 from ..errors import BadInput, without_secrets
-from ..hub import TEXT_TO_IMAGE, Hub
+from ..hub import TEXT_TO_IMAGE, Hub, existing
 from ..hub.selection import Checkpoints
-from ..jobs.service import JobService
-from ..network.proxies import proxy_for
+from ..network import proxy_for
 from ..notes import sentence
 from ..settings import Settings
-from . import choices, folders, software
-from .choices import setting_facts, tilde
+from . import configuration, folders, software
+from .configuration import setting_facts, tilde
 from .finding import Check, Finding, Patient
 
-__all__ = [
-    "admit",
-    "checkpoint_facts",
-    "device_facts",
-    "examine",
-    "facts",
-    "measured",
-    "report",
-    "setting_facts",
-    "tilde",
-]
+__all__ = ["admit", "checkpoint_facts", "device_facts", "examine", "facts", "measured", "setting_facts", "tilde"]
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
 DEVICE_SECONDS = 60.0
 CHECKS: tuple[Check, ...] = (
     software.python,
     software.packages,
-    choices.values,
-    choices.variables,
+    configuration.values,
+    configuration.variables,
     software.card,
     software.worker,
     folders.writable,
@@ -58,25 +46,18 @@ CHECKS: tuple[Check, ...] = (
     folders.history,
     software.codecs,
     software.fonts,
-    choices.address,
-    choices.network,
-    choices.weights,
+    configuration.address,
+    configuration.network,
+    configuration.weights,
     software.others,
     folders.rubbish,
 )
 """In the order in which a person should mend."""
 
 
-def report(jobs: JobService | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """JSON of everything worth knowing. With ``jobs`` their device is told; without, a worker is started to ask."""
-    patient = admit(settings or Settings(), jobs=jobs)
-    return facts(patient, examine(patient))
-
-
-def admit(settings: Settings, faults: dict[str, str] | None = None, jobs: JobService | None = None) -> Patient:
+def admit(settings: Settings, faults: dict[str, str]) -> Patient:
     """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
-    device, trouble = (jobs.describe(), "") if jobs is not None else _ask_worker(settings)
-    return Patient(settings, faults or {}, Hub(settings), device, trouble)
+    return Patient(settings, faults, Hub(settings), *_ask_worker(settings))
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -85,7 +66,7 @@ def examine(patient: Patient) -> list[Finding]:
 
 
 def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
-    """What ``report`` tells."""
+    """Everything worth knowing, as JSON."""
     settings, hub = patient.settings, patient.hub
     return {
         "versions": versions(),
@@ -124,13 +105,8 @@ def measured(settings: Settings) -> tuple[str, list[Timed]]:
 
 def versions() -> dict[str, str]:
     """This app, Python and the packages that matter, from their metadata; ``missing`` where not installed."""
-    found = {"svd_ui": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+    found = {name: software.installed(name) or "missing" for name in PACKAGES}
+    return {"svd_ui": __version__, "python": platform.python_version(), **found}
 
 
 def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
@@ -196,9 +172,7 @@ def _disks(settings: Settings, hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def _disk(path: Path) -> dict[str, Any]:
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = existing(path)
     usage = shutil.disk_usage(there)
     return {
         "path": tilde(path),

@@ -6,16 +6,22 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..hub import Hub, existing, layout
 from ..jobs.database import BUSY_SECONDS, MIGRATIONS
+from ..notes import size
+from ..settings import Settings
 from .finding import Finding, Patient
-from .leftovers import leftovers
 
 ROOM = 1_000_000_000
 """Bytes without which clips, or the files they are put together from, soon find no place."""
+HOUR, DAY = 3600.0, 86_400.0
+UNFINISHED = ("*.tmp", "*.part")
+"""With a dot before it, the name of what is being written; ``media.atomic`` and training give it."""
 
 
 def places(patient: Patient) -> dict[str, Path]:
@@ -30,7 +36,7 @@ def writable(patient: Patient) -> Iterator[Finding]:
     inside = (settings.jobs_dir, settings.assets_dir, settings.models_dir, settings.training_dir, settings.database)
     found = [*places(patient).items(), *(("SVD_UI_DATA_DIR", path) for path in inside if path.exists())]
     for variable, path in found:
-        there = _existing(path)
+        there = existing(path)
         is_folder = path != settings.database
         if is_folder and not there.is_dir():
             yield Finding("folder_is_file", {"path": str(there), "variable": variable})
@@ -49,20 +55,11 @@ def _unwritable(path: Path, is_folder: bool) -> str:
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
-    from ..hub.transfer import size
-
     for variable, path in places(patient).items():
         with suppress(OSError):
-            free = shutil.disk_usage(_existing(path)).free
+            free = shutil.disk_usage(existing(path)).free
             if free < ROOM:
                 yield Finding("disk_full", {"path": str(path), "free": size(free), "variable": variable})
-
-
-def _existing(path: Path) -> Path:
-    """``path``, or what is there of it."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
 
 
 def history(patient: Patient) -> Iterator[Finding]:
@@ -82,9 +79,55 @@ def history(patient: Patient) -> Iterator[Finding]:
 
 
 def rubbish(patient: Patient) -> Iterator[Finding]:
-    from ..hub.transfer import size
-
-    found = leftovers(patient.settings, patient.hub)
+    found = leftovers(patient)
     if found:
         total = size(sum(bytes_ for _, bytes_ in found))
         yield Finding("leftovers", {"count": len(found), "size": total}, wrong=False, repair="leftovers")
+
+
+def leftovers(patient: Patient) -> list[tuple[Path, int]]:
+    """(path, bytes) of what nothing will ever ask for: files of killed writers, uploads long taken over, broken downloads.
+
+    What may still be in use is not among them: a writer's file is never an hour old.
+    """
+    settings, now = patient.settings, time.time()
+    aged = [
+        *((path, HOUR) for path in _unfinished(settings)),
+        *((path, 2 * DAY) for path in _files(settings.data_dir / "uploads")),
+        *_downloads(patient.hub),
+        *((path, 0.0) for path in _files(settings.data_dir / "composed") if _dangles(path)),
+    ]
+    found = []
+    for path, age in aged:
+        with suppress(OSError):
+            status = path.lstat()
+            if now - status.st_mtime > age:
+                found.append((path, status.st_size))
+    return found
+
+
+def _unfinished(settings: Settings) -> Iterator[Path]:
+    for folder in (settings.jobs_dir, settings.assets_dir, settings.training_dir, settings.models_dir):
+        for path in _files(folder):
+            if path.name.startswith(".") and any(map(path.match, UNFINISHED)):
+                yield path
+
+
+def _downloads(hub: Hub) -> Iterator[tuple[Path, float]]:
+    """Parts of what has arrived whole, or that nobody went on with for a month; links in our repositories to nothing."""
+    for cached in hub.cached():
+        for path in _files(cached.path):
+            if path.name.endswith(layout.PART):
+                whole = path.with_name(path.name.removesuffix(layout.PART)).exists()
+                yield path, HOUR if whole or not path.stat().st_size else 30 * DAY
+            elif _dangles(path):
+                yield path, 0.0
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..hub.transfer import size
+from ..notes import size
 from ..settings import env_values
 from .finding import Finding, Patient
-from .leftovers import leftovers
+from .folders import leftovers
 
 ENV_FILE = Path(".env")
 
@@ -50,7 +50,7 @@ class Treatment:
 
     def _leftovers(self, _: Finding) -> None:
         count, freed = 0, 0
-        found = leftovers(self.patient.settings, self.patient.hub)
+        found = leftovers(self.patient)
         for path, bytes_ in found:
             with suppress(OSError):
                 path.unlink()

@@ -32,7 +32,9 @@ class TrainRequest(Frozen):
     """One fine-tuning run. Fields that default to None take the checkpoint's value (``resolved``)."""
 
     name: str = Field(pattern=NAME, title="Name", description="What the result is called in the app.")
-    data: Path = Field(title="Clips", description="A folder of mp4, webm, gif or webp files, or of numbered pictures.")
+    data: Path = Field(
+        title="Clips", description="A folder of mp4, mov, webm, mkv, avi, gif or webp files, or of numbered pictures."
+    )
     checkpoint: str = Field("auto", max_length=120, title="Checkpoint", description="What is trained further.")
     method: Method = Field(
         "lora",

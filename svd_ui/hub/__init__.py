@@ -1,7 +1,7 @@
 """The model hub: what is on this machine, and what can be fetched. No torch.
 
-Weights live in the hub's own cache (``HF_HOME``), shared with other programs, or wherever models are looked for. A token is read by huggingface_hub
-(``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
+Weights live in the hub's own cache (``HF_HOME``), shared with other programs, or wherever models are looked for. A
+token is read by huggingface_hub (``HF_TOKEN`` or ``hf auth login``) and never shown or logged.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..catalog import CheckpointRow, checkpoints, trouble_of
+from ..catalog.folders import UNET, is_complete
 from ..errors import BadInput, Cancelled, WeightsDamaged, WeightsMissing
 from ..events import CancelToken, Downloading
 from ..notes import Note, sentence
 from ..settings import Settings
 from . import layout
-from .sources import Sources, older_caches
 
 if TYPE_CHECKING:
-    from .transfer import DownloadSource
+    from .transfer import DownloadSource, Transfer
 
 TEXT_TO_IMAGE = "text-to-image"
 _POLL = 0.25
@@ -42,10 +42,15 @@ class Cached:
     complete: bool
 
 
-def _free_bytes(path: Path) -> int:
-    while not path.exists():
+def existing(path: Path) -> Path:
+    """``path``, or what is there of it."""
+    while not path.exists() and path != path.parent:
         path = path.parent
-    return shutil.disk_usage(path).free
+    return path
+
+
+def _free_bytes(path: Path) -> int:
+    return shutil.disk_usage(existing(path)).free
 
 
 class Hub:
@@ -72,9 +77,9 @@ class Hub:
         return self._cache
 
     @cached_property
-    def sources(self) -> Sources:
+    def sources(self) -> layout.Sources:
         """What of a row is on this machine."""
-        return Sources(self.settings, [self.cache] if self._is_given else [self.cache, *older_caches()])
+        return layout.Sources(self.settings, [self.cache] if self._is_given else [self.cache, *layout.older_caches()])
 
     def present(self, row: CheckpointRow) -> Path | None:
         """What ``row`` loads from, a diffusers folder or one file of everything; None when (part of) it is not here."""
@@ -141,7 +146,7 @@ class Hub:
                 yield event.model_copy(update={"total_bytes": total})
         if needs_base:
             base_url = _url(row.base_repo)
-            rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=layout.UNET)
+            rest = DownloadSource(row.id, row.title, row.base_repo, base_url, row.variant, without=UNET)
             for event in self._fetch(rest, cancel):
                 total = None if event.total_bytes is None else done + event.total_bytes
                 yield event.model_copy(update={"done_bytes": done + event.done_bytes, "total_bytes": total})
@@ -151,9 +156,8 @@ class Hub:
 
         from .transfer import Speed, Transfer
 
-        transfer = Transfer(
-            source, self.cache, self._endpoint or constants.ENDPOINT, self.settings.models_dir, self._free
-        )
+        endpoint = self._endpoint or constants.ENDPOINT
+        transfer = Transfer(source, self.cache, endpoint, self.settings.models_dir, self._free)
         speed, ticks = Speed(), 0
         transfer.start()
         try:
@@ -162,14 +166,12 @@ class Hub:
                     raise Cancelled()
                 ticks += 1
                 if ticks % round(_REPORT / _POLL) == 0:
-                    yield _downloading(
-                        transfer.done_bytes, transfer.total_bytes, source.id, speed.add(transfer.done_bytes)
-                    )
+                    yield _downloading(transfer, speed.add(transfer.done_bytes))
         finally:
             transfer.stopping.set()
         if transfer.error is not None:
             raise transfer.error
-        yield _downloading(transfer.done_bytes, transfer.total_bytes, source.id, None)
+        yield _downloading(transfer, None)
 
     # Prompt to first frame: any diffusers text-to-image repository or folder.
 
@@ -184,7 +186,7 @@ class Hub:
         if folder is not None:
             return folder if (folder / "model_index.json").is_file() else None
         found = self.sources.snapshots(self.settings.text_to_image)
-        return next((path for path in found if any(layout.is_complete(path, one) for one in ("fp16", None))), None)
+        return next((path for path in found if any(is_complete(path, one) for one in ("fp16", None))), None)
 
     def fetch_text_to_image(self, cancel: CancelToken) -> Iterator[Downloading]:
         """As ``fetch``, for the model that makes stills."""
@@ -204,24 +206,19 @@ class Hub:
     def cached(self) -> list[Cached]:
         """Weights of the catalogue, and of the still maker, that take room in the shared cache."""
         rows = [
-            (
-                row.id,
-                row.title,
-                row.repo,
-                self.sources.snapshot(row.repo) if row.unet_file is None else self.present(row),
-            )
+            (row.id, row.title, row.repo, self.present(row) if row.unet_file else self.sources.snapshot(row.repo))
             for row in checkpoints(self.settings).values()
             if row.repo
         ]
         if self.text_to_image_folder() is None:
             repo = self.settings.text_to_image
             rows.append((TEXT_TO_IMAGE, repo, repo, self.text_to_image_path()))
-        found = []
-        for id, title, repo, present in rows:
-            folder = layout.repo_folder(self.cache, repo or "")
-            if folder.is_dir():
-                found.append(Cached(id, title, folder, _bytes_in(folder), present is not None))
-        return found
+        folders = ((id, title, layout.repo_folder(self.cache, repo), path) for id, title, repo, path in rows)
+        return [
+            Cached(id, title, folder, _bytes_in(folder), path is not None)
+            for id, title, folder, path in folders
+            if folder.is_dir()
+        ]
 
     def remove(self, row: CheckpointRow) -> int:
         """Delete ``row`` from the shared cache, for every program that uses it; returns the bytes freed."""
@@ -243,8 +240,9 @@ def _url(repo: str | None) -> str:
     return f"https://huggingface.co/{repo}"
 
 
-def _downloading(done: int, total: int | None, id: str, speed: float | None) -> Downloading:
-    return Downloading(checkpoint=id, done_bytes=done, total_bytes=total, bytes_per_second=speed)
+def _downloading(transfer: Transfer, speed: float | None) -> Downloading:
+    done, total = transfer.done_bytes, transfer.total_bytes
+    return Downloading(checkpoint=transfer.source.id, done_bytes=done, total_bytes=total, bytes_per_second=speed)
 
 
 def _bytes_in(folder: Path) -> int:

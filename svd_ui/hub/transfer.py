@@ -20,9 +20,11 @@ from huggingface_hub import HfApi, get_session, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from ..catalog.folders import select
 from ..errors import DiskTooSmall, HubOffline, HubRefused, WeightsMissing
 from ..media import FULL
-from ..network.proxies import keep_local, trouble, where
+from ..network import keep_local, way_to, why_unreachable
+from ..notes import size
 from . import layout
 
 _TIMEOUT = httpx2.Timeout(20, connect=10)
@@ -83,7 +85,7 @@ class Transfer(threading.Thread):
     def run(self) -> None:
         try:
             keep_local()
-            if remedy := trouble(self.endpoint):
+            if remedy := why_unreachable(self.endpoint):
                 raise WeightsMissing(title=self.source.title, remedy=remedy)
             with self._mapped():
                 self.folder = self._fetch()
@@ -115,7 +117,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:
-        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=where(self.endpoint))
+        return HubOffline(title=self.source.title, folder=str(self.models_dir), where=way_to(self.endpoint))
 
     def _too_small(self, needed: int) -> DiskTooSmall:
         free = self.free(self.cache)
@@ -156,7 +158,7 @@ class Transfer(threading.Thread):
             raise WeightsMissing(title=self.source.title, remedy=f"{self.source.url} is not a diffusers repository.")
         index = get_session().get(self._url("model_index.json", commit), headers=build_hf_headers(), timeout=_TIMEOUT)
         hf_raise_for_status(index)
-        wanted = layout.select(index.json(), found, self.source.variant, self.source.without)
+        wanted = select(index.json(), found, self.source.variant, self.source.without)
         return commit, [found[path] for path in wanted]
 
     def _the(self, found: dict[str, RemoteFile], name: str) -> RemoteFile:
@@ -268,8 +270,3 @@ class Speed:
         self._samples = [(t, n) for t, n in self._samples if now - t <= self._window] + [(now, done)]
         (t0, n0), (t1, n1) = self._samples[0], self._samples[-1]
         return max(0.0, (n1 - n0) / (t1 - t0)) if t1 > t0 else None
-
-
-def size(count: int) -> str:
-    """``4_530_000_000`` -> ``4.5 GB``."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

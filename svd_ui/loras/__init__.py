@@ -19,7 +19,7 @@ from ..model_dirs import places, walk
 from ..notes import Note
 from ..request import Frozen, LoraRef
 from ..settings import Settings
-from ..weight_files import ENDINGS, PICKLES, checked_header, read_header
+from ..weight_files import ENDINGS, PICKLES, checked_header
 from ..weight_kinds import kind_of
 from .layout import LoraLayer, layers, metadata_of, ranks, refused
 from .naming import clean, listed, named, names_of, written
@@ -35,11 +35,9 @@ __all__ = [
     "find",
     "layers",
     "listed",
-    "lora_dirs",
     "loras",
     "named",
     "names",
-    "read_header",
     "refused",
     "remarks",
     "written",
@@ -82,11 +80,6 @@ class Contents:
     notes: tuple[Note, ...] = ()
 
 
-def lora_dirs(settings: Settings) -> tuple[Path, ...]:
-    """Where LoRAs are looked for, also in subfolders, in order; training writes into the first."""
-    return places(settings).loras
-
-
 def loras(settings: Settings) -> dict[str, LoraFile]:
     """All files by name, unusable ones with their trouble."""
     return {name: _described(name, path) for name, path in names(settings).items()}
@@ -96,7 +89,7 @@ def names(settings: Settings) -> dict[str, Path]:
     """What each file is called. A name that is taken is told apart by the folders above."""
     found: dict[str, Path] = {}
     seen: set[Path] = set()
-    for root in lora_dirs(settings):
+    for root in places(settings).loras:
         for path in _files(root):
             try:
                 real = path.resolve()

@@ -21,8 +21,6 @@ from . import atomic, disk_full
 from .gif_colours import GIF_COLOURS, FrameSequence, drawn, palette_of
 from .video import Frames, local
 
-__all__ = ["FrameSequence", "FrameSpool", "write_frames_zip", "write_gif", "write_webp"]
-
 XMP_NAMESPACE = "https://svd-ui.local/ns/1.0/"
 
 

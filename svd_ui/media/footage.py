@@ -1,7 +1,7 @@
-"""Clips as people have them => upright sRGB frames, as a browser shows them: the one door for stills taken from a clip and
-for clips to train on.
+"""Clips as people have them -> upright sRGB frames, as a browser shows them.
 
-Videos are read with FFmpeg, animations (gif, webp, apng, avif) with the decoders of pictures.
+Stills taken from a clip and clips to train on both come in here. Videos are read with FFmpeg, animations (gif, webp,
+apng, avif) with the decoders of pictures.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +23,8 @@ from PIL import Image
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..notes import Note
 from . import cicp, colour
-from .reading import Picture, Reader, animated
-from .recognition import video_format
+from .reading import Picture, Reader, animated, hidden_pictures
+from .signatures import video_format
 
 MAX_SECONDS = 20.0
 """Of looking for one frame."""
@@ -76,7 +77,8 @@ FIRST, LAST = Moment(index=0), Moment()
 class Footage(Protocol):
     """An open clip."""
 
-    facts: FootageFacts
+    @property
+    def facts(self) -> FootageFacts: ...
 
     def frames(self) -> Iterator[Image.Image]:
         """All of them from the beginning."""
@@ -104,7 +106,7 @@ def footage(source: bytes | Path, reader: Reader) -> Iterator[Footage | None]:
         raise
     except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
         what = "video" if kind else "animation"
-        raise _bad(
+        raise BadPicture(
             f"This {what} is damaged or incomplete and cannot be read: save it again, or send another."
         ) from error
 
@@ -116,11 +118,11 @@ def _head(source: bytes | Path) -> bytes:
         with source.open("rb") as file:
             return file.read(64)
     except OSError as error:
-        raise _bad(f"The file {source.name} cannot be opened.") from error
+        raise BadPicture(f"The file {source.name} cannot be opened.") from error
 
 
-def _bad(detail: str) -> BadPicture:
-    return BadPicture(detail, field="image")
+def _no_such_frame(last: int) -> BadInput:
+    return BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
 
 
 class _Video:
@@ -128,7 +130,7 @@ class _Video:
         from av.video.reformatter import VideoReformatter
 
         if not container.streams.video:
-            raise _bad("The clip holds no pictures, only sound: send another.")
+            raise BadPicture("The clip holds no pictures, only sound: send another.")
         self._container, self._reader = container, reader
         self._stream = container.streams.best("video")  # not the picture on a cover
         self._stream.thread_type = "AUTO"
@@ -136,11 +138,16 @@ class _Video:
         codec = self._stream.codec_context
         reader.check((codec.width, codec.height))
         codec.options = {"max_pixels": str(reader.max_pixels)}  # of frames that turn out larger than the file says
+        self._has_alpha = codec.name in ("vp8", "vp9") and self._stream.metadata.get("alpha_mode") == "1"
         self._start = float((self._stream.start_time or 0) * self._stream.time_base)
+        self._end = 0.0
+        """When its last frame is shown, where that was looked for."""
         self._first = self._decoded_at(FIRST)[0]
-        upright = self._shown(self._first)
-        rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
-        self.facts = FootageFacts(*upright.size, self._count(rate), rate)
+        self._rate = float(self._stream.average_rate or self._stream.guessed_rate or UNTOLD_FPS)
+
+    @cached_property
+    def facts(self) -> FootageFacts:
+        return FootageFacts(*self._shown(self._first).size, self._count(self._rate), self._rate)
 
     def frames(self) -> Iterator[Image.Image]:
         self._rewind()
@@ -150,41 +157,58 @@ class _Video:
     def at(self, moment: Moment) -> Picture:
         frame, index = self._decoded_at(moment)
         seconds = max(0.0, (frame.time or 0.0) - self._start)
-        said = Note.of("clip_frame", index=round(seconds * self.facts.fps) if index is None else index, seconds=seconds)
-        picture = self._reader.finished(self._shown(frame), [said])
+        said = Note.of("clip_frame", index=round(seconds * self._rate) if index is None else index, seconds=seconds)
+        picture = self._reader.finished(self._upright(frame), [said])
         notes = (Note.of("hdr_mapped"),) if self._encoding(frame).is_hdr else ()
         return Picture(picture.image, (*picture.notes, *notes))
 
     def _count(self, rate: float) -> int:
-        """As the file says, else from its length."""
-        length = self._stream.duration and float(self._stream.duration * self._stream.time_base)
-        if length is None and self._container.duration:
-            length = self._container.duration / 1_000_000
-        return max(1, self._stream.frames or round((length or 0.0) * rate))
+        """As the file says, else counted without decoding: recordings of browsers tell no length, and others a wrong one."""
+        if self._stream.frames:
+            return int(self._stream.frames)
+        self._rewind()
+        count, until = 0, _until()
+        for packet in self._container.demux(self._stream):
+            count += packet.pts is not None
+            self._end = max(self._end, float(packet.pts * packet.time_base) if packet.pts is not None else 0.0)
+            if time.monotonic() > until:
+                return max(count, round(self._length() * rate))
+        return max(1, count)
 
     def _rewind(self) -> None:
         self._container.seek(0, backward=True)
 
     def _decoded(self) -> Iterator[Any]:
-        for frame in self._container.decode(self._stream):
+        for frame in self._with_alpha() if self._has_alpha else self._container.decode(self._stream):
             self._reader.check((frame.width, frame.height))  # may change on the way
             yield frame
+
+    def _with_alpha(self) -> Iterator[Any]:
+        """VP8 and VP9 carry transparency beside the picture, where only the codecs' own library reads it."""
+        from av.codec import CodecContext
+
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[self._stream.codec_context.name]
+        decoder: Any = CodecContext.create(name, "r")  # a new one wherever reading begins
+        decoder.options = dict(self._stream.codec_context.options)
+        for packet in self._container.demux(self._stream):
+            yield from decoder.decode(packet)
 
     def _decoded_at(self, moment: Moment) -> tuple[Any, int | None]:
         """(the frame, its number where it was counted)."""
         if moment.index is not None:
             return self._counted(moment.index)
-        end = self._start + self._length() if moment.seconds is None else None
-        seconds = (moment.seconds or 0.0) + self._start if end is None else end
+        last = self._end or self._start + (self._length() or 1e6)
+        seconds = last if moment.seconds is None else self._start + moment.seconds
         found = self._timed(seconds, back=0.0) or self._timed(seconds, back=2.0) or self._from_the_beginning(seconds)
         if found is None:
-            raise _bad("No frame of the clip can be read there: choose another moment.")
+            raise BadPicture("No frame of the clip can be read there: choose another moment.")
         return found, None
 
     def _length(self) -> float:
+        """In seconds; 0 where the file does not say."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
-        return float(self._container.duration / 1_000_000) if self._container.duration else 1e6
+        return float((self._container.duration or 0) / 1_000_000)
 
     def _counted(self, index: int) -> tuple[Any, int]:
         self._rewind()
@@ -194,8 +218,8 @@ class _Video:
                 return frame, index
             _in_time(until)
         if last < 0:
-            raise _bad("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
-        raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
+            raise BadPicture("The clip is damaged or incomplete, and no frame of it can be read: save it again.")
+        raise _no_such_frame(last)
 
     def _timed(self, seconds: float, back: float) -> Any | None:
         """The frame that is shown at ``seconds``, sought from the key frame before; None where that lies behind it."""
@@ -224,19 +248,21 @@ class _Video:
         return cicp.encoding_of(_BT709 if primaries in _LIKE_BT709 else primaries, int(frame.color_trc))
 
     def _shown(self, frame: Any) -> Image.Image:
-        """RGB, turned as the container says, pixels square, its colours those of sRGB."""
+        return colour.flatten(self._upright(frame), self._reader.fill)
+
+    def _upright(self, frame: Any) -> Image.Image:
+        """RGB or RGBA, turned as the container says, pixels square, its colours those of sRGB."""
         encoding = self._encoding(frame)
         untold = int(frame.colorspace) in (2, 3) and frame.height >= _HD
         wide, clear = not encoding.is_srgb, any(part.is_alpha for part in frame.format.components)
-        kind = "rgb48le" if wide else "rgba" if clear else "rgb24"
-        values = self._reformatted(frame, kind, _BT709 if untold else None)
-        image = Image.fromarray(cicp.to_srgb(values, encoding, peak=VIDEO_PEAK) if wide else values)
-        image = colour.flatten(image, self._reader.fill)
-        return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
-
-    def _reformatted(self, frame: Any, kind: str, matrix: int | None) -> NDArray[Any]:
+        kind = ("rgba64le" if clear else "rgb48le") if wide else "rgba" if clear else "rgb24"
+        matrix = _BT709 if untold else None
         values: NDArray[Any] = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
-        return values
+        if wide:
+            converted = cicp.to_srgb(values[..., :3], encoding, peak=VIDEO_PEAK)
+            values = np.concatenate([converted, colour.eight(values[..., 3:])], axis=-1) if clear else converted
+        image = Image.fromarray(values)
+        return _turned(_square(image, self._stream.sample_aspect_ratio), frame)
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
@@ -281,14 +307,16 @@ class _Animation:
     def __init__(self, image: Any, reader: Reader) -> None:
         reader.check(image.size)
         self._image, self._reader = image, reader
+        self._hidden = hidden_pictures(image)
+        image.seek(self._hidden)
         first = self._frame()
         milliseconds = max(float(first.info.get("duration") or 100), 10.0)  # WebP tells it once its frame is decoded
         size = reader.finished(first, []).image.size
-        self.facts = FootageFacts(*size, image.n_frames, 1000.0 / milliseconds)
+        self.facts = FootageFacts(*size, image.n_frames - self._hidden, 1000.0 / milliseconds)
 
     def frames(self) -> Iterator[Image.Image]:
         for index in range(self.facts.num_frames):
-            self._image.seek(index)
+            self._image.seek(index + self._hidden)
             yield self._reader.finished(self._frame(), []).image
 
     def at(self, moment: Moment) -> Picture:
@@ -297,9 +325,9 @@ class _Animation:
         if index is None:
             index = min(last, int((moment.seconds or 0.0) * self.facts.fps + 1e-6))
         if index > last:
-            raise BadInput(f"The clip has {last + 1} frames: choose one of 0 to {last}, or last.", field="frame")
-        until = _until()
-        for step in range(self._image.tell(), index + 1):
+            raise _no_such_frame(last)
+        until, target = _until(), index + self._hidden
+        for step in range(min(self._image.tell(), target), target + 1):
             self._image.seek(step)
             _in_time(until)
         return self._reader.finished(

@@ -1,6 +1,4 @@
-"""Pictures as people have them -> clean RGB, what to say about those that cannot be read, and the one crop that page
-and model share.
-"""
+"""Pictures as people have them -> clean RGB, or one sentence on why not; and the one crop that page and model share."""
 
 from __future__ import annotations
 
@@ -8,16 +6,14 @@ import math
 import stat
 from pathlib import Path
 
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 
 from ..errors import BadInput, BadPicture
 from ..notes import Note
 from . import mending
 from .footage import FIRST, Moment, footage
-from .reading import LONGEST_SIDE, Picture, Reader
-from .recognition import DAMAGED, READABLE, refusal, video_format, why_unreadable
-
-__all__ = ["LONGEST_SIDE", "READABLE", "Picture", "crop_box", "cropped", "fit", "load"]
+from .reading import Picture, Reader
+from .signatures import refusal, video_format, why_unreadable
 
 MB = 1_000_000
 MUCH_KEPT = 0.7
@@ -54,15 +50,15 @@ def load(
     except BadInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise _bad("The picture is too large to be read: send a smaller one.") from error
-    except Exception as error:  # decoders fail in a dozen ways on bytes that are not what they claim
-        return _mended(raw, reader, why_unreadable(raw) if isinstance(error, UnidentifiedImageError) else DAMAGED)
+        raise BadPicture("The picture is too large to be read: send a smaller one.") from error
+    except Exception:  # decoders fail in a dozen ways on bytes that are not what they claim
+        return _mended(raw, reader, why_unreadable(raw))
 
 
 def _refuse(raw: bytes, name: str) -> None:
     refused = refusal(raw, name)
     if refused:
-        raise _bad(refused)
+        raise BadPicture(refused)
 
 
 def _frame(source: bytes | Path, reader: Reader, moment: Moment | None) -> Picture:
@@ -86,18 +82,18 @@ def _mended(raw: bytes, reader: Reader, why: str) -> Picture:
     """What can be seen of a picture that does not decode as it is. Raises BadPicture saying ``why`` else."""
     mended = mending.mend(raw, reader.max_pixels)
     if mended.missing > mending.MOST_MISSING:
-        raise _bad(
+        raise BadPicture(
             f"The picture is damaged or incomplete: its file ends early, and {mended.missing:.0%} of it are missing. "
             "Copy it again, or send another."
         )
     if mended.data is raw:
-        raise _bad(why)
+        raise BadPicture(why)
     try:
         picture = reader.picture(mended.data, mended.missing)
     except BadInput:
         raise
     except Exception as error:
-        raise _bad(why) from error
+        raise BadPicture(why) from error
     return Picture(picture.image, (*mended.notes, *picture.notes))
 
 
@@ -139,9 +135,9 @@ def _bytes(data: bytes | Path, max_bytes: int) -> bytes:
     elif isinstance(data, bytes | bytearray | memoryview):
         raw = bytes(data)
     else:
-        raise _bad("A path on the server is not accepted: upload the picture itself.")
+        raise BadPicture("A path on the server is not accepted: upload the picture itself.")
     if not raw:
-        raise _bad("The file is empty.")
+        raise BadPicture("The file is empty.")
     if len(raw) > max_bytes:
         raise _too_many_bytes(len(raw), max_bytes)
     return raw
@@ -151,19 +147,21 @@ def _file(path: Path, max_bytes: int) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise _bad(f"{path.name or path} is not a file.")
+            raise BadPicture(f"{path.name or path} is not a file.")
         if status.st_size > max_bytes:
             raise _too_many_bytes(status.st_size, max_bytes)
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise _bad(f"There is no file {path.name}.") from error
+        raise BadPicture(f"There is no file {path.name}.") from error
     except (OSError, ValueError) as error:
-        raise _bad(f"The file {path.name} cannot be opened.") from error
+        raise BadPicture(f"The file {path.name} cannot be opened.") from error
 
 
 def _too_many_bytes(size: int, max_bytes: int) -> BadPicture:
     rounded_up = math.ceil(10 * size / MB) / 10  # never "50.0 MB; at most 50.0 MB"
-    return _bad(f"The file has {rounded_up:.1f} MB; at most {max_bytes / MB:.1f} MB are accepted. Send a smaller one.")
+    return BadPicture(
+        f"The file has {rounded_up:.1f} MB; at most {max_bytes / MB:.1f} MB are accepted. Send a smaller one."
+    )
 
 
 def _colour(name: str) -> tuple[int, int, int]:
@@ -171,7 +169,3 @@ def _colour(name: str) -> tuple[int, int, int]:
         return ImageColor.getcolor(name, "RGB")[:3]  # type: ignore[index, return-value]
     except (ValueError, TypeError) as error:
         raise BadInput(f"'{str(name)[:40]}' is not a colour: use one like #ffffff.", field="background") from error
-
-
-def _bad(sentence: str) -> BadPicture:
-    return BadPicture(sentence, field="image")

@@ -126,9 +126,9 @@ def _is_adobe_rgb(raw: bytes) -> bool:
 # HEIF and AVIF (ISO/IEC 14496-12, 23008-12)
 
 
-def boxes(raw: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of the boxes that follow each other there."""
-    end = len(raw) if end is None else end
+def boxes(raw: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """(type, content) of the boxes that follow each other from ``at`` on."""
+    end = len(raw)
     for _ in range(MAX_CHUNKS):
         if at + 8 > end:
             return
@@ -139,17 +139,14 @@ def boxes(raw: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[byt
         size = size or end - at
         if size < head or at + size > end:
             return
-        if kind == b"mdat":  # large, and never looked into
-            yield kind, b""
-        else:
-            yield kind, raw[at + head : at + size]
+        yield kind, b"" if kind == b"mdat" else raw[at + head : at + size]  # mdat is large, and never looked into
         at += size
 
 
 def _heif_encoding(raw: bytes) -> ColourSpace | None:
     meta = dict(boxes(raw)).get(b"meta", b"")
     inside = dict(boxes(meta, 4))
-    properties = dict(boxes(inside[b"iprp"])) if b"iprp" in inside else {}
+    properties = dict(boxes(inside.get(b"iprp", b"")))
     held = list(boxes(properties.get(b"ipco", b"")))
     of_primary = _associated(properties.get(b"ipma", b""), _primary(inside.get(b"pitm", b"")))
     for index in of_primary:

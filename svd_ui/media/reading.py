@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ..errors import BadPicture
 from ..notes import Note
-from . import colour, deep, mending, metadata, tiff
+from . import colour, mending, metadata, tiff
 from .cicp import ColourSpace
 
 ALLOWED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
@@ -51,7 +51,7 @@ class Reader:
         found = tiff.tags(raw)
         if found:  # some kinds are no pictures to Pillow
             self.check((found[tiff.WIDTH][0], found[tiff.HEIGHT][0]), tiff.bytes_per_pixel(found))
-            wide = deep.read(raw, "TIFF", None)
+            wide = colour.read_deep(raw, "TIFF", None)
             if wide is not None:
                 wide.info.update(tiff.info(found))
                 return self.finished(wide, [Note.of("first_page_only")] if tiff.has_more_pages(raw) else [])
@@ -61,11 +61,12 @@ class Reader:
             encoding, size = metadata.encoding_of(raw, bool(image.info.get("icc_profile"))), image.size
             if encoding is not None and encoding.is_hdr:
                 notes.append(Note.of("hdr_mapped"))
-            wide = deep.read(raw, image.format, encoding)
+            wide = colour.read_deep(raw, image.format, encoding)
             if wide is not None:
                 kept = ("exif",) if encoding is not None else ("exif", "icc_profile")
                 wide.info.update({name: image.info[name] for name in kept if name in image.info})
                 return self.finished(mending.filled(wide, missing), notes)
+            image.seek(hidden_pictures(image))
             image.draft(None, _bounded(image.size))  # JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
             image.load()
             return self.finished(mending.filled(image, missing), notes, size, encoding)
@@ -97,14 +98,18 @@ class Reader:
         """Raises BadPicture for what is larger than is accepted."""
         w, h = size
         if w < 1 or h < 1:
-            raise BadPicture("The picture has no pixels.", field="image")
+            raise BadPicture("The picture has no pixels.")
         if w * h * max(1.0, bytes_per_pixel / USUAL_BYTES) > self.max_pixels:
             channels = "" if bytes_per_pixel <= USUAL_BYTES else f" of {bytes_per_pixel} bytes"
             raise BadPicture(
                 f"The picture has {w} x {h} pixels{channels}; at most {self.max_pixels / 1e6:.0f} million pixels are "
-                "accepted. Send a smaller one.",
-                field="image",
+                "accepted. Send a smaller one."
             )
+
+
+def hidden_pictures(image: Image.Image) -> int:
+    """1 for an APNG with a picture in front that is shown only by what plays no animations."""
+    return int(bool(getattr(image, "default_image", False)))
 
 
 @contextmanager

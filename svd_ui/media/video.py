@@ -18,14 +18,6 @@ from PIL import Image
 from ..errors import BadInput
 from . import atomic
 
-__all__ = [
-    "Mp4Writer",
-    "read_comment",
-    "read_frames",
-    "set_comment",
-    "write_poster",
-]
-
 Frames = NDArray[np.uint8]
 _LAYOUT = {"movflags": "+faststart"}
 BT709 = 1  # the same number for matrix, primaries and transfer in H.264
@@ -110,15 +102,11 @@ class Mp4Writer:
         self._container.close()
 
 
-def read_frames(path: Path, max_frames: int | None = None) -> Frames:
-    """uint8 ``[F H W 3]`` RGB, the first ``max_frames`` of them. Raises BadInput when it is not a video."""
-    frames: list[Any] = []
+def read_frames(path: Path) -> Frames:
+    """uint8 ``[F H W 3]`` RGB. Raises BadInput when it is not a video."""
     reformatter = VideoReformatter()
     with _opened(path) as container:
-        for frame in container.decode(video=0):
-            if max_frames is not None and len(frames) >= max_frames:
-                break
-            frames.append(reformatter.reformat(frame, format="rgb24").to_ndarray())
+        frames = [reformatter.reformat(frame, format="rgb24").to_ndarray() for frame in container.decode(video=0)]
     if not frames:
         raise _unreadable(path)
     return np.stack(frames)

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..network.address import bracketed, free_port, host_of, shown, tls
-from ..network.proxies import keep_local
+from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
 from .visitor import RootPath, VisitorCookie, is_public
 

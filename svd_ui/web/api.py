@@ -14,12 +14,14 @@ from gradio.events import api as declare_api
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from ..assets import Added
 from ..clip import in_shape_of
 from ..errors import BadInput, BadPicture, SvdUiError
 from ..events import ENDED
 from ..jobs import Job, in_full, status
 from ..media.footage import Moment
 from ..migration import old_names, renamed
+from ..notes import sentence as sentence_of
 from ..request import GenerationRequest, has_source
 from ..validation import validate
 from .context import Context, uploaded
@@ -75,18 +77,22 @@ class Api:
     async def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Queue one clip, with ``wall`` a draft wall of small ones, with ``tile`` ("<job id>/<index>") the clip of one in full.
 
-        Returns its id, and the token that cancels it and lists its owner's history."""
-        token = token or new_token()
+        Returns its id, the token that cancels it and lists its owner's history, and notes on what was changed about the picture.
+        """
+        token, notes = token or new_token(), list[str]()
         with sentence():
-            job = await asyncio.to_thread(lambda: self.context.jobs.submit(self._request(values), owner_of(token)))
-        return {"id": job.id, "token": token}
+            job = await asyncio.to_thread(
+                lambda: self.context.jobs.submit(self._request(values, notes), owner_of(token))
+            )
+        return {"id": job.id, "token": token, "notes": notes}
 
     async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
         made = await self.submit(values, token)
         with sentence():
             job = await self._ended(made["id"])
-        return {**self._shown(job), "token": made["token"]}
+        shown = self._shown(job)
+        return {**shown, "notes": [*made["notes"], *shown["notes"]], "token": made["token"]}
 
     def status(self, id: str) -> dict:  # type: ignore[type-arg]
         """How a job stands, with its video once there is one; of a wall ``tiles``, each with its seed, motion and video."""
@@ -118,11 +124,14 @@ class Api:
     def _reader(self, token: str | None) -> str | None:
         return reader(self.context.settings, owner_of(token or new_token()))
 
-    def _request(self, values: dict[str, Any]) -> GenerationRequest:
+    def _request(self, values: dict[str, Any], notes: list[str]) -> GenerationRequest:
+        """What ``values`` ask for; ``notes`` gets what is said of the picture."""
         given = renamed(GenerationRequest, values)
         frame = given.pop(FRAME, None)
         if "image" in given:
-            given["image"] = self._picture(given["image"], frame)
+            added = self._picture(given["image"], frame)
+            given["image"] = added.ref
+            notes += map(sentence_of, added.notes)
         elif frame is not None:
             raise BadInput("A frame is of a clip: upload one as image.", field=FRAME)
         request = validate(self._of_tile(given.pop(TILE, None)) | given)
@@ -138,12 +147,12 @@ class Api:
         id, _, index = str(name).partition("/")
         return in_full(self.context.jobs.get(id), int(index) if index.isdecimal() else -1).explicit()
 
-    def _picture(self, value: Any, frame: Any) -> str:
-        """An upload, a picture or a clip -> its ref. Plain strings are refused: gradio hands them over unchecked."""
+    def _picture(self, value: Any, frame: Any) -> Added:
+        """An upload, a picture or a clip -> what is kept of it. Plain strings are refused: gradio hands them over unchecked."""
         path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
         if not isinstance(path, str) or not path:
-            raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).", field="image")
-        return self.context.assets.add(uploaded(path), moment=Moment.of(str(frame)) if frame is not None else None).ref
+            raise BadPicture("Upload the picture, for example with gradio_client's handle_file(...).")
+        return self.context.assets.add(uploaded(path), moment=Moment.of(str(frame)) if frame is not None else None)
 
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""

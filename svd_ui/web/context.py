@@ -128,5 +128,5 @@ def uploaded(path: str) -> Path:
     root = Path(get_upload_folder()).resolve()
     file = Path(path).resolve()
     if not file.is_relative_to(root) or not file.is_file():
-        raise BadPicture("Upload the file: paths on the server are not read.", field="image")
+        raise BadPicture("Upload the file: paths on the server are not read.")
     return file

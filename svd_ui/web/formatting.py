@@ -21,15 +21,8 @@ from ..jobs import Job
 from ..notes import WORDS
 
 STATES: dict[str, str] = WORDS["states"]
-MB, GB = 1_000_000, 1_000_000_000
+MB = 1_000_000
 NBSP = "\u00a0"
-
-
-def size(count: float | None) -> str:
-    """Bytes in MB or GB (powers of ten, as the hub counts them)."""
-    if count is None:
-        return "an unknown size"
-    return f"{count / GB:.1f} GB" if count >= GB else f"{count / MB:.0f} MB"
 
 
 def memory(count: float | None) -> str:

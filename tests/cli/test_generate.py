@@ -90,7 +90,10 @@ def test_from_a_clip_of_another_machine_asks_for_the_picture(
 ) -> None:
     run("generate", photo, "-o", "first.mp4", "--seed", 5)
     monkeypatch.setenv("SVD_UI_DATA_DIR", str(tmp_path / "elsewhere"))
-    assert run("generate", "--from", "first.mp4", "-o", "no.mp4").exit_code == 2
+    refused = run("generate", "--from", "first.mp4", "-o", "no.mp4")
+    assert refused.exit_code == 2
+    assert "is not in this data folder" in refused.stderr
+    assert "--frame first" in refused.stderr
     result = run("generate", photo, "--from", "first.mp4", "-o", "yes.mp4")
     assert result.exit_code == 0, result.output
 
@@ -271,6 +274,16 @@ def test_going_on_from_the_last_frame_of_our_own_clip(run: Run, photo: Path, set
     assert second.image is not None
     last = read_frames(Path("first.mp4"))[-1].astype(int)
     assert np.abs(np.asarray(Assets.of(settings).open(second.image)).astype(int) - last).mean() < 2
+
+
+def test_what_was_changed_about_the_picture_is_in_the_json(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(photo.read_bytes()[:-2])
+    status = json.loads(run("generate", "cut.jpg", "-o", "out.mp4", "--json").stdout)
+    assert any("end of the file is missing" in note for note in status["notes"])
+
+
+def test_a_folder_is_no_picture(run: Run, tmp_path: Path) -> None:
+    assert "is a folder: give one picture" in run("generate", tmp_path).stderr
 
 
 def test_a_frame_of_nothing_is_refused(run: Run, photo: Path) -> None:

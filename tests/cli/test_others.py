@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from svd_ui import __version__
-from svd_ui.doctor import report, tilde
+from svd_ui.doctor import examine, facts, tilde
+from svd_ui.doctor.finding import Patient
 from svd_ui.engine import Device
-from svd_ui.hub import layout
-from svd_ui.jobs.service import JobService
+from svd_ui.hub import Hub, layout
 from svd_ui.settings import REPOSITORY, Settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine, fake_checkpoint
@@ -37,16 +38,23 @@ def test_the_version_is_shown(run: Run) -> None:
     assert run("--version").stdout.strip() == f"svd-ui {__version__}"
 
 
+FAKE = Device(kind="cpu", name="Fake device")
+
+
+def report(settings: Settings, device: Device) -> dict[str, Any]:
+    patient = Patient(settings, {}, Hub(settings), device, "")
+    return facts(patient, examine(patient))
+
+
 def test_the_report_tells_all_settings_and_no_secret(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SVD_UI_AUTH", "ann:s3cret-word")
     monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
     settings = Settings()
-    with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
-        facts = report(jobs, settings)
-    text = json.dumps(facts)
+    told = report(settings, FAKE)
+    text = json.dumps(told)
     assert "s3cret" not in text
     assert "hf_very_secret" not in text
-    rows = {row["variable"]: row for row in facts["settings"]}
+    rows = {row["variable"]: row for row in told["settings"]}
     assert rows.keys() == {f"SVD_UI_{name.upper()}" for name in Settings.model_fields}
     assert rows["SVD_UI_AUTH"]["value"] == "(set)"
     assert rows["SVD_UI_DATA_DIR"]["source"] == "environment"
@@ -56,18 +64,17 @@ def test_the_report_tells_all_settings_and_no_secret(settings: Settings, monkeyp
         "source": "default",
         "help": Settings.model_fields["port"].description,
     }
-    assert facts["device"]["name"] == "Fake device"
-    assert facts["checkpoint"]["id"] == "local:little"
-    assert {"svd-xt-1-1", "text-to-image"} <= {row["id"] for row in facts["checkpoints"]}
-    assert facts["disk"]["data"]["free_bytes"] > 0
+    assert told["device"]["name"] == "Fake device"
+    assert told["checkpoint"]["id"] == "local:little"
+    assert {"svd-xt-1-1", "text-to-image"} <= {row["id"] for row in told["checkpoints"]}
+    assert told["disk"]["data"]["free_bytes"] > 0
 
 
 def test_an_env_file_is_named_as_the_source(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     Path(".env").write_text("SVD_UI_PORT=7999\n", "utf-8")
-    with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
-        facts = report(jobs, Settings())
-    row = next(row for row in facts["settings"] if row["variable"] == "SVD_UI_PORT")
+    told = report(Settings(), FAKE)
+    row = next(row for row in told["settings"] if row["variable"] == "SVD_UI_PORT")
     assert (row["value"], row["source"]) == ("7999", ".env")
 
 
@@ -106,8 +113,7 @@ def test_doctor_prints_why(settings: Settings, capsys: pytest.CaptureFixture[str
     from svd_ui.cli.doctor import show
 
     device = Device(kind="cuda", name="A card", total_bytes=8_000_000_000, free_bytes=7_000_000_000, profile="8gb")
-    with JobService(settings, FakeEngine(settings=settings, device=device), slots=False) as jobs:
-        show(report(jobs, settings), Console(width=200))
+    show(report(settings, device), Console(width=200))
     text = capsys.readouterr().out
     for words in ("A card [cuda]", "7.0 GB free of 8.0 GB", "8gb", "named by SVD_UI_CHECKPOINT", "SVD_UI_IDLE_SECONDS"):
         assert words in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import socket
 import sqlite3
@@ -13,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from svd_ui.catalog.cuda_builds import Card, TorchBuild, mismatch
-from svd_ui.doctor import CHECKS, admit, examine, facts, software
+from svd_ui.doctor import CHECKS, examine, facts, software
 from svd_ui.doctor.finding import Finding, Patient
 from svd_ui.engine import Device
 from svd_ui.hub import Hub
 from svd_ui.jobs.database import Database
 from svd_ui.notes import WORDS
 from svd_ui.settings import Settings, usable
-from tests.fakes import FakeEngine, fake_checkpoint
+from tests.fakes import fake_checkpoint
 
 Ask = Callable[..., dict[str, Finding]]
 DEVICE = Device(kind="cpu", name="A processor")
@@ -152,7 +153,7 @@ def test_a_damaged_history_is_named_and_a_sound_one_is_not(ask: Ask, tmp_path: P
 
 
 def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svd_ui.doctor.software._has_codec", lambda av, name, mode: name != "libx264")
+    monkeypatch.setattr("av.codecs_available", {"h264"})
     monkeypatch.setattr("PIL.features.check", lambda name: name != "freetype2")
     found = ask()
     assert "libx264" in found["codecs_missing"].to_dict()["what"]
@@ -162,8 +163,14 @@ def test_codecs_and_letters_that_are_not_there_are_named(ask: Ask, monkeypatch: 
 
 
 def test_missing_packages_come_before_everything_else(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = software._version
-    monkeypatch.setattr(software, "_version", lambda name: None if name == "diffusers" else version(name))
+    version = importlib.metadata.version
+
+    def without_diffusers(name: str) -> str:
+        if name == "diffusers":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("importlib.metadata.version", without_diffusers)
     monkeypatch.setenv("SVD_UI_MAX_QUEUE", "none")
     found = ask()
     assert next(iter(found)) == "packages_missing"
@@ -234,8 +241,6 @@ def test_a_checkpoint_that_is_asked_for_and_damaged_comes_with_the_reason(
 
 
 def test_the_report_holds_no_password_of_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from svd_ui.jobs.service import JobService
-
     secret = "s3cret-word"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"https://ann:{secret}@mirror.example/hf")
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
@@ -245,9 +250,9 @@ def test_the_report_holds_no_password_of_anything(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SVD_UI_SSL_KEYFILE_PASSWORD", secret)
     monkeypatch.setenv("SVD_UI_DATA_DIR", str(tmp_path))
     settings, faults = usable()
-    with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
-        patient = admit(settings, {**faults, "SVD_UI_X": f"https://u:{secret}@h is wrong"}, jobs)
-        text = json.dumps(facts(patient, examine(patient)))
+    faults["SVD_UI_X"] = f"https://u:{secret}@h is wrong"
+    patient = Patient(settings, faults, Hub(settings), DEVICE, "")
+    text = json.dumps(facts(patient, examine(patient)))
     assert "mirror.example/hf" in text
     assert secret not in text
     assert secret.replace("-", "") not in text

@@ -12,7 +12,7 @@ import pytest
 from svd_ui.catalog.cuda_builds import Card, TorchBuild, mismatch
 from svd_ui.doctor import examine
 from svd_ui.doctor.finding import Finding, Patient
-from svd_ui.doctor.leftovers import leftovers
+from svd_ui.doctor.folders import leftovers
 from svd_ui.doctor.repair import Treatment
 from svd_ui.engine import Device
 from svd_ui.hub import Hub, layout
@@ -69,7 +69,7 @@ def test_what_nothing_needs_any_more_is_removed_and_the_rest_stays(patient: Pati
     dangling = repo / "snapshots" / "c" / "unet" / "weights.safetensors"
     dangling.parent.mkdir(parents=True)
     dangling.symlink_to("../../../blobs/eeee")
-    assert {path for path, _ in leftovers(patient.settings, patient.hub)} == {*gone, dangling}
+    assert {path for path, _ in leftovers(patient)} == {*gone, dangling}
     done = treat(patient).done
     assert "7 of 7 files" in done[-1]
     assert not any(path.exists() or path.is_symlink() for path in (*gone, dangling))

@@ -18,7 +18,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 
 
 def test_what_cannot_be_loaded_is_named_and_stops_nobody(app: App) -> None:
-    found = {one["name"]: one for one in json.loads(app("doctor", "--json").stdout)["plugins"]}
+    found = {one["name"]: one for one in json.loads(app("doctor", "--json", code=1).stdout)["plugins"]}
     assert "a_package_that_nobody_has" in found["missing"]["trouble"]
     assert found["faulty"]["trouble"] == ""
 

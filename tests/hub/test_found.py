@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, survey
+from svd_ui.catalog import PROFILES, CheckpointRow, find_checkpoint, folders, survey
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Runtime
 from svd_ui.engine import Device
@@ -248,7 +248,7 @@ def test_a_folder_says_which_file_is_wrong_what_it_should_be_and_where_it_is(
     assert row.same_as == "svd-xt" and hub.present(row) is None
     with pytest.raises(WeightsMissing, match=said) as caught:
         hub.require(row)
-    named = f"{part}/{layout.WEIGHTS[part]}"
+    named = f"{part}/{folders.WEIGHTS[part]}"
     assert f"{XT}/{part}" in caught.value.message and f"Get {named}" in caught.value.message
     assert f"https://huggingface.co/{XT_REPO}/tree/main/{part}" in caught.value.message
     assert hub.present(find_checkpoint(settings, "svd-xt")) is None, "what is damaged stands for nothing"

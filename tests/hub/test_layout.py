@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svd_ui.hub import layout
+from svd_ui.catalog import folders
 from tests.hub.fake_hub import repository
 
 FOUR = "diffusion_pytorch_model"
@@ -23,10 +23,10 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 def test_complete_means_every_component_in_the_precision(tmp_path: Path) -> None:
     folder = write(tmp_path, repository(1000))
-    assert layout.is_complete(folder, "fp16")
+    assert folders.is_complete(folder, "fp16")
     (folder / "vae/diffusion_pytorch_model.fp16.safetensors").unlink()
-    assert not layout.is_complete(folder, "fp16")
-    assert layout.is_complete(folder, None)
+    assert not folders.is_complete(folder, "fp16")
+    assert folders.is_complete(folder, None)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_shards_are_chosen_with_their_index_and_all_needed(
         "unet/config.json": b"{}",
         f"unet/{index}": weight_map,
     }
-    assert set(layout.select(INDEX, [*files, f"unet/{FOUR}.non_ema.safetensors"], variant)) == set(files)
+    assert set(folders.select(INDEX, [*files, f"unet/{FOUR}.non_ema.safetensors"], variant)) == set(files)
     folder = write(tmp_path, files)
-    assert layout.is_complete(folder, variant)
+    assert folders.is_complete(folder, variant)
     (folder / "unet" / shards[1]).unlink()
-    assert not layout.is_complete(folder, variant)
+    assert not folders.is_complete(folder, variant)
 
 
 def test_a_component_name_cannot_lead_out_of_its_folder() -> None:
     index = {"../up": ["a", "b"], "..": ["a", "b"], "/etc": ["a", "b"], "unet": ["a", "b"], "off": [None, None]}
-    assert layout.components(index) == ("unet",)
+    assert folders.components(index) == ("unet",)
 
 
 def test_an_index_of_other_weights_is_left_out() -> None:
     paths = [f"unet/{FOUR}.fp16.safetensors", f"unet/{FOUR}.safetensors.index.json", "unet/config.json"]
-    assert layout.select(INDEX, paths, "fp16") == ["unet/config.json", f"unet/{FOUR}.fp16.safetensors"]
+    assert folders.select(INDEX, paths, "fp16") == ["unet/config.json", f"unet/{FOUR}.fp16.safetensors"]

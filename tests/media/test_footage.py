@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,6 @@ def test_a_phone_s_video_is_turned_as_it_says(turn: str, tmp_path: Path) -> None
 
 
 def test_pixels_that_are_not_square_are_shown_as_they_are_meant() -> None:
-    from fractions import Fraction
-
     data = video(counting(4), "matroska", "libx264", "yuv420p", sample_aspect_ratio=Fraction(4, 3))
     assert at(data, "first").size == (128, 64)
 
@@ -168,6 +167,66 @@ def test_transparent_video_is_flattened() -> None:
     image = np.asarray(load(buffer.getvalue(), **LIMITS, background="#0000ff", moment=LAST).image).astype(int)
     assert np.abs(image[:, :44].mean(axis=(0, 1)) - [200, 0, 0]).max() < 8
     assert np.abs(image[:, 52:].mean(axis=(0, 1)) - [0, 0, 255]).max() < 8
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparency_beside_the_picture_is_seen(codec: str) -> None:
+    """As browsers show it; what is there without it is not meant to be seen."""
+    frames = np.repeat(counting(12)[..., :1], 4, axis=-1)
+    frames[..., 3] = 0
+    frames[:, :, :48, 3] = 255
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="webm") as container:
+        stream: Any = container.add_stream(codec, rate=8, options={"auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuva420p"
+        for values in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(values, format="rgba")))
+        container.mux(stream.encode())
+    for moment in ("first", "5", "0.63s", "last"):
+        picture = load(buffer.getvalue(), **LIMITS, background="#0000ff", moment=Moment.of(moment))
+        image = np.asarray(picture.image).astype(int)
+        assert np.abs(image[20:, 52:].mean(axis=(0, 1)) - [0, 0, 255]).max() < 8
+        index = {"first": 0, "last": 11}.get(moment, 5)
+        assert np.abs(image[20:, 30:44].mean(axis=(0, 1)) - 6 * index).max() < 8
+        assert "background_filled" in [note.code for note in picture.notes]
+
+
+@pytest.mark.parametrize(("live", "start"), [("1", 0), ("0", 12_345_678)])
+def test_frames_are_counted_where_no_length_is_told_or_a_wrong_one(live: str, start: int) -> None:
+    """A browser's own recording tells none; what is cut out of a longer one may count from its beginning."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="webm" if live == "1" else "matroska", options={"live": live}) as container:
+        stream: Any = container.add_stream("libvpx-vp9", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, values in enumerate(counting(24)):
+            frame = av.VideoFrame.from_ndarray(values, format="rgb24")
+            frame.pts, frame.time_base = start + 125 * index, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with footage(buffer.getvalue(), READER) as found:
+        assert found is not None
+        assert found.facts.num_frames == 24
+        assert [number(found.at(Moment(index=0)).image), number(found.at(LAST).image)] == [0, 23]
+    assert [number(at(buffer.getvalue(), moment)) for moment in ("11", "last", "1.5s")] == [11, 23, 12]
+
+
+def test_frames_of_an_animation_may_be_asked_for_in_any_order() -> None:
+    pictures = [Image.fromarray(frame) for frame in counting(6)]
+    with footage(encoded(pictures[0], "GIF", save_all=True, append_images=pictures[1:]), READER) as found:
+        assert found is not None
+        assert [number(found.at(Moment(index=index)).image) for index in (4, 0, 5, 2)] == [4, 0, 5, 2]
+
+
+def test_a_picture_that_stands_in_for_an_animation_is_none_of_its_frames() -> None:
+    frames = [Image.fromarray(frame) for frame in counting(6)]
+    data = encoded(frames[5], "PNG", save_all=True, append_images=frames[:4], default_image=True)
+    with footage(data, READER) as found:
+        assert found is not None
+        assert found.facts.num_frames == 4
+        assert [number(frame) for frame in found.frames()] == [0, 1, 2, 3]
+    assert [number(at(data, moment)) for moment in ("first", "2", "last")] == [0, 2, 3]
+    assert number(load(data, **LIMITS).image) == 0
 
 
 @pytest.mark.parametrize("text", ["", "-1", "12.5", "1,5s", "s", "frame 3", "1e9", "9" * 40, "../x"])

@@ -16,8 +16,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from svd_ui.errors import BadInput, BadPicture
-from svd_ui.media.image import LONGEST_SIDE, Picture, crop_box, fit, load
+from svd_ui.media.image import crop_box, fit, load
+from svd_ui.media.reading import LONGEST_SIDE, Picture
 from svd_ui.notes import sentence
+from tests.media.files import chunk
 
 LIMITS = {"max_bytes": 50_000_000, "max_pixels": 64_000_000}
 
@@ -189,6 +191,22 @@ def test_key_colour_transparency() -> None:
     assert near(picture.image, (5, 5), (200, 0, 0))
 
 
+@pytest.mark.parametrize(
+    "gamma", [(), ((b"gAMA", (45455).to_bytes(4, "big")),), ((b"gAMA", (100000).to_bytes(4, "big")),)]
+)
+def test_one_level_of_sixteen_bit_grey_may_be_transparent(gamma: tuple[tuple[bytes, bytes], ...]) -> None:
+    grey = np.full((64, 96), 60000, ">u2")
+    grey[:, :48] = 7
+    header = struct.pack(">IIBBBBB", 96, 64, 16, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in grey))
+    parts = [(b"IHDR", header), *gamma, (b"tRNS", b"\0\7"), (b"IDAT", data), (b"IEND", b"")]
+    picture = loaded(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts), background="#00ff00")
+    assert near(picture.image, (5, 5), (0, 255, 0))
+    assert picture.image.getpixel((90, 5))[0] > 220  # type: ignore[index]
+    assert "background_filled" in [note.code for note in picture.notes]
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("mode", "value"), [("RGBA", (200, 0, 0, 128)), ("LA", (100, 128))])
 def test_alpha_is_flattened_on_the_chosen_colour(mode: str, value: tuple[int, ...]) -> None:
     data = encoded(Image.new(mode, (64, 64), value))
@@ -280,6 +298,13 @@ def test_a_text_file_with_a_picture_s_name(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypheic" + b"\0" * 64, "HEIC"),
         (b"\0\0\0\x18ftypisom" + b"\0" * 64, "video"),
         (b"%PDF-1.7\n\x80", "PDF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 64, "JPEG 2000"),
+        (b"\0\0\1\0\1\0" + b"\0" * 64, "Icons"),
+        (b"P6\n320 240\n255\n" + b"\xc8((" * 2000, "Netpbm"),
+        (b"FLV\1\5" + b"\0" * 64, "save it as mp4"),
+        (b"RIFF\0\0\0\0WAVEfmt " + b"\0" * 64, "a sound"),
+        (b"PK\3\4" + b"\0" * 64, "an archive"),
+        (b"\xc8((" * 2000, "not a picture that can be read"),
         (bytes(range(256)), "Formats that work: JPEG, PNG"),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from svd_ui.errors import BadPicture
-from svd_ui.media.image import Picture, load
+from svd_ui.media.image import load
+from svd_ui.media.reading import Picture
 from tests.media.files import DATA, LIMITS, chunk, clip, encoded, levels, matrix_profile, png, scene, xyz
 
 

@@ -61,7 +61,6 @@ def test_frames_come_back(tmp_path: Path) -> None:
     assert back.shape == frames.shape
     assert back.dtype == np.uint8
     assert np.abs(back.astype(int) - frames).mean() < 3
-    assert len(read_frames(tmp_path / "clip.mp4", max_frames=3)) == 3
 
 
 def test_colours_survive(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from svd_ui.errors import BadInput
-from svd_ui.network.address import bracketed, free_port, shown, tls
+from svd_ui.network import bracketed, free_port, shown, tls
 from svd_ui.settings import Settings, is_loopback
 from svd_ui.web import launch_options
 from svd_ui.web.visitor import COOKIE
@@ -78,7 +78,11 @@ def test_what_cannot_be_listened_on_is_one_sentence(monkeypatch: pytest.MonkeyPa
     for host in ("203.0.113.9", "2001:db8::9", "no such host"):
         with pytest.raises(OSError, match="is not an address of this machine"):
             free_port(host, 7860)
-    monkeypatch.setattr("svd_ui.network.address._taken", lambda host, port: errno.EACCES)
+
+    def not_allowed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", not_allowed)
     with pytest.raises(OSError, match="1024 or more"):
         free_port("127.0.0.1", 80)
 

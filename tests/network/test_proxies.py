@@ -20,7 +20,7 @@ from huggingface_hub import close_session
 from svd_ui.catalog import find_checkpoint
 from svd_ui.errors import HubOffline, WeightsMissing
 from svd_ui.hub import Hub
-from svd_ui.network.proxies import keep_local, proxy_for, trouble
+from svd_ui.network import keep_local, proxy_for, why_unreachable
 from svd_ui.settings import REPOSITORY, Settings
 from tests.hub.fake_hub import FakeHub, repository
 
@@ -94,7 +94,7 @@ def test_without_a_proxy_nothing_is_set() -> None:
 
 def test_a_system_proxy_is_kept_when_variables_take_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows and macOS keep it elsewhere, where Python looks only while no variable is set."""
-    monkeypatch.setattr("svd_ui.network.proxies.getproxies", lambda: {"https": "http://office:3128"})
+    monkeypatch.setattr("svd_ui.network.getproxies", lambda: {"https": "http://office:3128"})
     keep_local()
     assert os.environ["https_proxy"] == "http://office:3128"
     assert "127.0.0.1" in os.environ["no_proxy"]
@@ -106,11 +106,11 @@ def test_the_stand_in_for_everything_is_not_taken_for_the_persons_wish(
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     keep_local()
     assert not proxy_bypass("hub.example")
-    assert "pip install socksio" in trouble("https://hub.example")
+    assert "pip install socksio" in why_unreachable("https://hub.example")
     monkeypatch.setenv("no_proxy", "*")
     keep_local()
     assert os.environ["no_proxy"] == "*"
-    assert trouble("https://hub.example") == ""
+    assert why_unreachable("https://hub.example") == ""
 
 
 def test_a_download_goes_through_the_proxy(server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

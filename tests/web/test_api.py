@@ -81,6 +81,14 @@ def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) 
     assert Path(status["preview"]).is_file()
 
 
+def test_what_was_changed_about_the_picture_is_said(client: Client, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(photo.read_bytes()[:-2])
+    for name in ("/submit", "/generate"):
+        made = client.predict(image=handle_file(tmp_path / "cut.jpg"), num_frames=2, api_name=name)
+        assert any("end of the file is missing" in note for note in made["notes"])
+    assert client.predict(image=handle_file(photo), num_frames=2, api_name="/submit")["notes"] == []
+
+
 def test_a_walls_tiles_arrive_as_files_with_their_seed_and_motion(client: Client, photo: Path) -> None:
     wall = {"seeds": 2, "motion_bucket_ids": [40, 200]}
     made = client.predict(image=handle_file(photo), seed=7, speed="draft", wall=wall, api_name="/generate")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.routing import Route
 
-from svd_ui.network.address import free_port, host_of
+from svd_ui.network import free_port, host_of
 from svd_ui.settings import Settings
 from svd_ui.web import launch_options
 from svd_ui.web.animate.stage import stage

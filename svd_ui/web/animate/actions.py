@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -211,20 +212,29 @@ class Actions:
         shown = {name: value for name, value in values.items() if name in self.controls}
         return {**shown, "stills": pictures, "notice": notice(" ".join([text, *said]), good=not said)}
 
-    def entered(self, files: list[dict[str, str]], stills: Stills, background: str, aspect: str) -> Changes:
-        """Files that came in by any way: pictures, clips, or settings to restore. Raises BadPicture, BadInput."""
+    def entered(
+        self, files: list[dict[str, str]], stills: Stills, background: str, aspect: str, left: Sequence[str] = ()
+    ) -> Changes:
+        """Files that came in by any way: pictures, clips, or settings to restore; ``left`` is said of those that stayed
+        behind. Raises BadPicture, BadInput.
+        """
         paths = [str(file.get("path")) for file in files]
         stored = self.stored(files) if files else None
         if stored is not None:
             clip = "" if uploaded(paths[0]).suffix.lower() in SETTINGS_FILES else paths[0]
-            return self.into_form(stored[0], stills, stored[1], clip=clip)
-        items = take(self.context.assets, paths, background)
+            said = [*stored[1], *left]
+            if len(paths) > 1:
+                said.append(f"Only {Path(paths[0]).name} was taken: it brings settings, which come one file at a time.")
+            return self.into_form(stored[0], stills, said, clip=clip)
+        items, broken = take(self.context.assets, paths, background)
         changes: Changes = {"source": PICTURE, "stills": {"items": items, "at": 0}}
         if items and ASPECTS.get(aspect, 1.0) > 1 and items[0]["height"] > items[0]["width"]:
             changes["aspect"] = SOURCE_ASPECT  # a portrait is not cut to a landscape without being asked for
-        if items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":
+        if left or broken:
+            changes["notice"] = notice(" ".join([*broken, *left]))
+        elif items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":
             changes["notice"] = notice(
-                "This clip has no settings of this app: one of its frames is the still.", good=True
+                "No settings of this app are in this clip: a frame of it is animated.", good=True
             )
         return changes
 

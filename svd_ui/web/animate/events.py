@@ -75,7 +75,10 @@ def _together(values: dict[str, Any], shown: Changes) -> Changes:
 
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
-        return actions.entered(list(given.event.files or []), given["stills"], given["background"], given["aspect"])
+        left = [str(line)[:300] for line in getattr(given.event, "left", None) or []][:3]
+        return actions.entered(
+            list(given.event.files or []), given["stills"], given["background"], given["aspect"], left
+        )
 
     def seek(given: Given) -> Changes:
         stills = given["stills"]
@@ -106,8 +109,8 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
     after = "() => svdui.focus('#finder .scrub input')"
     page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
     page.on(finder.choose, choose, stills, stills)
-    page.on(finder.drop, drop, stills, stills)
-    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), stills)
+    page.on(finder.drop, drop, stills, ("stills", "notice"))
+    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), ("stills", "notice"))
     page.on(page["background"].change, repaint, ("stills", "background"), stills)
 
 
@@ -123,10 +126,15 @@ def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
     def preset(given: Given) -> Changes:
         new = given["preset"]
         changes = switched(given["preset_before"], new, given.form)
-        return {**changes, "preset_before": new, "preset_help": html("quiet", text=describe_preset(new))}
+        return {**changes, "preset_before": new}
 
-    reads, writes = ("preset_before", *page.form), ("preset_before", "preset_help", *page.form)
+    def described(given: Given) -> Changes:
+        """However it came to be chosen: settings that are restored, or kept by the browser, change it too."""
+        return {"preset_help": html("quiet", text=describe_preset(given["preset"]))}
+
+    reads, writes = ("preset_before", *page.form), ("preset_before", *page.form)
     page.on(page["preset"].input, preset, reads, writes, keep=True, trigger_mode="always_last")
+    page.on(page["preset"].change, described, ("preset",), ("preset_help",), trigger_mode="always_last")
     page.by_script(page["shuffle"].click, "() => Math.floor(Math.random() * 4294967296)", "seed")
 
 

@@ -16,11 +16,11 @@ from ...engine import Device
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
-from ...notes import WORDS, Note, sentence
+from ...notes import WORDS, Note, sentence, size
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP, applied, hint
-from ..formatting import duration, frame_size, html, memory, size
+from ..formatting import duration, frame_size, html, memory
 from ..page import Changes
 from .form import PICTURE, PROMPT, shown_still
 from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall

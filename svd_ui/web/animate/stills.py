@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from ...assets import Assets
 from ...catalog import CheckpointRow
-from ...errors import NotFound, SvdUiError
+from ...errors import BadPicture, NotFound, SvdUiError
 from ...media.footage import FIRST, LAST, FootageFacts, Moment
 from ...media.image import crop_box
 from ...notes import read_notes, sentence
@@ -63,9 +63,19 @@ def examples() -> list[Path]:
     return sorted(p for p in EXAMPLES.glob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
 
 
-def take(assets: Assets, paths: Iterable[str], background: str) -> list[Still]:
-    """Uploads -> stills. Raises BadPicture for the first one that does not work."""
-    return [add(assets, uploaded(path), background, path) for path in list(paths)[:MAX_STILLS]]
+def take(assets: Assets, paths: Iterable[str], background: str) -> tuple[list[Still], list[str]]:
+    """Uploads -> (stills, a sentence about each that is none). Raises BadPicture where there is no still among them."""
+    paths, items, left = list(paths), list[Still](), list[str]()
+    for path in paths[:MAX_STILLS]:
+        try:
+            items.append(add(assets, uploaded(path), background, path))
+        except SvdUiError as error:
+            if len(paths) == 1:
+                raise
+            left.append(f"{Path(path).name} was left out: {error.message}")
+    if left and not items:
+        raise BadPicture(" ".join(left))
+    return items, left
 
 
 def add(assets: Assets, file: Path, background: str, path: str = "", moment: Moment | None = None) -> Still:
@@ -134,10 +144,7 @@ def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
 
 def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
     """A picture that is already kept -> still. Raises NotFound."""
-    from PIL import Image
-
-    with Image.open(assets.path(ref)) as image:
-        width, height = image.size
+    width, height = assets.size(ref)
     return {"ref": ref, "width": width, "height": height, "notes": [], "prompt": prompt}
 
 
@@ -192,7 +199,7 @@ def aspect_of(width: int | None, height: int | None) -> str | None:
 def door(max_mb: int) -> str:
     """Where pictures come in: click, drop, paste, webcam or an example."""
     named = [(path.name, path.stem.replace("_", " ").replace("-", " ")) for path in examples()]
-    return html("animate/door", max_mb=max_mb, accept=ACCEPT, examples=named)
+    return html("animate/door", max_mb=max_mb, most=MAX_STILLS, accept=ACCEPT, examples=named)
 
 
 def _scrub(still: Still) -> dict[str, Any] | None:

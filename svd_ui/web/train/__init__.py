@@ -14,7 +14,7 @@ import gradio as gr
 from ...finetune import TrainRequest
 from ..context import Context
 from ..controls import hint
-from ..formatting import html
+from ..formatting import html, notice
 from ..page import SECRET, Changes, Given, Page
 from . import views
 from .actions import COLLECTION, ENDINGS, FIELDS, MAX_FILES, TrainActions
@@ -194,8 +194,8 @@ def _clips(tab: Tab) -> None:
     page, name = tab.page, ("collection",)
 
     def take(given: Given) -> Changes:
-        tab.actions.take(list(given.event.files or []), given["collection"])
-        return tab.chosen(given["collection"])
+        left = tab.actions.take(list(given.event.files or []), given["collection"])
+        return {**tab.chosen(given["collection"]), "notice": notice(left)}
 
     page.on(page["door"].take, take, name, (*CLIPS, "notice"), fields=True)
     page.on(page["earlier"].input, lambda given: {"collection": given["earlier"]}, ("earlier",), name)

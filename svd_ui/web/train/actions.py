@@ -21,7 +21,7 @@ from .scan_worker import Key, Looker, key_of
 
 FIELDS = Controls(TrainRequest.model_fields, "train")
 MAX_FILES = 200
-ENDINGS = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv")
+ENDINGS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".webp", ".apng", ".avif")
 COLLECTION = "my clips"
 """The name offered for the first clips."""
 
@@ -49,17 +49,22 @@ class TrainActions:
         except (BadInput, OSError):
             return 0
 
-    def take(self, files: list[dict[str, Any]], collection: str) -> None:
-        """Move uploads into a collection."""
-        paths = [uploaded(str(file.get("path"))) for file in files]
-        for path in paths:
-            if path.suffix.lower() not in ENDINGS:
-                raise BadInput(f"{path.name} is no clip: mp4, webm, gif and webp files can be used.", field="data")
+    def take(self, files: list[dict[str, Any]], collection: str) -> str:
+        """Move uploads into a collection; returns what is to be said of those that are no clips. Raises BadInput where none is."""
+        given = [uploaded(str(file.get("path"))) for file in files]
+        paths = [path for path in given if path.suffix.lower() in ENDINGS]
+        names = ", ".join(path.name for path in given if path not in paths)
+        left = (
+            names and f"Left out, for only mp4, mov, webm, mkv, avi, gif, webp, apng and avif files are clips: {names}."
+        )
+        if not paths:
+            raise BadInput(left or "No file came: choose them again.", field="data")
         if len(paths) + self.count(collection) > MAX_FILES:
             raise BadInput(f"{collection} would hold more than {MAX_FILES} files: use another name.", field="data")
         self.runs.add_clips(collection, paths)
         for path in paths:
             path.unlink(missing_ok=True)
+        return left
 
     def look(self, collection: str, values: Mapping[str, Any]) -> None:
         """Begin to look through a collection, cut to what the form asks for."""

@@ -11,8 +11,8 @@ from ...engine import Device
 from ...finetune import TrainRequest
 from ...finetune.estimate import Cost
 from ...finetune.runs import RunFolder, TrainingRun
-from ...notes import WORDS, sentence
-from ..formatting import MB, NBSP, duration, frame_size, html, left, memory_needed, size
+from ...notes import WORDS, sentence, size
+from ..formatting import MB, NBSP, duration, frame_size, html, left, memory_needed
 from .scan_worker import Key, Looked
 
 MAX_SAMPLES = 8

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svd_ui.assets import Assets
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 from tests.media.files import DATA, TURNS, clip, turned
@@ -186,3 +187,46 @@ def test_an_address_from_another_tab_is_fetched_or_the_reason_is_said(visit: Vis
     page.evaluate(PASTE)
     expect(page.locator("#finder .source")).to_have_attribute("data-w", "300", timeout=WAIT)
     visit.foreign = [address for address in visit.foreign if not address.startswith(elsewhere)]
+
+
+def test_of_several_files_the_good_ones_are_taken_and_the_others_named(
+    visit: Visit, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.png").touch()
+    visit.choose(photo, tmp_path / "empty.png", phone_clip(tmp_path))
+    expect(visit.page.locator("#finder .strip")).to_contain_text("2 pictures")
+    expect(visit.page.locator("#notice")).to_have_text("empty.png was left out: The file is empty.")
+    visit.page.click("#finder [data-act=clear]")
+    expect(visit.page.locator("#notice")).not_to_contain_text("left out")
+
+
+def test_a_double_click_starts_one_clip(visit: Visit, photo: Path) -> None:
+    before = len(visit.served.jobs.history())
+    visit.choose(photo)
+    visit.page.dblclick("#animate")
+    visit.finished()
+    assert len(visit.served.jobs.history()) == before + 1
+
+
+def test_a_start_waits_for_the_picture_that_is_on_its_way(visit: Visit, photo: Path, tmp_path: Path) -> None:
+    def size() -> tuple[int | None, int | None]:
+        visit.finished()
+        request = visit.served.jobs.history(limit=1)[0].request
+        return Assets.of(visit.served.settings).size(str(request.image))
+
+    def shade() -> float:
+        visit.finished()
+        ref = visit.served.jobs.history(limit=1)[0].request.image
+        return float(np.asarray(Assets.of(visit.served.settings).open(str(ref))).mean())
+
+    page = visit.page
+    visit.choose(photo)
+    page.set_input_files("#door input[type=file]", phone_clip(tmp_path))
+    visit.animate()
+    expect(page.locator(".stage-running, video.clip")).to_be_visible(timeout=WAIT)
+    assert size() == (144, 256)
+    page.focus("#finder .scrub input")
+    page.keyboard.press("End")
+    visit.animate()
+    expect(page.locator(".stage-running")).to_be_visible(timeout=WAIT)
+    assert shade() == pytest.approx(232, abs=4)

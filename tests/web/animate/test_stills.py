@@ -40,7 +40,7 @@ def grey(assets: Assets, shown: Stills) -> float:
 
 
 def test_frames_of_a_clip_are_sought_by_their_number(assets: Assets, video: str) -> None:
-    shown: Stills = {"items": take(assets, [video], "#ffffff"), "at": 0}
+    shown: Stills = {"items": take(assets, [video], "#ffffff")[0], "at": 0}
     assert shown["items"][0]["clip"] == {"frames": 10, "fps": 8.0, "index": 0}
     for index, kept in {4: 4, 9: 9, 99: 9, -3: 0}.items():
         shown = sought(assets, shown, index, "#ffffff")
@@ -49,8 +49,22 @@ def test_frames_of_a_clip_are_sought_by_their_number(assets: Assets, video: str)
     assert repainted(assets, sought(assets, shown, 4, "#ffffff"), "#000000")["items"][0]["clip"]["index"] == 4
 
 
+def test_of_several_files_those_that_are_pictures_are_taken(assets: Assets, uploads: Path, video: str) -> None:
+    (uploads / "empty.jpg").touch()
+    (uploads / "notes.txt").write_text("milk, eggs")
+    bad = [str(uploads / "empty.jpg"), str(uploads / "notes.txt")]
+    items, left = take(assets, [bad[0], video, bad[1]], "#ffffff")
+    assert [item["path"] for item in items] == [video]
+    assert [line.split()[0] for line in left] == ["empty.jpg", "notes.txt"]
+    assert "The file is empty." in left[0]
+    with pytest.raises(BadPicture, match=r"empty.jpg was left out.* notes.txt was left out"):
+        take(assets, bad, "#ffffff")
+    with pytest.raises(BadPicture, match=r"^The file is empty\.$"):
+        take(assets, bad[:1], "#ffffff")
+
+
 def test_an_upload_that_is_gone_is_said(assets: Assets, video: str) -> None:
-    shown: Stills = {"items": take(assets, [video], "#ffffff"), "at": 0}
+    shown: Stills = {"items": take(assets, [video], "#ffffff")[0], "at": 0}
     Path(video).unlink()
     with pytest.raises(BadPicture, match="Upload the file"):
         sought(assets, shown, 3, "#ffffff")
@@ -60,7 +74,7 @@ def test_a_clip_beside_a_still_changes_it_only_when_a_frame_is_chosen(
     assets: Assets, uploads: Path, video: str
 ) -> None:
     Image.new("RGB", (50, 40), "red").save(uploads / "red.png")
-    still = take(assets, [str(uploads / "red.png")], "#ffffff")[0]
+    still = take(assets, [str(uploads / "red.png")], "#ffffff")[0][0]
     both = with_clip(assets, still, video)
     assert both["ref"] == still["ref"]
     assert both["clip"]["index"] is None
@@ -81,6 +95,6 @@ def test_a_clip_beside_a_still_changes_it_only_when_a_frame_is_chosen(
     ],
 )
 def test_what_a_browser_says_of_a_clip_is_checked(assets: Assets, video: str, value: Any) -> None:
-    item = take(assets, [video], "#ffffff")[0]
+    item = take(assets, [video], "#ffffff")[0][0]
     assert "clip" in checked(assets, {"items": [item], "at": 0})["items"][0]
     assert "clip" not in checked(assets, {"items": [{**item, "clip": value}], "at": 0})["items"][0]

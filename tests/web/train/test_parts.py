@@ -184,6 +184,10 @@ def test_only_uploads_become_clips(actions: TrainActions, tmp_path: Path) -> Non
     assert actions.count("set") == 2
     assert actions.collections() == ["set"]
     assert list((tmp_path / "uploads").iterdir()) == []  # moved, not kept twice
+    assert actions.take([upload(tmp_path, "photo.jpg"), upload(tmp_path, "IMG_1.MOV")], "phone").endswith(
+        ": photo.jpg."
+    )
+    assert actions.count("phone") == 1
     (tmp_path / "outside.mp4").write_bytes(b"x")
     for file, words in (
         ({"path": str(tmp_path / "outside.mp4")}, "Upload the file"),

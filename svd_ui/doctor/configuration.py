@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..catalog import checkpoint_dirs, checkpoints
+from ..catalog import checkpoints
 from ..errors import BadInput, without_secrets
-from ..network.address import free_port, host_of, tls
-from ..network.proxies import PUBLIC, proxy_for, trouble
+from ..model_dirs import places
+from ..network import PUBLIC, free_port, host_of, proxy_for, tls, why_unreachable
 from ..notes import sentence
 from ..settings import Settings, env_values
 from .finding import Finding, Patient
@@ -112,7 +112,7 @@ def network(_: Patient) -> Iterator[Finding]:
     from huggingface_hub import constants
 
     endpoint, proxy = constants.ENDPOINT, proxy_for(constants.ENDPOINT)
-    if why := trouble(endpoint):
+    if why := why_unreachable(endpoint):
         yield Finding("hub_cut_off", {"why": why})
     elif proxy and not _listens(proxy):
         yield Finding("proxy_silent", {"proxy": proxy})
@@ -138,9 +138,9 @@ def weights(patient: Patient) -> Iterator[Finding]:
     from huggingface_hub import constants, get_token
 
     settings, hub = patient.settings, patient.hub
-    for folder in checkpoint_dirs(settings):
-        if folder not in checkpoint_dirs(settings.model_copy(update={"checkpoint_dirs": ""})) and not folder.is_dir():
-            yield Finding("folder_absent", {"path": str(folder), "variable": "SVD_UI_CHECKPOINT_DIRS"})
+    for place in places(settings).troubles:
+        if place.why.code == "place_missing":
+            yield Finding("folder_absent", {"path": str(place.path), "variable": "SVD_UI_CHECKPOINT_DIRS"})
     still = hub.text_to_image_folder()
     if still is not None and hub.text_to_image_path() is None:
         yield Finding("still_maker_absent", {"path": str(still)})

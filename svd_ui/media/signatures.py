@@ -1,6 +1,8 @@
-"""What a file is by its first bytes, and one sentence about those that are no picture: what to do instead."""
+"""What a file is by its first bytes, and of those that are no picture one sentence on what to do instead."""
 
 from __future__ import annotations
+
+import codecs
 
 from . import tiff
 
@@ -13,6 +15,37 @@ _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", 
 _RAW_ENDINGS = tuple(
     ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
+_WORK = f"Formats that work: {READABLE}."
+_SOUND = f"This is a sound, not a picture. {_WORK}"
+_FOREIGN: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+    ("JPEG 2000 pictures are not read here: export it as PNG or JPEG first.", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    ("Icons are not read here: export it as PNG first.", (b"\0\0\1\0", b"icns")),
+    ("Photoshop documents are not supported: export it as PNG first.", (b"8BPS",)),
+    ("GIMP's documents are not supported: export it as PNG first.", (b"gimp xcf",)),
+    (
+        "Pictures of this kind (EXR, Radiance, QOI, DDS, Netpbm) are not read here: export it as PNG, or as 16-bit TIFF.",
+        (
+            b"\x76\x2f\x31\1",
+            b"#?RADIANCE",
+            b"#?RGBE",
+            b"qoif",
+            b"DDS ",
+            *(b"P%d" % n + end for n in range(1, 8) for end in (b"\n", b" ")),
+        ),
+    ),
+    ("PDF documents are not supported: export the page as PNG first.", (b"%PDF",)),
+    ("PostScript is not supported: export it as PNG first.", (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    (
+        "Videos of this kind (MPEG, Windows Media, Flash, Ogg) are not read here: save it as mp4 first.",
+        (b"\0\0\1\xba", b"\0\0\1\xb3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\1", b"OggS"),
+    ),
+    (_SOUND, (b"ID3", b"fLaC", b"\xff\xfb", b"#!AMR")),
+    (
+        "This is an archive, or a document in one: take the picture out of it, and send that.",
+        (b"PK\3\4", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"\xd0\xcf\x11\xe0"),
+    ),
+)
+"""What people send that is neither a picture nor a clip we read, and what to do instead, by its first bytes."""
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
@@ -64,29 +97,29 @@ def why_unreadable(data: bytes) -> str:
         )
     kind = _kind(head)
     if kind:
-        return f"{kind} Formats that work: {READABLE}."
+        return kind
     if head.startswith(_MAGIC) or head[8:12] in (b"WEBP", b"avif", b"avis"):
         return DAMAGED
-    return f"This file is not a picture that can be read. Formats that work: {READABLE}."
+    return f"This file is not a picture that can be read. {_WORK}"
 
 
 def _kind(head: bytes) -> str | None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return "SVG drawings are not supported: export it as PNG first."
-    if head.startswith(b"%PDF"):
-        return "PDF documents are not supported: export the page as PNG first."
-    if head.startswith(b"8BPS"):
-        return "Photoshop documents are not supported: export it as PNG first."
+    for sentence, beginnings in _FOREIGN:
+        if head.startswith(beginnings):
+            return sentence
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return _SOUND
     if _is_text(head):
-        return "This is a text file, not a picture, whatever its name says."
+        return f"This is a text file, not a picture, whatever its name says. {_WORK}"
     return None
 
 
 def _is_text(head: bytes) -> bool:
     try:
-        # The last bytes may cut a character in two.
-        text = head.decode("utf-8") if len(head) < 4096 else head[:-4].decode("utf-8", "ignore")
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last bytes may cut a character in two
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\t\r\n\f" for char in text)

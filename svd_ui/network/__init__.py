@@ -1,1 +1,0 @@
-"""How this machine is reached, and how it reaches others."""
