@@ -127,7 +127,9 @@ def read_config(path: Path) -> dict[str, Any] | None:
         text = path.read_text("utf-8-sig")  # Windows' editor begins with a mark
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise damaged(path, "unreadable", why=error.strerror or type(error).__name__) from error
+    except UnicodeDecodeError as error:
         raise damaged(path, "no_config") from error
     if text.startswith("version https://git-lfs"):
         raise damaged(path, "pointer")

@@ -234,3 +234,11 @@ def test_a_folder_is_told_by_its_own_file_before_its_name(tmp_path: Path) -> Non
     assert (row.title, row.fps, row.note) == ("Mine", 12, "")
     assert (row.repo, row.file, row.same_as) == (None, None, ""), "where it is it cannot say"
     assert row.licence == "Stability AI Community License" and row.by_stability
+
+
+def test_a_configuration_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    folder = tmp_path / "svd-xt"
+    (folder / "unet" / "config.json").mkdir(parents=True)  # stands for any that the system does not give out
+    with pytest.raises(BadInput, match="config.json cannot be read") as caught:
+        catalog.folder_row(folder)
+    assert "not the JSON" not in caught.value.message and caught.value.message.count("delete it") <= 1

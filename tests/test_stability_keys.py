@@ -265,6 +265,13 @@ def changed(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> dict[str
         ({"vision_model.encoder.layers.0.layer_norm1.weight": tensor(8)}, "a picture encoder (CLIP) alone"),
         (
             {
+                "first_stage_model.decoder.up.0.block.0.conv1.weight": tensor(128, 128, 3, 3),
+                "first_stage_model.decoder.up.0.block.0.time_stack.in_layers.2.weight": tensor(128, 128, 3, 1, 1),
+            },
+            "an autoencoder (VAE) alone",
+        ),
+        (
+            {
                 "model_ema.diffusion_modelinput_blocks00weight": tensor(320, 8, 3, 3),
                 "first_stage_model.decoder.up.0.block.0.conv1.weight": tensor(128, 128, 3, 3),
             },

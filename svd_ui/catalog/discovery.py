@@ -22,11 +22,8 @@ from .local_rows import PIPELINE, UNET_CLASS, file_row, folder_row, unet_row
 from .recognition import is_named_like_ours, likeness
 from .weights import foreign, note_of, weight_file, with_link
 
-_UNREADABLE = {
-    **dict.fromkeys(PICKLES, ("file_is_pickle", "a pickle")),
-    ".gguf": ("file_is_pickle", "a GGUF file"),
-    **dict.fromkeys((".zip", ".7z", ".rar", ".tar"), ("file_is_packed", "")),
-}
+_UNREADABLE = {**dict.fromkeys(PICKLES, "a pickle"), ".gguf": "a GGUF file"}
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar")
 _UNFINISHED = (".part", ".crdownload", ".download", ".incomplete", ".aria2", ".tmp")
 """What browsers and downloaders append while they write."""
 
@@ -198,5 +195,7 @@ def _unusable(path: Path, ending: str) -> Note | None:
         return Note.of("link_leads_nowhere", file=path.name, target=os.readlink(path))
     if ending in _UNFINISHED and path.with_suffix("").suffix.lower() in ENDINGS:
         return Note.of("file_is_on_its_way", file=path.name)
-    code, what = _UNREADABLE.get(ending, ("", ""))
-    return Note.of(code, file=path.name, **({"what": what} if what else {})) if code else None
+    if ending in _ARCHIVES:
+        return Note.of("file_is_packed", file=path.name)
+    what = _UNREADABLE.get(ending)
+    return Note.of("file_is_pickle", file=path.name, what=what) if what else None

@@ -126,5 +126,4 @@ def _object(folder: Path, name: str) -> dict[str, Any] | None:
     try:
         return read_config(folder / name)
     except WeightsDamaged as error:
-        remedy = "" if name == "model_index.json" else " Or delete it: it is filled in."
-        raise BadInput(f"{folder.name}: {error.message}{remedy}", field="checkpoint") from error
+        raise BadInput(f"{folder.name}: {error.message}", field="checkpoint") from error

@@ -70,7 +70,7 @@ class Survey:
 
 
 def survey(settings: Settings) -> Survey:
-    """Look around: nano, what was found, what is on the hub, other packages'. The first of two equal names wins.
+    """Look around: nano, what was found, what is on the hub, other packages'. Of two equal names the first that can be used wins.
 
     Two folders of one name are told apart by where they are.
     """
@@ -78,7 +78,8 @@ def survey(settings: Settings) -> Survey:
     if (NANO / "model_index.json").is_file():
         rows["nano"] = nano_row()
     found = discover(settings)
-    for row in found.rows:
+    usable = {row.path: trouble_of(row) is None for row in found.rows}
+    for row in sorted(found.rows, key=lambda row: not usable[row.path]):
         known = rows.get(row.id)
         if known is not None and row.path is not None:
             row = row.model_copy(
@@ -86,7 +87,7 @@ def survey(settings: Settings) -> Survey:
             )
         rows.setdefault(row.id, row)
     for row in (*STABILITY_ROWS, ANIMATE_LCM, *added_rows()):
-        here = [one for one in found.rows if one.same_as == row.id and trouble_of(one) is None]
+        here = [one for one in found.rows if one.same_as == row.id and usable[one.path]]
         places_here = {"sources": tuple(one.path for one in here)}
         # Of what is made of two parts, the rest is all that is missing.
         rest = {"download_bytes": here[0].download_bytes} if here and row.unet_file else {}

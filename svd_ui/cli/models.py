@@ -48,7 +48,7 @@ def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], 
     """What is here and where, what can be fetched, what cannot be used and why."""
     here = [_entry(row, row["where"]) for row in rows if row["present"]]
     absent = [_entry(row, _download(row)) for row in rows if not row["present"] and not row["trouble"]]
-    lacking = [_entry(row, row["where"], row["trouble"]) for row in rows if row["trouble"]]
+    lacking = [_entry(row | {"note": ""}, row["where"], row["trouble"]) for row in rows if row["trouble"]]
     unusable = lacking + [[one["path"], one["why"]] for one in refused]
     _group("On this machine", here, console)
     _group("To fetch", absent, console)

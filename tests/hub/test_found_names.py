@@ -94,3 +94,12 @@ def test_a_repository_of_any_shape_is_looked_through(
         row = only(settings)
     assert row.path is not None and row.path.is_relative_to(folder) and row.num_frames == 25
     assert row.id in ("local:svd_xt_tune", "local:my-svd-xt-tune", "local:folder")
+
+
+def test_of_two_of_one_name_that_which_can_be_used_has_it(single: Path, settings: Settings) -> None:
+    damaged = settings.models_dir / "a" / "svd_xt.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(single.read_bytes()[:-9])
+    whole = put(single, settings.models_dir / "b" / "svd_xt.safetensors")
+    assert find_checkpoint(settings, "local:svd_xt").path == whole
+    assert find_checkpoint(settings, str(damaged)).path == damaged
