@@ -130,8 +130,6 @@ def write(config: str, folder: Path) -> None:
     from diffusers import EulerDiscreteScheduler
     from transformers import CLIPImageProcessor
 
-    from svd_ui.core.autotune import BenchmarkStore, key
-    from svd_ui.core.devices import describe
     from tests.tiny import SVD_SCHEDULER
 
     from ..ours import still, write_folder
@@ -160,8 +158,6 @@ def write(config: str, folder: Path) -> None:
         "height": weights.config.height,
     }
     (folder / "clip.json").write_text(json.dumps(about))
-    store = BenchmarkStore(folder / "data" / "measured.json")
-    store.put(key(describe("cpu").name, "number format"), {"float32": 1.0, "bfloat16": 2.0})
 
 
 def stock(config: str, folder: Path) -> Iterator[None]:
@@ -190,7 +186,7 @@ def ours(config: str, folder: Path) -> Iterator[None]:
     from svd_ui.request import GenerationRequest
     from svd_ui.settings import Settings
 
-    settings = Settings(data_dir=folder / "data", devices="cpu")
+    settings = Settings(data_dir=folder / "data", devices="cpu", number_format="float32")
     with compose(settings) as service:
         for number in range(WARM + 1):
             image = Assets.of(settings).add(folder / f"{number}.png").ref
