@@ -74,6 +74,14 @@ def test_stepping_down_says_so() -> None:
     assert [sentence(note) for note in down.notes] == ["profile 8gb: memory ran out", "float16 on a GPU"]
 
 
+@pytest.mark.parametrize(("kind", "conv2d"), [("cpu", True), ("cuda", False)])
+def test_before_anything_was_measured_only_a_processor_does_without_conv3d(
+    kind: Any, conv2d: bool, raced: None
+) -> None:
+    info = DeviceInfo(torch.device("cpu"), kind, "a device", measured=False)
+    assert temporal_conv2d_for(info, torch.float32, BenchmarkStore()) == (conv2d, None)
+
+
 @pytest.mark.parametrize(
     ("kind", "cudnn", "dtype", "conv2d"),
     [
