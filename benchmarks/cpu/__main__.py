@@ -1,6 +1,6 @@
 """What this machine makes of it without a card, with the limits that each figure has to keep.
 
-    python -m benchmarks.cpu                    everything, some ten minutes on two cores
+    python -m benchmarks.cpu                    everything, some twenty minutes on two cores
     python -m benchmarks.cpu step encode        some of it: page, encode, step, requests, click, switching
     python -m benchmarks.cpu cancel             a full-size model, 12 GiB of memory and some minutes
 

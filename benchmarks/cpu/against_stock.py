@@ -1,9 +1,10 @@
 """Whole clips as a person gets them, stock diffusers' beside ours: cold and warm, one thread and all, alone and not.
 
-Each side is a process of its own over the same folder of weights, in float32: a script as diffusers' documentation has
-it, and the queue, worker and encoder that are behind the page. Cold is from the start of the process to the file, warm
-the next clip of another picture. "Beside a busy program" means one that keeps a core busy. All threads is as many as each
-side takes by itself.
+Each side is a process of its own over the same folder of weights: a script as diffusers' documentation has it, in
+float32, and the queue, worker and encoder that are behind the page, in float32 and in the number format that this
+processor is given where nobody says another. Cold is from the start of the process to the file, warm the next clip of
+another picture. "Beside a busy program" means one that keeps a core busy. All threads is as many as each side takes by
+itself.
 
     python -m benchmarks.cpu against_stock
 """
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,20 @@ BUSY = "while True: pass"
 
 
 def rows(runs: int = 2, config: str = "mid") -> list[Row]:
+    from svd_ui.core.number_formats import bfloat16_units
+
+    formats = ["float32", "auto"] if bfloat16_units() else ["float32"]
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         _run(["write", config, folder])
-        for threads in (1, None):
-            for neighbours in (0, 1):
-                rounds = [_round(Path(folder), config, threads, neighbours) for _ in range(runs)]
-                what = f"{'one thread' if threads else 'all threads'}, {'beside a busy program' if neighbours else 'alone'}"
-                found += _compared(what, rounds, at_least=1.0 if neighbours else 1.25)
+        for format, threads, neighbours in product(formats, (1, None), (0, 1)):
+            rounds = [_round(Path(folder), config, format, threads, neighbours) for _ in range(runs)]
+            words = (
+                format if format == "float32" else "as chosen",
+                "one thread" if threads else "all threads",
+                "beside a busy program" if neighbours else "alone",
+            )
+            found += _compared(", ".join(words), rounds, at_least=1.0 if neighbours else 1.25)
     return found
 
 
@@ -54,10 +62,11 @@ def _compared(what: str, rounds: list[dict[str, list[float]]], at_least: float) 
     return made
 
 
-def _round(folder: Path, config: str, threads: int | None, neighbours: int) -> dict[str, list[float]]:
+def _round(folder: Path, config: str, format: str, threads: int | None, neighbours: int) -> dict[str, list[float]]:
     """A cold clip and warm ones of each side. They take turns: while one works, the other waits for its next order."""
-    environment = dict(os.environ, PYTHONWARNINGS="ignore")
-    environment.pop("OMP_NUM_THREADS", None)
+    environment = dict(os.environ, PYTHONWARNINGS="ignore", SVD_UI_NUMBER_FORMAT=format)
+    for ours in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # set here by our own import of torch
+        environment.pop(ours, None)
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -186,7 +195,7 @@ def ours(config: str, folder: Path) -> Iterator[None]:
     from svd_ui.request import GenerationRequest
     from svd_ui.settings import Settings
 
-    settings = Settings(data_dir=folder / "data", devices="cpu", number_format="float32")
+    settings = Settings(data_dir=folder / "data", devices="cpu")
     with compose(settings) as service:
         for number in range(WARM + 1):
             image = Assets.of(settings).add(folder / f"{number}.png").ref
