@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..engine import Timed
 from ..notes import size
@@ -123,7 +123,7 @@ def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
         for number, row in enumerate(rows, 1):
             mark = f"{number}." if wrong else "-"
             why = row["why"][:1].upper() + row["why"][1:]
-            table = Table.grid(padding=(0, 1, 0, 0))
+            table = Table.grid("", Column(overflow="fold"), padding=(0, 1, 0, 0))
             table.add_row(mark, f"[bold]{escape(row['what'])}.[/] {escape(why)}.")
             console.print(table)
             # Not broken into lines, so that a command can be copied as it is.
@@ -174,7 +174,7 @@ def _rate(flops_per_second: float | None) -> str:
 
 
 def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = Table("", Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     for name, value in rows:
         table.add_row(name, escape(value))
     console.print(f"\n[bold]{title}[/]", table, sep="\n")

@@ -55,6 +55,7 @@ def test_at_80_columns_nothing_is_cut(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("SVD_UI_FLAVOUR", "x")
+    monkeypatch.setenv("SVD_UI_TEXT_TO_IMAGE", "/nowhere/" + "long" * 30)
     text = run("doctor").stdout
     for name in Settings.model_fields:
         assert f"SVD_UI_{name.upper()}=" in text
