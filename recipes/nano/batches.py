@@ -29,6 +29,8 @@ STIRRING = 2.5
 """How much oftener than others a picture is drawn in which something stirs by itself."""
 WITH_CUTOUTS = 0.6
 """Share of the stills in front of which things stand that were cut out of other photographs."""
+OUTLINE = 2.0
+"""How softly a thing stands out from what is behind it, in pixels of a scene's maps: a hard step tears the picture."""
 Frame = tuple[int, int]
 """Height and width in latent cells."""
 
@@ -123,6 +125,7 @@ def _in_front(scene: Scene, cover: Map, near: float, sways: bool) -> Scene:
     map_size = next((m.shape for m in (scene.near, *scene.stirring.values()) if m is not None), None)
     height, width = map_size or (cover.shape[0] // 4, cover.shape[1] // 4)
     covered = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)
+    covered = np.asarray(cv2.GaussianBlur(covered, (0, 0), OUTLINE), np.float32)
     behind = np.zeros((height, width), np.float32) if scene.near is None else scene.near
     stirring = {kind: share * (1 - covered) for kind, share in scene.stirring.items()}
     if sways:

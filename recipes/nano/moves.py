@@ -118,19 +118,7 @@ def foliage(rng: Generator) -> Wind:
     return Wind("foliage", tuple(waves))
 
 
-def smoke(rng: Generator) -> Wind:
-    """Veils rise, drift and curl."""
-    waves = []
-    for _ in range(2):
-        length, lean = rng.uniform(0.5, 1.0), rng.uniform(0, 2 * math.pi)
-        vector = (2 * math.pi / length * math.cos(lean), 2 * math.pi / length * math.sin(lean))
-        size = rng.uniform(0.4, 0.7)
-        across = (-size * math.sin(lean), size * math.cos(lean))
-        waves.append(Wave(vector, across, rng.uniform(1.5, 3.0), rng.uniform(0, 2 * math.pi)))
-    return Wind("smoke", tuple(waves), (rng.normal() * 0.3, -rng.uniform(0.3, 0.9)))
-
-
-WINDS: dict[str, Callable[[Generator], Wind]] = {"water": water, "sky": sky, "foliage": foliage, "smoke": smoke}
+WINDS: dict[str, Callable[[Generator], Wind]] = {"water": water, "sky": sky, "foliage": foliage}
 
 
 def draw_fps(rng: Generator) -> float:

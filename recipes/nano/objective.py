@@ -42,12 +42,11 @@ class Objective:
     dropout: float = 0.05
     steadiness: float = 4.0
 
-    def draw_sigma(self, count: int, generator: torch.Generator) -> Tensor:
-        """[B], stratified so that every batch covers low and high noise."""
-        shares = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    def draw_sigma(self, inside: Tensor, order: Tensor) -> Tensor:
+        """[B], stratified so that every batch covers low and high noise; both arguments are uniform in 0..1, [B]."""
+        shares = (torch.arange(len(inside), device=inside.device) + inside) / len(inside)
         normal = torch.special.ndtri(shares.clamp(1e-4, 1 - 1e-4))
-        order = torch.randperm(count, generator=generator)
-        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order]).exp()
+        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order.argsort()]).exp()
         return sigma
 
     def conditioning(self, batch: Batch, still_noise: Tensor, strength: Tensor, keep: Tensor) -> Conditioning:
