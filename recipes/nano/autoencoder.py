@@ -38,9 +38,9 @@ def fit(pictures: Tensor, components: int = 23, patch_size: int = 16) -> WarpAut
 
 def preview_matrix(model: WarpAutoencoder) -> tuple[Tensor, Tensor]:
     """Latent -> RGB in [0, 1]: matrix [C 3] (mean colour of each component) and bias [3]."""
-    colours = model.synthesis.float().mean(dim=(2, 3)) / 2
+    colours = model.synthesis.float().mean(dim=(2, 3)).cpu() / 2
     matrix = torch.cat([colours, torch.zeros(SCENE_CHANNELS, 3)])
-    return matrix / model.config.scaling_factor, (model.mean.float() + 1) / 2
+    return matrix / model.config.scaling_factor, (model.mean.float().cpu() + 1) / 2
 
 
 def encode_noise(model: WarpAutoencoder, noise: Tensor) -> Tensor:

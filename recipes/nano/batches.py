@@ -20,7 +20,7 @@ from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 from .autoencoder import fit
 from .cutouts import Cutout, blurred, stand_in
 from .motion import point_grid
-from .moves import WINDS, camera, draw_fps
+from .moves import WINDS, draw_fps
 from .photos import Picture, augment, load_photo
 from .render import choose_view, still
 from .scenes import Map, Scene, Window, scene_of, stirs
@@ -39,11 +39,10 @@ Frame = tuple[int, int]
 class Drawn:
     """What a batch is made of, before any network sees it. What moves is in units of the motion that is asked for.
 
-    stills [B 3 H W] uint8; camera [B F 5]; relief [B 2 h w]; drift [B F 2 h w]; labels [B 2] (fps, motion bucket).
+    stills [B 3 H W] uint8; relief [B 2 h w]; drift [B F 2 h w]; labels [B 2] (fps, motion bucket).
     """
 
     stills: Tensor
-    camera: Tensor
     relief: Tensor
     drift: Tensor
     labels: Tensor
@@ -75,28 +74,27 @@ def fit_autoencoder(paths: Sequence[Path], rng: Generator, crops: int = 8) -> Wa
 class Batches:
     """Draws batches without end; the same ``rng`` state gives the same batches."""
 
-    def __init__(self, paths: Sequence[Path], cutouts: Sequence[Cutout], frames: int, patch: int) -> None:
+    def __init__(self, paths: Sequence[Path], cutouts: Sequence[Cutout], patch: int) -> None:
         self._photos = [(path.stem, load_photo(path)) for path in paths]
         shares = np.array([STIRRING if stirs(path.stem) else 1.0 for path in paths])
         self._shares = shares / shares.sum()
-        self._cutouts, self._frames, self._patch = cutouts, frames, patch
+        self._cutouts, self._patch = cutouts, patch
 
-    def draw(self, size: int, frame: Frame, rng: Generator) -> Drawn:
-        """``size`` clips of ``frame`` cells."""
-        examples = [self._example(frame, rng) for _ in range(size)]
+    def draw(self, size: int, frame: Frame, frames: int, rng: Generator) -> Drawn:
+        """``size`` clips of ``frames`` frames of ``frame`` cells."""
+        examples = [self._example(frame, frames, rng) for _ in range(size)]
         return Drawn(*(torch.stack(parts) for parts in zip(*examples, strict=True)))
 
-    def _example(self, frame: Frame, rng: Generator) -> tuple[Tensor, ...]:
+    def _example(self, frame: Frame, frames: int, rng: Generator) -> tuple[Tensor, ...]:
         """The parts of ``Drawn`` for one clip."""
         picture, scene = self._still(frame, rng)
         points = point_grid(*frame)
         nearness = scene.nearness(points).astype(np.float32)
         nearness -= nearness.mean()
         fps = draw_fps(rng)
-        stirring, drift = _winds(scene, points, np.arange(self._frames) / fps, rng)
-        steps = camera(rng, self._frames, nearness)
+        stirring, drift = _winds(scene, points, np.arange(frames) / fps, rng)
         relief = np.stack([nearness / NEAR_UNIT, stirring / STIR_UNIT])
-        arrays = (steps, relief, drift, np.array([fps, rng.uniform(1, 255)]))
+        arrays = (relief, drift, np.array([fps, rng.uniform(1, 255)]))
         pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return (pixels, *(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 

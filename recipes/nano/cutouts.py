@@ -50,7 +50,9 @@ def blurred(frame: Picture, rng: Generator) -> Picture:
     return np.asarray(cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.3, 5.0)), np.uint8)
 
 
-def stand_in(frame: Picture, cutouts: Sequence[Cutout], rng: Generator) -> tuple[Picture, list[tuple[Map, float, bool]]]:
+def stand_in(
+    frame: Picture, cutouts: Sequence[Cutout], rng: Generator
+) -> tuple[Picture, list[tuple[Map, float, bool]]]:
     """``frame`` [H W 3] with one to three of ``cutouts`` in front, the farthest first.
 
     Of each: its cover over the frame [H W], its nearness 0..1 and whether it sways.

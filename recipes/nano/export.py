@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
 from torch import Tensor
@@ -15,7 +16,7 @@ from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 from .autoencoder import preview_matrix
 from .model import build_clip, build_processor, build_scheduler
-from .moves import FPS
+from .moves import FPS, known_moves
 from .objective import Objective
 
 SIGMA_MIN, SIGMA_MAX = 0.3, 80.0
@@ -37,6 +38,7 @@ def settings(vae: WarpAutoencoder) -> dict[str, Any]:
         "family": "warp",
         "motion_paths": [list(pair) for pair in MOTION_PATHS],
         "path_seconds": PATH_SECONDS,
+        "moves": known_moves(np.random.default_rng(0)),
         "train_sigma": [objective.sigma_mean, objective.sigma_std],
         "sigma_reference": SIGMA_MAX,
         "num_frames": 14,
@@ -66,7 +68,13 @@ def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoen
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
     _name_our_class(folder / "model_index.json")
     _forget_origin(folder / "vae" / "config.json")
-    (folder / "svd_ui.json").write_text(json.dumps(settings(vae), indent=1) + "\n")
+    (folder / "svd_ui.json").write_text(_readable(settings(vae)))
+
+
+def _readable(content: dict[str, Any]) -> str:
+    """JSON with one line for each field."""
+    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _name_our_class(index: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from svd_ui.core.families.scene import ARC, Scene, grid
 from svd_ui.core.families.warp import MEAN_DEPTH
@@ -25,24 +23,24 @@ def _either(rng: Generator) -> float:
     return float(rng.choice([-1.0, 1.0]))
 
 
-def push(rng: Generator) -> Way:
+def push_in(rng: Generator) -> Way:
     """Towards a place in the middle part of the picture."""
     return rng.uniform(-0.5, 0.5), rng.uniform(-0.3, 0.3), 1.0, rng.normal() * 0.03, 0.0
 
 
-def pull(rng: Generator) -> Way:
+def pull_back(rng: Generator) -> Way:
     """Away from it."""
     return rng.uniform(-0.25, 0.25), rng.uniform(-0.15, 0.15), -1.0, rng.normal() * 0.03, 0.0
 
 
-def pan(rng: Generator) -> Way:
+def pan_right(rng: Generator) -> Way:
     """Sideways, a little inwards, so that less of what is beyond the edge comes into view."""
-    return _either(rng), rng.normal() * 0.06, rng.uniform(0.15, 0.4), 0.0, 0.0
+    return 1.0, rng.normal() * 0.06, rng.uniform(0.15, 0.4), 0.0, 0.0
 
 
-def tilt(rng: Generator) -> Way:
-    """Up or down, a little inwards."""
-    return rng.normal() * 0.06, _either(rng), rng.uniform(0.15, 0.4), 0.0, 0.0
+def tilt_down(rng: Generator) -> Way:
+    """Downwards, a little inwards."""
+    return rng.normal() * 0.06, 1.0, rng.uniform(0.15, 0.4), 0.0, 0.0
 
 
 def roll(rng: Generator) -> Way:
@@ -56,29 +54,42 @@ def arc(rng: Generator) -> Way:
     return 0.55 * side, 0.0, rng.uniform(0.05, 0.25), 0.0, side
 
 
-CAMERAS: dict[str, tuple[float, Callable[[Generator], Way]]] = {
-    "push": (0.16, push),
-    "pull": (0.16, pull),
-    "pan": (0.20, pan),
-    "tilt": (0.22, tilt),
-    "roll": (0.16, roll),
-    "arc": (0.10, arc),
+def _other(draw: Callable[[Generator], Way]) -> Callable[[Generator], Way]:
+    """The same move to the other side; still inwards."""
+
+    def turned(rng: Generator) -> Way:
+        x, y, zoom, turn, past = draw(rng)
+        return -x, -y, zoom, turn, past
+
+    return turned
+
+
+CAMERAS: dict[str, Callable[[Generator], Way]] = {
+    "push_in": push_in,
+    "pan_right": pan_right,
+    "tilt_up": _other(tilt_down),
+    "pull_back": pull_back,
+    "pan_left": _other(pan_right),
+    "roll": roll,
+    "tilt_down": tilt_down,
+    "arc": arc,
 }
-"""Shares of a training set."""
+"""Kinds of moves in the order in which consecutive seeds make them: neighbours differ."""
 FPS = 5.0
 OTHER_RATES = (4, 6, 7, 8, 10, 12, 14, 15, 20, 24, 25, 30)
 
 
-def camera(rng: Generator, frames: int, nearness: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Steps [F 5] of a camera of any kind in front of ``nearness`` [h w], in units of the motion that is asked for.
+def known_moves(rng: Generator, each: int = 24) -> dict[str, list[tuple[float, ...]]]:
+    """What the checkpoint knows: of every kind ways and how softly each starts and ends.
 
-    They add up to the path that is asked for, mean over the frame; it starts and ends more or less softly.
+    Each goes exactly as far as is asked for, mean over a flat 16:9 picture.
     """
-    names, shares = list(CAMERAS), np.array([share for share, _ in CAMERAS.values()])
-    way = CAMERAS[names[int(rng.choice(len(names), p=shares / shares.sum()))]][1](rng)
-    turns = 2 * math.pi * (np.arange(1, frames) - 0.5) / (frames - 1)
-    pace = np.concatenate([[0.0], 1 - rng.uniform(0.1, 0.6) * np.cos(turns)])
-    return np.asarray(pace[:, None] * np.array(way) / path_of(way, torch.from_numpy(nearness)), np.float32)
+    return {kind: [_move(draw(rng), rng) for _ in range(each)] for kind, draw in CAMERAS.items()}
+
+
+def _move(way: Way, rng: Generator) -> tuple[float, ...]:
+    path = path_of(way, torch.zeros(18, 32))
+    return tuple(round(number, 4) for number in (*(number / path for number in way), rng.uniform(0.1, 0.6)))
 
 
 def path_of(way: Way, nearness: torch.Tensor) -> float:

@@ -1,8 +1,9 @@
-"""The training loss: EDM v-prediction of a scene, in units of the motion that is asked for.
+"""The training loss: what is near and what stirs is told by the still alone; how it stirs is diffused.
 
-Because weight * c_out^2 = 1 the loss is the plain mean square of the raw U-Net output against (r - c_skip x) / c_out
-(Karras et al. 2022, arXiv 2206.00364). Each part of a scene counts by itself, so that what is large cannot drown what is
-small: the camera, what is near, what stirs, and how; drifts where nothing stirs are not seen and hardly count.
+Drifts are EDM's v-prediction in units of the motion that is asked for: because weight * c_out^2 = 1 the loss is the plain
+mean square of the raw U-Net output against (r - c_skip x) / c_out (Karras et al. 2022, arXiv 2206.00364). Where nothing
+stirs they are not seen and hardly count. The camera needs no training: the estimate among the moves that are known is
+exact (``svd_ui/core/families/camera_moves.py``), and what the U-Net adds to it stays nothing until fine-tuning.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svd_ui.core.families.warp_autoencoder import CAMERA, SCENE_CHANNELS, coherent, coherent_noise, parts_of
+from svd_ui.core.families.warp_autoencoder import SCENE_CHANNELS, coherent, coherent_noise, parts_of
 from svd_ui.core.sampling.denoiser import Conditioning, Preconditioning, UNet
 
 UNSEEN = 0.05
@@ -64,30 +65,26 @@ class Objective:
         level = sigma[:, None, None, None, None]
         pre = Preconditioning.at(level)
         x = batch.told + level * coherent_noise(noise)
+        camera, relief, drift = parts_of(x)
+        shown = torch.cat([camera * pre.c_in, torch.zeros_like(relief), drift * pre.c_in], dim=2)
         held = x.new_zeros(*x.shape[:2], batch.stills.shape[1] - SCENE_CHANNELS, *x.shape[3:])
-        sample = torch.cat([held, x * pre.c_in, cond.image_latents], dim=2)
         (v,) = unet(
-            sample,
+            torch.cat([held, shown, cond.image_latents], dim=2),
             pre.c_noise.flatten(),
             encoder_hidden_states=cond.image_embeds,
             added_time_ids=cond.added_time_ids,
             return_dict=False,
         )
-        error = coherent(v[:, :, -SCENE_CHANNELS:].float() - (batch.told - pre.c_skip * x) / pre.c_out)
-        return self._parts(error, batch.told[:, :1, CAMERA + 1 : CAMERA + 2])
+        _, told, moving = parts_of(coherent(v[:, :, -SCENE_CHANNELS:].float()))
+        _, true, stirred = parts_of(batch.told)
+        seen = UNSEEN + (1 - UNSEEN) * (true[:, :1, 1:2] * 2).clamp(0, 1)
+        return self._parts((told - true)[:, :1], (moving - (stirred - pre.c_skip * drift) / pre.c_out) * seen)
 
-    def _parts(self, error: Tensor, stirring: Tensor) -> dict[str, Tensor]:
-        """``stirring`` [B 1 1 h w], in any unit."""
-        camera, relief, drift = parts_of(error)
-        camera, relief = camera[..., :1, :1], relief[:, :1]
-        seen = UNSEEN + (1 - UNSEEN) * (stirring * 2).clamp(0, 1)
-        drift = drift * seen
-        return {
-            "camera": _mean(camera) + _mean(camera.diff(dim=1)),
-            "relief": _mean(relief) + self.steadiness * (_mean(relief.diff(dim=3)) + _mean(relief.diff(dim=4))) / 2,
-            "drift": _mean(drift)
-            + self.steadiness * (_mean(drift.diff(dim=1)) + _mean(drift.diff(dim=3)) + _mean(drift.diff(dim=4))) / 3,
-        }
+    def _parts(self, relief: Tensor, drift: Tensor) -> dict[str, Tensor]:
+        """Errors of nearness and stirring [B 1 2 h w] and of drifts [B F 2 h w] => losses [B]."""
+        across = (_mean(relief.diff(dim=3)) + _mean(relief.diff(dim=4))) / 2
+        around = (_mean(drift.diff(dim=1)) + _mean(drift.diff(dim=3)) + _mean(drift.diff(dim=4))) / 3
+        return {"relief": _mean(relief) + across, "drift": _mean(drift) + self.steadiness * around}
 
 
 def _mean(values: Tensor) -> Tensor:

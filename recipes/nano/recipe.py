@@ -23,10 +23,16 @@ from .model import build_clip, build_unet
 from .photos import find_photos
 from .trainer import Progress, Recipe, Trainer
 
-FRAMES = 14
-
 CPU = Recipe()
-GPU = Recipe(minutes=6, batch=64, native_from=0.0, learning_rate=1.5e-3, ema=0.9985, autocast=True)
+GPU = Recipe(
+    minutes=6,
+    cells=64 * 14 * 576,
+    native_from=0.0,
+    learning_rate=1.5e-3,
+    ema=0.9985,
+    snapshot_minutes=1.5,
+    autocast=True,
+)
 RECIPES = {"cpu": CPU, "gpu": GPU}
 
 
@@ -88,7 +94,7 @@ def _worker(rank: int, job: Job) -> None:
     torch.manual_seed(job.seed)  # the same start in every process
     unet = build_unet(vae.config.latent_channels)
     cutouts = [load_cutout(path) for path in find_cutouts(job.cutouts)]
-    batches = Batches(find_photos(job.photos, job.held_out), cutouts, FRAMES, vae.patch_size)
+    batches = Batches(find_photos(job.photos, job.held_out), cutouts, vae.patch_size)
     trainer = Trainer(unet, vae, build_clip(), batches, job.recipe, device, job.seed, rank, job.processes, job.readers)
     state = job.work / "state.pt"
     if state.exists():

@@ -19,27 +19,32 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import CLIPVisionModelWithProjection
 
+from svd_ui.core.families.camera_moves import pace
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 from .autoencoder import encode_noise
 from .batches import Batches, Drawn, Frame, embed
+from .moves import known_moves
 from .objective import Batch, Objective
 
 WHOLE: tuple[tuple[Frame, float], ...] = (
-    ((18, 32), 0.4), ((20, 30), 0.12), ((21, 28), 0.12), ((24, 24), 0.12),
-    ((28, 21), 0.08), ((30, 20), 0.08), ((32, 18), 0.08),
+    ((18, 32), 0.45), ((21, 28), 0.2), ((24, 24), 0.15), ((30, 20), 0.1), ((32, 18), 0.1),
 )  # fmt: skip
 """Frames of the native area in latent cells (h, w), with their shares."""
 SMALL: tuple[tuple[Frame, float], ...] = (((9, 16), 0.6), ((12, 12), 0.2), ((16, 9), 0.2))
 """What is trained on first where time is short: a quarter of the cells."""
 
 
+LENGTHS: tuple[tuple[int, float], ...] = ((4, 0.5), (8, 0.25), (14, 0.25))
+"""Frames of a clip."""
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how hard to train. Batches are per process, of one shape each."""
+    """How long and how hard to train. Batches are per process, of one shape each, of about ``cells`` cells in all frames."""
 
     minutes: float = 100.0
-    batch: int = 6
+    cells: int = 8064
     native_from: float = 0.7  # share of the time after which whole native frames are used
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -69,6 +74,10 @@ def ema_decay(recipe: Recipe, step: int) -> float:
     return min(recipe.ema, (1 + step) / (10 + step))
 
 
+def _one_of(shares: tuple[tuple[Any, float], ...], rng: Generator) -> Any:
+    return shares[int(rng.choice(len(shares), p=[share for _, share in shares]))][0]
+
+
 class Stream(IterableDataset[Drawn]):
     """Batches without end, in as many processes as read it: each has a random stream of its own."""
 
@@ -82,15 +91,16 @@ class Stream(IterableDataset[Drawn]):
             torch.set_num_threads(1)
         rng = np.random.default_rng([*self._seed, self._progress.step, info.id if info else 0])
         while True:
-            yield self._batches.draw(*self._next(rng), rng)
+            shape, frames = self._next(rng)
+            count = max(1, self._recipe.cells // (frames * shape[0] * shape[1]))
+            yield self._batches.draw(count, shape, frames, rng)
 
-    def _next(self, rng: Generator) -> tuple[int, Frame]:
-        """How many clips of what shape."""
+    def _next(self, rng: Generator) -> tuple[Frame, int]:
+        """A shape, and how many frames of it: what the still alone tells is learnt from few."""
         recipe = self._recipe
         whole = self._progress.seconds >= 60 * recipe.minutes * recipe.native_from
-        shapes = WHOLE if whole else SMALL
-        frame = shapes[int(rng.choice(len(shapes), p=[share for _, share in shapes]))][0]
-        return (max(1, recipe.batch // 4) if whole and recipe.native_from else recipe.batch), frame
+        shape, frames = _one_of(WHOLE if whole else SMALL, rng), _one_of(LENGTHS, rng)
+        return shape, frames
 
 
 class Trainer:
@@ -117,6 +127,7 @@ class Trainer:
         self._vae, self._clip, self._batches, self._seed = vae.to(device), clip.to(device), batches, seed
         self._optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01)
         self._generator = torch.Generator(device).manual_seed(seed * 1000 + rank)
+        self._known = torch.tensor([move for kind in known_moves(np.random.default_rng(0)).values() for move in kind])
         self._readers = readers
         self._stream: Iterator[Drawn] | None = None
 
@@ -182,14 +193,17 @@ class Trainer:
     @torch.no_grad()
     def _batch(self, drawn: Drawn) -> Batch:
         """What was drawn, on the device, as latents."""
-        stills, camera, relief, drift, labels = (
+        stills, relief, drift, labels = (
             value.to(self.device, non_blocking=True)
-            for value in (drawn.stills, drawn.camera, drawn.relief, drawn.drift, drawn.labels)
+            for value in (drawn.stills, drawn.relief, drawn.drift, drawn.labels)
         )
         pixels = stills.float() / 127.5 - 1
-        frames, cells = camera.shape[1], drift.shape[-2:]
+        count, frames = drift.shape[:2]
+        chosen = torch.randint(len(self._known), (count,), generator=self._generator, device=self.device)
+        moves = self._known[chosen.cpu()]
+        steps = (pace(frames, moves[:, 5])[..., None] * moves[:, None, :5]).to(self.device)
         told = [
-            camera[..., None, None].expand(*camera.shape, *cells),
+            steps[..., None, None].expand(*steps.shape, *drift.shape[-2:]),
             relief[:, None].expand(-1, frames, -1, -1, -1),
             drift,
         ]

@@ -37,7 +37,8 @@ class CheckpointRow(Frozen):
     Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where
     ``motion_paths`` are given, the last latent channels hold a scene instead (``core/families/warp_autoencoder.py``), and
     nothing but these is diffused, in units of what ``motion_bucket_id`` asks for: pairs of it and of how far the camera
-    then goes in ``path_seconds``, mean over the frame, as a share of its longer side.
+    then goes in ``path_seconds``, mean over the frame, as a share of its longer side. ``moves`` are the camera's, by kind: pan
+    x and y, log zoom, roll and arc, each in units of the path it makes alone, and how softly it starts and ends.
     """
 
     id: str
@@ -68,6 +69,7 @@ class CheckpointRow(Frozen):
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
     motion_paths: tuple[tuple[float, float], ...] = ()
     path_seconds: float = 1.0
+    moves: dict[str, tuple[tuple[float, float, float, float, float, float], ...]] = {}
     licence: str = ""
     licence_url: str = ""
     link: str = ""

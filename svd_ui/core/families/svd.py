@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..conditioning import encode
 from ..sampling import samplers
-from ..sampling.denoiser import Conditioning, Denoiser, svd_denoiser
+from ..sampling.denoiser import Conditioning, Denoiser, Preconditioning, svd_denoiser
 from ..sampling.samplers import down_to_zero
 
 if TYPE_CHECKING:
@@ -54,11 +54,18 @@ class FamilyVerbs:
         return down_to_zero(clip.sigmas) if clip.schedule == "ays" else runtime.sigmas(clip.num_inference_steps)
 
     def start(
-        self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor, around_still: bool = True
+        self,
+        runtime: Runtime,
+        sigmas: Tensor,
+        cond: Conditioning,
+        noise: Tensor,
+        seeds: Sequence[int],
+        around_still: bool = True,
     ) -> Tensor:
         """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that a walk down ``sigmas`` begins with, on the device.
 
-        ``around_still`` concerns families whose noise lies around the still: without it, it lies around nothing.
+        ``seeds`` are what ``noise`` was drawn from, one for each clip, for families that spread something over consecutive
+        ones. ``around_still`` concerns families whose noise lies around the still: without it, it lies around nothing.
         """
         return (noise * runtime.initial_scale(sigmas)).to(runtime.device)
 
@@ -104,6 +111,18 @@ class FamilyVerbs:
     def noise(self, row: CheckpointRow, noise: Tensor) -> Tensor:
         """Unit noise ``[B F C h w]`` as this kind of checkpoint is diffused with."""
         return noise
+
+    def shown(self, row: CheckpointRow, values: Tensor) -> Tensor:
+        """Of what is diffused, with noise ``[B F C h w]``, what the U-Net gets to see."""
+        return values
+
+    def skip(self, row: CheckpointRow, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(guess, trust): the estimate of what ``x`` was before noise is guess + trust times the U-Net's raw output.
+
+        EDM's c_skip x and c_out, unless more is known. ``sigma`` is [] or as long as ``x``.
+        """
+        pre = Preconditioning.at(sigma.to(x.device).reshape(-1, 1, 1, 1, 1))
+        return pre.c_skip * x, pre.c_out
 
     def coherent(self, row: CheckpointRow, values: Tensor) -> Tensor:
         """``values`` [B F C h w] with what is one number for several cells or frames made one."""

@@ -7,23 +7,38 @@ moves of one size. What is one number for a frame, or for a clip, has one number
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from ...catalog.families.warp import camera_speed
-from ..sampling.denoiser import Conditioning, Denoiser, residual
+from ..sampling.denoiser import Conditioning, Denoiser, Preconditioning, residual
+from .camera_moves import chosen, moves, nearest
 from .scene import ARC, grid
 from .svd import Decoder, FamilyVerbs, Floats, linear_colours
-from .warp_autoencoder import MOTION_GAIN, SCENE_CHANNELS, WarpAutoencoder, coherent, coherent_noise, moved, scene_of
+from .warp_autoencoder import (
+    CAMERA,
+    DRIFT,
+    MOTION_GAIN,
+    RELIEF,
+    SCENE_CHANNELS,
+    WarpAutoencoder,
+    coherent,
+    coherent_noise,
+    moved,
+    parts_of,
+    scene_of,
+)
 
 if TYPE_CHECKING:
     from ...catalog import CheckpointRow
     from ..runtime import Runtime
 
+CAMERA_AT = slice(-SCENE_CHANNELS, -SCENE_CHANNELS + CAMERA)
 MEAN_DEPTH = 0.25
 """How far from its middle depth a picture is in the mean: what an arc moves."""
 NEAR_UNIT, STIR_UNIT = 0.3, 0.4
@@ -52,12 +67,22 @@ class WarpVerbs(FamilyVerbs):
     keeps_still = True
 
     def start(
-        self, runtime: Runtime, sigmas: Tensor, cond: Conditioning, noise: Tensor, around_still: bool = True
+        self,
+        runtime: Runtime,
+        sigmas: Tensor,
+        cond: Conditioning,
+        noise: Tensor,
+        seeds: Sequence[int],
+        around_still: bool = True,
     ) -> Tensor:
         """The noise lies around the still: what is diffused is the difference, of mean zero."""
-        around = cond.image_latents * runtime.scaling_factor if around_still else 0
-        noise = self.noise(runtime.row, noise) * self._units(runtime.row, cond.added_time_ids, noise).to(noise)
-        return super().start(runtime, sigmas, cond, noise) + around
+        row, around = runtime.row, cond.image_latents * runtime.scaling_factor if around_still else 0
+        if row.motion_paths:
+            noise = self.noise(row, noise)
+            camera = chosen(row, noise.shape[1], noise[:, :, CAMERA_AT, 0, 0], seeds)
+            noise[:, :, CAMERA_AT] = camera[..., None, None]
+            noise = noise * self._units(row, cond.added_time_ids, noise).to(noise)
+        return super().start(runtime, sigmas, cond, noise, seeds) + around
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
         """The latents of the still stay: the estimate is added to them."""
@@ -65,16 +90,24 @@ class WarpVerbs(FamilyVerbs):
 
     def denoiser(self, runtime: Runtime, unet: Callable[..., Any], cond: Conditioning) -> Denoiser:
         still = cond.image_latents * runtime.scaling_factor
-        inner = super().denoiser(runtime, unet, cond)
         if not runtime.row.motion_paths:
-            return residual(inner, still, runtime.row.residual_scale)
+            return residual(super().denoiser(runtime, unet, cond), still, runtime.row.residual_scale)
         units = self._units(runtime.row, cond.added_time_ids, still)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             base = still.to(x)
-            told = self.coherent(runtime.row, inner((x - base) / units, sigma))
-            told[:, :, :-SCENE_CHANNELS] = 0
-            return base + units * told
+            r = (x - base) / units
+            pre = Preconditioning.at(sigma)
+            sample = torch.cat([self.shown(runtime.row, r * pre.c_in), cond.image_latents], dim=2)
+            (v,) = unet(
+                sample.to(runtime.plan.dtype),
+                pre.c_noise,
+                encoder_hidden_states=cond.image_embeds.to(runtime.plan.dtype),
+                added_time_ids=cond.added_time_ids.to(runtime.plan.dtype),
+                return_dict=False,
+            )
+            guess, trust = self.skip(runtime.row, r, sigma)
+            return base + units * self.coherent(runtime.row, guess + trust * v.to(r.dtype))
 
         return denoise
 
@@ -109,12 +142,36 @@ class WarpVerbs(FamilyVerbs):
     def noise(self, row: CheckpointRow, noise: Tensor) -> Tensor:
         if not row.motion_paths:
             return noise
-        return torch.cat([noise[:, :, :-SCENE_CHANNELS], coherent_noise(noise[:, :, -SCENE_CHANNELS:])], dim=2)
+        return functional.pad(coherent_noise(noise[:, :, -SCENE_CHANNELS:]), _room(noise))
 
     def coherent(self, row: CheckpointRow, values: Tensor) -> Tensor:
         if not row.motion_paths:
             return values
-        return torch.cat([values[:, :, :-SCENE_CHANNELS], coherent(values[:, :, -SCENE_CHANNELS:])], dim=2)
+        return functional.pad(coherent(values[:, :, -SCENE_CHANNELS:]), _room(values))
+
+    def shown(self, row: CheckpointRow, values: Tensor) -> Tensor:
+        if not row.motion_paths:
+            return values
+        camera, relief, drift = parts_of(values[:, :, -SCENE_CHANNELS:])
+        return functional.pad(torch.cat([camera, torch.zeros_like(relief), drift], dim=2), _room(values))
+
+    def skip(self, row: CheckpointRow, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The camera is guessed from the moves that the checkpoint knows, what the still alone tells not at all."""
+        guess, trust = super().skip(row, x, sigma)
+        if not row.motion_paths:
+            return guess, trust
+        camera, relief, drift = parts_of(guess[:, :, -SCENE_CHANNELS:])
+        known = nearest(moves(row, x.shape[1]).to(x), x[:, :, CAMERA_AT, 0, 0], sigma)
+        told = torch.cat([known[..., None, None].expand_as(camera), torch.zeros_like(relief), drift], dim=2)
+        shares = torch.cat(
+            [
+                trust.expand(len(x), 1, CAMERA, 1, 1),
+                trust.new_ones(len(x), 1, RELIEF, 1, 1),
+                trust.expand(len(x), 1, DRIFT, 1, 1),
+            ],
+            dim=2,
+        )
+        return functional.pad(told, _room(x)), functional.pad(shares, _room(x))
 
     def _units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
         """What 1 in the U-Net stands for in ``latents`` [B F C h w], for each clip and channel: [B 1 C 1 1]."""
@@ -125,6 +182,11 @@ class WarpVerbs(FamilyVerbs):
         for clip, (fps, motion, _) in enumerate(time_ids.tolist()):
             units[clip, -SCENE_CHANNELS:] = torch.tensor(scene_units(row, motion, fps + 1, arm))
         return units[:, None, :, None, None].to(latents.device)
+
+
+def _room(values: Tensor) -> tuple[int, ...]:
+    """Padding that puts the still's channels, none of which is diffused, before a scene's."""
+    return 0, 0, 0, 0, values.shape[2] - SCENE_CHANNELS, 0
 
 
 def scene_units(row: CheckpointRow, motion_bucket_id: float, fps: float, arm: float) -> list[float]:

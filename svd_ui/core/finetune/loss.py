@@ -96,20 +96,21 @@ class DiffusionLoss:
         """Mean square per clip, ``[B]``, in float32. ``scaling_factor`` takes the still to scaled latents."""
         still = cond.image_latents * scaling_factor
         x0 = self._family.diffused(self.row, clips.latents, still, cond.added_time_ids)
-        sigma = draw.sigma.to(x0)[:, None, None, None, None]
-        pre = Preconditioning.at(sigma)
-        x = x0 + sigma * self._family.noise(self.row, draw.noise.to(x0))
+        family, sigma = self._family, draw.sigma.to(x0)
+        pre = Preconditioning.at(sigma[:, None, None, None, None])
+        x = x0 + sigma[:, None, None, None, None] * family.noise(self.row, draw.noise.to(x0))
         (v,) = unet(
-            torch.cat([x * pre.c_in, cond.image_latents], dim=2),
+            torch.cat([family.shown(self.row, x * pre.c_in), cond.image_latents], dim=2),
             pre.c_noise.flatten(),
             encoder_hidden_states=cond.image_embeds,
             added_time_ids=cond.added_time_ids,
             return_dict=False,
         )
-        wanted = (x0 - pre.c_skip * x) / pre.c_out
-        held = self._family.held(self.row, x0.shape[2])
-        error = self._family.coherent(self.row, v.float() - wanted)
-        return error[:, :, held:].square().mean(dim=(1, 2, 3, 4))
+        held = family.held(self.row, x0.shape[2])
+        guess, trust = (part[:, :, held:] for part in family.skip(self.row, x, sigma))
+        wanted = (x0[:, :, held:] - guess) / trust
+        error = family.coherent(self.row, v.float())[:, :, held:] - wanted
+        return error.square().mean(dim=(1, 2, 3, 4))
 
     @property
     def _family(self) -> FamilyVerbs:

@@ -61,7 +61,9 @@ class SamplingContext:
         """
         noise = gaussian(self.conditioning.image_latents.shape, self.generator)
         levels = self.runtime.sigmas(self.clip.num_inference_steps) if sigmas is None else sigmas
-        return self._family.start(self.runtime, levels, self.conditioning, noise, around_still)
+        generators = [self.generator] if isinstance(self.generator, torch.Generator) else self.generator
+        seeds = [one.initial_seed() for one in generators]
+        return self._family.start(self.runtime, levels, self.conditioning, noise, seeds, around_still)
 
     def walk(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Iterator[Step]:
         """The checkpoint's sampler from ``x`` down ``sigmas`` ``[N + 1]``; after ``resume`` where that is given."""
