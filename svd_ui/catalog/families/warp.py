@@ -29,9 +29,8 @@ def camera_speed(row: CheckpointRow, motion_bucket_id: float) -> float:
 
 
 def _path(known: tuple[tuple[float, float], ...], motion_bucket_id: float) -> float:
-    """``known`` (motion, path) pairs, evenly between and on through 0."""
-    points = [(0.0, 0.0), *known]
-    for (low, a), (high, b) in pairwise(points):
+    """``known`` (motion, path) pairs, evenly between and from 0; the last one beyond them."""
+    for (low, a), (high, b) in pairwise([(0.0, 0.0), *known]):
         if motion_bucket_id <= high:
-            break
-    return a + (b - a) * (motion_bucket_id - low) / (high - low)
+            return a + (b - a) * (motion_bucket_id - low) / (high - low)
+    return known[-1][1]
