@@ -47,14 +47,19 @@ def _to_the_right(picture: Tensor, count: int) -> Tensor:
     start = rows.expand(height, count)
     for _ in range(4):  # where the line through (row, depth) left the picture; its slope is that place's own
         start = rows - _between(slope, start) * depth
-    last = picture[0, :, :, -2:].mean(dim=2)
-    softened = torch.stack([last, *(blur(last[None, :, :, None], scale)[0, :, :, 0] for scale in (1, 2, 4, 8, 16))])
+    beyond = spread(picture[0, :, :, -2:].mean(dim=2), start, depth)[None]
+    return torch.cat([picture, beyond], dim=3)
+
+
+def spread(line: Tensor, rows: Tensor, depth: Tensor) -> Tensor:
+    """``line`` [C h] looked up at ``rows`` [h n], the softer the larger the ``depth`` [h n] => [C h n]."""
+    softened = torch.stack([line, *(blur(line[None, :, :, None], scale)[0, :, :, 0] for scale in (1, 2, 4, 8, 16))])
     level = (1 + torch.log2((0.5 + SOFTNESS * depth).clamp(0.5, 16))).clamp(0, 5)
     lower = level.floor().long().clamp(max=4)
-    seen, share = _between(softened, start), level - lower
-    at = lower.expand(1, seen.shape[1], height, count)
-    beyond = seen.gather(0, at) * (1 - share) + seen.gather(0, at + 1) * share
-    return torch.cat([picture, beyond], dim=3)
+    seen, share = _between(softened, rows), level - lower
+    at = lower.expand(1, *seen.shape[1:])
+    beyond: Tensor = seen.gather(0, at) * (1 - share) + seen.gather(0, at + 1) * share
+    return beyond[0]
 
 
 def _slopes(picture: Tensor) -> Tensor:
@@ -89,7 +94,7 @@ def roughness(picture: Tensor) -> Tensor:
     grey = picture.mean(dim=1, keepdim=True)
     across = functional.pad(grey.diff(dim=3).abs(), (0, 1, 0, 0))
     down = functional.pad(grey.diff(dim=2).abs(), (0, 0, 0, 1))
-    return blur(torch.cat([across, down], dim=1), 2)
+    spread_out = blur(torch.cat([across, down], dim=1).sqrt_(), 2)  # roots: one sharp edge is not a texture
 
 
 def blur(picture: Tensor, scale: float) -> Tensor:

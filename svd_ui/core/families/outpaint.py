@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .continuation import Sides, blur, continued, looked_up, resized, roughness
+from .continuation import Sides, continued, looked_up, resized, roughness, spread
 from .patch_search import Grid, Search
 
 SIZES = {32: 4, 64: 2, 128: 2, 256: 1}
@@ -24,6 +24,8 @@ ROUGHNESS = 1.5
 PULL = 0.01
 """Of copies towards their own colours, while neighbours pull them together."""
 ROUNDS = 40
+JOINED = 4
+"""Cells from the edge outwards over which the last of a step is spread."""
 
 
 def outpaint(known: NDArray[np.uint8], sides: Sides) -> NDArray[np.uint8]:
@@ -128,29 +130,49 @@ def _divergence(down: Tensor, right: Tensor) -> Tensor:
 
 
 def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: Grid, shift_map: Tensor, evening: Tensor) -> None:
-    """Fill the sides of ``whole`` uint8 [H' W' 3] from ``known`` [H W 3]."""
+    """Fill the sides of ``whole`` uint8 [H' W' 3] from ``known`` [H W 3]. Strips begin with the edge's own line."""
     height, width = known.shape[:2]
     left, top, right, bottom = sides
-    flat = known.reshape(-1, 3).float()
-    across = torch.arange(-left, width + right)
-    for rows, columns in (
-        (torch.arange(-top, 0), across),
-        (torch.arange(height, height + bottom), across),
-        (torch.arange(height), torch.arange(-left, 0)),
-        (torch.arange(height), torch.arange(width, width + right)),
-    ):
-        if len(rows) and len(columns):
-            strip = _copied(flat, (height, width), rows, columns, grid, shift_map)
-            strip += 127.5 * _evening_at(evening, grid, rows, columns)
-            whole[top + int(rows[0]) :, left + int(columns[0]) :][: len(rows), : len(columns)] = (
-                strip.clamp_(0, 255).round_().byte()
-            )
+    inner, outer = torch.arange(height), torch.arange(-left, width + right)
+    for columns in torch.arange(0, -left - 1, -1), torch.arange(width - 1, width + right):
+        if len(columns) > 1:
+            strip = _copied(known, inner, columns, grid, shift_map)
+            strip += _evening_at(evening, grid, inner, _outside(columns, width, grid, 1))
+            _join(strip.transpose(0, 1), known[:, columns[0]], 0, grid.per_pixel[1])
+            whole[top : top + height, left + columns[1:]] = _bytes(strip[:, 1:])
+    for rows in torch.arange(0, -top - 1, -1), torch.arange(height - 1, height + bottom):
+        if len(rows) > 1:
+            strip = _copied(known, rows, outer, grid, shift_map)
+            strip += _evening_at(evening, grid, _outside(rows, height, grid, 0), outer)
+            _join(strip, known[rows[0]], left, grid.per_pixel[0])
+            whole[top + rows[1:]] = _bytes(strip[1:])
 
 
-def _copied(
-    flat: Tensor, size: tuple[int, int], rows: Tensor, columns: Tensor, grid: Grid, shift_map: Tensor
-) -> Tensor:
+def _outside(pixels: Tensor, count: int, grid: Grid, axis: int) -> Tensor:
+    """``pixels`` that go outwards from the first or the last of ``count``, none nearer to it than the first cell's middle."""
+    half = 0.5 / grid.per_pixel[axis]
+    return pixels.clamp(max=-half - 0.5) if pixels[0] == 0 and pixels[-1] < 0 else pixels.clamp(min=count + half - 0.5)
+
+
+def _join(strip: Tensor, edge: Tensor, start: int, per_pixel: float) -> None:
+    """Bring the first line of ``strip`` [n L 3] to ``edge`` [h 3], ``start`` along it, and what follows less and less."""
+    reach = min(len(strip), 1 + round(JOINED / per_pixel))
+    missing = (edge - strip[0, start : start + len(edge)]).T
+    depth = torch.arange(reach, dtype=torch.float32).expand(strip.shape[1], reach)
+    along = (torch.arange(strip.shape[1], dtype=torch.float32) - start)[:, None].expand_as(depth)
+    beside = torch.maximum(-along, along - (len(edge) - 1)).clamp(min=0)
+    share = (1 - torch.hypot(depth, beside) / reach).clamp(min=0).square()
+    strip[:reach] += (spread(missing, along, depth) * share).permute(2, 1, 0)
+
+
+def _bytes(strip: Tensor) -> Tensor:
+    return strip.clamp(0, 255).round_().byte()
+
+
+def _copied(known: Tensor, rows: Tensor, columns: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
     """Copies by the four nearest cells' shifts, blended evenly: [h w 3] of pixel ``rows`` and ``columns``."""
+    height, width = known.shape[:2]
+    flat = known.reshape(-1, 3)
     y, x = (at - 0.5 for at in grid.cells(rows + 0.5, columns + 0.5))
     upper, before = y.floor().long(), x.floor().long()
     strip = torch.zeros(len(rows), len(columns), 3)
@@ -159,13 +181,14 @@ def _copied(
         for right in (0, 1):
             row, column = (upper + down).clamp(0, grid.size[0] - 1), (before + right).clamp(0, grid.size[1] - 1)
             shift = pixels[:, row][:, :, column]
-            source_y = (rows[:, None] + shift[0]).clamp_(0, size[0] - 1)
-            source_x = (columns + shift[1]).clamp_(0, size[1] - 1)
+            source_y = (rows[:, None] + shift[0]).clamp_(0, height - 1)
+            source_x = (columns + shift[1]).clamp_(0, width - 1)
             share_y, share_x = 1 - (y - upper - down).abs(), 1 - (x - before - right).abs()
-            strip += flat[source_y * size[1] + source_x] * (share_y[:, None] * share_x)[..., None]
+            strip += flat[source_y * width + source_x] * (share_y[:, None] * share_x)[..., None]
     return strip
 
 
 def _evening_at(evening: Tensor, grid: Grid, rows: Tensor, columns: Tensor) -> Tensor:
+    """In the unit of bytes, [h w 3]."""
     y, x = grid.cells(rows + 0.5, columns + 0.5)
-    return looked_up(evening, y, x)[0].permute(1, 2, 0)
+    return looked_up(evening * 127.5, y, x)[0].permute(1, 2, 0)

@@ -9,6 +9,7 @@ leaves, not single pixels (shift-maps, Pritch et al. 2009). No dice are rolled.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,8 @@ GUIDE, FAR, RARE = 0.5, 0.03, 0.2
 """What it costs to differ from the guide (of the square), to come from one longer side away, to be one of a kind."""
 APART_SEARCHED, APART = 0.05, 0.02
 """What it costs that all neighbours copy from elsewhere, in small pictures and in larger ones."""
+Cost = Callable[[Tensor | slice, Tensor], Tensor]
+"""Patches and the rows of their sources => what that costs."""
 NONE = torch.iinfo(torch.int64).min
 BESIDE = ((1, 0), (-1, 0), (0, 1), (0, -1))
 ACROSS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
@@ -82,6 +85,8 @@ class Search:
         self._from = sources.flatten().nonzero()[:, 0]
         self._row = torch.full((rows * self._columns,), -1)
         self._row[self._from] = torch.arange(len(self._from))
+        self._places = torch.stack([self._at // self._columns, self._at % self._columns]).float()
+        self._sources = torch.stack([self._from // self._columns, self._from % self._columns]).float()
 
         steps = torch.arange(-REACH, REACH + 1)
         self._pixels = self._at[:, None] + (steps[:, None] * self._columns + steps).flatten()
@@ -94,8 +99,10 @@ class Search:
         self._hints = blur(known, PATCH / 4)[0, :, REACH:-REACH, REACH:-REACH].flatten(1).T.contiguous()
         self._hopes = blur(guide, PATCH / 4)[0].flatten(1).T[self._at]
         self.rarity = self._rarity() if rarity is None else resized(rarity, *known.shape[2:])
+        self._far = FAR / max(grid.height, grid.width)
         self._rare = RARE * self.rarity[0, 0, REACH:-REACH, REACH:-REACH].flatten()
         self._small = max(grid.height, grid.width) <= SEARCHED_WHOLE
+        self._lasting = self._lasting_costs() if self._small else None
 
     def run(self, picture: Tensor, shifts: Tensor | None, rounds: int) -> tuple[Tensor, Tensor]:
         """Better ``rounds`` times: the canvas [3 h' w'], and where its patches come from [n] or None => both."""
@@ -138,21 +145,25 @@ class Search:
         return picture.flatten(1)[:, self._pixels].transpose(0, 1).flatten(1)
 
     def _improved(self, shifts: Tensor | None, wanted: Tensor) -> Tensor:
-        nearest = self._nearest(wanted) if self._small else None
+        table = None if self._lasting is None else self._all_differences(wanted).add_(self._lasting)
+
+        def cost(which: Tensor | slice, row: Tensor) -> Tensor:
+            return self._costs(which, row, wanted) if table is None else table[which].gather(1, row[:, None])[:, 0]
+
+        nearest = None if table is None else self._from[table.argmin(dim=1)] - self._at
         if shifts is None:
-            assert nearest is not None
+            assert nearest is not None, "the smallest size is searched whole"
             shifts = nearest
-        state = shifts.clone(), self._costs(slice(None), shifts, wanted)
+        state = shifts.clone(), cost(slice(None), self._row[self._at + shifts])
         if nearest is not None:
-            self._take_better(*state, nearest, wanted)
-        for step in BESIDE * (3 if self._small else 1):
-            beside = self._map(state[0])[self._at + step[0] * self._columns + step[1]]
-            self._take_better(*state, beside, wanted)
-        for step in () if self._small else BESIDE + ACROSS:
-            self._take_better(*state, state[0] + step[0] * self._columns + step[1], wanted)
+            self._take_better(*state, nearest, cost)
+        for y, x in BESIDE * (3 if self._small else 1):
+            self._take_better(*state, self._map(state[0])[self._at + y * self._columns + x], cost)
+        for y, x in () if self._small else BESIDE + ACROSS:
+            self._take_better(*state, state[0] + y * self._columns + x, cost)
         return state[0]
 
-    def _take_better(self, shifts: Tensor, costs: Tensor, other: Tensor, wanted: Tensor) -> None:
+    def _take_better(self, shifts: Tensor, costs: Tensor, other: Tensor, cost: Cost) -> None:
         """Change ``shifts`` and their ``costs`` in place wherever the ``other`` shift is better."""
         source = torch.where(other == NONE, 0, self._at + other)
         which = ((self._row[source] >= 0) & (other != NONE) & (other != shifts)).nonzero()[:, 0]
@@ -161,7 +172,7 @@ class Search:
         beside = torch.stack([everywhere[self._at[which] + y * self._columns + x] for y, x in BESIDE])
         apart = (APART_SEARCHED if self._small else APART) / len(BESIDE)
         more = apart * (((beside != new).long() - (beside != old).long()) * (beside != NONE)).sum(dim=0)
-        new_costs = self._costs(which, new, wanted)
+        new_costs = cost(which, self._row[self._at[which] + new])
         better = new_costs + more < costs[which]
         shifts[which[better]], costs[which[better]] = new[better], new_costs[better]
 
@@ -170,27 +181,24 @@ class Search:
         whole[self._at] = shifts
         return whole
 
-    def _costs(self, which: Tensor | slice, shifts: Tensor, wanted: Tensor) -> Tensor:
-        at = self._at[which]
-        row = self._row[at + shifts]
-        far = self._distance(at, at + shifts)
+    def _costs(self, which: Tensor | slice, row: Tensor, wanted: Tensor) -> Tensor:
+        """Of copying the patches ``which`` from the places ``row``."""
+        far = (self._places[:, which] - self._sources[:, row]).square_().sum(dim=0).sqrt_()
         unlike = (self._hints[row] - self._hopes[which]).square_().sum(dim=1)
-        return self._differences(which, row, wanted) + GUIDE * unlike + FAR * far + self._rare[row]
+        return self._differences(which, row, wanted) + GUIDE * unlike + self._far * far + self._rare[row]
 
     def _differences(self, which: Tensor | slice, row: Tensor, wanted: Tensor) -> Tensor:
         return (self._patches[row] - wanted[which]).square_().mul_(self._weights[which]).sum(dim=1)
 
-    def _distance(self, here: Tensor, there: Tensor) -> Tensor:
-        down = here // self._columns - there // self._columns
-        right = here % self._columns - there % self._columns
-        return torch.hypot(down.float(), right.float()) / max(self.grid.height, self.grid.width)
+    def _all_differences(self, wanted: Tensor) -> Tensor:
+        """From every place, less what is the same for all of them: of a^2 - 2ab + b^2 the first two."""
+        squares = torch.cat([self._weights, wanted * self._weights * -2], dim=1)
+        return squares @ torch.cat([self._patches.square(), self._patches], dim=1).T
 
-    def _nearest(self, wanted: Tensor) -> Tensor:
-        """Of all places, by |a - b|^2 = a^2 - 2ab + b^2, less what is the same for all of them."""
-        costs = self._weights @ self._patches.square().T - 2 * (wanted * self._weights) @ self._patches.T
-        costs += GUIDE * (self._hints.square().sum(dim=1) - 2 * self._hopes @ self._hints.T)
-        costs += FAR * self._distance(self._at[:, None], self._from) + self._rare
-        return self._from[costs.argmin(dim=1)] - self._at
+    def _lasting_costs(self) -> Tensor:
+        """Those of ``_costs`` that stay when the picture gets better, of every place."""
+        unlike = torch.cdist(self._hopes, self._hints).square_()
+        return unlike.mul_(GUIDE).add_(torch.cdist(self._places.T, self._sources.T), alpha=self._far).add_(self._rare)
 
     def _averaged(self, shifts: Tensor, wanted: Tensor, picture: Tensor) -> Tensor:
         """The canvas that patches overlap to, the more similar and the nearer to the edge, the more they count."""
