@@ -74,7 +74,9 @@ def _slopes(picture: Tensor) -> Tensor:
     y = (framed[..., 2:, 1:-1] - framed[..., :-2, 1:-1])[0, 0, :, -STRIP:]
     sums = torch.stack([(x * x).mean(dim=1), (y * y).mean(dim=1), (x * y).mean(dim=1)])
     xx, yy, xy = blur(sums[None, :, :, None], 3)[0, :, :, 0]
-    return (-xy / (yy + 0.3 * xx + 1e-5)).clamp(-1, 1)
+    clear = ((xx - yy).square() + 4 * xy.square()) / ((xx + yy).square() + 1e-8)  # 1: all one edge, 0: none
+    slopes: Tensor = clear * (-xy / (yy + 0.3 * xx + 1e-5)).clamp(-1, 1)
+    return slopes
 
 
 def _between(values: Tensor, rows: Tensor) -> Tensor:
@@ -94,7 +96,8 @@ def roughness(picture: Tensor) -> Tensor:
     grey = picture.mean(dim=1, keepdim=True)
     across = functional.pad(grey.diff(dim=3).abs(), (0, 1, 0, 0))
     down = functional.pad(grey.diff(dim=2).abs(), (0, 0, 0, 1))
-    spread_out = blur(torch.cat([across, down], dim=1).sqrt_(), 2)  # roots: one sharp edge is not a texture
+    roots = torch.cat([across, down], dim=1).sqrt_()  # of which the mean is low where only one sharp edge is
+    return blur(roots, 2).square_()
 
 
 def blur(picture: Tensor, scale: float) -> Tensor:

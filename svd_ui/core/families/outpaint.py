@@ -15,8 +15,8 @@ from torch import Tensor
 from .continuation import Sides, continued, looked_up, resized, roughness, spread
 from .patch_search import Grid, Search
 
-SIZES = {32: 4, 64: 2, 128: 2, 256: 1}
-"""Cells of the longer side => rounds of searching and averaging."""
+SIZES = {24: 4, 48: 2, 96: 2, 192: 1}
+"""Side of a square with as many cells => rounds of searching and averaging."""
 WORKING_SIZE = 384
 """Longer side, in pixels, of the picture that the search looks at."""
 ROUGHNESS = 1.5
@@ -46,7 +46,7 @@ def _searched(known: Tensor, sides: Sides) -> tuple[Grid, Tensor, Tensor]:
     grid: Grid | None = None
     picture = guide = shift_map = rarity = torch.empty(0)
     for size, rounds in SIZES.items():
-        if grid and size > max(height, width):
+        if grid and size * size > height * width:
             break
         coarser, grid = grid, Grid.of(height, width, sides, size)
         cells = resized(looked_at, grid.height, grid.width)

@@ -20,9 +20,9 @@ from .continuation import Sides, blur, resized
 
 PATCH = 5
 REACH = PATCH // 2
-SEARCHED_WHOLE = 64
-"""Cells of the longer side up to which every place is compared with every other."""
-GUIDE, FAR, RARE = 0.5, 0.03, 0.2
+SEARCHED_WHOLE = 2500
+"""Cells of a picture up to which every place is compared with every other."""
+GUIDE, FAR, RARE = 0.5, 0.03, 0.4
 """What it costs to differ from the guide (of the square), to come from one longer side away, to be one of a kind."""
 APART_SEARCHED, APART = 0.05, 0.02
 """What it costs that all neighbours copy from elsewhere, in small pictures and in larger ones."""
@@ -43,9 +43,9 @@ class Grid:
     per_pixel: tuple[float, float]
 
     @classmethod
-    def of(cls, height: int, width: int, sides: Sides, longer: int) -> Grid:
-        """Of a picture's pixels, with ``longer`` cells along the longer side. Patches stick out by their reach."""
-        scale = longer / max(height, width)
+    def of(cls, height: int, width: int, sides: Sides, size: int) -> Grid:
+        """Of a picture's pixels, with as many cells as a square of ``size`` has. Patches stick out by their reach."""
+        scale = size / math.sqrt(height * width)
         h, w = max(PATCH + 1, round(height * scale)), max(PATCH + 1, round(width * scale))
         y, x = h / height, w / width
         around = (math.ceil(pixels * step) + REACH for pixels, step in zip(sides, (x, y, x, y), strict=True))
@@ -101,7 +101,7 @@ class Search:
         self.rarity = self._rarity() if rarity is None else resized(rarity, *known.shape[2:])
         self._far = FAR / max(grid.height, grid.width)
         self._rare = RARE * self.rarity[0, 0, REACH:-REACH, REACH:-REACH].flatten()
-        self._small = max(grid.height, grid.width) <= SEARCHED_WHOLE
+        self._small = grid.height * grid.width <= SEARCHED_WHOLE
         self._lasting = self._lasting_costs() if self._small else None
 
     def run(self, picture: Tensor, shifts: Tensor | None, rounds: int) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ class Search:
         offsets = torch.stack([source // columns - self._at // columns, source % columns - self._at % columns])
         whole = torch.zeros(2, self.grid.size[0] * columns, dtype=torch.int64)
         whole[:, self._at] = offsets
-        inner = whole.unflatten(1, self.grid.size)[None, :, REACH:-REACH, REACH:-REACH].double()
+        inner = whole.reshape(1, 2, *self.grid.size)[:, :, REACH:-REACH, REACH:-REACH].double()
         return functional.pad(inner, (REACH,) * 4, mode="replicate")[0].long()
 
     def inherited(self, smaller: Grid, shift_map: Tensor) -> Tensor:
@@ -139,7 +139,8 @@ class Search:
         inner_y, inner_x = self.grid.known()
         row = (self._at // self._columns + down).clamp(inner_y.start + REACH, inner_y.stop - REACH - 1)
         column = (self._at % self._columns + right).clamp(inner_x.start + REACH, inner_x.stop - REACH - 1)
-        return row * self._columns + column - self._at
+        shifts: Tensor = row * self._columns + column - self._at
+        return shifts
 
     def _patches_in(self, picture: Tensor) -> Tensor:
         return picture.flatten(1)[:, self._pixels].transpose(0, 1).flatten(1)
@@ -207,11 +208,11 @@ class Search:
         typical = unlike.quantile(0.75) if len(unlike) < 2**24 else unlike.mean()
         votes = (torch.exp(-unlike / (2 * typical + 1e-6)) * self._sure[self._at])[:, None] * self._bell
         pixels, total = self._pixels.flatten(), torch.zeros(4, len(self._row))
-        for colour, values in enumerate(self._patches[row].unflatten(1, (3, -1)).unbind(dim=1)):
+        for colour, values in enumerate(self._patches[row].reshape(len(row), 3, -1).unbind(dim=1)):
             total[colour].index_add_(0, pixels, (values * votes).flatten())
         total[3].index_add_(0, pixels, votes.flatten())
         mean = total[:3] / total[3].clamp(min=1e-12)
-        new = torch.where(total[3] > 1e-12, mean, picture.flatten(1)).unflatten(1, self.grid.size)
+        new = torch.where(total[3] > 1e-12, mean, picture.flatten(1)).reshape(3, *self.grid.size)
         new[:, *self.grid.known()] = self._known
         return new
 
