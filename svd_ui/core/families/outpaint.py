@@ -22,7 +22,10 @@ WORKING_SIZE = 384
 ROUGHNESS = 1.5
 """What roughness counts beside colours."""
 PULL = 0.01
-"""Of copies towards their own colours, while neighbours pull them together."""
+"""On copies while neighbours pull them together: towards the guess where it is near, so that a sky grows no frame, and
+towards their own colours else."""
+NEAR = 0.3
+"""In colours from -1 to 1."""
 ROUNDS = 40
 """Of conjugate gradients, at most: what is left then is joined at the edge."""
 JOINED = 4
@@ -65,7 +68,7 @@ def _searched(known: Tensor, sides: Sides) -> tuple[Grid, Tensor, Tensor]:
             picture, shifts = search.run(picture, search.inherited(coarser, shift_map), rounds)
         shift_map = search.shift_map(shifts)
     assert grid is not None
-    return grid, shift_map, _evening(cells[0, :3], grid, shift_map)[None]
+    return grid, shift_map, _evening(cells[0, :3], continued(cells[:, :3], grid.sides)[0], grid, shift_map)[None]
 
 
 def _working(known: Tensor) -> Tensor:
@@ -78,12 +81,11 @@ def _working(known: Tensor) -> Tensor:
     return torch.cat([picture, ROUGHNESS * roughness(picture)], dim=1)
 
 
-def _evening(known: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
-    """What to add to the copies of ``known`` [3 h w] so that they meet without a step [3 h' w'].
+def _evening(known: Tensor, guide: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
+    """What to add to the copies of ``known`` [3 h w] so that they meet without a step, [3 h' w'] as ``guide``.
 
     Poisson image editing (Perez et al. 2003): between neighbours that come from different places the step shall be the mean
-    of the steps that both places know; conjugate gradients. A little pull towards the copies' own colours keeps a colour
-    from running far.
+    of the steps that both places know. A little pull keeps a colour from running far.
     """
     left, top = grid.sides[:2]
     free = torch.ones(grid.size, dtype=torch.bool)
@@ -108,7 +110,9 @@ def _evening(known: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
     wanted = _divergence(
         missing(1, copied(1, 0) - here, here - copied(-1, 0)), missing(2, copied(0, 1) - here, here - copied(0, -1))
     )
-    return _solved(wanted * free, free)
+    off = guide - here
+    nearly = torch.exp(-(off / NEAR).square().amax(dim=0))
+    return _solved((wanted + PULL * nearly * off) * free, free)
 
 
 def _solved(wanted: Tensor, free: Tensor) -> Tensor:
