@@ -20,6 +20,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from ..optical_flow import displacements, upsample
+from .scene import Scene
 
 
 class LatentMode:
@@ -118,6 +119,10 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Latents of a clip [F C h w] => where each cell looks in the still, less its own place, in pixels [F 2 h w]."""
         steps = (z[:, -2:].float() - positions(z)) / self.motion_gain
         return steps.cumsum(dim=0) * (max(z.shape[-2:]) * self.patch_size / 2)
+
+    def scene(self, z: Tensor) -> Scene:
+        """Latents of a clip [F C h w] => what moves in it."""
+        return Scene(self.displacement(z) * (2 / (max(z.shape[-2:]) * self.patch_size)))
 
     def steps(self, flow: Tensor) -> Tensor:
         """The inverse, less the cells' places: displacements of a whole frame's cells, in pixels => [F 2 h w]."""
