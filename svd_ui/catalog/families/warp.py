@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
@@ -22,12 +23,11 @@ LOOK_UP_FLOPS = 1500.0
 
 
 class Warp(CheckpointFamily):
-    """Motion is a field, so frames are rendered at any size and time. Of a row, ``residual_scale`` and ``motion_gain`` are
-    this family's; without a gain its frames are decoded as SVD's are.
+    """Motion is a field, so frames are rendered at any size and time. Of a row, ``residual_scale`` and ``motion_paths`` are
+    this family's; without paths its frames are decoded as SVD's are.
     """
 
     id = "warp"
-    least_start = 1 / 15  # nano then moves 1.6 times as far
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
@@ -39,11 +39,11 @@ class Warp(CheckpointFamily):
         return own | {"output_fps": FILM}
 
     def quicker(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
-        """Fewer steps: nano's clips keep their move, a little slower (docs/modes.md)."""
+        """Fewer steps: nano's clips keep their move (docs/modes.md)."""
         return {"num_inference_steps": max(1, row.num_inference_steps // (2 if speed == "fast" else 4))}
 
     def renders(self, row: CheckpointRow) -> bool:
-        return bool(row.motion_gain)
+        return bool(row.motion_paths)
 
     def check(self, clip: ClipSpec) -> None:
         super().check(clip)
@@ -62,3 +62,17 @@ class Warp(CheckpointFamily):
     def rendering_flops(self, clip: ClipSpec) -> float:
         shape = clip.shape
         return LOOK_UP_FLOPS * shape.num_frames * shape.width * shape.height if clip.renders else 0.0
+
+
+def camera_speed(row: CheckpointRow, motion_bucket_id: float) -> float:
+    """How far a clip's camera goes in a second, mean over the frame, as a share of its longer side."""
+    return _path(row.motion_paths, motion_bucket_id) / row.path_seconds
+
+
+def _path(known: tuple[tuple[float, float], ...], motion_bucket_id: float) -> float:
+    """``known`` (motion, path) pairs, evenly between and on through 0."""
+    points = [(0.0, 0.0), *known]
+    for (low, a), (high, b) in pairwise(points):
+        if motion_bucket_id <= high:
+            break
+    return a + (b - a) * (motion_bucket_id - low) / (high - low)
