@@ -116,25 +116,21 @@ class RenderedFrames(ClipFrames):
 
 
 def _around(picture: Image.Image, width: int, height: int, focus: tuple[float, float]) -> tuple[NDArray[np.uint8], Box]:
-    """The part of ``picture`` that a camera can see, so large that the crop is ``width`` x ``height``; and the crop's box."""
+    """What a camera may see of ``picture``, so large that the crop is ``width`` x ``height``; and the crop's box in that."""
     left, top, right, bottom = crop_box(picture.size, width, height, *focus)
     across, down = (right - left) / width, (bottom - top) / height
     rest = left / across, top / down, (picture.width - right) / across, (picture.height - bottom) / down
     most = math.ceil(REACH * width), math.ceil(REACH * height)
-    x, y, x_after, y_after = (min(most[side % 2], math.floor(there + 1e-6)) for side, there in enumerate(rest))
-    seen = (
-        max(0.0, left - x * across),
-        max(0.0, top - y * down),
-        min(float(picture.width), right + x_after * across),
-        min(float(picture.height), bottom + y_after * down),
+    before_x, before_y, after_x, after_y = (min(most[at % 2], math.floor(there + 1e-6)) for at, there in enumerate(rest))
+    box = (
+        max(0.0, left - before_x * across),
+        max(0.0, top - before_y * down),
+        min(float(picture.width), right + after_x * across),
+        min(float(picture.height), bottom + after_y * down),
     )
-    size = x + width + x_after, y + height + y_after
-    return np.array(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS, box=seen)), (
-        x,
-        y,
-        x + width,
-        y + height,
-    )
+    size = before_x + width + after_x, before_y + height + after_y
+    pixels = np.array(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS, box=box))
+    return pixels, (before_x, before_y, before_x + width, before_y + height)
 
 
 class WarpVerbs(FamilyVerbs):
