@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .outpaint import Sides, outpaint
+from .continuation import Sides
+from .outpaint import outpaint
 
 Picture = NDArray[np.uint8]
 """[H W 3]"""

@@ -40,6 +40,7 @@ FULL_DRIFT = 0.016
 
 REACH = 0.5
 """How much of a frame's width and height is kept beyond each of its sides, at most."""
+MARGIN_STEP = 0.05
 MARGIN_POINTS = 96
 """Along the longer side, where it is asked how far a clip looks beyond its still."""
 
@@ -69,6 +70,8 @@ class Renderer(WarpDecoder):
         self.times, (self.width, self.height) = clip.frame_times, clip.frame_size
         self._large = still[0].permute(1, 2, 0).add(1).mul(127.5).round().to(torch.uint8)
         self._around: tuple[NDArray[np.uint8], Box] | None = None
+        self._canvas: Canvas | None = None
+        self._margin = 0.0, 0.0
         if picture is not None:
             focus = clip.request.focus_x, clip.request.focus_y
             self._around = _around(picture, self.width, self.height, focus)
@@ -79,12 +82,18 @@ class Renderer(WarpDecoder):
         return RenderedFrames(self, latents)
 
     def canvas(self, scene: Scene) -> Canvas:
-        """The still with as much around it as ``scene``, the frames to be, looks at."""
+        """The still with as much around it as ``scene``, the frames to be, looks at, or some more.
+
+        Painting takes long, so the tiles of a wall share what was painted for those before them.
+        """
         scale = MARGIN_POINTS / max(self.height, self.width)
         places = scene.places(max(2, round(self.height * scale)), max(2, round(self.width * scale)))
-        margin = (share + 1 / MARGIN_POINTS for share in margin_for(places, self.height, self.width))
-        across, down = (min(REACH, share) for share in margin)
-        return Canvas.of(self._large.to(self.runtime.device), self._around, (across, down))
+        needed = [share + 1 / MARGIN_POINTS for share in margin_for(places, self.height, self.width)]
+        x, y = (min(REACH, MARGIN_STEP * math.ceil(share / MARGIN_STEP)) for share in needed)
+        if self._canvas is None or x > self._margin[0] or y > self._margin[1]:
+            self._margin = max(x, self._margin[0]), max(y, self._margin[1])
+            self._canvas = Canvas.of(self._large.to(self.runtime.device), self._around, self._margin)
+        return self._canvas
 
     def _enlarged(self) -> Tensor:
         """The still at the frames' size, from its picture where that is known."""
@@ -121,7 +130,9 @@ def _around(picture: Image.Image, width: int, height: int, focus: tuple[float, f
     across, down = (right - left) / width, (bottom - top) / height
     rest = left / across, top / down, (picture.width - right) / across, (picture.height - bottom) / down
     most = math.ceil(REACH * width), math.ceil(REACH * height)
-    before_x, before_y, after_x, after_y = (min(most[at % 2], math.floor(there + 1e-6)) for at, there in enumerate(rest))
+    before_x, before_y, after_x, after_y = (
+        min(most[at % 2], math.floor(there + 1e-6)) for at, there in enumerate(rest)
+    )
     box = (
         max(0.0, left - before_x * across),
         max(0.0, top - before_y * down),
