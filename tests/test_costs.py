@@ -134,6 +134,16 @@ def test_more_never_costs_less(row: catalog.CheckpointRow, field: str) -> None:
             assert costs == sorted(costs)
 
 
+def test_larger_and_more_frames_are_rendered_for_longer_in_the_same_memory() -> None:
+    row = NANO.model_copy(update={"motion_paths": ((127, 0.05),), "fps": 5})
+    small, large = asked(row), asked(row, render_height=1080)
+    assert (clip_flops(small) or 0) < (clip_flops(asked(row, output_fps=48)) or 0) < (clip_flops(large) or 0)
+    assert step_flops(small) == step_flops(large)
+    peaks = [peak_bytes(one, catalog.PROFILES["cpu"]) or 0 for one in (small, asked(row, output_fps=48), large)]
+    assert peaks[0] == peaks[1]
+    assert peaks[2] < 1.1 * peaks[0]
+
+
 def test_memory_falls_down_the_ladder_as_the_readme_says() -> None:
     request, ladder = asked(), [row for row in catalog.PROFILES.values() if row.id != "cpu"]
     peaks = [peak_bytes(request, row) or 0 for row in ladder]
