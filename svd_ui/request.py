@@ -181,8 +181,7 @@ class GenerationRequest(Frozen):
         ge=1,
         le=60,
         title="FPS of the file",
-        description="More is smoother where a checkpoint renders between its frames; else only playback gets faster. "
-        "Blank = the checkpoint's own.",
+        description="Smoother motion with nano, faster playback with others; blank = the checkpoint's own.",
     )
     motion_bucket_id: int = Field(
         127, ge=1, le=255, title="Motion", description="How much moves: low is calm, high is lively."
@@ -231,7 +230,7 @@ class GenerationRequest(Frozen):
         le=1920,
         multiple_of=2,
         title="Height of the file",
-        description="Lines of the finished frames, up to 1080p and what the picture has; blank = the clip's own height.",
+        description="Lines of each frame, as many as the picture has and 1080p at most; blank = the clip's height.",
     )
 
     @model_validator(mode="after")

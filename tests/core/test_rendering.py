@@ -16,6 +16,7 @@ from svd_ui.catalog import folder_row
 from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import to_pixels
 from svd_ui.core.decode import decode, decoder_of
+from svd_ui.core.families.canvas import Canvas
 from svd_ui.core.families.scene import Scene
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
@@ -166,3 +167,22 @@ def test_without_a_clip_the_latents_frames_are_decoded(warp: Runtime, photo: Ima
     still = fit(photo, WIDTH, HEIGHT)
     parts: Iterator[np.ndarray] = decode(decoder_of(warp, still), latents(warp, still), 14, never())
     assert np.concatenate(list(parts)).shape == (FRAMES, HEIGHT, WIDTH, 3)
+
+
+def test_what_lies_around_a_still_is_painted_once_for_all_its_clips(
+    warp: Runtime, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted: list[Any] = []
+    paint = Canvas.of
+
+    def counted(*args: Any) -> Canvas:
+        painted.append(args)
+        return paint(*args)
+
+    monkeypatch.setattr(Canvas, "of", counted)
+    warp.encoder_cache.clear()
+    clips = [rendered(warp, photo, asked(warp, seed=seed, output_fps=5)) for seed in (1, 2)]
+    assert len(painted) == 1
+    assert np.array_equal(*clips)
+    rendered(warp, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), asked(warp, output_fps=5))
+    assert len(painted) == 2

@@ -41,7 +41,8 @@ class Canvas:
         """``still`` uint8 [H W 3] with a ``margin`` on each side, in shares of its width and height.
 
         ``around`` is the picture that the still is a crop of, and the crop's box in it. The canvas is on the still's
-        device, and the still is in it to the bit.
+        device, and the still is in it to the bit. What is painted is painted on the CPU, which takes 0.3 s (512x288) to
+        1 s (1920x1080) of one core: ask for no margin where none is looked at.
         """
         height, width = still.shape[:2]
         x, y = math.ceil(margin[0] * width), math.ceil(margin[1] * height)

@@ -24,8 +24,9 @@ ROUGHNESS = 1.5
 PULL = 0.01
 """Of copies towards their own colours, while neighbours pull them together."""
 ROUNDS = 40
+"""Of conjugate gradients, at most: what is left then is joined at the edge."""
 JOINED = 4
-"""Cells from the edge outwards over which the last of a step is spread."""
+"""Cells outwards from the edge over which what is left of a step there fades."""
 
 
 def outpaint(known: NDArray[np.uint8], sides: Sides) -> NDArray[np.uint8]:
@@ -114,7 +115,10 @@ def _solved(wanted: Tensor, free: Tensor) -> Tensor:
     """x [3 h w], 0 outside ``free``, whose Laplacian is ``wanted``, by conjugate gradients."""
     x, rest = torch.zeros_like(wanted), wanted
     direction, size = rest, rest.square().sum(dim=(1, 2), keepdim=True)
+    enough = 1e-4 * size
     for _ in range(ROUNDS):
+        if (size <= enough).all():
+            break
         applied = free * (_divergence(direction.diff(dim=1), direction.diff(dim=2)) + PULL * direction)
         step = size / ((direction * applied).sum(dim=(1, 2), keepdim=True) + 1e-20)
         x, rest = x + step * direction, rest - step * applied
@@ -130,7 +134,10 @@ def _divergence(down: Tensor, right: Tensor) -> Tensor:
 
 
 def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: Grid, shift_map: Tensor, evening: Tensor) -> None:
-    """Fill the sides of ``whole`` uint8 [H' W' 3] from ``known`` [H W 3]. Strips begin with the edge's own line."""
+    """Fill the sides of ``whole`` uint8 [H' W' 3] from ``known`` [H W 3].
+
+    A strip begins with the edge's own line, which tells how far the copies are from it.
+    """
     height, width = known.shape[:2]
     left, top, right, bottom = sides
     inner, outer = torch.arange(height), torch.arange(-left, width + right)
@@ -151,7 +158,7 @@ def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: Grid, shift_map: Te
 def _outside(pixels: Tensor, count: int, grid: Grid, axis: int) -> Tensor:
     """``pixels`` that go outwards from the first or the last of ``count``, none nearer to it than the first cell's middle."""
     half = 0.5 / grid.per_pixel[axis]
-    return pixels.clamp(max=-half - 0.5) if pixels[0] == 0 and pixels[-1] < 0 else pixels.clamp(min=count + half - 0.5)
+    return pixels.clamp(max=-half - 0.5) if pixels[-1] < 0 else pixels.clamp(min=count + half - 0.5)
 
 
 def _join(strip: Tensor, edge: Tensor, start: int, per_pixel: float) -> None:

@@ -205,7 +205,7 @@ class Search:
         """The canvas that patches overlap to, the more similar and the nearer to the edge, the more they count."""
         row = self._row[self._at + shifts]
         unlike = self._differences(slice(None), row, wanted)
-        typical = unlike.quantile(0.75) if len(unlike) < 2**24 else unlike.mean()
+        typical = unlike.quantile(0.75)
         votes = (torch.exp(-unlike / (2 * typical + 1e-6)) * self._sure[self._at])[:, None] * self._bell
         pixels, total = self._pixels.flatten(), torch.zeros(4, len(self._row))
         for colour, values in enumerate(self._patches[row].reshape(len(row), 3, -1).unbind(dim=1)):

@@ -133,7 +133,7 @@ def _render_height(values: Mapping[str, Any], row: CheckpointRow, size: tuple[in
     can = row.facts.renders(row)
     info = CLIP.info("render_height") if can else f"{short_title(row)} makes frames of the clip's own size only."
     given = values.get("render_height") is not None
-    return gr.update(interactive=can or given, info=info, placeholder=hint("render_height", size[1]))
+    return gr.update(interactive=can or given, info=info, placeholder=hint("render_height", size[1] if can else None))
 
 
 def _unit(value: Any) -> float:
