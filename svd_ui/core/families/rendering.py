@@ -72,7 +72,7 @@ class Renderer(WarpDecoder):
         scale = MARGIN_POINTS / max(self.height, self.width)
         places = scene.places(max(2, round(self.height * scale)), max(2, round(self.width * scale)))
         needed = [share + 1 / MARGIN_POINTS for share in margin_for(places, self.height, self.width)]
-        x, y = (min(REACH, MARGIN_STEP * math.ceil(share / MARGIN_STEP)) for share in needed)
+        x, y = (MARGIN_STEP * math.ceil(min(REACH, share) / MARGIN_STEP) for share in needed)
         if self._canvas is None or x > self._margin[0] or y > self._margin[1]:
             self._margin = max(x, self._margin[0]), max(y, self._margin[1])
             self._canvas = self._painted(self._margin)
