@@ -126,10 +126,22 @@ def test_a_wall_costs_its_tiles() -> None:
 def test_more_never_costs_less(row: catalog.CheckpointRow, field: str) -> None:
     values = {"num_frames": range(2, 65), "num_inference_steps": range(1, 101), "decode_chunk_size": range(1, 65)}
     for profile in catalog.PROFILES.values():
-        requests = [asked(row, **{field: value}) for value in values.get(field, range(64, 2049, 64))]
+        # Where frames are rendered fewer are made at once the larger they are, unless somebody says how many.
+        same = {"decode_chunk_size": 4} if row.facts.renders(row) else {}
+        requests = [asked(row, **same | {field: value}) for value in values.get(field, range(64, 2049, 64))]
         for cost in (clip_flops, lambda one: peak_bytes(one, profile)):  # noqa: B023
             costs = [cost(request) or 0 for request in requests]
             assert costs == sorted(costs)
+
+
+def test_larger_and_more_frames_are_rendered_for_longer_in_the_same_memory() -> None:
+    row = NANO.model_copy(update={"motion_paths": ((127, 0.05),), "fps": 5})
+    small, large = asked(row), asked(row, render_height=1080)
+    assert (clip_flops(small) or 0) < (clip_flops(asked(row, output_fps=48)) or 0) < (clip_flops(large) or 0)
+    assert step_flops(small) == step_flops(large)
+    peaks = [peak_bytes(one, catalog.PROFILES["cpu"]) or 0 for one in (small, asked(row, output_fps=48), large)]
+    assert peaks[0] == peaks[1]
+    assert peaks[2] < 1.1 * peaks[0]
 
 
 def test_memory_falls_down_the_ladder_as_the_readme_says() -> None:

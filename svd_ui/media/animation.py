@@ -27,7 +27,8 @@ XMP_NAMESPACE = "https://svd-ui.local/ns/1.0/"
 class FrameSpool:
     """Frames in a file without a name, so that a clip of any length takes no memory. Raises DiskFull."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """In ``folder``, or where the system keeps what is temporary."""
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - ``close`` closes it
         self._shape: tuple[int, ...] = ()
         self._count = 0

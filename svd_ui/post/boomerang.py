@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import Frames, FrameStream, PostContext, PostParams, post_step
+from . import FrameStream, PostContext, PostParams, post_step
 
 if TYPE_CHECKING:
     from ..clip import ClipShape
@@ -20,9 +21,12 @@ class Boomerang(PostParams):
         return replace(shape, num_frames=max(shape.num_frames, 2 * shape.num_frames - 2))
 
     def apply(self, frames: FrameStream, context: PostContext) -> FrameStream:
-        """What passes is kept for the way back, so memory holds the clip once."""
-        seen: list[Frames] = []
-        for part in frames:
-            seen += [part[index : index + 1] for index in range(len(part))]
-            yield part
-        yield from reversed(seen[1:-1])
+        """What passes is kept for the way back, on the disk: three seconds of 1080p are 400 MB."""
+        from ..media.animation import FrameSpool
+
+        with closing(FrameSpool()) as seen:
+            for part in frames:
+                seen.add(part)
+                yield part
+            for index in range(len(seen) - 2, 0, -1):
+                yield seen[index][None]

@@ -16,6 +16,7 @@ from svd_ui.catalog import folder_row
 from svd_ui.core.conditioning import encode, to_pixels
 from svd_ui.core.decode import _fetched, decode, decode_pixels, decoder_of, to_frames
 from svd_ui.core.devices import Plan
+from svd_ui.core.families.warp_autoencoder import SCENE_CHANNELS, coherent
 from svd_ui.core.runtime import Runtime
 from svd_ui.errors import Cancelled
 from svd_ui.events import never
@@ -115,14 +116,15 @@ def test_half_precision_leaves_an_autoencoder_that_looks_at_the_still_exact(tmp_
 def test_motion_adds_up_over_chunks(tmp_path: Path) -> None:
     folder = save_tiny_warp(tmp_path / "warp")
     runtime, detailed = Runtime(folder_row(folder), folder, CPU_PLAN), noisy(128, 64)
-    clip = torch.randn(1, 5, 8, 4, 8, generator=torch.Generator().manual_seed(0))
+    clip = torch.randn(1, 5, runtime.latent_channels, 4, 8, generator=torch.Generator().manual_seed(0))
+    clip[:, :, -SCENE_CHANNELS:] = coherent(clip[:, :, -SCENE_CHANNELS:])  # as a clip's latents are
     whole = np.concatenate(list(decode(decoder_of(runtime, detailed), clip, 5, never())))
     for start in (0, 3):
         chunks = list(decode(decoder_of(runtime, detailed), clip, 2, never(), start=start))
-        assert np.array_equal(np.concatenate(chunks), whole[start:])
+        assert np.abs(np.concatenate(chunks).astype(int) - whole[start:]).max() <= 1
     with torch.no_grad():
         pixels = decode_pixels(decoder_of(runtime, detailed), clip[0])
-    assert np.array_equal(to_frames(pixels), whole)
+    assert np.abs(to_frames(pixels).astype(int) - whole).max() <= 1
 
 
 def noisy(width: int, height: int) -> Image.Image:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from svd_ui.catalog import STABILITY_ROWS
+from svd_ui.catalog import STABILITY_ROWS, nano_row
 from svd_ui.clip import ClipSpec
 from svd_ui.events import Decoding, Denoising, Encoding
 from svd_ui.jobs.timing import Known, RunTimer, Timing
@@ -63,6 +63,20 @@ def test_whatever_changes_the_cost_makes_another_key_that_survives_being_stored(
     other = key(**values)
     assert str(other) != str(key())
     assert TimingKey.parse(str(other)) == other
+
+
+def test_frames_that_are_rendered_make_a_key_of_their_size_and_rate() -> None:
+    row = nano_row().model_copy(update={"motion_paths": ((127, 0.05),), "fps": 5})
+
+    def rendered(**values: Any) -> TimingKey:
+        return key_of(ClipSpec.of(GenerationRequest(**values), row), "clip", from_prompt=False)
+
+    keys = {str(rendered()), str(rendered(render_height=1080)), str(rendered(output_fps=12)), str(rendered(fps=7))}
+    assert len(keys) == 4
+    assert str(rendered()) == "nano|clip|512x288|14|0|0|rendered=288,5,24"
+    for one in (rendered(render_height=1080), rendered(speed="draft", post=[{"kind": "boomerang"}])):
+        assert TimingKey.parse(str(one)) == one
+    assert TimingKey.parse(f"{rendered()},5") is None
 
 
 def test_a_broken_pace_is_no_key() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,17 @@ def after(step: PostParams, clip: Frames, size: int = 3) -> Frames:
 def test_a_boomerang_turns_without_doubling_its_ends(size: int) -> None:
     assert levels(after(Boomerang(), numbered(4), size)) == [0, 10, 20, 30, 20, 10]
     assert levels(after(Boomerang(), numbered(2), size)) == [0, 10]
+
+
+def test_a_boomerang_holds_no_clip_in_memory() -> None:
+    frame = np.zeros((1, 200, 300, 3), np.uint8)
+    context = PostContext(ClipShape(60, 300, 200, 24), Image.new("RGB", (6, 4)), None, "cpu", never(), lambda *_: None)
+    tracemalloc.start()
+    count = sum(len(part) for part in Boomerang().apply((frame.copy() for _ in range(60)), context))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 118
+    assert peak < 10 * frame.nbytes
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...catalog.families.warp import camera_speed
 from ..sampling.denoiser import Conditioning, Denoiser, Preconditioning, residual
 from .camera_moves import chosen, moves, nearest
+from .rendering import Renderer, WarpDecoder
 from .scene import ARC, grid
 from .svd import Decoder, FamilyVerbs, Floats, linear_colours
 from .warp_autoencoder import (
@@ -35,30 +36,18 @@ from .warp_autoencoder import (
 )
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ...catalog import CheckpointRow
+    from ...clip import ClipSpec
     from ..runtime import Runtime
 
 CAMERA_AT = slice(-SCENE_CHANNELS, -SCENE_CHANNELS + CAMERA)
 MEAN_DEPTH = 0.25
 """How far from its middle depth a picture is in the mean: what an arc moves."""
 NEAR_UNIT, STIR_UNIT = 0.3, 0.4
-FULL_DRIFT = 0.016
+FULL_DRIFT = 0.024
 """Halves of the longer side that what stirs swings at a motion of 255."""
-
-
-class WarpDecoder(Decoder):
-    """Moves the still's pixels. How far is added up from frame to frame, so it looks at the clip from its beginning."""
-
-    def __init__(self, runtime: Runtime, still: Tensor) -> None:
-        super().__init__(runtime)
-        self._still = still.to(runtime.device)
-
-    def pixels(self, latents: Tensor, first: int = 0, dtype: torch.dtype | None = None) -> Tensor:
-        raw = latents.float() / self.runtime.scaling_factor
-        with self.runtime.use("vae", dtype) as vae:
-            raw = raw.to(self.runtime.device, vae.dtype)
-            pixels: Tensor = vae.decode(raw, num_frames=len(raw), still=self._still, first=first).sample
-        return pixels.float()
 
 
 class WarpVerbs(FamilyVerbs):
@@ -111,8 +100,14 @@ class WarpVerbs(FamilyVerbs):
 
         return denoise
 
-    def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
-        return WarpDecoder(runtime, still) if isinstance(runtime.vae, WarpAutoencoder) else Decoder(runtime)
+    def decoder(
+        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+    ) -> Decoder:
+        if not isinstance(runtime.vae, WarpAutoencoder):
+            return Decoder(runtime)
+        if clip is None or not clip.renders:
+            return WarpDecoder(runtime, still)
+        return Renderer(runtime, still, clip, picture)
 
     def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
         """Where the row has ``motion_paths``, the colours of the places that the middle frame looks at."""
