@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.nano_quality import SEED, grey, still_of
+from benchmarks.nano_quality.checkpoint import SEED, still_of
+from benchmarks.nano_quality.tracks import grey
 from benchmarks.report import Row, finish
 from recipes.nano.motion import FULL_FLOW, Motion, at_flow, point_grid
 from recipes.nano.photos import augment, find_photos, load_photo, shuffled
