@@ -16,7 +16,7 @@ from benchmarks.nano_quality import layers, moves, rubber
 from benchmarks.nano_quality.labels import inner, labels, mask, outside
 from benchmarks.nano_quality.tracks import Frames, at_rate, camera, track
 
-SIZE, FRAMES = (288, 512), 14
+SIZE, FRAMES = (288, 512), 8
 MIDDLE = np.array([256.0, 144.0])
 Places = NDArray[np.floating[Any]]
 Field = Callable[[Places, float], Places]
@@ -165,12 +165,12 @@ def test_depth_is_read_from_a_pan_and_from_a_push() -> None:
 
 
 def test_what_stirs_is_told_from_camera_and_depth() -> None:
-    area = mask([DISC], SIZE, SIZE)
-    parts = inner(area), outside(area)
+    around = [[0.25, 0.05], [0.75, 0.05], [0.75, 0.95], [0.25, 0.95]]
+    parts = inner(mask([DISC], SIZE, SIZE)), outside(mask([around], SIZE, SIZE))
 
     def waving(p: Places, t: float) -> Places:
         phase = p[..., :1] / 13
-        return disc(p) * 2 * (np.sin(18 * t + phase) - np.sin(phase)) * np.array([0, 1.0])
+        return disc(p) * 2 * (np.sin(9 * t + phase) - np.sin(phase)) * np.array([0, 1.0])
 
     stirring = going(lambda p, t: np.array([20.0, 0]) * t * (1 + 0.6 * disc(p)) + waving(p, t))
     calm, alive = layers.stir(clip(near_faster), *parts), layers.stir(clip(stirring), *parts)
