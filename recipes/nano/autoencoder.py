@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
+from svd_ui.core.families.warp_autoencoder import SCENE_CHANNELS, WarpAutoencoder
 
 
-def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAutoencoder:
+def fit(pictures: Tensor, components: int = 23, patch_size: int = 16) -> WarpAutoencoder:
     """Principal components of all cells of ``pictures`` [N 3 H W] in [-1, 1] => a filled autoencoder.
 
     Scaled so that the components of these pictures have unit mean power.
@@ -28,7 +28,7 @@ def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAut
     gain = gain / (gain.square() * variance).mean().sqrt()
     levels = len(f"{patch_size:b}")
     model: WarpAutoencoder = WarpAutoencoder(
-        patch_size, components, components + 2, block_out_channels=(patch_size,) * levels
+        patch_size, components, components + SCENE_CHANNELS, block_out_channels=(patch_size,) * levels
     )
     model.analysis.copy_((basis * gain).T.reshape(model.analysis.shape))
     model.synthesis.copy_((basis / gain).T.reshape(model.synthesis.shape))
@@ -39,11 +39,11 @@ def fit(pictures: Tensor, components: int = 30, patch_size: int = 16) -> WarpAut
 def preview_matrix(model: WarpAutoencoder) -> tuple[Tensor, Tensor]:
     """Latent -> RGB in [0, 1]: matrix [C 3] (mean colour of each component) and bias [3]."""
     colours = model.synthesis.float().mean(dim=(2, 3)) / 2
-    matrix = torch.cat([colours, torch.zeros(2, 3)])
+    matrix = torch.cat([colours, torch.zeros(SCENE_CHANNELS, 3)])
     return matrix / model.config.scaling_factor, (model.mean.float() + 1) / 2
 
 
 def encode_noise(model: WarpAutoencoder, noise: Tensor) -> Tensor:
-    """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the position channels."""
+    """What pixel noise [N 3 H W] adds to the latents: [N C h w], zero in the scene's channels."""
     parts = functional.conv2d(noise.float(), model.analysis.float(), stride=model.patch_size)
-    return torch.cat([parts, torch.zeros_like(parts[:, :2])], dim=1).to(noise.dtype)
+    return functional.pad(parts, (0, 0, 0, 0, 0, SCENE_CHANNELS)).to(noise.dtype)

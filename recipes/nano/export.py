@@ -15,34 +15,37 @@ from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 from .autoencoder import preview_matrix
 from .model import build_clip, build_processor, build_scheduler
-from .motion import BASE_FPS
+from .moves import FPS
 from .objective import Objective
 
-SIGMA_MIN, SIGMA_MAX = 1.5, 90.0
-"""The sampler's range, in units of the latents (the residual's are larger by 1 / residual_scale).
+SIGMA_MIN, SIGMA_MAX = 0.3, 80.0
+"""The sampler's range, in units of the motion that is asked for.
 
-It begins where even a pan of the whole frame is drowned, and stops early: the last step returns the mean estimate at
+It begins where any move is drowned, so that the seed decides, and stops early: the last step returns the mean estimate at
 ``SIGMA_MIN``, which is smooth and steady where a small network's fine detail would differ from frame to frame.
 """
+MOTION_PATHS = ((30, 0.01), (60, 0.02), (127, 0.05), (200, 0.08), (255, 0.12))
+PATH_SECONDS = 2.6
+"""How far the camera goes at each motion in so many seconds, mean over the frame, as a share of its longer side."""
 
 
-def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
+def settings(vae: WarpAutoencoder) -> dict[str, Any]:
     """What ``svd_ui.json`` tells the app's catalogue about this checkpoint."""
     matrix, bias = preview_matrix(vae)
-    objective = Objective(residual_scale)
+    objective = Objective()
     return {
         "family": "warp",
-        "residual_scale": residual_scale,
+        "motion_paths": [list(pair) for pair in MOTION_PATHS],
+        "path_seconds": PATH_SECONDS,
         "train_sigma": [objective.sigma_mean, objective.sigma_std],
         "sigma_reference": SIGMA_MAX,
         "num_frames": 14,
         "width": 512,
         "height": 288,
         "size_multiple": vae.patch_size,
-        "motion_gain": vae.motion_gain,
         "decode_chunk_size": 14,  # milliseconds
         "num_inference_steps": 8,
-        "fps": int(BASE_FPS),
+        "fps": int(FPS),
         "min_guidance_scale": 1.0,
         "max_guidance_scale": 1.0,
         "preview": [[round(v, 5) for v in row] for row in matrix.tolist()],
@@ -50,7 +53,7 @@ def settings(vae: WarpAutoencoder, residual_scale: float) -> dict[str, Any]:
     }
 
 
-def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoencoder, residual_scale: float) -> None:
+def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoencoder) -> None:
     """Every module in half precision, safetensors under 15 MB each, and ``svd_ui.json``."""
     pipeline = StableVideoDiffusionPipeline(
         vae=copy.deepcopy(vae),
@@ -63,7 +66,7 @@ def export(folder: Path, unet: UNetSpatioTemporalConditionModel, vae: WarpAutoen
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
     _name_our_class(folder / "model_index.json")
     _forget_origin(folder / "vae" / "config.json")
-    (folder / "svd_ui.json").write_text(json.dumps(settings(vae, residual_scale), indent=1) + "\n")
+    (folder / "svd_ui.json").write_text(json.dumps(settings(vae), indent=1) + "\n")
 
 
 def _name_our_class(index: Path) -> None:

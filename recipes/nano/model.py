@@ -10,7 +10,7 @@ EMBED_DIM = 64
 
 
 def build_unet(
-    latent_channels: int = 32, channels: tuple[int, ...] = (64, 64, 128)
+    latent_channels: int = 32, channels: tuple[int, ...] = (64, 96, 128)
 ) -> UNetSpatioTemporalConditionModel:
     """The denoiser, with its last convolution at zero: untrained, it returns the still.
 

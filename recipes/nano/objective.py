@@ -1,75 +1,71 @@
-"""The training loss: EDM v-prediction on the difference from the still.
+"""The training loss: EDM v-prediction of a scene, in units of the motion that is asked for.
 
-The target of a clip with latents z is r = (z - z_0) / scale: how it differs from its own first frame. Because
-weight * c_out^2 = 1 the loss is the plain mean square of the raw U-Net output against (r - c_skip x) / c_out (Karras et al. 2022, arXiv 2206.00364).
+Because weight * c_out^2 = 1 the loss is the plain mean square of the raw U-Net output against (r - c_skip x) / c_out
+(Karras et al. 2022, arXiv 2206.00364). Each part of a scene counts by itself, so that what is large cannot drown what is
+small: the camera, what is near, what stirs, and how; drifts where nothing stirs are not seen and hardly count.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from svd_ui.core.families.warp_autoencoder import CAMERA, SCENE_CHANNELS, coherent, coherent_noise, parts_of
 from svd_ui.core.sampling.denoiser import Conditioning, Preconditioning, UNet
 
-CELLS = 18 * 32
-"""Of a native frame."""
+UNSEEN = 0.05
+"""Weight of a drift where nothing stirs."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """latents [B F C h w] scaled; embeds [B 1 D]; labels [B 2] (fps, motion bucket)."""
+    """stills [B C h w] scaled latents; told [B F 9 h w]: the scene's channels; embeds [B 1 D]; labels [B 2] (fps, bucket)."""
 
-    latents: Tensor
+    stills: Tensor
+    told: Tensor
     embeds: Tensor
     labels: Tensor
 
 
 @dataclass(frozen=True)
 class Objective:
-    """How clips are turned into a loss. ``sigma`` is log-normal, in units of the residual, for ``CELLS`` cells a frame.
+    """How clips are turned into a loss. ``sigma`` is log-normal.
 
-    It spans the noise levels where motion is decided, the higher the more cells a frame has: what is the same in all
-    of them is drowned later (Hoogeboom et al. 2023, "simple diffusion", arXiv 2301.11093). Only the last two channels
-    count, the motion: the others stay the still's. ``steadiness`` weighs how the error differs between neighbours in time and
-    space: what trembles is seen more than what is a little too slow.
+    ``steadiness`` weighs how the error differs between neighbours in space, and of drifts in time: what bends or trembles
+    is seen more than what is a little too slow.
     """
 
-    residual_scale: float
-    sigma_mean: float = 2.8
-    sigma_std: float = 1.4
+    sigma_mean: float = 1.0
+    sigma_std: float = 1.6
     dropout: float = 0.05
     steadiness: float = 4.0
 
-    def draw_sigma(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
-        """[B] for frames of ``cells``, stratified so that every batch covers low and high noise."""
-        shares = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    def draw_sigma(self, inside: Tensor, order: Tensor) -> Tensor:
+        """[B], stratified so that every batch covers low and high noise; both arguments are uniform in 0..1, [B]."""
+        shares = (torch.arange(len(inside), device=inside.device) + inside) / len(inside)
         normal = torch.special.ndtri(shares.clamp(1e-4, 1 - 1e-4))
-        order = torch.randperm(count, generator=generator)
-        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order]).exp() * math.sqrt(cells / CELLS)
+        sigma: Tensor = (self.sigma_mean + self.sigma_std * normal[order.argsort()]).exp()
         return sigma
 
-    def conditioning(
-        self, batch: Batch, still_noise: Tensor, strength: Tensor, generator: torch.Generator
-    ) -> Conditioning:
-        """``still_noise`` [B C h w]: encoded unit pixel noise; ``strength`` [B]."""
-        still = batch.latents[:, 0] + strength[:, None, None, None] * still_noise
-        keep = (torch.rand(len(still), generator=generator) >= self.dropout).to(still)
+    def conditioning(self, batch: Batch, still_noise: Tensor, strength: Tensor, keep: Tensor) -> Conditioning:
+        """``still_noise`` [B C h w]: encoded unit pixel noise; ``strength`` [B]; ``keep`` [B]: 0 takes the embedding away."""
+        still = batch.stills + strength[:, None, None, None] * still_noise
         time_ids = torch.stack([batch.labels[:, 0] - 1, batch.labels[:, 1], strength], dim=1)
         return Conditioning(
             image_embeds=batch.embeds * keep[:, None, None],
-            image_latents=still[:, None].expand_as(batch.latents),
+            image_latents=still[:, None].expand(-1, batch.told.shape[1], -1, -1, -1),
             added_time_ids=time_ids,
         )
 
-    def loss(self, unet: UNet, batch: Batch, cond: Conditioning, sigma: Tensor, noise: Tensor) -> Tensor:
-        """Per-clip loss [B]. ``noise`` has the shape of the latents."""
-        pre = Preconditioning.at(sigma[:, None, None, None, None])
-        residual = (batch.latents - batch.latents[:, :1]) / self.residual_scale  # the noise on the still stays
-        x = residual + sigma[:, None, None, None, None] * noise
-        sample = torch.cat([x * pre.c_in, cond.image_latents], dim=2)
+    def loss(self, unet: UNet, batch: Batch, cond: Conditioning, sigma: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Per clip [B], by part. ``noise`` has the shape of what is told, and is unit noise."""
+        level = sigma[:, None, None, None, None]
+        pre = Preconditioning.at(level)
+        x = batch.told + level * coherent_noise(noise)
+        held = x.new_zeros(*x.shape[:2], batch.stills.shape[1] - SCENE_CHANNELS, *x.shape[3:])
+        sample = torch.cat([held, x * pre.c_in, cond.image_latents], dim=2)
         (v,) = unet(
             sample,
             pre.c_noise.flatten(),
@@ -77,11 +73,23 @@ class Objective:
             added_time_ids=cond.added_time_ids,
             return_dict=False,
         )
-        target = (residual - pre.c_skip * x) / pre.c_out
-        error = (v - target)[:, :, -2:]
-        return error.square().mean(dim=(1, 2, 3, 4)) + self.steadiness * _roughness(error)
+        error = coherent(v[:, :, -SCENE_CHANNELS:].float() - (batch.told - pre.c_skip * x) / pre.c_out)
+        return self._parts(error, batch.told[:, :1, CAMERA + 1 : CAMERA + 2])
+
+    def _parts(self, error: Tensor, stirring: Tensor) -> dict[str, Tensor]:
+        """``stirring`` [B 1 1 h w], in any unit."""
+        camera, relief, drift = parts_of(error)
+        camera, relief = camera[..., :1, :1], relief[:, :1]
+        seen = UNSEEN + (1 - UNSEEN) * (stirring * 2).clamp(0, 1)
+        drift = drift * seen
+        return {
+            "camera": _mean(camera) + _mean(camera.diff(dim=1)),
+            "relief": _mean(relief) + self.steadiness * (_mean(relief.diff(dim=3)) + _mean(relief.diff(dim=4))) / 2,
+            "drift": _mean(drift)
+            + self.steadiness * (_mean(drift.diff(dim=1)) + _mean(drift.diff(dim=3)) + _mean(drift.diff(dim=4))) / 3,
+        }
 
 
-def _roughness(error: Tensor) -> Tensor:
-    """Mean square of the differences between neighbouring frames, rows and columns of [B F 2 h w]: [B]."""
-    return torch.stack([error.diff(dim=axis).square().mean(dim=(1, 2, 3, 4)) for axis in (1, 3, 4)]).mean(dim=0)
+def _mean(values: Tensor) -> Tensor:
+    """Mean square of [B ...]: [B]."""
+    return values.square().flatten(1).mean(dim=1)

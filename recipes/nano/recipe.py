@@ -17,6 +17,7 @@ from torch.multiprocessing.spawn import spawn
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 from .batches import Batches, fit_autoencoder
+from .cutouts import find_cutouts, load_cutout
 from .export import export, with_weights
 from .model import build_clip, build_unet
 from .photos import find_photos
@@ -25,8 +26,7 @@ from .trainer import Progress, Recipe, Trainer
 FRAMES = 14
 
 CPU = Recipe()
-GPU = Recipe(minutes=20, batch=64, native_batch=16, learning_rate=1e-3, ema=0.9995, autocast=True)
-"""Written for one large GPU; not run yet."""
+GPU = Recipe(minutes=6, batch=64, native_from=0.0, learning_rate=1.5e-3, ema=0.9985, autocast=True)
 RECIPES = {"cpu": CPU, "gpu": GPU}
 
 
@@ -38,8 +38,10 @@ class Job:
     work: Path
     photos: tuple[Path, ...]
     out: Path
+    cutouts: Path | None = None
     held_out: tuple[str, ...] = ()
     processes: int = 2
+    readers: int = 0
     device: str = "cpu"
     seed: int = 0
 
@@ -85,8 +87,9 @@ def _worker(rank: int, job: Job) -> None:
     vae = WarpAutoencoder.from_pretrained(job.work / "vae")
     torch.manual_seed(job.seed)  # the same start in every process
     unet = build_unet(vae.config.latent_channels)
-    batches = Batches(find_photos(job.photos, job.held_out), vae, build_clip(), FRAMES)
-    trainer = Trainer(unet, vae, batches, job.recipe, device, job.seed, rank, job.processes)
+    cutouts = [load_cutout(path) for path in find_cutouts(job.cutouts)]
+    batches = Batches(find_photos(job.photos, job.held_out), cutouts, FRAMES, vae.patch_size)
+    trainer = Trainer(unet, vae, build_clip(), batches, job.recipe, device, job.seed, rank, job.processes, job.readers)
     state = job.work / "state.pt"
     if state.exists():
         trainer.load(state)
@@ -94,7 +97,7 @@ def _worker(rank: int, job: Job) -> None:
     def save() -> None:
         torch.save(trainer.state(), state.with_suffix(".tmp"))
         state.with_suffix(".tmp").replace(state)
-        export(job.out, with_weights(trainer.unet, trainer.ema), vae, job.recipe.residual_scale)
+        export(job.out, with_weights(trainer.unet, trainer.ema), vae)
 
     with _group(rank, job), (job.work / f"log-{rank}.jsonl").open("a") as log:
 

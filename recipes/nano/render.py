@@ -1,4 +1,4 @@
-"""Photograph + motion => the clip a camera would have taken, without aliasing."""
+"""Photograph + scene => the clip a camera would have taken, without aliasing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .motion import BASE_FPS, Motion, point_grid
+from svd_ui.core.families.scene import Scene as Seen
+
 from .photos import Picture
-from .scenes import NOTHING, Scene, Window
+from .scenes import Window
 
 OVERSAMPLING = 2
 
@@ -55,10 +57,8 @@ def still(view: View, size: tuple[int, int]) -> Picture:
     return np.asarray(cv2.resize(cut, (width, height), interpolation=method), np.uint8)
 
 
-def render(
-    view: View, motion: Motion, size: tuple[int, int], frames: int, fps: float, scene: Scene = NOTHING
-) -> NDArray[np.uint8]:
-    """[F H W 3]. Frames are warped at twice their size and averaged down, so detail cannot flicker.
+def render(view: View, seen: Seen, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """What ``seen`` makes of ``view``, [F H W 3]. Frames are warped at twice their size and averaged down: no flicker.
 
     What comes into view is the photograph's own, mirrored where it ends.
     """
@@ -66,13 +66,12 @@ def render(
     scale = OVERSAMPLING / view.span
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(view.photo, None, fx=scale, fy=scale, interpolation=method)
-    points = point_grid(height, width).astype(np.float32)
-    half = np.float32(max(height, width) / 2)
     offset = np.array(view.centre, np.float32) * scale - 0.5
-    clip = np.empty((frames, *size, 3), np.uint8)
-    for frame in range(frames):
-        seen = motion.source(points, frame * BASE_FPS / fps, scene).astype(np.float32) * half + offset
+    clip = np.empty((len(seen), *size, 3), np.uint8)
+    for index in range(len(seen)):
+        places = seen.at(torch.tensor([index])).places(height, width)[0].permute(1, 2, 0).numpy()
+        looked = (places * (max(height, width) / 2) + offset).astype(np.float32)
         nothing = np.empty(0, np.float32)
-        warped = cv2.remap(picture, seen, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        clip[frame] = cv2.resize(warped, size[::-1], interpolation=cv2.INTER_AREA)
+        warped = cv2.remap(picture, looked, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        clip[index] = cv2.resize(warped, size[::-1], interpolation=cv2.INTER_AREA)
     return clip

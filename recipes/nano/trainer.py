@@ -4,48 +4,47 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import UNetSpatioTemporalConditionModel
+from numpy.random import Generator
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from transformers import CLIPVisionModelWithProjection
 
 from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
 
 from .autoencoder import encode_noise
-from .batches import Batches, Shape
+from .batches import Batches, Drawn, Frame, embed
 from .objective import Batch, Objective
 
-LANDSCAPE, PORTRAIT, SQUARE = (18, 32), (32, 18), (24, 24)
-WHOLE = ((LANDSCAPE, 0.7), (PORTRAIT, 0.15), (SQUARE, 0.15))
+WHOLE: tuple[tuple[Frame, float], ...] = (
+    ((18, 32), 0.4), ((20, 30), 0.12), ((21, 28), 0.12), ((24, 24), 0.12),
+    ((28, 21), 0.08), ((30, 20), 0.08), ((32, 18), 0.08),
+)  # fmt: skip
 """Frames of the native area in latent cells (h, w), with their shares."""
-SMALL = (
-    (Shape(LANDSCAPE, (9, 16)), 0.4),
-    (Shape((9, 16), (9, 16)), 0.3),
-    (Shape(PORTRAIT, (16, 9)), 0.15),
-    (Shape(SQUARE, (12, 12)), 0.15),
-)
-"""What most steps train on: a quarter of the cells, cut out of a native frame, or a small frame whole."""
+SMALL: tuple[tuple[Frame, float], ...] = (((9, 16), 0.6), ((12, 12), 0.2), ((16, 9), 0.2))
+"""What is trained on first where time is short: a quarter of the cells."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How long and how hard to train. Batches are per process, of one shape each."""
 
-    minutes: float = 80.0
-    batch: int = 3
-    native_from: float = 0.8  # share of the time after which whole native frames are used
-    native_batch: int = 1
+    minutes: float = 100.0
+    batch: int = 6
+    native_from: float = 0.7  # share of the time after which whole native frames are used
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     ema: float = 0.998
     clip_norm: float = 1.0
-    residual_scale: float = 0.3
     snapshot_minutes: float = 5.0
     autocast: bool = False  # bf16 arithmetic, for devices that have it
 
@@ -70,6 +69,30 @@ def ema_decay(recipe: Recipe, step: int) -> float:
     return min(recipe.ema, (1 + step) / (10 + step))
 
 
+class Stream(IterableDataset[Drawn]):
+    """Batches without end, in as many processes as read it: each has a random stream of its own."""
+
+    def __init__(self, batches: Batches, recipe: Recipe, progress: Progress, seed: list[int]) -> None:
+        self._batches, self._recipe, self._progress, self._seed = batches, recipe, progress, seed
+
+    def __iter__(self) -> Iterator[Drawn]:
+        info = get_worker_info()
+        if info is not None:
+            cv2.setNumThreads(1)
+            torch.set_num_threads(1)
+        rng = np.random.default_rng([*self._seed, self._progress.step, info.id if info else 0])
+        while True:
+            yield self._batches.draw(*self._next(rng), rng)
+
+    def _next(self, rng: Generator) -> tuple[int, Frame]:
+        """How many clips of what shape."""
+        recipe = self._recipe
+        whole = self._progress.seconds >= 60 * recipe.minutes * recipe.native_from
+        shapes = WHOLE if whole else SMALL
+        frame = shapes[int(rng.choice(len(shapes), p=[share for _, share in shapes]))][0]
+        return (max(1, recipe.batch // 4) if whole and recipe.native_from else recipe.batch), frame
+
+
 class Trainer:
     """One process of a run. ``rank`` and ``world`` as in torch.distributed (gloo or nccl)."""
 
@@ -77,22 +100,25 @@ class Trainer:
         self,
         unet: UNetSpatioTemporalConditionModel,
         vae: WarpAutoencoder,
+        clip: CLIPVisionModelWithProjection,
         batches: Batches,
         recipe: Recipe,
         device: torch.device,
         seed: int,
         rank: int = 0,
         world: int = 1,
+        readers: int = 0,
     ) -> None:
         self.unet = unet.to(device).train()
         self.recipe, self.device, self.rank, self.world = recipe, device, rank, world
-        self.objective = Objective(recipe.residual_scale)
+        self.objective = Objective()
         self.progress = Progress()
         self.ema = [p.detach().clone() for p in unet.parameters()]
-        self._vae, self._batches = vae, batches
+        self._vae, self._clip, self._batches, self._seed = vae.to(device), clip.to(device), batches, seed
         self._optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01)
-        self._rng = np.random.default_rng([seed, rank])
-        self._generator = torch.Generator().manual_seed(seed * 1000 + rank)
+        self._generator = torch.Generator(device).manual_seed(seed * 1000 + rank)
+        self._readers = readers
+        self._stream: Iterator[Drawn] | None = None
 
     def run(self, report: Callable[[Progress, dict[str, float]], None], save: Callable[[], None]) -> None:
         """Train until the recipe's minutes are over; ``save`` every ``snapshot_minutes`` (rank 0)."""
@@ -113,11 +139,9 @@ class Trainer:
     def step(self) -> dict[str, float]:
         """One update on one batch per process."""
         recipe = self.recipe
-        whole = self.progress.seconds >= 60 * recipe.minutes * recipe.native_from
-        size = recipe.native_batch if whole else recipe.batch
-        batch = self._batches.draw(size, self._shape(whole), self._rng)
-        losses, sigma, still = self._losses(batch)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
+        losses, sigma = self._losses(next(self._drawn()))
+        total = torch.stack([*losses.values()]).sum(dim=0)
+        total.mean().backward()  # type: ignore[no-untyped-call]
         norm = self._reduce()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(recipe, self.progress)
@@ -125,36 +149,52 @@ class Trainer:
         self._optimizer.zero_grad()
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list(self.unet.parameters()), 1 - ema_decay(recipe, self.progress.step))
-        return {
-            "loss": losses.mean().item(),
-            "norm": norm,
-            "sigma": sigma[0].item(),
-            "first": losses[0].item(),
-            "still": still[0].item(),
-        }
+        means = torch.stack([loss.mean() for loss in losses.values()]).tolist()
+        return {"loss": sum(means), "norm": norm, **dict(zip(losses, means, strict=True)), "sigma": sigma[0].item()}
 
-    def _shape(self, whole: bool) -> Shape:
-        shapes = [(Shape(frame, frame), share) for frame, share in WHOLE] if whole else list(SMALL)
-        return shapes[int(self._rng.choice(len(shapes), p=[share for _, share in shapes]))][0]
+    def _drawn(self) -> Iterator[Drawn]:
+        """The stream of batches, begun where the run is when it is first asked for."""
+        if self._stream is None:
+            stream = Stream(self._batches, self.recipe, self.progress, [self._seed, self.rank])
+            ahead = {"prefetch_factor": 4} if self._readers else {}
+            self._stream = iter(DataLoader(stream, batch_size=None, num_workers=self._readers, **ahead))
+        return self._stream
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses [B], their sigmas [B] and the error of a copied still [B], for one batch with fresh noise."""
-        count, generator = len(batch.latents), self._generator
-        noise = torch.randn(batch.latents.shape, generator=generator)
-        sigma = self.objective.draw_sigma(count, batch.latents[0, 0, 0].numel(), generator)
-        strength = (-3.5 + 0.6 * torch.randn(count, generator=generator)).exp()
-        strength = strength * (torch.rand(count, generator=generator) < 0.8)
-        h, w = (side * self._vae.patch_size for side in batch.latents.shape[-2:])
-        pixels = torch.randn((count, 3, h, w), generator=generator)
-        still_noise = encode_noise(self._vae, pixels) * self._vae.config.scaling_factor
-        cond = self.objective.conditioning(batch, still_noise, strength, generator)
-        on = [t.to(self.device) for t in (batch.latents, batch.embeds, batch.labels)]
-        cond = type(cond)(*(getattr(cond, name).to(self.device) for name in cond.__dataclass_fields__))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.autocast):
-            losses = self.objective.loss(self.unet, Batch(*on), cond, sigma.to(self.device), noise.to(self.device))
-        moved = (batch.latents - batch.latents[:, :1])[:, :, -2:] / self.recipe.residual_scale
-        still = moved.square().mean(dim=(1, 2, 3, 4))
-        return losses, sigma.to(self.device), still.to(self.device)
+    def _losses(self, drawn: Drawn) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses [B] by part and their sigmas [B], for one batch with fresh noise."""
+        batch = self._batch(drawn)
+        count, generator, device = len(batch.stills), self._generator, self.device
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=device)
+
+        def share() -> Tensor:
+            return torch.rand(count, generator=generator, device=device)
+
+        sigma = self.objective.draw_sigma(share(), share())
+        strength = (-3.5 + 0.6 * normal(count)).exp() * (share() < 0.8)
+        still_noise = encode_noise(self._vae, normal(*drawn.stills.shape)) * self._vae.config.scaling_factor
+        keep = (share() >= self.objective.dropout).float()
+        cond = self.objective.conditioning(batch, still_noise, strength, keep)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.recipe.autocast):
+            return self.objective.loss(self.unet, batch, cond, sigma, normal(*batch.told.shape)), sigma
+
+    @torch.no_grad()
+    def _batch(self, drawn: Drawn) -> Batch:
+        """What was drawn, on the device, as latents."""
+        stills, camera, relief, drift, labels = (
+            value.to(self.device, non_blocking=True)
+            for value in (drawn.stills, drawn.camera, drawn.relief, drawn.drift, drawn.labels)
+        )
+        pixels = stills.float() / 127.5 - 1
+        frames, cells = camera.shape[1], drift.shape[-2:]
+        told = [
+            camera[..., None, None].expand(*camera.shape, *cells),
+            relief[:, None].expand(-1, frames, -1, -1, -1),
+            drift,
+        ]
+        latents = self._vae.encode(pixels).latent_dist.mode() * self._vae.config.scaling_factor  # type: ignore[union-attr]
+        return Batch(latents, torch.cat(told, dim=2), embed(pixels, self._clip), labels)
 
     def _reduce(self) -> float:
         """Average gradients over processes and clip them; returns the norm before clipping."""
@@ -177,14 +217,13 @@ class Trainer:
         return float(clock.item())
 
     def state(self) -> dict[str, Any]:
-        """Everything but this process's random streams beyond rank 0."""
+        """Everything but where the streams of clips are: a run that goes on draws others."""
         return {
             "unet": self.unet.state_dict(),
             "ema": self.ema,
             "optimizer": self._optimizer.state_dict(),
             "progress": asdict(self.progress),
             "generator": self._generator.get_state(),
-            "rng": self._rng.bit_generator.state,
         }
 
     def load(self, path: Path) -> None:
@@ -196,7 +235,5 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         if self.rank == 0:
             self._generator.set_state(state["generator"].cpu())
-            self._rng.bit_generator.state = state["rng"]
         else:
             self._generator.manual_seed(self.progress.step * 1000 + self.rank)
-            self._rng = np.random.default_rng([self.progress.step, self.rank])

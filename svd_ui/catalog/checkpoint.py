@@ -34,10 +34,10 @@ class CheckpointRow(Frozen):
     is joined with ``base_repo`` or what is here of it. ``same_as`` names the row of the catalogue that it is; ``sources``
     are what is here of a row of the catalogue outside the hub's cache.
 
-    Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where ``motion_gain``
-    is not 0, the last two latent channels hold a cell's place, x and y from the middle in halves of the longer side, plus
-    this gain times how far the place where it looks in the still has changed since the frame before, and nothing but
-    these two is diffused.
+    Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where
+    ``motion_paths`` are given, the last latent channels hold a scene instead (``core/families/warp_autoencoder.py``), and
+    nothing but these is diffused, in units of what ``motion_bucket_id`` asks for: pairs of it and of how far the camera
+    then goes in ``path_seconds``, mean over the frame, as a share of its longer side.
     """
 
     id: str
@@ -66,7 +66,8 @@ class CheckpointRow(Frozen):
     train_sigma: tuple[float, float] = (0.7, 1.6)
     preview: tuple[tuple[float, float, float], ...] = ()
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    motion_gain: float = 0.0
+    motion_paths: tuple[tuple[float, float], ...] = ()
+    path_seconds: float = 1.0
     licence: str = ""
     licence_url: str = ""
     link: str = ""

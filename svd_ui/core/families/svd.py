@@ -97,9 +97,17 @@ class FamilyVerbs:
     keeps_still = False
     """The latents of the still are never taken away in training: the estimate is added to them."""
 
-    def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor) -> Tensor:
-        """Of scaled ``latents`` and those of the still, what the U-Net diffuses."""
+    def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor, time_ids: Tensor) -> Tensor:
+        """Of scaled ``latents`` and those of the still, what the U-Net diffuses; ``time_ids`` [B 3] as ``Conditioning``'s."""
         return latents
+
+    def noise(self, row: CheckpointRow, noise: Tensor) -> Tensor:
+        """Unit noise ``[B F C h w]`` as this kind of checkpoint is diffused with."""
+        return noise
+
+    def coherent(self, row: CheckpointRow, values: Tensor) -> Tensor:
+        """``values`` [B F C h w] with what is one number for several cells or frames made one."""
+        return values
 
     def held(self, row: CheckpointRow, channels: int) -> int:
         """How many of the latent ``channels``, the first, stay the still's in every frame."""

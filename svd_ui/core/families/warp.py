@@ -1,7 +1,8 @@
 """Checkpoints that move the still's own pixels, in torch: the difference from the still is diffused.
 
-Where ``motion_gain`` of the row is not 0, the last two latent channels hold how far each cell's view of the still has
-moved (``warp_autoencoder.py``), and nothing but these two is diffused.
+Where the row has ``motion_paths``, the last latent channels hold a scene (``warp_autoencoder.py``) and nothing else is
+diffused, in units of the motion that is asked for. So the dial is exact whatever the network has learnt, and it sees
+moves of one size. What is one number for a frame, or for a clip, has one number's noise.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...catalog.families.warp import camera_speed
 from ..sampling.denoiser import Conditioning, Denoiser, residual
+from .scene import ARC, grid
 from .svd import Decoder, FamilyVerbs, Floats, linear_colours
-from .warp_autoencoder import WarpAutoencoder
+from .warp_autoencoder import MOTION_GAIN, SCENE_CHANNELS, WarpAutoencoder, coherent, coherent_noise, moved, scene_of
 
 if TYPE_CHECKING:
     from ...catalog import CheckpointRow
     from ..runtime import Runtime
+
+MEAN_DEPTH = 0.25
+"""How far from its middle depth a picture is in the mean: what an arc moves."""
+NEAR_UNIT, STIR_UNIT = 0.3, 0.4
+FULL_DRIFT = 0.016
+"""Halves of the longer side that what stirs swings at a motion of 255."""
 
 
 class WarpDecoder(Decoder):
@@ -49,6 +56,7 @@ class WarpVerbs(FamilyVerbs):
     ) -> Tensor:
         """The noise lies around the still: what is diffused is the difference, of mean zero."""
         around = cond.image_latents * runtime.scaling_factor if around_still else 0
+        noise = self.noise(runtime.row, noise) * self._units(runtime.row, cond.added_time_ids, noise).to(noise)
         return super().start(runtime, sigmas, cond, noise) + around
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
@@ -57,18 +65,30 @@ class WarpVerbs(FamilyVerbs):
 
     def denoiser(self, runtime: Runtime, unet: Callable[..., Any], cond: Conditioning) -> Denoiser:
         still = cond.image_latents * runtime.scaling_factor
-        held = self.held(runtime.row, runtime.latent_channels)
-        return residual(super().denoiser(runtime, unet, cond), still, runtime.row.residual_scale, held)
+        inner = super().denoiser(runtime, unet, cond)
+        if not runtime.row.motion_paths:
+            return residual(inner, still, runtime.row.residual_scale)
+        units = self._units(runtime.row, cond.added_time_ids, still)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            base = still.to(x)
+            told = self.coherent(runtime.row, inner((x - base) / units, sigma))
+            told[:, :, :-SCENE_CHANNELS] = 0
+            return base + units * told
+
+        return denoise
 
     def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
         return WarpDecoder(runtime, still) if isinstance(runtime.vae, WarpAutoencoder) else Decoder(runtime)
 
     def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
-        """Where the row has a ``motion_gain``, the colours of the places that the middle frame looks at."""
-        if not row.motion_gain:
+        """Where the row has ``motion_paths``, the colours of the places that the middle frame looks at."""
+        if not row.motion_paths:
             return super().colours(row, latents)
-        frames: Floats = latents[: len(latents) // 2 + 1].float().cpu().numpy()
-        return _looked_up(linear_colours(row, frames[-1]), _places(frames[:, -2:], row.motion_gain))
+        latents = latents.float().cpu()
+        still = torch.from_numpy(linear_colours(row, latents[0].numpy())).permute(2, 0, 1)[None]
+        scene = scene_of(latents).at(torch.tensor([len(latents) // 2]))
+        return moved(still, scene.places(*latents.shape[-2:]))[0].permute(1, 2, 0).numpy()
 
     def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
         """The clip whole: motion is measured in it."""
@@ -78,42 +98,38 @@ class WarpVerbs(FamilyVerbs):
             latents: Tensor = vae.encode_clip(frames.float().to(runtime.device))
         return latents
 
-    def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor) -> Tensor:
-        return (latents - still) / row.residual_scale
+    def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor, time_ids: Tensor) -> Tensor:
+        units = self._units(row, time_ids, latents) if row.motion_paths else row.residual_scale
+        return (latents - still) / units
 
     def held(self, row: CheckpointRow, channels: int) -> int:
-        """All but the motion, where that is all there is to diffuse."""
-        return channels - 2 if row.motion_gain else 0
+        """All but the scene, where that is all there is to diffuse."""
+        return channels - SCENE_CHANNELS if row.motion_paths else 0
+
+    def noise(self, row: CheckpointRow, noise: Tensor) -> Tensor:
+        if not row.motion_paths:
+            return noise
+        return torch.cat([noise[:, :, :-SCENE_CHANNELS], coherent_noise(noise[:, :, -SCENE_CHANNELS:])], dim=2)
+
+    def coherent(self, row: CheckpointRow, values: Tensor) -> Tensor:
+        if not row.motion_paths:
+            return values
+        return torch.cat([values[:, :, :-SCENE_CHANNELS], coherent(values[:, :, -SCENE_CHANNELS:])], dim=2)
+
+    def _units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
+        """What 1 in the U-Net stands for in ``latents`` [B F C h w], for each clip and channel: [B 1 C 1 1]."""
+        if not row.motion_paths:
+            return torch.ones((), device=latents.device)
+        units = torch.ones(len(time_ids), latents.shape[2])
+        arm = float(grid(*latents.shape[-2:], torch.empty(0)).norm(dim=0).mean())
+        for clip, (fps, motion, _) in enumerate(time_ids.tolist()):
+            units[clip, -SCENE_CHANNELS:] = torch.tensor(scene_units(row, motion, fps + 1, arm))
+        return units[:, None, :, None, None].to(latents.device)
 
 
-def _places(motion: Floats, gain: float) -> Floats:
-    """Motion channels from the first frame on, ``[F 2 h w]`` => where the last one's cells look, ``[2 h w]``."""
-    height, width = motion.shape[-2:]
-    half = max(height, width) / 2
-    x = (np.arange(width) + 0.5 - width / 2) / half
-    y = (np.arange(height) + 0.5 - height / 2) / half
-    rest = np.stack(np.meshgrid(x, y)).astype(np.float32)
-    places: Floats = rest + (motion - rest).sum(axis=0) / np.float32(gain)
-    return places
-
-
-def _looked_up(colours: Floats, places: Floats) -> Floats:
-    """``colours`` [h w 3] at ``places`` [2 h w], x and y from the middle in halves of the longer side.
-
-    Between cells evenly, beyond the edges the outermost ones.
-    """
-    height, width, _ = colours.shape
-    half = max(height, width) / 2
-    left, right, x = _between(places[0] * half + (width - 1) / 2, width)
-    top, bottom, y = _between(places[1] * half + (height - 1) / 2, height)
-    upper = colours[top, left] * (1 - x) + colours[top, right] * x
-    lower = colours[bottom, left] * (1 - x) + colours[bottom, right] * x
-    found: Floats = upper * (1 - y) + lower * y
-    return found
-
-
-def _between(at: Floats, count: int) -> tuple[NDArray[Any], NDArray[Any], Floats]:
-    """The two of ``count`` cells that ``at`` lies between, and how far from the first to the second, ``[h w 1]``."""
-    at = np.nan_to_num(at).clip(0, count - 1)
-    first = np.floor(at).astype(np.intp)
-    return first, np.minimum(first + 1, count - 1), (at - first)[..., None]
+def scene_units(row: CheckpointRow, motion_bucket_id: float, fps: float, arm: float) -> list[float]:
+    """Of each of a scene's channels. ``arm``: how far from its middle a frame's cells are in the mean."""
+    step = MOTION_GAIN * 2 * camera_speed(row, motion_bucket_id) / fps
+    drift = MOTION_GAIN * FULL_DRIFT * (motion_bucket_id / 255) ** 0.5
+    camera = [step, step, step / arm, step / arm, step / (ARC * MEAN_DEPTH)]
+    return [*camera, NEAR_UNIT, STIR_UNIT, drift, drift]

@@ -1,11 +1,12 @@
 """An autoencoder for moving stills, with the interface of ``AutoencoderKLTemporalDecoder``.
 
-A frame is the still, moved: every cell of its latents holds how far what it shows has moved since the frame before (x
-and y), beside the principal components of the still. The decoder moves the still's own pixels, so a small model that knows
-where things go gives sharp frames, the first of which is the still itself; nothing is invented. Steps from frame to
-frame are alike all through a clip, which a small model learns soon. Decoders
+Latents are the principal components of the still and, beside them, a scene (``scene.py``): the camera's steps, how near
+each cell is, whether it stirs and how. The decoder moves the still's own pixels, so a small model that knows where
+things go gives sharp frames, the first of which is the still itself; nothing is invented. What is one number for a
+whole frame, or for a whole clip, is read as the mean of its cells, so it cannot differ between them. Decoders
 that look at the still they animate: DynamiCrafter (arXiv 2310.12190), ToonCrafter (arXiv 2405.17933), and diffusers'
-``AsymmetricAutoencoderKL``; animating by displacement fields: Generative Image Dynamics (arXiv 2309.07906).
+``AsymmetricAutoencoderKL``; animating by displacement fields: Generative Image Dynamics (arXiv 2309.07906); a camera,
+layers and what is left, each by itself: Wang and Adelson 1994 (doi:10.1109/83.334981).
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
-from ..optical_flow import displacements, upsample
+from ..optical_flow import displacements
+from .scene import Scene, grid
+from .scene_fit import fitted
+
+CAMERA, RELIEF, DRIFT = 5, 2, 2
+"""Channels for the camera's step, for nearness and stirring, and for place and drift, in this order at the end."""
+SCENE_CHANNELS = CAMERA + RELIEF + DRIFT
+MOTION_GAIN = 48.0
+"""Brings steps and drifts, in halves of the longer side, to the size of the other channels."""
+STIRS = (0.35, 0.65)
+"""Below the first a cell is still, above the second it stirs wholly."""
 
 
 class LatentMode:
@@ -38,13 +49,13 @@ class LatentMode:
 
 
 class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Cells of [3 p p] pixels <-> ``components`` principal components + x and y of the cell's place and motion.
+    """Cells of [3 p p] pixels <-> ``components`` principal components and ``SCENE_CHANNELS``.
 
     ``analysis`` [components 3 p p] and ``synthesis``, its pseudo-inverse of the same shape, are the linear part; ``mean``
     [3] is the mean colour in [-1, 1]. Components are half-whitened: divided by the fourth root of their variance, so that
-    detail is neither drowned nor blown up. The last two channels of a still are each cell's place, in halves of the longer
-    side from the middle; a frame's have the change of where the cell looks in the still added, in the same unit times
-    ``motion_gain``, which brings it to the size of the other channels. Arithmetic is float32 whatever the dtype.
+    detail is neither drowned nor blown up. Of the scene's channels the last two hold each cell's place, in halves of the
+    longer side from the middle, plus its drift times ``MOTION_GAIN``; the camera's hold its step since the frame before,
+    times the same gain; nearness and stirring are as they are. Arithmetic is float32 whatever the dtype.
     """
 
     inference_dtype = torch.float32
@@ -54,22 +65,21 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def __init__(
         self,
         patch_size: int = 16,
-        components: int = 30,
+        components: int = 23,
         latent_channels: int = 32,
-        motion_gain: float = 48.0,
         scaling_factor: float = 1.0,
         force_upcast: bool = False,
         block_out_channels: tuple[int, ...] = (16, 16, 16, 16, 16),
     ) -> None:
         super().__init__()
-        if latent_channels != components + 2:
-            raise ValueError("latent_channels must be components + 2: the last two hold the position")
+        if latent_channels != components + SCENE_CHANNELS:
+            raise ValueError(f"latent_channels must be components + {SCENE_CHANNELS}: the last ones hold the scene")
         if patch_size != 2 ** (len(block_out_channels) - 1):
             raise ValueError("the pipeline reads the patch size from len(block_out_channels)")
         self.register_buffer("analysis", torch.zeros(components, 3, patch_size, patch_size))
         self.register_buffer("synthesis", torch.zeros(components, 3, patch_size, patch_size))
         self.register_buffer("mean", torch.zeros(3))
-        self.patch_size, self.components, self.motion_gain = patch_size, components, motion_gain
+        self.patch_size, self.components = patch_size, components
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,48 +91,56 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.analysis.device  # type: ignore[no-any-return]
 
     def encode(self, x: Tensor, return_dict: bool = True) -> SimpleNamespace | tuple[LatentMode]:
-        """Stills [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/p W/p]: nothing has moved."""
+        """Stills [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/p W/p]: nothing moves."""
         parts = self._components(x.float() - self.mean.float()[:, None, None])
-        posterior = LatentMode(torch.cat([parts, positions(parts)], dim=1).to(x.dtype))
+        rest = functional.pad(grid(*parts.shape[-2:], parts), (0, 0, 0, 0, CAMERA + RELIEF, 0))
+        latents = torch.cat([parts, rest.expand(len(parts), -1, -1, -1)], dim=1)
+        posterior = LatentMode(latents.to(x.dtype))
         return SimpleNamespace(latent_dist=posterior) if return_dict else (posterior,)
 
     def encode_clip(self, frames: Tensor) -> Tensor:
         """Consecutive frames [F 3 H W] in [-1, 1], the first being the still => latents [F C H/p W/p].
 
-        How far each cell has moved is measured (``optical_flow.py``).
+        How far each cell has moved is measured (``optical_flow.py``) and told apart into a scene (``scene_fit.py``).
         """
-        return self.encode_flow(frames[:1], displacements(frames, self.patch_size))
+        flow = displacements(frames, self.patch_size) * (2 / max(frames.shape[-2:]))
+        return self.encode_scene(frames[:1], *fitted(flow))
 
-    def encode_flow(self, still: Tensor, flow: Tensor) -> Tensor:
-        """``still`` [1 3 H W] and where each cell looks in it, less its own place, in pixels [F 2 h w] => [F C h w]."""
+    def encode_scene(self, still: Tensor, scene: Scene, stirring: Tensor) -> Tensor:
+        """``still`` [1 3 H W] and what happens in front of it => [F C h w].
+
+        ``stirring`` [h w] is 1 where the scene's drift, which may go on beside, is seen.
+        """
         z = self.encode(still).latent_dist.mode().float()  # type: ignore[union-attr]
-        parts = z[:, :-2].expand(len(flow), -1, -1, -1)
-        return torch.cat([parts, z[:, -2:] + self.steps(flow)], dim=1).to(still.dtype)
+        cells = z.shape[-2:]
+        steps = torch.cat([torch.zeros_like(scene.pose[:1]), scene.pose.diff(dim=0)]) * MOTION_GAIN
+        told = [
+            steps[:, :, None, None].expand(-1, -1, *cells),
+            torch.stack([scene.nearness, stirring]).expand(len(scene), -1, -1, -1),
+            scene.drift * MOTION_GAIN + z[:, -DRIFT:],
+        ]
+        parts = z[:, : self.components].expand(len(scene), -1, -1, -1)
+        return torch.cat([parts, *told], dim=1).to(still.dtype)
+
+    def scene(self, z: Tensor) -> Scene:
+        """Latents of a clip [F C h w] => what happens in front of its still."""
+        return scene_of(z)
 
     def decode(
         self, z: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None, first: int = 0
     ) -> DecoderOutput | tuple[Tensor]:
         """Latents of one clip from its beginning [N C h w] => its frames from the one numbered ``first`` on [N - first 3 H W].
 
-        ``still`` [1 3 H W] in [-1, 1] is moved; beyond its edges it is mirrored. Without it the components alone are decoded:
+        ``still`` [1 3 H W] in [-1, 1] is moved; beyond its edges it is held. Without it the components alone are decoded:
         blurred pictures that do not move. ``num_frames`` is diffusers'.
         """
         if still is None:
             frames = self._reconstruct(z[first:])
         else:
-            frames = warp(still.to(z.device).float(), self.displacement(z)[first:])
+            still = still.to(z.device).float()
+            frames = moved(still, self.scene(z).places(*still.shape[-2:])[first:])
         frames = frames.to(z.dtype)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
-
-    def displacement(self, z: Tensor) -> Tensor:
-        """Latents of a clip [F C h w] => where each cell looks in the still, less its own place, in pixels [F 2 h w]."""
-        steps = (z[:, -2:].float() - positions(z)) / self.motion_gain
-        return steps.cumsum(dim=0) * (max(z.shape[-2:]) * self.patch_size / 2)
-
-    def steps(self, flow: Tensor) -> Tensor:
-        """The inverse, less the cells' places: displacements of a whole frame's cells, in pixels => [F 2 h w]."""
-        steps = torch.cat([flow[:1], flow.diff(dim=0)])
-        return steps * (2 * self.motion_gain / (max(flow.shape[-2:]) * self.patch_size))
 
     def forward(
         self, sample: Tensor, num_frames: int = 1, return_dict: bool = True, still: Tensor | None = None
@@ -135,35 +153,53 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
 
     def _reconstruct(self, z: Tensor) -> Tensor:
-        parts = functional.conv_transpose2d(z[:, :-2].float(), self.synthesis.float(), stride=self.patch_size)
-        frames: Tensor = parts + self.mean.float()[:, None, None]
-        return frames
+        parts = z[:, : self.components].float()
+        frames: Tensor = functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
+        return frames + self.mean.float()[:, None, None]
 
 
-def positions(z: Tensor) -> Tensor:
-    """The last two channels where nothing moves, for latents [N C h w]: cell centres [N 2 h w], x then y, float32.
-
-    Measured from the middle in halves of the longer side.
-    """
-    n, _, h, w = z.shape
-    half = max(h, w) / 2
-    x = (torch.arange(w, device=z.device, dtype=torch.float32) + 0.5 - w / 2) / half
-    y = (torch.arange(h, device=z.device, dtype=torch.float32) + 0.5 - h / 2) / half
-    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(n, 2, h, w)
+def parts_of(told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The scene's channels [B F 9 h w] => the camera's, nearness and stirring, place and drift."""
+    camera, relief, drift = told.split([CAMERA, RELIEF, DRIFT], dim=2)
+    return camera, relief, drift
 
 
-def warp(still: Tensor, flow: Tensor) -> Tensor:
-    """``still`` [1 3 H W] looked up bicubically at each pixel's place plus ``flow`` [F 2 h w] (pixels): [F 3 H W].
+def scene_of(z: Tensor) -> Scene:
+    """Latents of a clip [F C h w] => what happens in front of its still; at its first frame nothing has yet."""
+    camera, relief, drift = parts_of(coherent(z[None, :, -SCENE_CHANNELS:].float()))
+    pose = (camera[0, :, :, 0, 0] / MOTION_GAIN).cumsum(dim=0)
+    nearness, stirring = relief[0, 0]
+    share = ((stirring - STIRS[0]) / (STIRS[1] - STIRS[0])).clamp(0, 1)
+    moved = (drift[0] - grid(*z.shape[-2:], z)) / MOTION_GAIN
+    return Scene(
+        pose=pose - pose[:1],
+        nearness=nearness - nearness.mean(),
+        drift=(moved - moved[:1]) * (share * share * (3 - 2 * share)),
+    )
 
-    Displacements of cells go on evenly between their centres and beyond the outermost ones. The still is mirrored
-    beyond its edges.
-    """
+
+def coherent(told: Tensor) -> Tensor:
+    """The scene's channels [B F 9 h w] with what is one number for a frame, or for a clip, made one: the mean."""
+    camera, relief, drift = parts_of(told)
+    camera = camera.mean(dim=(-2, -1), keepdim=True).expand_as(camera)
+    relief = relief.mean(dim=1, keepdim=True).expand_as(relief)
+    return torch.cat([camera, relief, drift], dim=2)
+
+
+def coherent_noise(noise: Tensor) -> Tensor:
+    """Unit noise [B F 9 h w] => unit noise of the same kind as ``coherent``."""
+    camera, relief, drift = parts_of(coherent(noise))
+    frames, cells = noise.shape[1], noise.shape[-2] * noise.shape[-1]
+    return torch.cat([camera * cells**0.5, relief * frames**0.5, drift], dim=2)
+
+
+def moved(still: Tensor, places: Tensor) -> Tensor:
+    """``still`` [1 3 H W] looked up bicubically at ``places`` [F 2 H W] (``scene.py``): [F 3 H W]; held beyond its edges."""
     if still.device.type == "mps":  # its grid_sample knows no bicubic look-up
-        return warp(still.cpu(), flow.cpu()).to(still.device)
+        return moved(still.cpu(), places.cpu()).to(still.device)
     height, width = still.shape[-2:]
-    pixel_flow = upsample(flow, height // flow.shape[-2])
-    x = torch.arange(width, device=still.device) + 0.5 + pixel_flow[:, 0]
-    y = (torch.arange(height, device=still.device) + 0.5)[:, None] + pixel_flow[:, 1]
-    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
-    pixels = still.expand(len(flow), -1, -1, -1)
-    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    half = max(height, width)
+    unit = torch.tensor([half / width, half / height], device=places.device)
+    pixels = still.expand(len(places), -1, -1, -1)
+    where = places.permute(0, 2, 3, 1) * unit
+    return functional.grid_sample(pixels, where, mode="bicubic", padding_mode="border", align_corners=False)

@@ -94,10 +94,11 @@ class DiffusionLoss:
 
     def loss(self, unet: UNet, clips: ClipBatch, draw: Draw, cond: Conditioning, scaling_factor: float) -> Tensor:
         """Mean square per clip, ``[B]``, in float32. ``scaling_factor`` takes the still to scaled latents."""
-        x0 = self._family.diffused(self.row, clips.latents, cond.image_latents * scaling_factor)
+        still = cond.image_latents * scaling_factor
+        x0 = self._family.diffused(self.row, clips.latents, still, cond.added_time_ids)
         sigma = draw.sigma.to(x0)[:, None, None, None, None]
         pre = Preconditioning.at(sigma)
-        x = x0 + sigma * draw.noise.to(x0)
+        x = x0 + sigma * self._family.noise(self.row, draw.noise.to(x0))
         (v,) = unet(
             torch.cat([x * pre.c_in, cond.image_latents], dim=2),
             pre.c_noise.flatten(),
@@ -107,7 +108,8 @@ class DiffusionLoss:
         )
         wanted = (x0 - pre.c_skip * x) / pre.c_out
         held = self._family.held(self.row, x0.shape[2])
-        return (v.float() - wanted)[:, :, held:].square().mean(dim=(1, 2, 3, 4))
+        error = self._family.coherent(self.row, v.float() - wanted)
+        return error[:, :, held:].square().mean(dim=(1, 2, 3, 4))
 
     @property
     def _family(self) -> FamilyVerbs:
