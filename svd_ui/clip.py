@@ -7,15 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from .media.sheet import small_size
 from .request import GenerationRequest, Schedule
 
 if TYPE_CHECKING:
     from .catalog.checkpoint import CheckpointRow
+    from .catalog.profiles import ProfileRow
     from .post import PostParams
 
 SIGMA_MAX = 700.0
 """The sigma_max of SVD: requests give sigmas in its range."""
-MAY_BE_OPEN = {"guidance_sigma_min", "guidance_sigma_max", "decode_chunk_size"}
+MAY_BE_OPEN = {"guidance_sigma_min", "guidance_sigma_max", "decode_chunk_size", "render_height"}
+MOST_LINES = 1080
+"""Of the shorter side of a frame that is rendered larger than the clip: 1920x1080, or upright 1080x1920."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class ClipSpec:
     ``request`` is the resolved one that is stored; the fields beside it are its own. ``dataclasses.replace`` of those
     asks what another clip would cost, and leaves ``request`` as it was. ``decode_chunk_size`` is None where the memory
     profile decides it, ``guidance_sigma_min`` and ``guidance_sigma_max`` where guidance has no such end.
+
+    ``num_frames``, ``width`` and ``height`` are those of the latents, ``num_frames`` key frames at ``fps``. What is
+    decoded of them, and all that comes after, is counted by ``shape``: for a checkpoint that renders it differs, being
+    ``output_fps`` frames a second of ``render_height`` lines, None for the clip's own.
     """
 
     request: GenerationRequest
@@ -55,6 +63,7 @@ class ClipSpec:
     guidance_sigma_min: float | None
     guidance_sigma_max: float | None
     decode_chunk_size: int | None
+    render_height: int | None
 
     @classmethod
     def of(cls, request: GenerationRequest, row: CheckpointRow) -> ClipSpec:
@@ -69,8 +78,43 @@ class ClipSpec:
         return cls(full, row, **values)
 
     @property
+    def renders(self) -> bool:
+        """Whether frames are free of the latents' size and times."""
+        return self.row.facts.renders(self.row)
+
+    @property
     def shape(self) -> ClipShape:
-        return ClipShape(self.num_frames, self.width, self.height, self.output_fps)
+        """The frames as they are decoded."""
+        return ClipShape(len(self.frame_times), *self.frame_size, self.output_fps)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) of the frames, even where they are rendered; a wall's are no larger than its tiles."""
+        if self.renders and self.request.wall:
+            return small_size(self.width, self.height)
+        if self.render_height is None:
+            return self.width, self.height
+        return 2 * max(1, round(self.render_height * self.width / self.height / 2)), self.render_height
+
+    @property
+    def frame_times(self) -> tuple[float, ...]:
+        """When each frame is, counted in key frames from the first; the last is no later than the last of those."""
+        if not self.renders:
+            return tuple(map(float, range(self.num_frames)))
+        count = (self.num_frames - 1) * self.output_fps // self.fps + 1
+        return tuple(index * self.fps / self.output_fps for index in range(count))
+
+    def frames_at_once(self, profile: ProfileRow) -> int:
+        """How many frames are decoded together under ``profile``."""
+        return min(self.decode_chunk_size or self.row.facts.frames_at_once(self, profile), self.shape.num_frames)
+
+    def of_picture(self, picture: tuple[int, int]) -> ClipSpec:
+        """The same clip of a picture of that (width, height): rendered no larger than that shows, and 1080p."""
+        if self.render_height is None:
+            return self
+        width, height = self.width, self.height
+        there = min(picture[0] * height / width, picture[1], MOST_LINES * max(1.0, height / width))
+        return replace(self, render_height=min(self.render_height, max(height, int(there) // 2 * 2)))
 
     @property
     def final_shape(self) -> ClipShape:

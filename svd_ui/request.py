@@ -177,7 +177,12 @@ class GenerationRequest(Frozen):
         description="Conditioning: lower asks for larger motion per frame.",
     )
     output_fps: int | None = Field(
-        None, ge=1, le=60, title="FPS of the file", description="Playback speed; blank = the same as told to the model."
+        None,
+        ge=1,
+        le=60,
+        title="FPS of the file",
+        description="More is smoother where a checkpoint renders between its frames; else only playback gets faster. "
+        "Blank = the checkpoint's own.",
     )
     motion_bucket_id: int = Field(
         127, ge=1, le=255, title="Motion", description="How much moves: low is calm, high is lively."
@@ -220,6 +225,14 @@ class GenerationRequest(Frozen):
     output_format: OutputFormat = Field(
         "mp4", title="Format", description="mp4 always; png adds all frames as a zip, gif and webp an animated picture."
     )
+    render_height: int | None = Field(
+        None,
+        ge=64,
+        le=1920,
+        multiple_of=2,
+        title="Height of the file",
+        description="Lines of the finished frames, up to 1080p and what the picture has; blank = the clip's own height.",
+    )
 
     @model_validator(mode="after")
     def _guidance_rises(self) -> Self:
@@ -254,7 +267,7 @@ class GenerationRequest(Frozen):
     def resolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:
         """A new request in which every None that ``defaults`` knows is filled and the seed is fixed.
 
-        ``defaults`` is ``CheckpointRow.defaults(self.speed)``; ``output_fps`` follows ``fps`` when blank.
+        ``defaults`` is ``CheckpointRow.defaults(self.speed)``; where it knows no ``output_fps``, that follows ``fps``.
         """
         filled = {name: value for name, value in defaults.items() if getattr(self, name, None) is None}
         request = self.model_copy(update=filled).with_seed()

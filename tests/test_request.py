@@ -15,7 +15,7 @@ FIELDS = (
     "image prompt negative_prompt checkpoint width height focus_x focus_y num_frames num_inference_steps speed "
     "schedule cache_interval guidance_sigma_min guidance_sigma_max fps output_fps "
     "motion_bucket_id noise_aug_strength min_guidance_scale max_guidance_scale decode_chunk_size seed method wall post loras "
-    "profile output_format"
+    "profile output_format render_height"
 )
 
 

@@ -134,14 +134,14 @@ def save_tiny_warp(folder: Path) -> Path:
     vae = fit(pictures.cumsum(-1).sin(), components=6)
     matrix, bias = preview_matrix(vae)
     own = {
-        "form": "residual",
-        "residual_scale": 1e-4,
+        "family": "warp",
+        "motion_paths": [[127, 0.05], [255, 0.12]],
+        "path_seconds": 2.6,
         "size_multiple": 16,
-        "motion_gain": vae.motion_gain,
         "preview": matrix.tolist(),
         "preview_bias": bias.tolist(),
     }
-    save_tiny_svd(folder, latent_channels=8, size=(128, 64), svd_ui=own)
+    save_tiny_svd(folder, latent_channels=vae.config.latent_channels, size=(128, 64), svd_ui=own)
     shutil.rmtree(folder / "vae")
     vae.save_pretrained(folder / "vae")
     unet = UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet")

@@ -38,11 +38,12 @@ def around_flops(clip: ClipSpec) -> tuple[float, float] | None:
     known = architecture_of(clip.row)
     if known is None:
         return None
-    size, frames = known.cells(clip.width, clip.height), clip.num_frames
-    after, shape = known.decode.flops(size, frames), clip.shape
+    shape = clip.shape
+    after = known.decode.flops(known.cells(shape.width, shape.height), shape.num_frames)
+    after += clip.row.facts.rendering_flops(clip)
     for step in clip.request.post:
         after, shape = after + step.flops(shape), step.changes(shape)
-    return known.embed + known.encode.flops(size, 1), after
+    return known.embed + known.encode.flops(known.cells(clip.width, clip.height), 1), after
 
 
 def clip_flops(clip: ClipSpec) -> float | None:
@@ -78,8 +79,8 @@ def peak_bytes(clip: ClipSpec, profile: ProfileRow, unet_value_bytes: int | None
 
 def _moments(clip: ClipSpec, known: Architecture, profile: ProfileRow, unet: int, other: int) -> list[float]:
     """Bytes while encoding the still, embedding it, denoising, decoding."""
-    size, frames = known.cells(clip.width, clip.height), clip.num_frames
-    chunk = min(clip.decode_chunk_size or profile.decode_chunk_size, frames)
+    size, shape = known.cells(clip.width, clip.height), clip.shape
+    decoded = known.cells(shape.width, shape.height) * clip.frames_at_once(profile)
     weights = {name: count * (unet if name == "unet" else other) for name, count in known.parameters.items()}
     there = _present(known, profile, weights, unet)
     # In half precision encoding overflows: a copy of the autoencoder in float32 lies beside its master.
@@ -91,7 +92,7 @@ def _moments(clip: ClipSpec, known: Architecture, profile: ProfileRow, unet: int
         there["vae"] + encoder + known.encoding * size,
         there["image_encoder"],
         there["unet"] + _activations(clip, known, profile, unet),
-        there["vae"] + known.decoding.bytes(size * chunk, other),
+        there["vae"] + known.decoding.bytes(decoded, other),
     ]
 
 

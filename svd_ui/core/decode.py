@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..catalog import CheckpointRow
+from ..clip import ClipSpec
 from ..errors import Cancelled, NotFinite
 from ..events import CancelToken
 from .conditioning import to_pixels
 from .families import verbs_of
-from .families.svd import Decoder
+from .families.svd import ClipFrames, Decoder
 from .interruptible import cells_of, interruptible
 from .offload.pinned_memory import allocate_pinned
 from .runtime import Runtime
@@ -25,25 +26,31 @@ from .runtime import Runtime
 def decode(
     decoder: Decoder, latents: Tensor, decode_chunk_size: int, cancel: CancelToken, start: int = 0
 ) -> Iterator[np.ndarray]:
-    """Scaled latents ``[1 F C h w]`` => uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
+    """Scaled latents ``[1 F C h w]`` => the clip's uint8 frames ``[f H W 3]``, at most ``decode_chunk_size`` at once.
 
     ``start`` skips frames already decoded: after ``torch.OutOfMemoryError`` go on there with a smaller chunk.
     Raises Cancelled between chunks, and within those that take long. Frames of one chunk are decoded together in time, so chunk 1 can flicker.
     The autoencoder stays on the device for the whole clip.
     """
     with decoder.runtime.use("vae"):
-        for first in range(start, latents.shape[1], decode_chunk_size):
+        clip = decoder.frames_of(latents[0])
+        for first in range(start, len(clip), decode_chunk_size):
             if cancel.is_set():
                 raise Cancelled()
-            some = latents[0, : first + decode_chunk_size]
-            with interruptible(decoder.runtime, {"vae": cells_of(some[first:])}, cancel):
-                frames = _chunk(decoder, some, first)
+            last = min(first + decode_chunk_size, len(clip))
+            with interruptible(decoder.runtime, {"vae": cells_of(latents[0, first:last])}, cancel):
+                frames = _chunk(decoder, clip, first, last)
             yield frames
 
 
-def decoder_of(runtime: Runtime, still: Image.Image) -> Decoder:
-    """For the clips of ``still``, the picture that conditions them: RGB at the clip's size."""
-    decoder = verbs_of(runtime.row).decoder(runtime, to_pixels([still]))
+def decoder_of(
+    runtime: Runtime, still: Image.Image, clip: ClipSpec | None = None, picture: Image.Image | None = None
+) -> Decoder:
+    """For the clips of ``still``, the picture that conditions them: RGB at the clip's size, cut from ``picture``.
+
+    Frames are those of the latents unless ``clip`` has others rendered.
+    """
+    decoder = verbs_of(runtime.row).decoder(runtime, to_pixels([still]), clip, picture)
     decoder.may_be_flat = is_flat(np.asarray(still.convert("RGB"))[None])
     return decoder
 
@@ -62,13 +69,13 @@ def decode_pixels(decoder: Decoder, latents: Tensor) -> Tensor:
     return pixels
 
 
-def _chunk(decoder: Decoder, latents: Tensor, first: int, dtype: torch.dtype | None = None) -> np.ndarray:
-    """Frames ``first`` and on of ``latents`` [N C h w], with one wait for the device: the verdict arrives with them.
+def _chunk(decoder: Decoder, clip: ClipFrames, first: int, last: int, dtype: torch.dtype | None = None) -> np.ndarray:
+    """The frames of ``clip`` from ``first`` to before ``last``, with one wait for the device: the verdict arrives with them.
 
     Frames of a single colour are no picture either: some kernels turn what is not a number into 0. They pass where the still
     is such a picture, or where the clip began with others.
     """
-    pixels = decoder.pixels(latents, first, dtype)
+    pixels = clip.pixels(first, last, dtype)
     finite = is_finite(pixels)
     frames = to_frames(pixels)
     del pixels
@@ -76,7 +83,7 @@ def _chunk(decoder: Decoder, latents: Tensor, first: int, dtype: torch.dtype | N
     if bool(finite) and not flat:
         return frames
     if dtype is None and decoder.runtime.vae.dtype != torch.float32:
-        return _chunk(decoder, latents, first, _wider(decoder))
+        return _chunk(decoder, clip, first, last, _wider(decoder))
     if bool(finite) and first:
         return frames
     raise NotFinite(doing="decoding")

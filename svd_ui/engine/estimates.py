@@ -139,7 +139,7 @@ def _profiles(request: GenerationRequest, profile: ProfileRow, kind: str) -> Ite
 
 
 def _chunks(clip: ClipSpec, profile: ProfileRow) -> Iterator[Values]:
-    now = min(clip.decode_chunk_size or profile.decode_chunk_size, clip.num_frames)
+    now = clip.frames_at_once(profile)
     for chunk in CHUNKS:
         if chunk < now:
             yield {"decode_chunk_size": chunk}
@@ -191,6 +191,9 @@ def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[Note]:
         trained = f"{row.width}x{row.height}"
         notes.append(Note.of("size_far_from_trained", title=title, width=width, height=height, trained=trained))
     if picture is not None:
+        shown = clip.of_picture(picture).render_height
+        if shown != clip.render_height:
+            notes.append(Note.of("render_height_limited", asked=clip.render_height, height=shown))
         left, top, right, bottom = crop_box(picture, width, height, clip.request.focus_x, clip.request.focus_y)
         if right - left < width or bottom - top < height:
             given = f"{picture[0]}x{picture[1]}"

@@ -106,9 +106,8 @@ _DOING = {
 class OomFallback:
     """The profile and decode chunk of one clip; they only ever get smaller. ``notes`` tell how."""
 
-    def __init__(self, profile: ProfileRow, decode_chunk_size: int | None, num_frames: int) -> None:
-        self.profile = profile
-        self.chunk = min(decode_chunk_size or profile.decode_chunk_size, num_frames)
+    def __init__(self, profile: ProfileRow, chunk: int) -> None:
+        self.profile, self.chunk = profile, chunk
         self.notes: list[Note] = []
 
     def down(self, stage: str) -> Note | None:

@@ -67,16 +67,18 @@ class LocalEngine:
             generation.notes += remarks(self._settings, generation.clip.request.loras, row.id)
             folder = self._hub.require(row)
             image = generation.clip.request.image or (yield from self._make_still(generation))
-            still = self._still(generation, image)
+            still, picture = self._still(generation, image)
             yield Loading(checkpoint=row.id, title=row.title)
             runtime = yield from load(self._stages, generation, folder)
-            decoder = self._stages.decoder(runtime, still)
+            decoder = self._stages.decoder(runtime, still, generation.clip, picture)
+            frame = _framed(generation.clip, still, picture)
+            del picture  # the decoder took what it needs
             if generation.clip.request.wall:
                 names = yield from wall(self._stages, generation, request, decoder, still, out)
                 yield Finished(result=self._result(generation, **names))
                 return
             latents = yield from denoise(self._stages, generation, decoder, still)
-            yield from self._finish(generation, decoder, latents, still, out)
+            yield from self._finish(generation, decoder, latents, frame, out)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
@@ -156,7 +158,7 @@ class LocalEngine:
         clip = ClipSpec.of(request, row)
         row.check(clip)
         plan = self._stages.plan(request.profile, clip)
-        fallback = OomFallback(plan.profile, clip.decode_chunk_size, clip.num_frames)
+        fallback = OomFallback(plan.profile, clip.frames_at_once(plan.profile))
         return Generation(clip, plan, fallback, cancel, StageTimer(), notes=[])
 
     def _row(self, request: GenerationRequest) -> CheckpointRow:
@@ -189,11 +191,12 @@ class LocalEngine:
         yield StillMade(image=image)
         return image
 
-    def _still(self, generation: Generation, image: str) -> Image.Image:
-        """The picture at exactly the clip's size: the one crop that the page shows too."""
+    def _still(self, generation: Generation, image: str) -> tuple[Image.Image, Image.Image]:
+        """The picture at exactly the clip's size, the one crop that the page shows too; and the picture."""
         clip, picture = generation.clip, self._assets.open(image)
         generation.notes += advice(clip, picture.size)
-        return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y)
+        generation.clip = clip.of_picture(picture.size)
+        return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y), picture
 
     def _finish(
         self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path
@@ -266,6 +269,14 @@ class LocalEngine:
             notes=(*generation.notes, *generation.fallback.notes),
             **files,
         )
+
+
+def _framed(clip: ClipSpec, still: Image.Image, picture: Image.Image) -> Image.Image:
+    """The ``still`` at the size of the frames, for post steps that look at it."""
+    size = clip.frame_size
+    if size == still.size or not clip.request.post:
+        return still
+    return fit(picture, *size, clip.request.focus_x, clip.request.focus_y)
 
 
 def _room_for_two(plan: Plan) -> bool:

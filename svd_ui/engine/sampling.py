@@ -125,7 +125,7 @@ def decode(
     take: Callable[[Frames], Iterable[Event] | None],
 ) -> Iterator[Event]:
     """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
-    total, done, told = int(latents.shape[1]), 0, decoder.overflowed
+    total, done, told = generation.clip.shape.num_frames, 0, decoder.overflowed
     yield Decoding(done=0, total=total)
     while done < total:
         try:

@@ -197,11 +197,11 @@ class Stages:
         while generation.overflowed:
             remember_overflow(plan.benchmarks, plan.info.name, generation.clip, generation.overflowed.pop())
 
-    def decoder(self, runtime: Runtime, still: Image.Image) -> Decoder:
-        """What decodes the clips of ``still``."""
+    def decoder(self, runtime: Runtime, still: Image.Image, clip: ClipSpec, picture: Image.Image) -> Decoder:
+        """What decodes the clips of ``still``, which was cut from ``picture``."""
         from ..core.decode import decoder_of
 
-        return decoder_of(runtime, still)
+        return decoder_of(runtime, still, clip, picture)
 
     def decode(
         self, decoder: Decoder, latents: Any, chunk: int, cancel: CancelToken, start: int

@@ -154,7 +154,7 @@ def _decode(
     take: Callable[[list[Frames]], None],
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
-    frames = int(latents[0].shape[1])
+    frames = generation.clip.shape.num_frames
     for index, one in enumerate(latents):
         chunks: list[Frames] = []
         for event in decode(stages, generation, decoder, one, chunks.append):

@@ -16,7 +16,7 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import JobKind
 
-PACE, WITH = "pace=", "with="
+PACE, RENDERED, WITH = "pace=", "rendered=", "with="
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,23 @@ class Pace:
 EXACT = Pace()
 
 
+class Rendered(NamedTuple):
+    """Of frames that are free of the latents' size and times: their lines, and how many there are for each key frame."""
+
+    height: int
+    fps: int
+    output_fps: int
+
+    def __str__(self) -> str:
+        return f"{RENDERED}{','.join(map(str, self))}"
+
+    @classmethod
+    def parse(cls, text: str) -> Rendered:
+        """The inverse of ``str``. Raises ValueError for anything else."""
+        height, fps, output_fps = map(int, text.removeprefix(RENDERED).split(","))
+        return cls(height, fps, output_fps)
+
+
 @dataclass(frozen=True)
 class TimingKey:
     """What the time of a clip depends on, besides its steps."""
@@ -62,18 +79,21 @@ class TimingKey:
     pace: Pace = EXACT
     kinds: tuple[str, ...] = ()
     """The method, unless it is plain, and the post steps: their work is their own."""
+    rendered: Rendered | None = None
 
     def __str__(self) -> str:
         parts = (self.kind, f"{self.width}x{self.height}", self.num_frames, int(self.guided), int(self.from_prompt))
         text = f"{self.checkpoint}|{'|'.join(map(str, parts))}"
         # Exact clips are called what they were before there were others, so nothing that was learnt is lost.
         text = text if self.pace == EXACT else f"{text}|{self.pace}"
+        text = text if self.rendered is None else f"{text}|{self.rendered}"
         return f"{text}|{WITH}{','.join(self.kinds)}" if self.kinds else text
 
     @classmethod
     def parse(cls, text: str) -> TimingKey | None:
         """The inverse of ``str``; None for anything else."""
         text, _, kinds = text.partition(f"|{WITH}")
+        text, is_rendered, frames_of = text.partition(f"|{RENDERED}")
         before, _, last = text.rpartition("|")
         has_pace = last.startswith(PACE)
         try:
@@ -81,7 +101,9 @@ class TimingKey:
             width, height = map(int, size.split("x"))
             pace = Pace.parse(last) if has_pace else EXACT
             names = tuple(kinds.split(",")) if kinds else ()
-            return cls(checkpoint, width, height, int(frames), guided == "1", from_prompt == "1", kind, pace, names)  # type: ignore[arg-type]
+            rendered = Rendered.parse(frames_of) if is_rendered else None
+            flags = guided == "1", from_prompt == "1"
+            return cls(checkpoint, width, height, int(frames), *flags, kind, pace, names, rendered)  # type: ignore[arg-type]
         except ValueError:
             return None
 
@@ -91,7 +113,10 @@ def key_of(clip: ClipSpec, kind: JobKind, *, from_prompt: bool) -> TimingKey:
     pace = EXACT if kind == "still" else Pace(clip.cache_interval, clip.schedule, *ends, clip.tiles)
     steps = (clip.request.method, *clip.request.post)
     kinds = () if kind == "still" else tuple(step.kind for step in steps if step.kind != "plain")
-    return TimingKey(clip.row.id, clip.width, clip.height, clip.num_frames, clip.guided, from_prompt, kind, pace, kinds)
+    free = clip.renders and kind != "still"
+    rendered = Rendered(clip.frame_size[1], clip.fps, clip.output_fps) if free else None
+    size = clip.width, clip.height, clip.num_frames
+    return TimingKey(clip.row.id, *size, clip.guided, from_prompt, kind, pace, kinds, rendered)
 
 
 class RelativeCost(NamedTuple):
@@ -136,6 +161,9 @@ def _typical(key: TimingKey, row: CheckpointRow) -> ClipSpec:
     values |= {field.name: getattr(pace, field.name) for field in fields(Pace) if field.name != "tiles"}
     values |= {"min_guidance_scale": 1.0, "max_guidance_scale": 2.0 if key.guided else 1.0}
     values["num_inference_steps"] = row.num_inference_steps
+    if key.rendered is not None and row.facts.renders(row):
+        lines, fps, output_fps = key.rendered
+        values |= {"render_height": lines, "fps": fps, "output_fps": output_fps}
     methods, steps = METHODS.classes(), POST.classes()
     values["post"] = tuple(steps[kind]() for kind in key.kinds if kind in steps)
     values["method"] = next((methods[kind]() for kind in key.kinds if kind in methods), GenerationRequest().method)

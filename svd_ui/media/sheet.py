@@ -22,11 +22,16 @@ _PAPER, _EMPTY, _INK = (24, 24, 27), (39, 39, 42), (212, 212, 216)
 def small(frames: Frames) -> Frames:
     """uint8 ``[f H W 3]`` at most TILE_WIDTH wide, with the even sides that H.264 has."""
     height, width = frames.shape[1:3]
-    target = min(TILE_WIDTH, width + width % 2)
-    size = (target, max(2, round(height * target / width / 2) * 2))
+    size = small_size(width, height)
     if size == (width, height):
         return frames
     return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in frames])
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) that frames of that size are made small to."""
+    target = min(TILE_WIDTH, width + width % 2)
+    return target, max(2, round(height * target / width / 2) * 2)
 
 
 class Sheet:

@@ -122,7 +122,7 @@ def applied(row: CheckpointRow, speed: Speed, fps: int | None) -> dict[str, Any]
         "decode_chunk_size": "auto",
         "guidance_sigma_min": "to the end",
         "guidance_sigma_max": "from the start",
-        **row.defaults(speed),
         "output_fps": fps or row.fps,
+        **row.defaults(speed),
         "seed": "random",
     }

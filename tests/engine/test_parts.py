@@ -23,7 +23,7 @@ XT = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 
 
 def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
-    fallback = OomFallback(PROFILES["8gb"], 14, num_frames=25)
+    fallback = OomFallback(PROFILES["8gb"], 14)
     seen = []
     while fallback.down("decoding"):
         seen.append((fallback.profile.id, fallback.chunk))
@@ -32,7 +32,8 @@ def test_the_ladder_goes_down_by_chunks_then_profiles_and_ends() -> None:
 
 
 def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
-    fallback = OomFallback(PROFILES["24gb"], None, num_frames=6)
+    profile = PROFILES["24gb"]
+    fallback = OomFallback(profile, ClipSpec.of(GenerationRequest(num_frames=6), XT).frames_at_once(profile))
     assert fallback.chunk == 6
     fallback.down("decoding")
     assert fallback.chunk == 4
@@ -41,7 +42,7 @@ def test_a_chunk_never_exceeds_the_clip_or_grows() -> None:
 
 
 def test_the_cpu_has_no_smaller_profile() -> None:
-    assert OomFallback(PROFILES["cpu"], 1, num_frames=14).down("denoising") is None
+    assert OomFallback(PROFILES["cpu"], 1).down("denoising") is None
 
 
 def test_advice_only_where_it_is_due() -> None:

@@ -88,8 +88,10 @@ class FullOnce:
 def test_every_wording_at_every_stage_steps_down_and_the_clip_goes_on(error: Exception, stage: str) -> None:
     stages: Any = FullOnce(stage, error)
     plan = Plan(torch.device("cpu"), PROFILES["24gb"], torch.float32, "sdpa")
-    clip: Any = SimpleNamespace(row=SimpleNamespace(title="Tiny", preview=None), num_frames=4)
-    fallback = OomFallback(plan.profile, 3, 4)
+    clip: Any = SimpleNamespace(
+        row=SimpleNamespace(title="Tiny", preview=None), shape=SimpleNamespace(num_frames=4)
+    )
+    fallback = OomFallback(plan.profile, 3)
     generation = Generation(clip, plan, fallback, Deadline(never(), 60), StageTimer(), notes=[])
     events: list[Any] = []
     frames: list[Any] = []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...clip import ClipSpec
     from ...request import Speed
     from ..checkpoint import CheckpointRow
+    from ..profiles import ProfileRow
 
 AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
 """Sabour et al. 2024, "Align Your Steps" (arXiv 2404.14507), appendix B: the schedule optimised for Stable Video
@@ -50,6 +51,21 @@ class CheckpointFamily:
         """What ``fast`` and ``draft`` change."""
         return {}
 
+    def renders(self, row: CheckpointRow) -> bool:
+        """Whether frames can be made of the latents at any size, and at times between them.
+
+        Then ``output_fps`` is how many there are a second. Else it says how fast they are played.
+        """
+        return False
+
+    def frames_at_once(self, clip: ClipSpec, profile: ProfileRow) -> int:
+        """How many frames of ``clip`` are decoded together where nobody says."""
+        return profile.decode_chunk_size
+
+    def rendering_flops(self, clip: ClipSpec) -> float:
+        """What rendering frames takes beside what the architecture counts."""
+        return 0.0
+
     def knows_ays(self, row: CheckpointRow) -> bool:
         """Whether the published AYS schedule, made for SVD's range of noise, fits ``row``."""
         return False
@@ -61,6 +77,12 @@ class CheckpointFamily:
                 f"The AYS schedule was made for Stable Video Diffusion's noise; {clip.row.title} takes only its own. "
                 "Leave Schedule blank.",
                 field="schedule",
+            )
+        if clip.render_height is not None and not self.renders(clip.row):
+            raise BadInput(
+                f"{clip.row.title} makes frames of the clip's own size only: leave Height of the file blank, and set "
+                "Width and Height instead.",
+                field="render_height",
             )
 
     def sigmas(self, clip: ClipSpec) -> list[float]:

@@ -5,22 +5,63 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ...errors import BadInput
 from .svd import CheckpointFamily
 
 if TYPE_CHECKING:
+    from ...clip import ClipSpec
     from ...request import Speed
     from ..checkpoint import CheckpointRow
+    from ..profiles import ProfileRow
+
+FILM = 24
+"""Frames a second where nobody says."""
+PIXELS_AT_ONCE = 1920 * 1080
+"""Of all frames that are rendered together: about 150 MB while they are (one frame of 1080p), and enough to be quick."""
+LOOK_UP_FLOPS = 1500.0
+"""What looking up one pixel takes of a processor's time, in operations it could have done instead: it waits for memory."""
 
 
 class Warp(CheckpointFamily):
-    """Of a row, ``residual_scale`` and ``motion_paths`` are this family's."""
+    """Motion is a field, so frames are rendered at any size and time. Of a row, ``residual_scale`` and ``motion_paths`` are
+    this family's; without paths its frames are decoded as SVD's are.
+    """
 
     id = "warp"
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
+    def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
+        """Where it renders, the size of the frames decides how many are made at once."""
+        own = super().defaults(row, speed)
+        if not self.renders(row):
+            return own
+        own.pop("decode_chunk_size", None)
+        return own | {"output_fps": FILM}
+
     def quicker(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         """Fewer steps: nano's clips keep their move (docs/modes.md)."""
         return {"num_inference_steps": max(1, row.num_inference_steps // (2 if speed == "fast" else 4))}
+
+    def renders(self, row: CheckpointRow) -> bool:
+        return bool(row.motion_paths)
+
+    def check(self, clip: ClipSpec) -> None:
+        super().check(clip)
+        if clip.shape.num_frames < 2:
+            raise BadInput(
+                f"At {clip.output_fps} frames a second this clip of {(clip.num_frames - 1) / clip.fps:.2g} s would be a "
+                "single picture: raise FPS of the file.",
+                field="output_fps",
+            )
+
+    def frames_at_once(self, clip: ClipSpec, profile: ProfileRow) -> int:
+        if not self.renders(clip.row):
+            return super().frames_at_once(clip, profile)
+        return max(1, PIXELS_AT_ONCE // (clip.shape.width * clip.shape.height))
+
+    def rendering_flops(self, clip: ClipSpec) -> float:
+        shape = clip.shape
+        return LOOK_UP_FLOPS * shape.num_frames * shape.width * shape.height if clip.renders else 0.0
 
 
 def camera_speed(row: CheckpointRow, motion_bucket_id: float) -> float:

@@ -82,15 +82,22 @@ def grid(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def between(values: Tensor, times: Tensor) -> Tensor:
-    """``values`` [F ...] at ``times`` [N] by Catmull-Rom's cubic through its neighbours; straight on at both ends."""
+    """``values`` [F ...] at ``times`` [N] by Catmull-Rom's cubic through its neighbours; at both ends it bends on evenly."""
     if len(values) == 1:
         return values.expand(len(times), *values.shape[1:])
-    padded = torch.cat([2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]])
+    padded = torch.cat([_before(values), values, _before(values.flip(0))])
     times = times.to(values)
     first = times.floor().clamp(0, len(values) - 2).long()
     t = (times - first).reshape(-1, *[1] * (values.dim() - 1))
     a, b, c, d = (padded[first + offset] for offset in range(4))
     return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+
+
+def _before(values: Tensor) -> Tensor:
+    """What would come before the first of ``values``: straight on, were two all; else in the curve of the first three."""
+    if len(values) == 2:
+        return 2 * values[:1] - values[1:2]
+    return 3 * values[:1] - 3 * values[1:2] + values[2:3]
 
 
 def looked_up(maps: Tensor, places: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from ..sampling.denoiser import Conditioning, Denoiser, svd_denoiser
 from ..sampling.samplers import down_to_zero
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ...catalog import CheckpointRow
     from ...clip import ClipSpec
     from ..runtime import Runtime
@@ -44,6 +46,24 @@ class Decoder:
         with self.runtime.use("vae", dtype) as vae:
             pixels: Tensor = vae.decode(raw.to(self.runtime.device, vae.dtype), num_frames=len(raw)).sample
         return pixels.float()
+
+    def frames_of(self, latents: Tensor) -> ClipFrames:
+        """The frames that a clip ``[F C h w]`` is written as."""
+        return ClipFrames(self, latents)
+
+
+class ClipFrames:
+    """The frames of one clip, made when they are asked for: here one for each frame of the latents ``[F C h w]``."""
+
+    def __init__(self, decoder: Decoder, latents: Tensor) -> None:
+        self._decoder, self._latents = decoder, latents
+
+    def __len__(self) -> int:
+        return len(self._latents)
+
+    def pixels(self, first: int, last: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Those from ``first`` to before ``last``, as ``Decoder.pixels`` gives them."""
+        return self._decoder.pixels(self._latents[:last], first, dtype)
 
 
 class FamilyVerbs:
@@ -76,8 +96,14 @@ class FamilyVerbs:
         """The steps from ``x`` down ``sigmas`` after the ``first``; ``noise`` gives unit noise shaped like ``x``."""
         return samplers.euler(denoiser, x, sigmas, first)
 
-    def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
-        """For one clip of ``still`` ``[1 3 H W]`` in [-1, 1]."""
+    def decoder(
+        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+    ) -> Decoder:
+        """For one clip of ``still`` ``[1 3 H W]`` in [-1, 1].
+
+        A family that renders also needs ``clip``, which says when and how large the frames are, and the ``picture`` that
+        the still was cut from; without them frames are those of the latents.
+        """
         return Decoder(runtime)
 
     def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:

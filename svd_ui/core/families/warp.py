@@ -7,21 +7,28 @@ moves of one size. What is one number for a frame, or for a clip, has one number
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ...catalog.families.warp import camera_speed
+from ...media.image import crop_box
 from ..sampling.denoiser import Conditioning, Denoiser, residual
-from .scene import ARC, grid
-from .svd import Decoder, FamilyVerbs, Floats, linear_colours
+from .canvas import Box, Canvas, margin_for
+from .scene import ARC, Scene, grid
+from .svd import ClipFrames, Decoder, FamilyVerbs, Floats, linear_colours
 from .warp_autoencoder import MOTION_GAIN, SCENE_CHANNELS, WarpAutoencoder, coherent, coherent_noise, moved, scene_of
 
 if TYPE_CHECKING:
     from ...catalog import CheckpointRow
+    from ...clip import ClipSpec
     from ..runtime import Runtime
 
 MEAN_DEPTH = 0.25
@@ -29,6 +36,12 @@ MEAN_DEPTH = 0.25
 NEAR_UNIT, STIR_UNIT = 0.3, 0.4
 FULL_DRIFT = 0.016
 """Halves of the longer side that what stirs swings at a motion of 255."""
+
+
+REACH = 0.5
+"""How much of a frame's width and height is kept beyond each of its sides, at most."""
+MARGIN_POINTS = 96
+"""Along the longer side, where it is asked how far a clip looks beyond its still."""
 
 
 class WarpDecoder(Decoder):
@@ -44,6 +57,80 @@ class WarpDecoder(Decoder):
             raw = raw.to(self.runtime.device, vae.dtype)
             pixels: Tensor = vae.decode(raw, num_frames=len(raw), still=self._still, first=first).sample
         return pixels.float()
+
+
+class Renderer(WarpDecoder):
+    """Writes the frames of ``clip`` at its times and size. They are looked up in the still at that size, which then has
+    all the detail of its ``picture`` that they can show.
+    """
+
+    def __init__(self, runtime: Runtime, still: Tensor, clip: ClipSpec, picture: Image.Image | None) -> None:
+        super().__init__(runtime, still)
+        self.times, (self.width, self.height) = clip.frame_times, clip.frame_size
+        self._large = still[0].permute(1, 2, 0).add(1).mul(127.5).round().to(torch.uint8)
+        self._around: tuple[NDArray[np.uint8], Box] | None = None
+        if picture is not None:
+            focus = clip.request.focus_x, clip.request.focus_y
+            self._around = _around(picture, self.width, self.height, focus)
+        if self._large.shape[:2] != (self.height, self.width):
+            self._large = self._enlarged()
+
+    def frames_of(self, latents: Tensor) -> ClipFrames:
+        return RenderedFrames(self, latents)
+
+    def canvas(self, scene: Scene) -> Canvas:
+        """The still with as much around it as ``scene``, the frames to be, looks at."""
+        scale = MARGIN_POINTS / max(self.height, self.width)
+        places = scene.places(max(2, round(self.height * scale)), max(2, round(self.width * scale)))
+        margin = (share + 1 / MARGIN_POINTS for share in margin_for(places, self.height, self.width))
+        across, down = (min(REACH, share) for share in margin)
+        return Canvas.of(self._large.to(self.runtime.device), self._around, (across, down))
+
+    def _enlarged(self) -> Tensor:
+        """The still at the frames' size, from its picture where that is known."""
+        if self._around is None:
+            still = Image.fromarray(self._large.numpy()).resize((self.width, self.height), Image.Resampling.LANCZOS)
+            return torch.from_numpy(np.array(still))
+        pixels, (left, top, _, _) = self._around
+        return torch.from_numpy(pixels[int(top) :, int(left) :][: self.height, : self.width].copy())
+
+
+class RenderedFrames(ClipFrames):
+    """Frames looked up where a clip's scene has them look."""
+
+    def __init__(self, decoder: Renderer, latents: Tensor) -> None:
+        super().__init__(decoder, latents)
+        runtime = decoder.runtime
+        raw = latents.float() / runtime.scaling_factor
+        with runtime.use("vae") as vae:
+            self._scene: Scene = vae.scene(raw.to(runtime.device, vae.dtype))
+        self._times = torch.tensor(decoder.times, device=runtime.device)
+        self._size = decoder.height, decoder.width
+        self._canvas = decoder.canvas(self._scene.at(self._times))
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def pixels(self, first: int, last: int, dtype: torch.dtype | None = None) -> Tensor:
+        return self._canvas.look(self._scene.at(self._times[first:last]).places(*self._size))
+
+
+def _around(picture: Image.Image, width: int, height: int, focus: tuple[float, float]) -> tuple[NDArray[np.uint8], Box]:
+    """What a camera may see of ``picture``, so large that the crop is ``width`` x ``height``; and the crop's box in that."""
+    left, top, right, bottom = crop_box(picture.size, width, height, *focus)
+    across, down = (right - left) / width, (bottom - top) / height
+    rest = left / across, top / down, (picture.width - right) / across, (picture.height - bottom) / down
+    most = math.ceil(REACH * width), math.ceil(REACH * height)
+    before_x, before_y, after_x, after_y = (min(most[at % 2], math.floor(there + 1e-6)) for at, there in enumerate(rest))
+    box = (
+        max(0.0, left - before_x * across),
+        max(0.0, top - before_y * down),
+        min(float(picture.width), right + after_x * across),
+        min(float(picture.height), bottom + after_y * down),
+    )
+    size = before_x + width + after_x, before_y + height + after_y
+    pixels = np.array(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS, box=box))
+    return pixels, (before_x, before_y, before_x + width, before_y + height)
 
 
 class WarpVerbs(FamilyVerbs):
@@ -78,8 +165,14 @@ class WarpVerbs(FamilyVerbs):
 
         return denoise
 
-    def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
-        return WarpDecoder(runtime, still) if isinstance(runtime.vae, WarpAutoencoder) else Decoder(runtime)
+    def decoder(
+        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+    ) -> Decoder:
+        if not isinstance(runtime.vae, WarpAutoencoder):
+            return Decoder(runtime)
+        if clip is None or not clip.renders:
+            return WarpDecoder(runtime, still)
+        return Renderer(runtime, still, clip, picture)
 
     def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
         """Where the row has ``motion_paths``, the colours of the places that the middle frame looks at."""

@@ -48,8 +48,8 @@ class ValidationSampler:
         generator = seeded(self.clip.seed)
         cond = condition(self.runtime, self.still, self.clip, generator)
         *_, last = sample(SamplingContext(self.runtime, cond, self.clip, generator, cancel))
-        chunk = self.clip.decode_chunk_size or 8
-        decoder = decoder_of(self.runtime, self.still)
+        chunk = self.clip.frames_at_once(self.runtime.profile)
+        decoder = decoder_of(self.runtime, self.still, self.clip)
         decoder.may_be_flat = True  # what a run has learned so far is what it is
         return np.concatenate(list(decode(decoder, last.latents, chunk, cancel)))
 

@@ -150,7 +150,8 @@ def _settings_card(page: Page, context: Context) -> None:
 def _advanced(page: Page) -> None:
     _field(page, "noise_aug_strength", step=0.005)
     _fields(page, "min_guidance_scale", "max_guidance_scale")
-    _fields(page, "output_fps", "decode_chunk_size")
+    _fields(page, "output_fps", "render_height")
+    _field(page, "decode_chunk_size")
     _fields(page, "width", "height", info="Blank: from the aspect.")
     _field(page, "focus_x")
     _field(page, "focus_y")

@@ -48,7 +48,10 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
-        "summary": summary(row, _file_shape(values, row, shape, request), count, prediction(estimate, device, count)),
+        "render_height": _render_height(values, row, shape),
+        "summary": summary(
+            row, _file_shape(values, row, shape, request, still), count, prediction(estimate, device, count)
+        ),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
         "checkpoint": gr.update(choices=context.checkpoint_choices(values["checkpoint"])),
         "speed": gr.update(choices=speed_labels(row, request)),
@@ -125,6 +128,14 @@ def _negative(context: Context, prompting: bool) -> Any:
     return gr.update(interactive=why is None, info=why or CLIP.info("negative_prompt"))
 
 
+def _render_height(values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int]) -> Any:
+    """Frames of another size are offered where the checkpoint can make them; what is there can always be taken away."""
+    can = row.facts.renders(row)
+    info = CLIP.info("render_height") if can else f"{short_title(row)} makes frames of the clip's own size only."
+    given = values.get("render_height") is not None
+    return gr.update(interactive=can or given, info=info, placeholder=hint("render_height", size[1]))
+
+
 def _unit(value: Any) -> float:
     return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 0.5
 
@@ -149,11 +160,16 @@ def _count(values: Mapping[str, Any], stills: Stills) -> int:
 
 
 def _file_shape(
-    values: Mapping[str, Any], row: CheckpointRow, size: tuple[int, int], request: GenerationRequest | None
+    values: Mapping[str, Any],
+    row: CheckpointRow,
+    size: tuple[int, int],
+    request: GenerationRequest | None,
+    still: Still | None,
 ) -> ClipShape:
     """What the file will measure, after the post steps; while the form is not valid, what it says of the clip."""
     if request is not None:
-        return ClipSpec.of(request, row).final_shape
+        clip = ClipSpec.of(request, row)
+        return (clip.of_picture((still["width"], still["height"])) if still else clip).final_shape
     fps = values.get("output_fps") or values.get("fps") or row.fps
     return ClipShape(values.get("num_frames") or row.num_frames, *size, fps)
 
