@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import Mask
-from .moves import STANDS, kind
-from .tracks import LEAST_POINTS, Frames, Grid, Tracks, camera, cameras, corners, track
+from .moves import STANDS, kind, orbits
+from .tracks import LEAST_POINTS, Frames, Grid, Similarity, Tracks, camera, cameras, corners, track
 
 CLEAR = 1.0
 """Pixels that the camera has to move a place for its depth to show there."""
@@ -53,8 +53,20 @@ def stir(frames: Frames, stirring: Mask, rest: Mask) -> Stir | None:
     inside, elsewhere = (track(frames, corners(frames[0], area)) for area in (stirring, rest))
     if min(inside.places.shape[1], elsewhere.places.shape[1]) < LEAST_POINTS:
         return None
-    profile = _profile(elsewhere)
-    return Stir(*(_speed(_without(points, elsewhere, profile)) for points in (inside, elsewhere)))
+    return Stir(*(_speed(_without_camera(points, elsewhere)) for points in (inside, elsewhere)))
+
+
+def _without_camera(points: Tracks, rest: Tracks) -> Grid:
+    """Ways [F P 2] less the similarity of ``rest``, and less what grows in the camera's direction as its way does.
+
+    The second is parallax: each point has its own depth. What drifts steadily the camera's way looks like it, to an eye
+    as well, and counts for nothing.
+    """
+    moves = cameras(rest)
+    ways = np.stack([at - points.first - move.moved(points.first) for at, move in zip(points.places, moves, strict=True)])  # fmt: skip
+    profile, direction = _profile(rest), _directions(points, rest, moves[-1])
+    along = np.einsum("f,fpx,px->p", profile, ways, direction)
+    return np.asarray(ways - profile[:, None, None] * along[:, None] * direction)
 
 
 def _profile(rest: Tracks) -> Grid:
@@ -63,15 +75,13 @@ def _profile(rest: Tracks) -> Grid:
     return np.asarray(np.linalg.svd(ways, full_matrices=False)[0][:, 0])
 
 
-def _without(points: Tracks, rest: Tracks, profile: Grid) -> Grid:
-    """Ways [F P 2] less the similarity of ``rest``, and less what of them grows as the camera's way does.
-
-    The second is parallax: each point has its own depth. A steady drift is taken for it too, all but the camera's easing
-    in and out, so it counts for less here than it is.
-    """
-    moved = (move.moved(points.first) for move in cameras(rest))
-    ways = np.stack([places - points.first - by for places, by in zip(points.places, moved, strict=True)])
-    return np.asarray(ways - profile[:, None, None] * np.tensordot(profile, ways, axes=1))
+def _directions(points: Tracks, rest: Tracks, move: Similarity) -> Grid:
+    """[P 2], length 1: which way the camera moves each of ``points``; where it does not, or orbits, the way of most."""
+    axis = np.linalg.svd(rest.moved, full_matrices=False)[2][0]
+    by_camera = move.moved(points.first)
+    length = np.linalg.norm(by_camera, axis=-1, keepdims=True)
+    clear = (length > CLEAR) & (not orbits(rest))
+    return np.where(clear, by_camera / np.maximum(length, 1e-6), axis)
 
 
 def _speed(ways: Grid) -> float:

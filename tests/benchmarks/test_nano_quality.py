@@ -73,7 +73,7 @@ def going(way: Field) -> Field:
 
     def looks(p: Places, t: float) -> Places:
         places = p
-        for _ in range(12):
+        for _ in range(8):
             places = p - way(places, t)
         return places
 
@@ -176,6 +176,9 @@ def test_what_stirs_is_told_from_camera_and_depth() -> None:
     calm, alive = layers.stir(clip(near_faster), *parts), layers.stir(clip(stirring), *parts)
     assert calm is not None and calm.inside < 0.2 and calm.outside < 0.1
     assert alive is not None and alive.inside > 1 and alive.outside < 0.1
+    drifting = going(lambda p, t: np.array([20.0, 0]) * t * (1 + 0.6 * disc(p)) + disc(p) * np.array([0, 5.0]) * t)
+    steady = layers.stir(clip(drifting), *parts)
+    assert steady is not None and steady.inside == pytest.approx(5 / 7, abs=0.2)
 
 
 def test_labels_are_laid_on_the_crop_that_is_animated() -> None:
