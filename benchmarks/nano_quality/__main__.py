@@ -10,11 +10,12 @@ import torch
 
 from benchmarks.report import finish
 from recipes.nano.photos import find_photos
+from svd_ui.catalog import NANO
 from svd_ui.core.devices import describe
 from svd_ui.request import Speed
 
 from . import __doc__ as description
-from . import sheets
+from . import seconds, sheets
 from .checkpoint import Nano
 from .labels import labels
 from .measure import measure
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=ROOT / "assets/nano")
+    parser.add_argument("--checkpoint", type=Path, default=NANO)
     parser.add_argument("--photos", type=Path, default=ROOT / "benchmarks/data")
     parser.add_argument("--sheet", type=Path, default=Path("nano_quality.jpg"))
     parser.add_argument(
@@ -47,7 +48,10 @@ def main() -> None:
         measured.append(measure(nano, path, known[path.stem], given.seeds, index))
         print(f"{path.stem:16}", measured[-1].summary, flush=True)
     sheets.write(given.sheet, [one.strip for one in measured])
-    finish("nano_quality", describe("cpu").name, rows(measured, nano.size[1]), given.json, seeds=given.seeds)
+    table = rows(measured, nano.size[1])
+    if given.checkpoint == NANO:
+        table += seconds.rows()
+    finish("nano_quality", describe("cpu").name, table, given.json, seeds=given.seeds)
 
 
 if __name__ == "__main__":

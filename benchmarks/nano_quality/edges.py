@@ -1,25 +1,46 @@
-"""What of a clip is not the still's own: pixels looked up beyond its edges."""
+"""What of a clip is not the still's own, by the decoder's own look-up."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from svd_ui.core.optical_flow import upsample
+import torch
+from torch import Tensor
 
-from .checkpoint import Clip, Nano
-from .tracks import Grid
+from .checkpoint import Clip, Nano, Photo
 
-
-def beyond(nano: Nano, clip: Clip) -> float:
-    """Share of all pixels of ``clip`` that show a place outside the still, by the decoder's own look-up."""
-    height, width = clip.frames.shape[1:3]
-    flow = upsample(nano.runtime.vae.displacement(clip.latents), nano.runtime.patch).numpy()
-    return float((_leaves(flow[:, 0], width, 2) | _leaves(flow[:, 1], height, 1)).mean())
+POINTS = 128
+"""Along the longer side of a frame, at which it is asked."""
 
 
-def _leaves(flow: Grid, side: int, axis: int) -> Grid:
-    """Whether pixel centres along ``axis`` of ``flow`` [F H W], moved by it, lie outside 0 .. ``side``."""
-    shape = [1, 1, 1]
-    shape[axis] = side
-    at = np.arange(side).reshape(shape) + 0.5 + flow
-    return np.asarray((at < 0) | (at > side))
+@dataclass(frozen=True)
+class Edges:
+    """Shares of a clip's pixels: outside the still; outside the photograph as well, which is paint; beyond the paint."""
+
+    still: float
+    photograph: float
+    canvas: float
+
+
+def edges(nano: Nano, photo: Photo, clip: Clip) -> Edges:
+    height, width = photo.still.shape[:2]
+    scale = POINTS / max(height, width)
+    shown = clip.shown
+    places = shown.places(round(height * scale), round(width * scale))
+    canvas = nano.renderer(photo, clip.spec).canvas(shown)
+    span = min(photo.shape[0] / height, photo.shape[1] / width)
+    there = (photo.shape[0] / span, photo.shape[1] / span)
+    return Edges(
+        still=beyond(places, (height, width), max(height, width)),
+        photograph=beyond(places, there, max(height, width)),
+        canvas=canvas.outside(places) / places[:, 0].numel(),
+    )
+
+
+def beyond(places: Tensor, size: tuple[float, float], longer: float) -> float:
+    """Share of ``places`` [F 2 h w] outside a picture of ``size`` (height, width) about the middle.
+
+    Places are in halves of ``longer``, which ``size`` is counted by.
+    """
+    reach = torch.tensor([size[1], size[0]])[:, None, None] / longer
+    return float((places.abs() > reach + 1e-4).any(dim=1).float().mean())

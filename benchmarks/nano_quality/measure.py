@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from . import edges, layers, looks, moves, rubber
-from .checkpoint import SEED, Clip, Nano, still_of
-from .labels import Labels, inner, mask, outside
+from . import edges, layers, looks, moves, rendering, rubber
+from .checkpoint import SEED, Clip, Nano, Photo
+from .labels import Labels, Mask, Polygon, inner, mask, outside
 from .tracks import Frames, Similarity, camera, track
 
 OWN = 127
 """The request's own motion."""
 MOTIONS = (30, 60, 127, 200, 255)
-STIRRED = 200
+STIRRED, STIR_SEEDS = 200, 3
+"""What drifts the way the camera goes is not told from it: one seed would decide."""
 BENT = (127, 255)
 
 
@@ -44,56 +45,64 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A photograph cut to the frame, with what is known of it."""
+class Labelled:
+    """A photograph, with what is known of it."""
 
-    still: Frames
+    photo: Photo
     labels: Labels
-    photo: tuple[int, int]
 
-    @classmethod
-    def open(cls, path: Path, size: tuple[int, int], labels: Labels) -> Picture:
-        return cls(still_of(path, size), labels, cv2.imread(str(path)).shape[:2])  # type: ignore[union-attr]
+    def area(self, polygons: Sequence[Polygon]) -> Mask:
+        return mask(polygons, self.photo.shape, self.photo.still.shape[:2])
 
     def parallax(self, frames: Frames) -> float | None:
-        size = self.still.shape[:2]
-        near, far = (inner(mask(part, self.photo, size)) for part in (self.labels.near, self.labels.far))
-        return layers.parallax(frames, near, far)
+        return layers.parallax(frames, *(inner(self.area(part)) for part in (self.labels.near, self.labels.far)))
 
     def stir(self, frames: Frames) -> layers.Stir | None:
-        stirring = mask(self.labels.stirring, self.photo, self.still.shape[:2])
+        stirring = self.area(self.labels.stirring)
         return layers.stir(frames, inner(stirring), outside(stirring))
 
 
 def measure(nano: Nano, path: Path, labels: Labels, seeds: int, index: int) -> Measured:
-    """``seeds`` clips with nothing asked for, and one, seed ``SEED + index``, at every motion and at twice the rate."""
-    picture = Picture.open(path, nano.size, labels)
+    """``seeds`` clips with nothing asked for, and some, from seed ``SEED + index`` on, at every motion and at twice the rate."""
+    labelled = Labelled(Photo.open(path, nano.size), labels)
+    photo = labelled.photo
     one = Measured(path.stem, labels.deep, bool(labels.stirring))
     for seed in range(SEED, SEED + seeds):
         began = time.monotonic()
-        clip = nano.animate(picture.still, seed)
+        clip = nano.animate(photo, seed)
         one.note("seconds", time.monotonic() - began)
-        one.note("beyond", edges.beyond(nano, clip))
-        _own(one, picture, clip)
-    clips = {motion: nano.animate(picture.still, SEED + index, motion_bucket_id=motion) for motion in MOTIONS}
-    for motion, clip in clips.items():
+        _edges(one, edges.edges(nano, photo, clip))
+        _own(one, labelled, clip)
+    for motion in MOTIONS:
+        clip = nano.animate(photo, SEED + index, motion_bucket_id=motion)
         _at_motion(one, motion, clip)
-    _stirred(one, picture, clips[STIRRED])
-    quick = nano.animate(picture.still, SEED + index, fps=2 * nano.runtime.row.fps)
-    one.note("path at twice the rate", moves.path(track(quick.frames)))
-    fast = clips[MOTIONS[-1]].frames
-    one.strip = [picture.still, *fast[np.linspace(0, len(fast) - 1, 4).round().astype(int)]]
+        if motion == OWN:
+            one.note("between", rendering.between_keys(nano, photo, clip))
+            one.note("other size", rendering.other_size(nano, photo, clip))
+    fast = clip.frames
+    if one.stirs:
+        for seed in range(SEED + index, SEED + index + STIR_SEEDS):
+            _stirred(one, labelled, nano.animate(photo, seed, motion_bucket_id=STIRRED))
+    quick = nano.animate(photo, SEED + index, fps=2 * nano.runtime.row.fps)
+    one.note("path at twice the rate", moves.path(track(quick.compared)))
+    one.strip = [photo.still, *fast[np.linspace(0, len(fast) - 1, 4).round().astype(int)]]
     return one
 
 
-def _own(one: Measured, picture: Picture, clip: Clip) -> None:
+def _edges(one: Measured, found: edges.Edges) -> None:
+    one.note("outside the still", found.still)
+    one.note("painted", found.photograph)
+    one.note("beyond", found.canvas)
+
+
+def _own(one: Measured, labelled: Labelled, clip: Clip) -> None:
     """What is seen in a clip with nothing asked for."""
     tracks = track(clip.compared)
     kind, end = moves.kind(tracks), camera(tracks)
     one.kinds.append(kind)
     one.ends.append(end)
     one.note("path", moves.path(tracks))
-    one.note("first", looks.psnr(clip.frames[0], picture.still))
+    one.note("first", looks.psnr(clip.frames[0], labelled.photo.still))
     if kind.startswith(("pan", "tilt")):
         one.note("level", float(abs(np.degrees(end.roll))))
     if kind != moves.STANDS and not moves.orbits(tracks):
@@ -102,8 +111,8 @@ def _own(one: Measured, picture: Picture, clip: Clip) -> None:
         begins, ends = moves.eases(taken)
         one.note("begins", begins)
         one.note("ends", ends)
-    if picture.labels.deep:
-        one.note("parallax", picture.parallax(clip.compared))
+    if one.deep:
+        one.note("parallax", labelled.parallax(clip.compared))
 
 
 def _at_motion(one: Measured, motion: int, clip: Clip) -> None:
@@ -118,8 +127,7 @@ def _at_motion(one: Measured, motion: int, clip: Clip) -> None:
         one.note("sharpness", looks.sharpness(frames[-1]) / looks.sharpness(frames[0]))
 
 
-def _stirred(one: Measured, picture: Picture, clip: Clip) -> None:
-    if one.stirs:
-        found = picture.stir(clip.compared)
-        one.note("stir", found and found.inside)
-        one.note("stir outside", found and found.outside)
+def _stirred(one: Measured, labelled: Labelled, clip: Clip) -> None:
+    found = labelled.stir(clip.compared)
+    one.note("stir", found and found.inside)
+    one.note("stir outside", found and found.outside)

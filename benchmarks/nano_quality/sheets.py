@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from . import moves
-from .checkpoint import SEED, Nano, still_of
+from .checkpoint import SEED, Nano, Photo
 from .tracks import Frames, Tracks, track
 
 SEEN = ("astronaut", "pagoda", "picosdeeuropa", "wine")
@@ -31,14 +31,14 @@ def of_seeds(nano: Nano, paths: Sequence[Path], seeds: int, folder: Path) -> Non
     """Of four photographs: the last frame of every seed, with the ways its points went and what the move is called."""
     for path in paths:
         if path.stem in SEEN:
-            still = still_of(path, nano.size)
-            ends = [_end(nano, still, seed) for seed in range(SEED, SEED + seeds)]
-            ends += [np.zeros_like(still)] * (-len(ends) % COLUMNS)
+            photo = Photo.open(path, nano.size)
+            ends = [_end(nano, photo, seed) for seed in range(SEED, SEED + seeds)]
+            ends += [np.zeros_like(photo.still)] * (-len(ends) % COLUMNS)
             write(folder / f"{path.stem}.jpg", [ends[i : i + COLUMNS] for i in range(0, len(ends), COLUMNS)])
 
 
-def _end(nano: Nano, still: Frames, seed: int) -> Frames:
-    frames = nano.animate(still, seed).compared
+def _end(nano: Nano, photo: Photo, seed: int) -> Frames:
+    frames = nano.animate(photo, seed).compared
     tracks = track(frames)
     end = _with_ways(frames[-1], tracks)
     text = f"{seed} {moves.kind(tracks)}"

@@ -49,6 +49,11 @@ def _median(values: Iterable[float]) -> float | None:
     return statistics.median(found) if found else None
 
 
+def _percent(measured: list[Measured], name: str) -> float:
+    """Of all clips' pixels."""
+    return 100 * statistics.mean(_values(measured, name))
+
+
 def _which(values: dict[str, float], digits: int = 1) -> str:
     return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
 
@@ -135,13 +140,22 @@ def _stirring(measured: list[Measured]) -> list[Row]:
 def _pixels(measured: list[Measured]) -> list[Row]:
     sharp = _values(measured, "sharpness")
     return [
-        Row("pixels shown from outside the still", 100 * statistics.mean(_values(measured, "beyond")), "%", at_most=0),
+        Row("pixels shown from beyond what was painted", _percent(measured, "beyond"), "%", at_most=0),
+        Row("pixels painted, beyond the photograph", _percent(measured, "painted"), "%"),
+        Row("pixels from outside the still", _percent(measured, "outside the still"), "%"),
         Row("first frame against the still, median", _median(_values(measured, "first")), "dB", at_least=46),
         Row("incoherence at 255, median", _median(_values(measured, "incoherence")), "", at_most=0.3),
         Row("sharpness last over first at 255, median", _median(sharp), "x", at_least=0.7, at_most=1.3),
         Row("the same, least", min(sharp), "x"),
         Row("the same, most", max(sharp), "x"),
-        Row("a clip encoded, denoised, decoded, median", _median(_values(measured, "seconds")), "s", at_most=20),
+        Row(
+            "frames between key frames against true ones, median",
+            _median(_values(measured, "between")),
+            "dB",
+            at_least=45,
+        ),
+        Row("twice as large and made small again, median", _median(_values(measured, "other size")), "dB", at_least=45),
+        Row("a clip encoded, denoised, decoded, fp32, median", _median(_values(measured, "seconds")), "s", at_most=20),
     ]
 
 
