@@ -63,11 +63,13 @@ class Labelled:
 
 
 def measure(nano: Nano, path: Path, labels: Labels, seeds: int, index: int) -> Measured:
-    """``seeds`` clips with nothing asked for, and some, from seed ``SEED + index`` on, at every motion and at twice the rate."""
+    """``seeds`` clips with nothing asked for, and some from seed ``SEED + index`` on at every motion and at twice the rate."""
     labelled = Labelled(Photo.open(path, nano.size), labels)
     photo = labelled.photo
     one = Measured(path.stem, labels.deep, bool(labels.stirring))
-    for seed in range(SEED, SEED + seeds):
+    for seed in range(
+        SEED + index * seeds, SEED + (index + 1) * seeds
+    ):  # no other photograph's: a seed decides the move
         began = time.monotonic()
         clip = nano.animate(photo, seed)
         one.note("seconds", time.monotonic() - began)

@@ -17,7 +17,8 @@ WANTED = {30: 1.0, 60: 2.0, 127: 5.0, 200: 8.0, 255: 12.0}
 LEEWAY = 0.35
 RUBBER = {127: 1.0, 255: 1.6}
 DEEPER = 1.3
-STIRRING = 0.3
+STIRRING, CONTRAST = 0.3, 2.0
+"""Pixels a frame, and how many times as much as elsewhere: where everything wobbles nothing stirs by itself."""
 OF_TEN = 0.6
 """Share of the photographs on which something has to stir."""
 
@@ -129,7 +130,7 @@ def _depth(measured: list[Measured]) -> list[Row]:
 
 def _stirring(measured: list[Measured]) -> list[Row]:
     inside, outside = _medians(measured, "stir"), _medians(measured, "stir outside")
-    alive = sum(value >= STIRRING for value in inside.values())
+    alive = sum(value >= max(STIRRING, CONTRAST * outside[name]) for name, value in inside.items())
     return [
         Row("photographs where something stirs by itself", alive, f"of {len(measured)}", at_least=OF_TEN * len(measured), note=_which(inside, 2)),
         Row(f"stirring parts at motion {STIRRED}, camera removed, median", _median(inside.values()), "px/frame"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_every_figure_has_a_row_and_what_stands_still_misses(measured: Measured)
     assert rows["first frame against the still, median"].passed
     assert rows["pixels shown from beyond what was painted"].value == 0
     assert all(row.value is not None or row.what.startswith(("near", "stir", "else", "largest", "speed", "roll", "rubber", "straight")) for row in rows.values())  # fmt: skip
+
+
+def test_what_wobbles_everywhere_does_not_stir_by_itself(measured: Measured) -> None:
+    alive = replace(measured, name="alive", figures=measured.figures | {"stir": [0.5], "stir outside": [0.1]})
+    wobbling = replace(measured, name="wobbling", figures=measured.figures | {"stir": [0.5], "stir outside": [0.4]})
+    rows = {row.what: row.value for row in table.rows([alive, wobbling], 128)}
+    assert rows["photographs where something stirs by itself"] == 1
 
 
 def test_what_a_pan_shows_from_outside_is_counted(nano: Nano, photo: Photo) -> None:
