@@ -22,14 +22,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.nano_quality import SEED, grey, still_of
+from benchmarks.nano_quality.checkpoint import SEED, Photo
+from benchmarks.nano_quality.tracks import grey
 from benchmarks.report import Row, finish
-from recipes.nano.motion import FULL_FLOW, Motion, at_flow, point_grid
 from recipes.nano.photos import augment, find_photos, load_photo, shuffled
 from recipes.nano.render import choose_view, render
 from svd_ui import loras
 from svd_ui.catalog import NANO, PROFILES, nano_row
 from svd_ui.core.devices import Plan, describe
+from svd_ui.core.families.scene import Scene
 from svd_ui.core.finetune import run
 from svd_ui.core.finetune.validation_sampler import ValidationSampler
 from svd_ui.core.lora import Lora, use_loras
@@ -52,12 +53,19 @@ def write_clips(folder: Path, count: int) -> None:
     rng = np.random.default_rng(SEED)
     held_out = [path.stem for path in HELD_OUT.glob("*.jpg")]
     paths = find_photos([EXAMPLES], held_out)
-    points = point_grid(SIZE[0] // 16, SIZE[1] // 16)
     for index, path in zip(range(count), shuffled(paths, rng), strict=False):
-        motion = at_flow(Motion(pan=(1.0, 0.0)), rng.uniform(0.2, 0.95) * FULL_FLOW, points, FRAMES)
-        frames = render(choose_view(augment(load_photo(path), rng), SIZE, rng), motion, SIZE, FRAMES, FPS)
+        view = choose_view(augment(load_photo(path), rng), SIZE, rng)
+        frames = render(view, sliding_left(rng.uniform(0.25, 1.25)), SIZE)
         with Mp4Writer(folder / f"{index:03d}.mp4", SIZE[1], SIZE[0], FPS) as writer:
             writer.add(frames)
+
+
+def sliding_left(pixels: float) -> Scene:
+    """A camera that goes so many ``pixels`` to the left from each frame to the next; all is equally far."""
+    cells = SIZE[0] // 16, SIZE[1] // 16
+    pose = torch.zeros(FRAMES, 5)
+    pose[:, 0] = -pixels * torch.arange(FRAMES) / (max(SIZE) / 2)
+    return Scene(pose, torch.zeros(cells), torch.zeros(FRAMES, 2, *cells))
 
 
 def sideways(clip: NDArray[np.uint8]) -> float:
@@ -72,7 +80,7 @@ def measure(runtime: Runtime, chosen: list[Lora]) -> dict[str, float]:
     found = {}
     with use_loras(runtime, chosen):
         for index, path in enumerate(sorted(HELD_OUT.glob("*.jpg"))):
-            sampler = ValidationSampler.of(runtime, still_of(path, SIZE), FRAMES, SEED + index)
+            sampler = ValidationSampler.of(runtime, Photo.open(path, SIZE).still, FRAMES, SEED + index)
             found[path.stem] = sideways(sampler.frames(never()))
     return found
 
