@@ -186,12 +186,11 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _preset(runner: Runner, id: str, explicit: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """The preset's values; its aspect becomes the size of the checkpoint in use, unless a size was given."""
+    """The preset's values for the checkpoint in use, and its aspect as a size of it, unless a size was given."""
     preset = presets.preset_of(id)
-    if preset.aspect is None or {"width", "height"} & explicit.keys():
-        return dict(preset.values)
-    checkpoint = explicit.get("checkpoint") or preset.values.get("checkpoint") or base.get("checkpoint") or "auto"
-    return {**preset.values, **presets.size_values(preset, runner.row(checkpoint))}
+    row = runner.row(explicit.get("checkpoint") or preset.values.get("checkpoint") or base.get("checkpoint") or "auto")
+    size = {} if {"width", "height"} & explicit.keys() else presets.size_values(preset, row)
+    return {**preset.of(row).values, **size}
 
 
 def _still(settings: Settings, inputs: Inputs, explicit: dict[str, Any]) -> tuple[str | None, list[str]]:

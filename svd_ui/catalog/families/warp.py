@@ -15,6 +15,18 @@ class Warp(CheckpointFamily):
     """Of a row, ``residual_scale`` and ``motion_gain`` are this family's."""
 
     id = "warp"
+    shows = (
+        "The camera moves, and water, clouds, leaves and smoke stir a little. Nothing is invented, and nobody walks."
+    )
+    labels = {"num_frames": "Key frames", "fps": "Key frames a second", "output_fps": "FPS of the file"}
+    help = {
+        "motion_bucket_id": "How far the camera goes, of the picture’s width: 60 about 2 %, 127 5 %, 255 12 %.",
+        "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank = a new one.",
+        "num_frames": "Key frames: where the camera’s path is laid; more make a longer clip.",
+        "fps": "Key frames a second: fewer make a longer, slower clip.",
+        "output_fps": "How smoothly it plays: frames between the key frames are rendered, the length stays the same.",
+        "noise_aug_strength": "Has little effect here: the clip is made of the picture’s own pixels.",
+    }
     least_start = 1 / 15  # nano then moves 1.6 times as far
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
