@@ -18,12 +18,12 @@ class Warp(CheckpointFamily):
     shows = (
         "The camera moves, and water, clouds, leaves and smoke stir a little. Nothing is invented, and nobody walks."
     )
-    labels = {"num_frames": "Key frames", "fps": "Key frames a second", "output_fps": "FPS of the file"}
+    labels = {"num_frames": "Key frames", "fps": "Key FPS"}
     help = {
         "motion_bucket_id": "How far the camera goes, of the picture’s width: 60 about 2 %, 127 5 %, 255 12 %.",
         "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank = a new one.",
-        "num_frames": "Key frames: where the camera’s path is laid; more make a longer clip.",
-        "fps": "Key frames a second: fewer make a longer, slower clip.",
+        "num_frames": "More key frames make a longer clip.",
+        "fps": "Fewer key frames a second make it longer and slower.",
         "output_fps": "How smoothly it plays: frames between the key frames are rendered, the length stays the same.",
         "noise_aug_strength": "Has little effect here: the clip is made of the picture’s own pixels.",
     }

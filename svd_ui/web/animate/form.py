@@ -9,7 +9,7 @@ from ...catalog import CheckpointRow
 from ...errors import BadInput
 from ...presets import presets, validate
 from ...request import GenerationRequest, Wall
-from ..controls import CLIP
+from ..controls import CLIP, applied, hint
 from ..page import Page
 from .groups import Values, groups, wall_of, wall_values, with_wall
 from .stills import ASPECT_CHOICES, Still, aspect_of, current, size_of
@@ -110,6 +110,13 @@ def _seeded(request: GenerationRequest, index: int) -> GenerationRequest:
     if request.seed is None or index == 0:
         return request
     return request.model_copy(update={"seed": (request.seed + index) % (2**32)})
+
+
+def hints_of(values: Values, row: CheckpointRow, still: Still | None) -> dict[str, str]:
+    """What each blank field means as things stand, for its placeholder."""
+    width, height = size_of(row, values["aspect"], still)
+    meant = {**applied(row, values["speed"], values.get("fps")), "width": width, "height": height}
+    return {name: hint(name, value) for name, value in meant.items()}
 
 
 def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | None) -> dict[str, Any]:
