@@ -58,8 +58,8 @@ class Preset(Wanted):
     dropped: tuple[str, ...] = ()
 
     def of(self, row: CheckpointRow) -> Wanted:
-        """What it means for a checkpoint."""
-        return self.families.get(row.family, self)
+        """What it means for a checkpoint: of the nearest of its families that has values of its own."""
+        return next((self.families[id] for id in row.facts.kin if id in self.families), self)
 
 
 @cache

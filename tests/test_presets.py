@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from svd_ui.catalog import CheckpointRow, checkpoints, nano_row
+from svd_ui.catalog.families.svd import Svd
+from svd_ui.catalog.families.warp import Warp
 from svd_ui.errors import BadInput
-from svd_ui.presets import ASPECTS, FOLDER, Preset, preset_of, presets, size_values, validate
+from svd_ui.presets import ASPECTS, FOLDER, Preset, Wanted, preset_of, presets, size_values, validate
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -67,6 +69,17 @@ def test_presets_promise_of_nano_what_it_does() -> None:
         assert wanted.values.get("motion_bucket_id", 127) >= 60
         assert not {"fps", "output_fps", "num_frames", "noise_aug_strength"} & wanted.values.keys()
         assert "camera" in wanted.description
+
+
+def test_a_family_made_from_another_takes_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Derived(Warp):
+        id = "derived"
+
+    preset = Preset(id="a", title="A", description="B.", families={"warp": Wanted(description="C.")})
+    monkeypatch.setattr(CheckpointRow, "facts", Derived())
+    assert preset.of(SMALL).description == "C."
+    monkeypatch.setattr(CheckpointRow, "facts", Svd())
+    assert preset.of(SMALL).description == "B."
 
 
 def test_values_of_a_family_are_checked_too(tmp_path: Path) -> None:

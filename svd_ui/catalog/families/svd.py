@@ -43,6 +43,11 @@ class CheckpointFamily:
     least_start: float | None = None
     """Share of its first sigma at which a clip may start to move more; None where it knows its own sigmas only."""
 
+    @property
+    def kin(self) -> list[str]:
+        """Its id and those of the families it is made from, nearest first."""
+        return [vars(cls)["id"] for cls in type(self).__mro__ if vars(cls).get("id")]
+
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         """What a request's blank fields mean for ``row`` at ``speed``."""
         names = ("num_frames", "width", "height", "num_inference_steps", "fps")

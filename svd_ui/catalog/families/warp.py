@@ -20,7 +20,7 @@ class Warp(CheckpointFamily):
     )
     labels = {"num_frames": "Key frames", "fps": "Key FPS"}
     help = {
-        "motion_bucket_id": "How far the camera goes, of the picture’s width: 60 about 2 %, 127 5 %, 255 12 %.",
+        "motion_bucket_id": "How far the camera moves: 127 is 5 % of the width, 255 12 %.",
         "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank = a new one.",
         "num_frames": "More key frames make a longer clip.",
         "fps": "Fewer key frames a second make it longer and slower.",

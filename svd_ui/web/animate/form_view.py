@@ -12,6 +12,7 @@ from ... import __version__
 from ...catalog import CheckpointRow, short_title
 from ...clip import ClipShape, ClipSpec
 from ...engine import Device
+from ...engine.estimates import approximate
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
@@ -61,7 +62,7 @@ def form_view(
             _file_shape(values, row, shape, request),
             count,
             prediction(estimate, device, count),
-            values["speed"] != "exact",
+            bool(request and approximate(ClipSpec.of(request, row))),
         ),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
         "checkpoint": gr.update(choices=context.checkpoint_choices(values["checkpoint"])),
@@ -128,10 +129,12 @@ def _file_shape(
     return ClipShape(values.get("num_frames") or row.num_frames, *size, fps)
 
 
-def summary(row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str], approximate: bool = False) -> str:
+def summary(
+    row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str], is_approximate: bool = False
+) -> str:
     """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     length = f"{shape.num_frames} frames, {shape.num_frames / shape.fps:.1f} s"
-    parts = [short_title(row), length, frame_size(shape.width, shape.height), "approximate" if approximate else ""]
+    parts = [short_title(row), length, frame_size(shape.width, shape.height), "approximate" if is_approximate else ""]
     return html("animate/summary", count=count, parts=parts, **cost)
 
 

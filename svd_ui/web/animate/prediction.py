@@ -25,6 +25,10 @@ STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""
 
 
+AN_HOUR = 3600.0
+"""Seconds from which on nobody asks for minutes."""
+
+
 class Change(TypedDict):
     """What a remedy changed in the form, by control, so that it can be said and taken back."""
 
@@ -54,8 +58,9 @@ def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> dic
     """``About 24 s, 6.9 of 8 GB (profile 8gb)`` and what it rests on; '' where nothing is known. ``count`` clips take
     so often as long.
     """
-    seconds = f"About {duration(max(1.0, estimate.seconds * count))}" if estimate.seconds else ""
-    known = ", ".join(part for part in (seconds, _memory(estimate, device)) if part)
+    seconds = max(1.0, (estimate.seconds or 0.0) * count)
+    time = duration(seconds) if seconds < AN_HOUR else roughly(seconds)
+    known = ", ".join(part for part in (f"About {time}" if estimate.seconds else "", _memory(estimate, device)) if part)
     return {"known": "" if estimate.fits is False else known, "basis": BASIS.get(estimate.basis or "", "")}
 
 
@@ -150,14 +155,17 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
 
 def _takes(speed: str, seconds: Mapping[str, float], part: float | None) -> str:
-    """What a choice costs: ``about 90 s``; ``about 40 s instead of 90 s``, or ``half the time`` where no time is known."""
+    """What a choice costs: ``about 90 s``; ``about 40 instead of 90 s``, or ``half the time`` where no time is known."""
     own, full = (roughly(seconds[name]) if seconds[name] else "" for name in (speed, "exact"))
+    whole = part is None or part > 1 - SAVES
     if speed == "exact":
-        return f"about {own}" if own else "all steps"
-    if part is not None and part > 1 - SAVES:
+        time = f"about {own}" if own else "all steps" if whole else part_of_time(part or 1.0)
+        return time if whole else f"{time}, cut by Advanced"
+    if part is not None and whole:
         return "no faster here"
     if own and own != full:
-        return f"about {own} instead of {full}"
+        count, unit = own.split(" ")
+        return f"about {count if full.endswith(unit) else own} instead of {full}"
     return part_of_time(part) if part else "approximate"
 
 

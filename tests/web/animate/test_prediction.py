@@ -85,10 +85,11 @@ def labels(
 def test_a_speed_says_its_time_beside_that_of_full_quality() -> None:
     assert labels(exact=90, fast=40, draft=20) == {
         "exact": "Full quality\nabout 90 s",
-        "fast": "Fast\nabout 40 s instead of 90 s",
-        "draft": "Draft\nabout 20 s instead of 90 s",
+        "fast": "Fast\nabout 40 instead of 90 s",
+        "draft": "Draft\nabout 20 instead of 90 s",
     }
-    assert labels(exact=90, fast=40, draft=20, count=4)["fast"] == "Fast\nabout 3 min instead of 6 min"
+    assert labels(exact=90, fast=40, draft=20, count=4)["fast"] == "Fast\nabout 3 instead of 6 min"
+    assert labels(exact=180, fast=80)["fast"] == "Fast\nabout 80 s instead of 3 min"
 
 
 def test_where_no_time_is_known_or_none_is_won_a_speed_says_its_part() -> None:
@@ -98,6 +99,8 @@ def test_where_no_time_is_known_or_none_is_won_a_speed_says_its_part() -> None:
         "draft": "Draft\na fifth of the time",
     }
     assert labels(exact=1.2, fast=0.8, draft=0.6)["draft"] == "Draft\na fifth of the time", "the same in whole seconds"
+    by_hand = labels(request=GenerationRequest(cache_interval=3), exact=40)["exact"]
+    assert by_hand == "Full quality\nabout 40 s, cut by Advanced"
     few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
     assert {labels(few_steps)[speed] for speed in ("fast", "draft")} == {
         "Fast\nno faster here",
