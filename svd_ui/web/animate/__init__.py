@@ -62,8 +62,9 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET))
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
+    page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
     states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}}
-    for name, value in {"undo": None, "change": None, "own": None, **states}.items():
+    for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
     page.add("timer", gr.Timer(0.5, active=False))
     page.add("slow", gr.Timer(8.0))

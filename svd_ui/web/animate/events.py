@@ -12,7 +12,7 @@ from ..context import Context
 from ..formatting import html
 from ..page import Changes, Given, Page
 from .actions import Actions
-from .form import OWN, default_of, hints_of, kept_values, preset_values, shown_still, switched
+from .form import OWN, default_of, kept_values, preset_values, shown_still, switched
 from .form_view import form_view, status
 from .groups import toggled, weighed
 from .offers import own_values
@@ -42,20 +42,23 @@ def wire(page: Page, context: Context) -> None:
 def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str, ...]) -> None:
     def first(given: Given) -> Changes:
         values = kept_values(page, given["kept"], context.rows())
-        stills = checked(context.assets, given["stills"])
+        stills, row = checked(context.assets, given["stills"]), context.row(values["checkpoint"])
+        own = own_values(values, row, shown_still(stills, values))
+        own = own if own == given["own"] else None  # it comes from the browser
         watched = given.request.query_params.get("job") or given["watched"]
         watched = watched if actions.job(watched) else None
         return {
-            **_together(values, _shown(page, context, values, stills)),
+            **_together(values, _shown(page, context, values, stills, None, own)),
             **actions.view(watched, given.request),
-            "preset_before": preset_values(values["preset"], context.row(values["checkpoint"])),
+            "preset_before": preset_values(values["preset"], row),
+            "own": own,
             "stills": stills,
             "watched": watched,
             "status": status(context.device()),
         }
 
-    writes = (*page.form, *follows, *VIEW, "preset_before", "stills", "watched", "status")
-    page.on([page["root"].load], first, ("kept", "stills", "watched"), writes, then="() => svdui.opened()")
+    writes = (*page.form, *follows, *VIEW, "preset_before", "own", "stills", "watched", "status")
+    page.on([page["root"].load], first, ("kept", "stills", "own", "watched"), writes, then="() => svdui.opened()")
 
     def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
@@ -170,16 +173,17 @@ def _checkpoint(page: Page, context: Context) -> None:
     def take(given: Given) -> Changes:
         """What fits this machine, in place of what does not."""
         id = str(given.event.id)
-        return settled({**given.form, "checkpoint": id}, given) if id in context.rows() else {}
+        if id not in context.rows():
+            return {}
+        return {"checkpoint": id, **settled({**given.form, "checkpoint": id}, given)}
 
     def settled(values: dict[str, Any], given: Given) -> Changes:
         """The preset as it is meant for the new checkpoint; other values stay, and are offered to be left to it."""
         row = context.row(values["checkpoint"])
         before, after = given["preset_before"], preset_values(values["preset"], row)
         changes = switched(before, after, values) if values["preset"] != OWN else {}
-        hints = hints_of({**values, **changes}, row, shown_still(given["stills"], values))
-        own = own_values({**values, **changes}, row, hints)
-        return {**changes, "checkpoint": values["checkpoint"], "preset_before": after, "own": own}
+        own = own_values({**values, **changes}, row, shown_still(given["stills"], values))
+        return {**changes, "preset_before": after, "own": own}
 
     offer, writes = page["offer"], ("preset_before", "own", *page.form)
     reads = ("preset_before", "stills", *page.form)

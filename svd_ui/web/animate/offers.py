@@ -17,8 +17,9 @@ from ..context import Context
 from ..controls import CLIP, hint
 from ..formatting import html, roughly
 from ..page import Changes
-from .form import PROMPT, preset_values
+from .form import PROMPT, hints_of, preset_values
 from .prediction import STAND_IN, Change, estimated, holds, said_changes
+from .stills import Still
 
 PATIENCE = 30 * 60.0
 """Seconds: nobody who tries a checkpoint out waits longer for a clip."""
@@ -35,7 +36,7 @@ def offers(
 ) -> Changes:
     """What stands under the checkpoints, and the offer of the model that makes stills where it is not on this machine.
 
-    ``estimate`` is of the clip that the form describes, ``hints`` are what its blank fields mean, ``own`` is what
+    ``estimate`` is of the clip that the form describes, as far as it is known, ``hints`` are what its blank fields mean, ``own`` is what
     ``own_values`` found when the checkpoint was chosen.
     """
     row = context.row(values["checkpoint"])
@@ -54,7 +55,7 @@ def offer(context: Context, row: CheckpointRow, estimate: Estimate) -> str:
     Of what is here and cannot be used: why.
     """
     device, here, trouble = context.device(), context.present(row), context.trouble(row)
-    slow = too_slow(estimate, device)
+    slow = too_slow(estimate if estimate.seconds else _plain(context, row), device)
     facts = {
         "what": "" if here or not row.is_on_hub or trouble_of(row) is not None else row.id,
         "title": row.title,
@@ -81,12 +82,16 @@ def _instead(context: Context, row: CheckpointRow) -> dict[str, str] | None:
     for other in (context.row("auto"), context.rows().get("nano")):
         if other is None or other.id == row.id or not context.present(other):
             continue
-        plain = GenerationRequest(image=STAND_IN["ref"], checkpoint=other.id)
-        seconds = estimated(context, plain).seconds
+        seconds = _plain(context, other).seconds
         if seconds is not None and seconds <= PATIENCE:
             takes = f"about {roughly(seconds)} a clip"
             return {"id": other.id, "name": short_title(other), "takes": takes, "shows": other.facts.shows}
     return None
+
+
+def _plain(context: Context, row: CheckpointRow) -> Estimate:
+    """Of a checkpoint's own clip."""
+    return estimated(context, GenerationRequest(image=STAND_IN["ref"], checkpoint=row.id))
 
 
 def remark(context: Context, row: CheckpointRow) -> str:
@@ -117,12 +122,12 @@ def still_offer(name: str) -> str:
 # Values that were set for another checkpoint
 
 
-def own_values(values: Mapping[str, Any], row: CheckpointRow, hints: Mapping[str, str]) -> Change | None:
+def own_values(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) -> Change | None:
     """What would leave to ``row`` all that is set in the form as it would not set it itself; None where nothing is.
 
-    ``hints`` say what blank fields mean with ``row``. What the chosen preset sets is meant.
+    What the chosen preset sets is meant.
     """
-    meant = preset_values(values["preset"], row)
+    hints, meant = hints_of(values, row, still), preset_values(values["preset"], row)
     names = [name for name in CLIP.fields if name in values and name not in NO_OWN_VALUE and CLIP[name].may_be_blank]
     set_here = {name: values[name] for name in names if values[name] not in (None, "")}
     foreign = {

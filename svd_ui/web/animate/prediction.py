@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, TypedDict
 
 from ...catalog import CheckpointRow
@@ -97,10 +96,10 @@ def changed(change: Change | None, values: Mapping[str, Any], hints: Mapping[str
     """What a remedy changed, with the way back; '' once the visitor has moved on."""
     if not change or not holds(change, values):
         return ""
-    return html("animate/changed", changes=said_changes(change, hints), back="unremedy")
+    return html("animate/changed", changes=said_changes(change, hints, {}), back="unremedy")
 
 
-def said_changes(change: Change, hints: Mapping[str, str], labels: Mapping[str, str] = MappingProxyType({})) -> str:
+def said_changes(change: Change, hints: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """``Frames: 25 → 14``; ``hints`` say what blank fields mean, ``labels`` what a family calls its own."""
     return ", ".join(
         f"{labels.get(name, CLIP.fields[name].title)}: {_shown(name, before, hints)} → {_shown(name, after, hints)}"
@@ -155,8 +154,8 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
 
 def _takes(speed: str, seconds: Mapping[str, float], part: float | None) -> str:
-    """What a choice costs: ``about 90 s``; ``about 40 instead of 90 s``, or ``half the time`` where no time is known."""
-    own, full = (roughly(seconds[name]) if seconds[name] else "" for name in (speed, "exact"))
+    """What a choice costs: ``about 90 s``; ``40 instead of 90 s``, or ``half the time`` where no time is known."""
+    own, full = (roughly(seconds[name]).replace(" ", NBSP) if seconds[name] else "" for name in (speed, "exact"))
     whole = part is None or part > 1 - SAVES
     if speed == "exact":
         time = f"about {own}" if own else "all steps" if whole else part_of_time(part or 1.0)
@@ -164,8 +163,8 @@ def _takes(speed: str, seconds: Mapping[str, float], part: float | None) -> str:
     if part is not None and whole:
         return "no faster here"
     if own and own != full:
-        count, unit = own.split(" ")
-        return f"about {count if full.endswith(unit) else own} instead of {full}"
+        count, unit = own.split(NBSP)
+        return f"{count if full.endswith(unit) else own} instead of {full}"
     return part_of_time(part) if part else "approximate"
 
 

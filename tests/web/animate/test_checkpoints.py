@@ -81,6 +81,8 @@ def test_values_of_another_checkpoint_give_way_to_its_own_and_come_back(visit: V
     choose(visit, XT)
     expect(said).to_contain_text("Frames 14 instead of 25, Steps 8 instead of 30", timeout=WAIT)
     visit.shot("light-own")
+    visit.open()
+    expect(said).to_contain_text("Frames 14 instead of 25", timeout=WAIT)
     page.focus("#offer [data-act=own]")
     page.keyboard.press("Enter")
     expect(visit.dial("num_frames")).to_have_value("", timeout=WAIT)

@@ -20,7 +20,6 @@ from svd_ui.web.animate.form import (
     all_requests,
     default_of,
     describe_preset,
-    hints_of,
     preset_values,
     request_of,
     switched,
@@ -164,7 +163,7 @@ def test_presets_yield_to_what_was_set_by_hand() -> None:
 
 def own(row: CheckpointRow, **changes: object) -> dict | None:
     form = values(checkpoint=row.id, **changes)
-    return own_values(form, row, hints_of(form, row, STILL))  # type: ignore[return-value]
+    return own_values(form, row, STILL)  # type: ignore[return-value]
 
 
 def test_what_was_set_for_another_checkpoint_can_be_left_to_the_new_one() -> None:

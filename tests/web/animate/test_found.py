@@ -98,6 +98,11 @@ def test_on_a_processor_a_big_checkpoint_says_its_time_and_what_fits_before_any_
     assert "a clip here" not in said(here, "nano")
 
 
+def test_its_time_is_said_also_while_the_form_is_not_valid(settings: Settings) -> None:
+    values = {"checkpoint": "svd-xt-1-1", "source": ""}
+    assert "about 2 days a clip here" in offers(context(settings, CPU), values, Estimate(), {})["offer"]
+
+
 def test_where_there_is_a_card_a_download_is_one_click_away(settings: Settings) -> None:
     shown = said(context(settings, CARD), "svd-xt-1-1")
     assert "fetch" in shown and "<details>" not in shown and "nano" not in shown

@@ -79,17 +79,17 @@ def labels(
     row: CheckpointRow = ROW, request: GenerationRequest | None = None, count: int = 1, **seconds: float
 ) -> dict:
     made = prediction.speed_labels(Timed(**seconds), row, request, count)  # type: ignore[arg-type]
-    return {value: label for label, value in made}
+    return {value: label.replace("\u00a0", " ") for label, value in made}
 
 
 def test_a_speed_says_its_time_beside_that_of_full_quality() -> None:
     assert labels(exact=90, fast=40, draft=20) == {
         "exact": "Full quality\nabout 90 s",
-        "fast": "Fast\nabout 40 instead of 90 s",
-        "draft": "Draft\nabout 20 instead of 90 s",
+        "fast": "Fast\n40 instead of 90 s",
+        "draft": "Draft\n20 instead of 90 s",
     }
-    assert labels(exact=90, fast=40, draft=20, count=4)["fast"] == "Fast\nabout 3 instead of 6 min"
-    assert labels(exact=180, fast=80)["fast"] == "Fast\nabout 80 s instead of 3 min"
+    assert labels(exact=90, fast=40, draft=20, count=4)["fast"] == "Fast\n3 instead of 6 min"
+    assert labels(exact=180, fast=80)["fast"] == "Fast\n80 s instead of 3 min"
 
 
 def test_where_no_time_is_known_or_none_is_won_a_speed_says_its_part() -> None:
