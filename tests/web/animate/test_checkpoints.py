@@ -146,4 +146,4 @@ def test_help_is_the_checkpoints_also_after_an_error(visit: Visit, photo: Path) 
 def test_a_speed_says_its_time_and_the_clip_that_it_is_approximate(visit: Visit) -> None:
     visit.page.click("#dial-speed label:has-text('Draft')")
     expect(visit.page.locator("#summary")).to_contain_text("approximate", timeout=WAIT)
-    expect(visit.page.locator("#dial-speed label").first).to_contain_text(re.compile(r"about \d+ s"))
+    expect(visit.page.locator("#dial-speed label").first).to_contain_text(re.compile(r"about \d+\ss"))
