@@ -133,7 +133,7 @@ def _settings_card(page: Page, context: Context) -> None:
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
                 _field(page, name, min_width=96, info=None, label=SHORT_LABELS.get(name, CLIP.label(name)))
-        _piece(page, "blank_help")
+        _piece(page, "blank_help", html("quiet", text=events.BLANK))
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             _field(page, "seed", min_width=130, scale=4, placeholder="random")
             page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))

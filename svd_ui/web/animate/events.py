@@ -24,6 +24,8 @@ VIEW = ("stage", "history", "timer", "seen")
 SHOWN_NOWHERE = {"motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
 """Controls whose change shows in nothing that ``form_view`` draws."""
 
+BLANK = "Blank means the checkpoint’s own value, shown in grey."
+
 
 def wire(page: Page, context: Context) -> None:
     """Attach every handler of the left side."""
@@ -95,14 +97,13 @@ def _words(page: Page, context: Context, values: dict[str, Any]) -> Changes:
     facts = context.row(values["checkpoint"]).facts
     names = [name for name in page.form if name in fields_with_words()]
     roomy = {name for name in names if page[name].info is not None}
-    blank = "Blank means the checkpoint’s own value, shown in grey."
     below = [facts.help[name] for name in names if name in facts.help and name not in roomy]
     words = {name: {"label": facts.labels.get(name, page[name].label)} for name in names}
     for name in roomy:
         words[name]["info"] = page.usual_help(name, values)
     return {
         **{name: gr.update(**texts) for name, texts in words.items()},
-        "blank_help": html("quiet", text=" ".join([blank, *below])),
+        "blank_help": html("quiet", text=" ".join([BLANK, *below])),
     }
 
 

@@ -23,7 +23,7 @@ from .stills import Still
 
 PATIENCE = 30 * 60.0
 """Seconds: nobody who tries a checkpoint out waits longer for a clip."""
-NO_OWN_VALUE = {"image", "prompt", "negative_prompt", "seed", "wall"}
+NO_OWN_VALUE = {"image", "prompt", "negative_prompt", "seed", "wall", "focus_x", "focus_y"}
 """Fields that may be blank and are not the checkpoint's to fill."""
 
 
