@@ -2,7 +2,8 @@
 
     {"version": 1, "order": 10, "title": "...", "description": "one line", "aspect": "9:16", "values": {"motion_bucket_id": 60}}
 
-``values`` holds request fields only. ``aspect`` is optional: width and height depend on the checkpoint, so
+``values`` holds request fields only. ``families`` says, by family of checkpoint, what stands in the place of ``values`` and
+``description`` there: ``{"warp": {"description": "...", "values": {...}}}``. ``aspect`` is optional: width and height depend on the checkpoint, so
 ``size_values`` turns it into them for a given row. ``version`` is the schema of the release that wrote the file: what
 this one does not know of it is left out and named. In a file without it, written by hand, that is an error.
 """
@@ -13,7 +14,7 @@ import json
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -33,7 +34,17 @@ ASPECTS = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0, "4:5": 4 / 5}
 """Aspects by the names people know, as width / height."""
 
 
-class Preset(Frozen):
+class Wanted(Frozen):
+    """What is asked for, and a line that says so."""
+
+    description: str = Field(min_length=1, max_length=140)
+    values: dict[str, Any] = {}
+
+
+W = TypeVar("W", bound=Wanted)
+
+
+class Preset(Wanted):
     """What a use case asks for; everything it does not say stays the checkpoint's or the field's.
 
     ``dropped`` names what its file has of another release.
@@ -41,11 +52,14 @@ class Preset(Frozen):
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str = Field(min_length=1, max_length=40)
-    description: str = Field(min_length=1, max_length=140)
     order: int = 0
     aspect: Literal["16:9", "9:16", "1:1", "4:5"] | None = None
-    values: dict[str, Any] = {}
+    families: dict[str, Wanted] = {}
     dropped: tuple[str, ...] = ()
+
+    def of(self, row: CheckpointRow) -> Wanted:
+        """What it means for a checkpoint: of the nearest of its families that has values of its own."""
+        return next((self.families[id] for id in row.facts.kin if id in self.families), self)
 
 
 @cache
@@ -74,7 +88,8 @@ def size_values(preset: Preset, row: CheckpointRow) -> dict[str, int]:
 def _read(path: Path) -> Preset:
     try:
         preset = _parsed(path.stem, dict(json.loads(path.read_text("utf-8"))))
-        validate(preset.values)
+        for wanted in (preset, *preset.families.values()):
+            validate(wanted.values)
     except (OSError, ValueError, TypeError, ValidationError, BadInput) as error:
         reason = error.message if isinstance(error, BadInput) else "it is not a preset"
         raise BadInput(f"The preset {path.name} cannot be used: {reason}", field="preset") from error
@@ -86,9 +101,17 @@ def _parsed(id: str, data: dict[str, Any]) -> Preset:
     if "version" in data:
         version = data.pop("version")
         data, dropped = migrate(Preset, data, version)
-        values, inside = migrate(GenerationRequest, data.get("values", {}), version)
-        data |= {"values": values, "dropped": (*dropped, *inside)}
-        for note in left_out(data["dropped"]):
+        for wanted in (data, *data.get("families", {}).values()):
+            wanted["values"], inside = migrate(GenerationRequest, wanted.get("values", {}), version)
+            dropped += inside
+        data["dropped"] = dropped
+        for note in left_out(dropped):
             log.warning("preset %s: %s", id, sentence(note))
     preset = Preset.model_validate({**renamed(Preset, data), "id": id})
-    return preset.model_copy(update={"values": renamed(GenerationRequest, preset.values)})
+    families = {name: _renamed(wanted) for name, wanted in preset.families.items()}
+    return _renamed(preset).model_copy(update={"families": families})
+
+
+def _renamed(wanted: W) -> W:
+    """Its values under today's names."""
+    return wanted.model_copy(update={"values": renamed(GenerationRequest, wanted.values)})

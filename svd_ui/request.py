@@ -280,6 +280,19 @@ class GenerationRequest(Frozen):
             update["output_fps"] = request.fps
         return GenerationRequest.model_validate({**request.model_dump(), **update})
 
+    def unresolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:
+        """The same clip with every field blank that ``defaults`` fills with just that value: ``resolved`` undone.
+
+        The size stays, as it is one value in two fields; so does the seed.
+        """
+        left = self.with_seed()
+        meant = left.resolved(defaults)
+        for name, info in GenerationRequest.model_fields.items():
+            if info.default is None and name not in {"width", "height", "seed"}:
+                fewer = left.model_copy(update={name: None})
+                left = fewer if fewer.resolved(defaults) == meant else left
+        return left.model_copy(update={"seed": self.seed})
+
     def explicit(self) -> dict[str, Any]:
         """JSON of the fields that differ from the defaults: what a preset or a share link carries."""
         changed = {name for name, info in GenerationRequest.model_fields.items() if getattr(self, name) != info.default}

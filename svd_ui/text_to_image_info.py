@@ -9,6 +9,8 @@ from typing import Any
 
 FEW_STEPS = 4
 MANY_STEPS = 30
+DOWNLOAD_BYTES = {"stabilityai/sd-turbo": 2_590_000_000}
+"""By repository, what is fetched of it: its half precision, as ``hub`` chooses; of others their own page tells."""
 _DISTILLED = ("turbo", "lightning", "schnell", "lcm", "hyper-sd", "distilled")
 _WITHOUT_NEGATIVE = {"FluxPipeline": "This model takes no negative prompt."}
 

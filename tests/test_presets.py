@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from svd_ui.catalog import CheckpointRow, checkpoints
+from svd_ui.catalog import CheckpointRow, checkpoints, nano_row
+from svd_ui.catalog.families.svd import Svd
+from svd_ui.catalog.families.warp import Warp
 from svd_ui.errors import BadInput
-from svd_ui.presets import ASPECTS, FOLDER, Preset, preset_of, presets, size_values, validate
+from svd_ui.presets import ASPECTS, FOLDER, Preset, Wanted, preset_of, presets, size_values, validate
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 
@@ -31,28 +33,60 @@ def test_the_eight_in_their_order() -> None:
 @pytest.mark.parametrize("id", EXPECTED)
 def test_every_preset_is_valid_for_every_checkpoint(id: str, tmp_path: Path) -> None:
     preset = presets()[id]
-    assert preset.values.keys() <= GenerationRequest.model_fields.keys()
-    assert not {"image", "prompt", "checkpoint", "width", "height", "seed"} & preset.values.keys()
     for row in rows(tmp_path):
-        request = validate({**preset.values, **size_values(preset, row)}).resolved(row.defaults())
+        wanted = preset.of(row).values
+        assert wanted.keys() <= GenerationRequest.model_fields.keys()
+        assert not {"image", "prompt", "checkpoint", "width", "height", "seed"} & wanted.keys()
+        request = validate({**wanted, **size_values(preset, row)}).resolved(row.defaults())
         assert request.width is not None
         assert request.height is not None
         assert request.width % row.size_multiple == request.height % row.size_multiple == 0
         if preset.aspect:
             assert request.width / request.height == pytest.approx(ASPECTS[preset.aspect], rel=0.12)
-        for name, value in preset.values.items():
+        for name, value in wanted.items():
             assert getattr(request, name) == value
 
 
 def test_titles_and_descriptions_fit_the_page() -> None:
     for preset in presets().values():
-        assert preset.description.endswith(".")
-        assert "\n" not in preset.description
+        for wanted in (preset, *preset.families.values()):
+            assert wanted.description.endswith(".")
+            assert "\n" not in wanted.description
     assert len({preset.title for preset in presets().values()}) == len(EXPECTED)
 
 
-def test_presets_differ() -> None:
-    assert len({json.dumps([preset.values, preset.aspect], sort_keys=True) for preset in presets().values()}) == 8
+@pytest.mark.parametrize("row", [SMALL, nano_row()], ids=lambda row: row.family)
+def test_presets_differ(row: CheckpointRow) -> None:
+    said = [json.dumps([preset.of(row).values, preset.aspect], sort_keys=True) for preset in presets().values()]
+    assert len(set(said)) == 8
+
+
+def test_presets_promise_of_nano_what_it_does() -> None:
+    """It moves the camera, by about a twentieth of the picture at 127; below 60 hardly anything is seen."""
+    for preset in presets().values():
+        wanted = preset.of(nano_row())
+        assert wanted is not preset, preset.id
+        assert wanted.values.get("motion_bucket_id", 127) >= 60
+        assert not {"fps", "output_fps", "num_frames", "noise_aug_strength"} & wanted.values.keys()
+        assert "camera" in wanted.description
+
+
+def test_a_family_made_from_another_takes_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Derived(Warp):
+        id = "derived"
+
+    preset = Preset(id="a", title="A", description="B.", families={"warp": Wanted(description="C.")})
+    monkeypatch.setattr(CheckpointRow, "facts", Derived())
+    assert preset.of(SMALL).description == "C."
+    monkeypatch.setattr(CheckpointRow, "facts", Svd())
+    assert preset.of(SMALL).description == "B."
+
+
+def test_values_of_a_family_are_checked_too(tmp_path: Path) -> None:
+    wrong = {"title": "A", "description": "B.", "families": {"warp": {"description": "C.", "values": {"motion": 1}}}}
+    (tmp_path / "mine.json").write_text(json.dumps(wrong))
+    with pytest.raises(BadInput, match=r"mine\.json"):
+        presets(tmp_path)
 
 
 def test_an_unknown_preset_names_the_known() -> None:

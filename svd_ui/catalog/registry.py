@@ -34,7 +34,7 @@ def nano_row() -> CheckpointRow:
         rank=0,
         licence="Apache-2.0",
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        note="A small preview model for machines without the real weights: low resolution, simple motion.",
+        note="Small and quick on any machine: it moves the camera over the picture. Nothing is invented, nobody walks.",
     )
 
 

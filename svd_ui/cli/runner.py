@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from .. import presets
 from ..assets import Assets
-from ..catalog import CheckpointRow
+from ..catalog import CheckpointRow, checkpoints
 from ..clip import in_shape_of
 from ..engine import Device, Engine
 from ..errors import BadInput, BadPicture, Interrupted, NotFound
@@ -131,7 +131,7 @@ class Inputs:
 
 def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[str]]:
     """The request, its seed fixed, and remarks for the person. Raises BadInput; pictures become assets."""
-    base, notes = _stored(runner.settings, inputs.settings_of) if inputs.settings_of else ({}, [])
+    base, notes = _stored(runner, inputs.settings_of) if inputs.settings_of else ({}, [])
     explicit = dict(inputs.explicit)
     if "loras" in explicit:
         explicit["loras"] = _loras(runner.settings, explicit["loras"])
@@ -169,10 +169,15 @@ def _loras(settings: Settings, given: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The settings in a file. Its still is used if this data folder has it, else its prompt."""
-    found = open_settings(path)
-    values = found.request.model_dump(mode="json", exclude_none=True)
+def _stored(runner: Runner, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The settings in a file, without what its checkpoint sets itself: another one, or a speed, may be given beside it.
+
+    Its still is used if this data folder has it, else its prompt.
+    """
+    found, settings = open_settings(path), runner.settings
+    row = checkpoints(settings).get(found.request.checkpoint)
+    request = found.request.unresolved(row.defaults(found.request.speed)) if row else found.request
+    values = request.model_dump(mode="json", exclude_none=True)
     notes = [sentence(note) for note in left_out(found.dropped)]
     if "image" in values:
         try:
@@ -186,12 +191,11 @@ def _stored(settings: Settings, path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _preset(runner: Runner, id: str, explicit: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """The preset's values; its aspect becomes the size of the checkpoint in use, unless a size was given."""
+    """The preset's values for the checkpoint in use, and its aspect as a size of it, unless a size was given."""
     preset = presets.preset_of(id)
-    if preset.aspect is None or {"width", "height"} & explicit.keys():
-        return dict(preset.values)
-    checkpoint = explicit.get("checkpoint") or preset.values.get("checkpoint") or base.get("checkpoint") or "auto"
-    return {**preset.values, **presets.size_values(preset, runner.row(checkpoint))}
+    row = runner.row(explicit.get("checkpoint") or preset.values.get("checkpoint") or base.get("checkpoint") or "auto")
+    size = {} if {"width", "height"} & explicit.keys() else presets.size_values(preset, row)
+    return {**preset.of(row).values, **size}
 
 
 def _still(settings: Settings, inputs: Inputs, explicit: dict[str, Any]) -> tuple[str | None, list[str]]:

@@ -44,13 +44,23 @@ def gigabytes(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``8 s``, ``2 min 5 s``, ``1 h 10 min``."""
+    """``8 s``, ``2 min 5 s``, ``1 h 10 min``, ``2 days 3 h``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 2 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
+
+
+def roughly(seconds: float) -> str:
+    """As people say it, in one unit: ``40 s``, ``5 min``, ``3 hours``, ``2 days``."""
+    for limit, unit, name in ((100.0, 1, "s"), (90 * 60.0, 60, "min"), (36 * 3600.0, 3600, "hours")):
+        if seconds < limit:
+            return f"{max(1, round(seconds / unit))} {name}"
+    return f"{round(seconds / 86400)} days"
 
 
 def left(seconds: float | None) -> str:

@@ -42,11 +42,13 @@ class Page:
     """Named components. Those of ``form`` are controls: a visitor sets them and the browser keeps them, in this order.
 
     ``remote`` visitors are not told about the server's folders. An error that a control shows stands in the part
-    ``notice`` too where it is to ``repeat``.
+    ``notice`` too where it is to ``repeat``. ``help`` gives, for the form's values, the help of controls that depends on
+    them, by name.
     """
 
     def __init__(self, remote: bool, repeat: bool = True) -> None:
         self.remote, self.repeat = remote, repeat
+        self.help: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda form: {}
         self.parts: dict[str, Any] = {}
         self.form: dict[str, Any] = {}
         self.checked: list[str] = []
@@ -87,17 +89,17 @@ class Page:
         """
         read, written = list(dict.fromkeys(reads)), list(dict.fromkeys([*writes, *(self.checked if fields else [])]))
 
-        def told(error: SvdUiError | None) -> Changes:
-            shown = self.messages(error) if fields else {}
+        def told(error: SvdUiError | None, form: Mapping[str, Any]) -> Changes:
+            shown = self.messages(error, form) if fields else {}
             return {"notice": self.notice(error, shown), **shown} if "notice" in written else shown
 
         def call(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             given = dict(zip(read, values, strict=True))
             form = {name: value for name, value in given.items() if name in self.form}
             try:
-                changes = {**told(None), **handler(Given(given, form, request, event))}
+                changes = {**told(None, form), **handler(Given(given, form, request, event))}
             except SvdUiError as error:
-                changes = told(error)
+                changes = told(error, form)
                 if not changes:
                     raise
             return {self.parts[name]: value for name, value in changes.items()} or gr.skip()
@@ -155,17 +157,22 @@ class Page:
         field = error.field if isinstance(error, BadInput) else None
         return field if field in self.checked else None
 
-    def messages(self, error: SvdUiError | None) -> Changes:
+    def usual_help(self, name: str, form: Mapping[str, Any]) -> str | None:
+        """What stands under a control; None where nothing ever does."""
+        info: str | None = self.parts[name].info
+        return None if info is None else self.help(form).get(name, info)
+
+    def messages(self, error: SvdUiError | None, form: Mapping[str, Any]) -> Changes:
         """The message on the field at fault, the usual help on all other ``checked`` ones."""
         wrong = self.field_of(error)
-        return {name: self._message(name, error.message if error and name == wrong else None) for name in self.checked}
-
-    def _message(self, name: str, message: str | None) -> Any:
-        control = self.parts[name]
-        classes = list(control.elem_classes or [])
-        if message is None:
-            return gr.update(info=control.info, elem_classes=classes)
-        return gr.update(info=message, elem_classes=[*classes, "invalid"])
+        changes: Changes = {}
+        for name in self.checked:
+            classes = list(self.parts[name].elem_classes or [])
+            if error is not None and name == wrong:
+                changes[name] = gr.update(info=error.message, elem_classes=[*classes, "invalid"])
+            else:
+                changes[name] = gr.update(info=self.usual_help(name, form), elem_classes=classes)
+        return changes
 
 
 def stored_values(stored: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from svd_ui.assets import Assets
+from svd_ui.catalog import nano_row
 from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.media.video import read_frames
@@ -21,7 +22,7 @@ from svd_ui.request import GenerationRequest, LoraRef
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
-from tests.fakes import FakeEngine
+from tests.fakes import DEFAULTS, FakeEngine
 from tests.media.files import clip
 
 
@@ -96,6 +97,17 @@ def test_from_a_clip_of_another_machine_asks_for_the_picture(
     assert "--frame first" in refused.stderr
     result = run("generate", photo, "--from", "first.mp4", "-o", "yes.mp4")
     assert result.exit_code == 0, result.output
+
+
+def test_settings_of_a_file_leave_to_the_checkpoint_what_it_sets_itself(
+    run: Run, photo: Path, engine: FakeEngine
+) -> None:
+    own = nano_row()
+    set_by_hand = ("--checkpoint", "nano", "--num-frames", own.num_frames, "--fps", 9)
+    assert run("generate", photo, "-o", "first.mp4", *set_by_hand).exit_code == 0
+    assert engine.calls[-1].num_frames == own.num_frames
+    assert run("generate", "--from", "first.mp4", "-o", "again.mp4").exit_code == 0
+    assert (engine.calls[-1].num_frames, engine.calls[-1].fps) == (DEFAULTS["num_frames"], 9), "blank, and 9"
 
 
 def test_a_preset_fills_what_flags_leave(run: Run, photo: Path, engine: FakeEngine) -> None:

@@ -17,7 +17,7 @@ from .warp import Warp
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointRow
 
-__all__ = ["CheckpointFamily", "family_of", "register"]
+__all__ = ["CheckpointFamily", "family_of", "fields_with_words", "register"]
 
 _FAMILIES: dict[str, CheckpointFamily] = {family.id: family for family in (Svd(), Consistency(), Warp())}
 
@@ -38,3 +38,8 @@ def family_of(row: CheckpointRow) -> CheckpointFamily:
     except KeyError:
         detail = f"{row.title} is of the family {row.family!r}, which no installed package knows."
         raise BadInput(detail, field="checkpoint") from None
+
+
+def fields_with_words() -> set[str]:
+    """The fields of a request of which some family has its own label or help."""
+    return {name for family in _FAMILIES.values() for name in (*family.labels, *family.help)}

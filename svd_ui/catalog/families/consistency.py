@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
 from ...notes import Note
-from .svd import CheckpointFamily, karras, sigma_range
+from .svd import CheckpointFamily, Svd, karras, sigma_range
 
 if TYPE_CHECKING:
     from ...clip import ClipSpec
@@ -25,6 +25,7 @@ class Consistency(CheckpointFamily):
     """It takes few steps at any speed, and shares nothing between them."""
 
     id = "consistency"
+    shows = Svd.shows
     verbs = "svd_ui.core.families.consistency:ConsistencyVerbs"
     trainable = False
 

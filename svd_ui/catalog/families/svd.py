@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,24 @@ class CheckpointFamily:
     """Checkpoints that are sampled, decoded and costed alike. A subclass says what its own do differently.
 
     ``id`` is what a row's ``family`` names. ``verbs`` is where its torch half is, a ``core.families.svd.FamilyVerbs``:
-    ``module:attribute``, imported when a checkpoint is loaded. ``trainable``: fine-tuning knows how.
+    ``module:attribute``, imported when a checkpoint is loaded. ``trainable``: fine-tuning knows how. ``shows`` says what
+    people may expect of its clips; ``labels`` and ``help`` replace, by field, what ``request.py`` says of a field that
+    means something else here.
     """
 
     id = ""
     verbs = "svd_ui.core.families.svd:FamilyVerbs"
     trainable = True
+    shows = ""
+    labels: Mapping[str, str] = {}
+    help: Mapping[str, str] = {}
     least_start: float | None = None
     """Share of its first sigma at which a clip may start to move more; None where it knows its own sigmas only."""
+
+    @property
+    def kin(self) -> list[str]:
+        """Its id and those of the families it is made from, nearest first."""
+        return [vars(cls)["id"] for cls in type(self).__mro__ if vars(cls).get("id")]
 
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         """What a request's blank fields mean for ``row`` at ``speed``."""
@@ -114,6 +125,7 @@ class Svd(CheckpointFamily):
     """Steps are like each other, so features can be reused, and AYS says which few to take."""
 
     id = "svd"
+    shows = "Anything in the picture may move, people too; what was hidden is invented."
     least_start = 1 / 7
 
     def quicker(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:

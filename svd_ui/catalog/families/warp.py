@@ -28,6 +28,18 @@ class Warp(CheckpointFamily):
     """
 
     id = "warp"
+    shows = (
+        "The camera moves, and water, clouds and leaves stir a little. Nothing is invented, and nobody walks."
+    )
+    labels = {"num_frames": "Key frames", "fps": "Key FPS"}
+    help = {
+        "motion_bucket_id": "How far the camera moves: 127 is 5 % of the width, 255 12 %.",
+        "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank = a new one.",
+        "num_frames": "More key frames make a longer clip.",
+        "fps": "Fewer key frames a second make it longer and slower.",
+        "output_fps": "How smoothly it plays: frames between the key frames are rendered, the length stays the same.",
+        "noise_aug_strength": "Has little effect here: the clip is made of the picture’s own pixels.",
+    }
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
 from . import events, groups, job_events, stage
-from .form import EXTRAS, MAX_SEEDS, OWN, PICTURE, PROMPT, preset_choices
+from .form import EXTRAS, MAX_SEEDS, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
@@ -27,7 +27,7 @@ SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
     "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
     "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'seek' 'choose' 'drop' 'clear' */",
-    "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
+    "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' 'take' 'own' 'unown' */",
     "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
     "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
@@ -62,7 +62,9 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-form", secret=SECRET))
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
-    for name, value in {"undo": None, "limit": stage.PAGE, "seen": "", "preset_before": OWN, "change": None}.items():
+    page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
+    states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}}
+    for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
     page.add("timer", gr.Timer(0.5, active=False))
     page.add("slow", gr.Timer(8.0))
@@ -131,8 +133,7 @@ def _settings_card(page: Page, context: Context) -> None:
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
                 _field(page, name, min_width=96, info=None, label=SHORT_LABELS.get(name, CLIP.label(name)))
-        quiet = html("quiet", text="Blank means the checkpoint’s own value, shown in grey.")
-        gr.HTML(quiet, js_on_load=None)
+        _piece(page, "blank_help", html("quiet", text=events.BLANK))
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
             _field(page, "seed", min_width=130, scale=4, placeholder="random")
             page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))

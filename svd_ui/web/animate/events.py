@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from ...catalog.families import fields_with_words
 from ..context import Context
 from ..formatting import html
 from ..page import Changes, Given, Page
 from .actions import Actions
-from .form import default_of, describe_preset, kept_values, shown_still, switched
+from .form import OWN, default_of, kept_values, preset_values, shown_still, switched
 from .form_view import form_view, status
 from .groups import toggled, weighed
-from .prediction import asked, change_of, estimated
-from .stills import NO_STILLS, checked, example, repainted, sought
+from .offers import own_values
+from .prediction import Change, asked, change_of, estimated
+from .stills import NO_STILLS, Stills, checked, example, repainted, sought
 
 VIEW = ("stage", "history", "timer", "seen")
 """What ``Actions.view`` changes."""
-SHOWN_NOWHERE = {"preset", "motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
+SHOWN_NOWHERE = {"motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
 """Controls whose change shows in nothing that ``form_view`` draws."""
+
+BLANK = "Blank means the checkpoint’s own value, shown in grey."
 
 
 def wire(page: Page, context: Context) -> None:
     """Attach every handler of the left side."""
     actions = Actions(context, page.form)
-    follows = tuple(form_view(context, {name: default_of(name) for name in page.form}, NO_STILLS))
+    page.help = lambda form: context.row(form["checkpoint"]).facts.help
+    blank = {name: default_of(name) for name in page.form}
+    follows = tuple({**form_view(context, blank, NO_STILLS), **_words(page, context, blank)})
     _opening(page, context, actions, follows)
     _pictures(page, context, actions)
     _settings(page, context, follows)
+    _checkpoint(page, context)
     _remedies(page, context)
     _loras(page)
 
@@ -36,28 +44,31 @@ def wire(page: Page, context: Context) -> None:
 def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str, ...]) -> None:
     def first(given: Given) -> Changes:
         values = kept_values(page, given["kept"], context.rows())
-        stills = checked(context.assets, given["stills"])
+        stills, row = checked(context.assets, given["stills"]), context.row(values["checkpoint"])
+        own = own_values(values, row, shown_still(stills, values))
+        own = own if own == given["own"] else None  # it comes from the browser
         watched = given.request.query_params.get("job") or given["watched"]
         watched = watched if actions.job(watched) else None
         return {
-            **_together(values, form_view(context, values, stills)),
+            **_together(values, _shown(page, context, values, stills, None, own)),
             **actions.view(watched, given.request),
-            "preset_before": values["preset"],
+            "preset_before": preset_values(values["preset"], row),
+            "own": own,
             "stills": stills,
             "watched": watched,
             "status": status(context.device()),
         }
 
-    writes = (*page.form, *follows, *VIEW, "preset_before", "stills", "watched", "status")
-    page.on([page["root"].load], first, ("kept", "stills", "watched"), writes, then="() => svdui.opened()")
+    writes = (*page.form, *follows, *VIEW, "preset_before", "own", "stills", "watched", "status")
+    page.on([page["root"].load], first, ("kept", "stills", "own", "watched"), writes, then="() => svdui.opened()")
 
     def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
-        shown = form_view(context, given.form, given["stills"], given["change"])
+        shown = form_view(context, given.form, given["stills"], given["change"], given["own"])
         return {**{name: shown[name] for name in later}, "status": status(context.device())}
 
     later = ("offer", "found", "still_offer", "make_still", "summary", "obstacle", "lora_list")
-    page.on(page["slow"].tick, now_and_then, ("stills", "change", *page.form), (*later, "status"))
+    page.on(page["slow"].tick, now_and_then, ("stills", "change", "own", *page.form), (*later, "status"))
 
     def release(given: Given) -> Changes:
         context.jobs.release()
@@ -71,6 +82,29 @@ def _together(values: dict[str, Any], shown: Changes) -> Changes:
     """Values and updates of the same controls as one."""
     both = {name: {**shown[name], "value": value} for name, value in values.items() if name in shown}
     return {**values, **shown, **both}
+
+
+def _shown(
+    page: Page, context: Context, values: dict[str, Any], stills: Stills, *changes: Change | None
+) -> dict[str, Any]:
+    """What follows from the form, with its words."""
+    shown, words = form_view(context, values, stills, *changes), _words(page, context, values)
+    return {**shown, **words, **{name: {**shown[name], **words[name]} for name in shown.keys() & words.keys()}}
+
+
+def _words(page: Page, context: Context, values: dict[str, Any]) -> Changes:
+    """Labels and help as the checkpoint's family has them; of controls that have no room for help it stands below them."""
+    facts = context.row(values["checkpoint"]).facts
+    names = [name for name in page.form if name in fields_with_words()]
+    roomy = {name for name in names if page[name].info is not None}
+    below = [facts.help[name] for name in names if name in facts.help and name not in roomy]
+    words = {name: {"label": facts.labels.get(name, page[name].label)} for name in names}
+    for name in roomy:
+        words[name]["info"] = page.usual_help(name, values)
+    return {
+        **{name: gr.update(**texts) for name, texts in words.items()},
+        "blank_help": html("quiet", text=" ".join([BLANK, *below])),
+    }
 
 
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
@@ -116,26 +150,57 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
 
 def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
     def refresh(given: Given) -> Changes:
-        return form_view(context, given.form, given["stills"], given["change"])
+        return _shown(page, context, dict(given.form), given["stills"], given["change"], given["own"])
 
     changes = [control.change for name, control in page.form.items() if name not in SHOWN_NOWHERE]
-    reads, count = ("stills", "change", *page.form), "() => svdui.count()"
-    page.on([*changes, page["stills"].change], refresh, reads, follows, then=count, trigger_mode="always_last")
+    reads, count = ("stills", "change", "own", *page.form), "() => svdui.count()"
+    redraw = [*changes, page["stills"].change, page["own"].change]
+    page.on(redraw, refresh, reads, follows, then=count, trigger_mode="always_last")
     gr.on([control.input for control in page.form.values()], **page.keeping())
 
     def preset(given: Given) -> Changes:
-        new = given["preset"]
-        changes = switched(given["preset_before"], new, given.form)
-        return {**changes, "preset_before": new}
+        after = preset_values(given["preset"], context.row(given["checkpoint"]))
+        return {**switched(given["preset_before"], after, given.form), "preset_before": after}
 
-    def described(given: Given) -> Changes:
-        """However it came to be chosen: settings that are restored, or kept by the browser, change it too."""
-        return {"preset_help": html("quiet", text=describe_preset(given["preset"]))}
-
-    reads, writes = ("preset_before", *page.form), ("preset_before", *page.form)
+    reads = writes = ("preset_before", *page.form)
     page.on(page["preset"].input, preset, reads, writes, keep=True, trigger_mode="always_last")
-    page.on(page["preset"].change, described, ("preset",), ("preset_help",), trigger_mode="always_last")
     page.by_script(page["shuffle"].click, "() => Math.floor(Math.random() * 4294967296)", "seed")
+
+
+def _checkpoint(page: Page, context: Context) -> None:
+    def chosen(given: Given) -> Changes:
+        return settled(dict(given.form), given)
+
+    def take(given: Given) -> Changes:
+        """What fits this machine, in place of what does not."""
+        id = str(given.event.id)
+        if id not in context.rows():
+            return {}
+        return {"checkpoint": id, **settled({**given.form, "checkpoint": id}, given)}
+
+    def settled(values: dict[str, Any], given: Given) -> Changes:
+        """The preset as it is meant for the new checkpoint; other values stay, and are offered to be left to it."""
+        row = context.row(values["checkpoint"])
+        before, after = given["preset_before"], preset_values(values["preset"], row)
+        changes = switched(before, after, values) if values["preset"] != OWN else {}
+        own = own_values({**values, **changes}, row, shown_still(given["stills"], values))
+        return {**changes, "preset_before": after, "own": own}
+
+    offer, writes = page["offer"], ("preset_before", "own", *page.form)
+    reads = ("preset_before", "stills", *page.form)
+    page.on(page["checkpoint"].input, chosen, reads, writes, keep=True, trigger_mode="always_last")
+    focus = "() => svdui.focus('#dial-checkpoint input:checked')"
+    page.on(offer.take, take, reads, writes, then=focus, keep=True)
+    for event, side, after in (
+        (offer.own, "after", "#offer [data-act=unown]"),
+        (offer.unown, "before", "#offer [data-act=own]"),
+    ):
+        page.on(event, _side(side), ("own",), page.form, then=f"() => svdui.focus('{after}')", keep=True)
+
+
+def _side(side: str) -> Callable[[Given], Changes]:
+    """Sets the form as it was before a change, or as it is after it."""
+    return lambda given: dict((given["own"] or {}).get(side, {}))
 
 
 def _remedies(page: Page, context: Context) -> None:

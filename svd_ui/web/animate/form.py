@@ -7,11 +7,11 @@ from typing import Any
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput
-from ...presets import Preset, presets, validate
+from ...presets import presets, validate
 from ...request import GenerationRequest, Wall
-from ..controls import CLIP
+from ..controls import CLIP, applied, hint
 from ..page import Page
-from .groups import groups, wall_of, wall_values, with_wall
+from .groups import Values, groups, wall_of, wall_values, with_wall
 from .stills import ASPECT_CHOICES, Still, aspect_of, current, size_of
 
 PICTURE, PROMPT = "Picture", "Prompt"
@@ -112,9 +112,17 @@ def _seeded(request: GenerationRequest, index: int) -> GenerationRequest:
     return request.model_copy(update={"seed": (request.seed + index) % (2**32)})
 
 
+def hints_of(values: Values, row: CheckpointRow, still: Still | None) -> dict[str, str]:
+    """What each blank field means as things stand, for its placeholder."""
+    width, height = size_of(row, values["aspect"], still)
+    meant = {**applied(row, values["speed"], values.get("fps")), "width": width, "height": height}
+    return {name: hint(name, value) for name, value in meant.items()}
+
+
 def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | None) -> dict[str, Any]:
-    """A request -> values of the form, the size as an aspect choice where it is one."""
-    data = request.model_dump(mode="json", exclude={"image", "wall"})
+    """A request -> values of the form: blank where the checkpoint fills in the same, the size as an aspect where it is one."""
+    left = request.unresolved(row.defaults(request.speed))
+    data = left.model_dump(mode="json", exclude={"image", "wall"})
     values = _unfolded({name: CLIP.blank(name) if value is None else value for name, value in data.items()})
     if request.wall:
         values |= wall_values(request.wall)
@@ -140,13 +148,19 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def switched(old: str, new: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What choosing preset ``new`` changes: its values, unless the visitor had set the field; precedence is kept.
+def preset_values(id: str, row: CheckpointRow) -> dict[str, Any]:
+    """What a preset sets for a checkpoint, as the form holds it; nothing for none."""
+    preset = presets().get(id)
+    if preset is None:
+        return {}
+    return {**_unfolded(preset.of(row).values), **({"aspect": preset.aspect} if preset.aspect else {})}
 
-    A field still at the old preset's value, or at its default, was not set by the visitor.
+
+def switched(before: Values, after: Values, values: Values) -> dict[str, Any]:
+    """What changes when a preset that set ``before`` gives way to one that sets ``after``: all that the visitor did not set.
+
+    A field still at ``before``, or at its default, was not set by the visitor.
     """
-    known = presets()
-    before, after = _preset_values(known.get(old)), _preset_values(known.get(new))
     changes: dict[str, Any] = {}
     for name in before.keys() | after.keys():
         untouched = (before.get(name, default_of(name)), default_of(name))
@@ -155,18 +169,11 @@ def switched(old: str, new: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _preset_values(preset: Preset | None) -> dict[str, Any]:
-    """A preset's values as the form holds them."""
-    if preset is None:
-        return {}
-    return {**_unfolded(preset.values), **({"aspect": preset.aspect} if preset.aspect else {})}
-
-
 def preset_choices() -> list[tuple[str, str]]:
     return [("None", OWN), *((preset.title, preset.id) for preset in presets().values())]
 
 
-def describe_preset(id: str) -> str:
-    """The line under the presets."""
+def describe_preset(id: str, row: CheckpointRow) -> str:
+    """The line under the presets: what the chosen one does with this checkpoint."""
     preset = presets().get(id)
-    return preset.description if preset else ""
+    return preset.of(row).description if preset else ""

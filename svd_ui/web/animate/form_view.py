@@ -9,53 +9,66 @@ from typing import Any
 import gradio as gr
 
 from ... import __version__
-from ...catalog import CheckpointRow, short_title, trouble_of
+from ...catalog import CheckpointRow, short_title
 from ...clip import ClipShape, ClipSpec
-from ...doctor import tilde
 from ...engine import Device
+from ...engine.estimates import approximate
 from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
-from ...notes import WORDS, Note, sentence, size
+from ...notes import WORDS, sentence
 from ...request import GenerationRequest
 from ..context import Context
-from ..controls import CLIP, applied, hint
+from ..controls import CLIP
 from ..formatting import duration, frame_size, html, memory
 from ..page import Changes
-from .form import PICTURE, PROMPT, shown_still
+from .form import PICTURE, PROMPT, describe_preset, hints_of, shown_still
 from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
+from .offers import offers
 from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
 from .stills import Still, Stills, finder, size_of
 
 LORA_STEP = 0.05
 
 
-def form_view(context: Context, values: Mapping[str, Any], stills: Stills, change: Change | None = None) -> Changes:
-    """Pure reading; called whenever something that shows changes. ``change`` is what a remedy has just set."""
+def form_view(
+    context: Context,
+    values: Mapping[str, Any],
+    stills: Stills,
+    change: Change | None = None,
+    own: Change | None = None,
+) -> Changes:
+    """Pure reading; called whenever something that shows changes. ``change`` is what a remedy has just set, ``own`` what
+    the choice of a checkpoint left set.
+    """
     row, prompting = context.row(values["checkpoint"]), values["source"] == PROMPT
     still = shown_still(stills, values)
     shape = _size(values, row, still)
-    meant = {**applied(row, values["speed"], values.get("fps")), "width": shape[0], "height": shape[1]}
-    hints = {name: hint(name, value) for name, value in meant.items()}
+    hints = hints_of(values, row, still)
     request = asked(values, row, still)
     estimate, device, count = estimated(context, request), context.device(), _count(values, stills)
     focus = _unit(values.get("focus_x")), _unit(values.get("focus_y"))
     return {
         **{name: gr.update(placeholder=text) for name, text in hints.items() if name in HINTED},
-        **offers(context, values),
+        **offers(context, values, estimate, hints, own),
         **_shown_kinds(values, row),
         "finder": finder(stills if still else None, *shape, *focus),
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
         "render_height": _render_height(values, row, shape),
+        "preset_help": html("quiet", text=describe_preset(values["preset"], row)),
         "summary": summary(
-            row, _file_shape(values, row, shape, request, still), count, prediction(estimate, device, count)
+            row,
+            _file_shape(values, row, shape, request, still),
+            count,
+            prediction(estimate, device, count),
+            bool(request and approximate(ClipSpec.of(request, row))),
         ),
         "obstacle": obstacle(estimate, device) or changed(change, values, hints),
         "checkpoint": gr.update(choices=context.checkpoint_choices(values["checkpoint"])),
-        "speed": gr.update(choices=speed_labels(row, request)),
-        "schedule": gr.update(choices=CLIP.choices("schedule", str(meant["schedule"]))),
+        "speed": gr.update(choices=speed_labels(context, row, request, count)),
+        "schedule": gr.update(choices=CLIP.choices("schedule", hints["schedule"])),
         "lora_list": lora_list(context.loras(), values.get("loras"), row, context.rows()),
         "wall_toggle": wall_toggle(values),
         "wall_cost": html("quiet", text=_wall_cost(context, values, request)),
@@ -65,50 +78,6 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
 
 HINTED = [name for name in CLIP.fields if CLIP.widget(name) is gr.Number]
 """The numbers that may be blank; their placeholder says what applies then."""
-
-
-def offers(context: Context, values: Mapping[str, Any]) -> Changes:
-    """The offers of the checkpoint and of the model that makes stills, where they are not on this machine."""
-    row = context.row(values["checkpoint"])
-    lacking = values["source"] == PROMPT and not context.text_to_image_present()
-    return {
-        "offer": remark(context, row) if context.present(row) else offer(row, context.trouble(row)),
-        "found": found(context),
-        "still_offer": still_offer(context.settings.text_to_image) if lacking else "",
-        "make_still": gr.update(interactive=not lacking),
-    }
-
-
-def offer(row: CheckpointRow, trouble: Note | None = None) -> str:
-    """The offer to download a checkpoint, with its licence; or why what is here of it cannot be used."""
-    what = row.id if row.is_on_hub and trouble_of(row) is None else ""
-    said = sentence(trouble)
-    return html("animate/offer", what=what, title=row.title, row=row, size=size(row.download_bytes), trouble=said)
-
-
-def remark(context: Context, row: CheckpointRow) -> str:
-    """Of a checkpoint outside the hub's cache: what it stands for, and what was taken for granted."""
-    place = context.hub.where(row)
-    text = f"{short_title(row)} is already here as {place.name}." if place in row.sources and place else ""
-    return html("quiet", text=" ".join(filter(None, (text, row.note if row.path and row.id != "nano" else ""))))
-
-
-def found(context: Context) -> str:
-    """What lies on this machine and where, and what cannot be used and why. Strangers are not told of its folders."""
-    if context.remote:
-        return ""
-    rows, hub = context.rows().values(), context.hub
-    here = [(row.title, place) for row in rows if context.present(row) and (place := hub.where(row)) is not None]
-    lacking = [(row.title, trouble) for row in rows if (trouble := context.trouble(row)) is not None]
-    refused = [(tilde(one.path), one.why) for one in context.survey().refused]
-    unusable = [(name, sentence(why)) for name, why in (*lacking, *refused)]
-    return html("animate/found", here=[(title, tilde(place)) for title, place in here], unusable=unusable)
-
-
-def still_offer(name: str) -> str:
-    """The same for the model that makes stills from prompts."""
-    title = "The model that makes stills"
-    return html("animate/offer", what="text-to-image", title=title, row=None, name=name, trouble="")
 
 
 def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
@@ -174,10 +143,12 @@ def _file_shape(
     return ClipShape(values.get("num_frames") or row.num_frames, *size, fps)
 
 
-def summary(row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str]) -> str:
+def summary(
+    row: CheckpointRow, shape: ClipShape, count: int, cost: dict[str, str], is_approximate: bool = False
+) -> str:
     """``nano · 14 frames, 2.0 s · 256 × 144``: what Animate will make, and what that costs."""
     length = f"{shape.num_frames} frames, {shape.num_frames / shape.fps:.1f} s"
-    parts = [short_title(row), length, frame_size(shape.width, shape.height)]
+    parts = [short_title(row), length, frame_size(shape.width, shape.height), "approximate" if is_approximate else ""]
     return html("animate/summary", count=count, parts=parts, **cost)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -14,13 +15,17 @@ from ...notes import remedy
 from ...request import GenerationRequest
 from ..context import Context
 from ..controls import CLIP
-from ..formatting import NBSP, duration, gigabytes, html, memory, memory_needed
+from ..formatting import NBSP, duration, gigabytes, html, memory, memory_needed, roughly
 from .form import PROMPT, request_of
 from .stills import Still
 
 BASIS = {"computed": "computed, not yet measured here", "measured": "from clips made here"}
 STAND_IN: Still = {"ref": "sha256:" + "0" * 64, "width": 16, "height": 9}
 """What is animated costs nothing by itself: before a picture is chosen this one stands for it."""
+
+
+AN_HOUR = 3600.0
+"""Seconds from which on nobody asks for minutes."""
 
 
 class Change(TypedDict):
@@ -52,8 +57,9 @@ def prediction(estimate: Estimate, device: Device | None, count: int = 1) -> dic
     """``About 24 s, 6.9 of 8 GB (profile 8gb)`` and what it rests on; '' where nothing is known. ``count`` clips take
     so often as long.
     """
-    seconds = f"About {duration(max(1.0, estimate.seconds * count))}" if estimate.seconds else ""
-    known = ", ".join(part for part in (seconds, _memory(estimate, device)) if part)
+    seconds = max(1.0, (estimate.seconds or 0.0) * count)
+    time = duration(seconds) if seconds < AN_HOUR else roughly(seconds)
+    known = ", ".join(part for part in (f"About {time}" if estimate.seconds else "", _memory(estimate, device)) if part)
     return {"known": "" if estimate.fits is False else known, "basis": BASIS.get(estimate.basis or "", "")}
 
 
@@ -88,18 +94,22 @@ def change_of(estimate: Estimate, values: Mapping[str, Any]) -> Change | None:
 
 def changed(change: Change | None, values: Mapping[str, Any], hints: Mapping[str, str]) -> str:
     """What a remedy changed, with the way back; '' once the visitor has moved on."""
-    if not change or not _holds(change, values):
+    if not change or not holds(change, values):
         return ""
-    changes = ", ".join(
-        f"{CLIP.fields[name].title}: {_shown(name, change['before'][name], hints)} → {_shown(name, value, hints)}"
-        for name, value in change["after"].items()
-        if change["before"][name] != value
+    return html("animate/changed", changes=said_changes(change, hints, {}), back="unremedy")
+
+
+def said_changes(change: Change, hints: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    """``Frames: 25 → 14``; ``hints`` say what blank fields mean, ``labels`` what a family calls its own."""
+    return ", ".join(
+        f"{labels.get(name, CLIP.fields[name].title)}: {_shown(name, before, hints)} → {_shown(name, after, hints)}"
+        for name, after in change["after"].items()
+        if (before := change["before"][name]) != after
     )
-    return html("animate/changed", changes=changes)
 
 
-def _holds(change: Change, values: Mapping[str, Any]) -> bool:
-    """Whether the form is as the remedy left it, or on its way there: controls change one after the other."""
+def holds(change: Change, values: Mapping[str, Any]) -> bool:
+    """Whether the form is as the change left it, or on its way there: controls change one after the other."""
     before, after = change["before"], change["after"]
     known = all(values.get(name) in (before[name], value) for name, value in after.items())
     return known and any(values.get(name) == value != before[name] for name, value in after.items())
@@ -111,12 +121,25 @@ def _shown(name: str, value: Any, hints: Mapping[str, str]) -> str:
 
 SAVES = 0.005
 """A share of the work less than this far from the whole is the whole."""
+SPEEDS = {"exact": "Full quality", "fast": "Fast", "draft": "Draft"}
+FRACTIONS = (
+    (1 / 10, "a tenth of"), (1 / 8, "an eighth of"), (1 / 6, "a sixth of"), (1 / 5, "a fifth of"),
+    (1 / 4, "a quarter of"), (1 / 3, "a third of"), (2 / 5, "two fifths of"), (1 / 2, "half"),
+    (3 / 5, "three fifths of"), (2 / 3, "two thirds of"), (3 / 4, "three quarters of"), (9 / 10, "nine tenths of"),
+)  # fmt: skip
+Choices = list[tuple[str, str]]
 
 
-def speed_labels(row: CheckpointRow, request: GenerationRequest | None) -> list[tuple[str, str]]:
-    """(two lines to read, value) of each choice. Without a valid ``request``: for the checkpoint's own clip."""
-    request = request or GenerationRequest()
-    return [(f"{speed.capitalize()}\n{_cost(row, request, speed)}", speed) for _, speed in CLIP.choices("speed")]
+def speed_labels(context: Context, row: CheckpointRow, request: GenerationRequest | None, count: int = 1) -> Choices:
+    """(two lines to read, value) of each choice, in time. Without a valid ``request``: for the checkpoint's own clip."""
+    wanted = request or GenerationRequest(image=STAND_IN["ref"], checkpoint=row.id)
+    seconds = {speed: (estimated(context, at(wanted, speed)).seconds or 0.0) * count for speed in SPEEDS}
+    return [(f"{SPEEDS[speed]}\n{_takes(speed, seconds, share(row, wanted, speed))}", speed) for speed in SPEEDS]
+
+
+def at(request: GenerationRequest, speed: str) -> GenerationRequest:
+    """The same clip at another speed."""
+    return request.model_copy(update={"speed": speed})
 
 
 def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float | None:
@@ -124,21 +147,27 @@ def share(row: CheckpointRow, request: GenerationRequest, speed: str) -> float |
 
     None where the checkpoint's operations are not known.
     """
-    exact = {name: None for name in CLIP.fields if CLIP.approximate(name)}
-    part, whole = _ratio(row, request, {"speed": speed}), _ratio(row, request, {**exact, "speed": "exact"})
+    by_hand = {name: None for name in CLIP.fields if CLIP.approximate(name)}
+    part = cost_ratio(ClipSpec.of(at(request, speed), row))
+    whole = cost_ratio(ClipSpec.of(at(request, "exact").model_copy(update=by_hand), row))
     return part / whole if part and whole else None
 
 
-def _ratio(row: CheckpointRow, request: GenerationRequest, update: dict[str, object]) -> float | None:
-    changed = request.model_copy(update=update)
-    return cost_ratio(ClipSpec.of(changed, row))
+def _takes(speed: str, seconds: Mapping[str, float], part: float | None) -> str:
+    """What a choice costs: ``about 90 s``; ``40 instead of 90 s``, or ``half the time`` where no time is known."""
+    own, full = (roughly(seconds[name]).replace(" ", NBSP) if seconds[name] else "" for name in (speed, "exact"))
+    whole = part is None or part > 1 - SAVES
+    if speed == "exact":
+        time = f"about {own}" if own else "all steps" if whole else part_of_time(part or 1.0)
+        return time if whole else f"{time}, cut by Advanced"
+    if part is not None and whole:
+        return "no faster here"
+    if own and own != full:
+        count, unit = own.split(NBSP)
+        return f"{count if full.endswith(unit) else own} instead of {full}"
+    return part_of_time(part) if part else "approximate"
 
 
-def _cost(row: CheckpointRow, request: GenerationRequest, speed: str) -> str:
-    part = share(row, request, speed)
-    if part is not None and part > 1 - SAVES:
-        return "the full result" if speed == "exact" else "no faster here"
-    about = "" if part is None else f", about {part:.2f}×"
-    if speed != "exact":
-        return f"approximate{about}"
-    return "the full result" if part is None else f"but Advanced{about}"
+def part_of_time(part: float) -> str:
+    """``half the time``: the plainest fraction near a share of the work."""
+    return f"{min(FRACTIONS, key=lambda known: abs(math.log(known[0] / part)))[1]} the time"

@@ -29,7 +29,8 @@ class Judging(FakeEngine):
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         if (request.num_frames or 14) <= 20 or request.profile != "auto":
-            return Estimate(seconds=24, basis="computed", peak_bytes=int(6.9 * GIB), profile="8gb", fits=True)
+            seconds = {"exact": 24, "fast": 10, "draft": 5}[request.speed]
+            return Estimate(seconds=seconds, basis="computed", peak_bytes=int(6.9 * GIB), profile="8gb", fits=True)
         remedy = Remedy(values={"profile": "6gb", "decode_chunk_size": 2})
         return Estimate(peak_bytes=int(13.2 * GIB), profile="8gb", fits=False, remedy=remedy)
 
@@ -70,10 +71,10 @@ def test_the_speed_dial_says_what_is_approximate_and_what_it_costs(visit: Visit,
     page = visit.page
     visit.choose(photo)
     speeds = page.locator("#dial-speed label")
-    expect(speeds.nth(0)).to_contain_text("the full result")
+    expect(speeds.nth(0)).to_contain_text(re.compile(r"Full quality\s+about 24\ss"))
     page.click("#dial-checkpoint label:has-text('SVD-XT (25')")
-    expect(speeds.nth(1)).to_contain_text(re.compile(r"Fast\s+approximate, about 0\.[34]\d×"), timeout=WAIT)
-    expect(speeds.nth(2)).to_contain_text(re.compile(r"Draft\s+approximate, about 0\.[12]\d×"))
+    expect(speeds.nth(1)).to_contain_text(re.compile(r"Fast\s+10 instead of 24\ss"), timeout=WAIT)
+    expect(speeds.nth(2)).to_contain_text(re.compile(r"Draft\s+5 instead of 24\ss"))
     page.click("#advanced button")
     interval = visit.dial("cache_interval")
     expect(interval).to_have_attribute("placeholder", "1")
@@ -92,7 +93,7 @@ def test_the_speed_dial_says_what_is_approximate_and_what_it_costs(visit: Visit,
 def test_the_keyboard_stays_on_the_speed_dial_while_its_labels_change(visit: Visit) -> None:
     page = visit.page
     page.click("#dial-checkpoint label:has-text('SVD-XT (25')")
-    expect(page.locator("#dial-speed label").nth(1)).to_contain_text("about", timeout=WAIT)
+    expect(page.locator("#dial-speed label").nth(1)).to_contain_text("instead of", timeout=WAIT)
     page.focus("#dial-speed input >> nth=0")
     for _ in range(2):
         page.keyboard.press("ArrowRight")
@@ -173,7 +174,7 @@ def test_a_wall_plays_and_a_tile_becomes_the_full_clip(visit: Visit, photo: Path
     assert (full.request.speed, full.request.image) == ("exact", wall.request.image)
     expect(visit.dial("seed")).to_have_value("13")
     expect(visit.dial("motion_bucket_id")).to_have_value("200")
-    expect(page.locator("#dial-speed label.selected")).to_contain_text("Exact")
+    expect(page.locator("#dial-speed label.selected")).to_contain_text("Full quality")
 
     page.click(".stage [data-act=view]")
     expect(page.locator(".stage-finished .tile")).to_have_count(4, timeout=WAIT)

@@ -7,14 +7,25 @@ import sys
 
 import pytest
 
-from svd_ui.catalog import STABILITY_ROWS, CheckpointRow
+from svd_ui.catalog import STABILITY_ROWS, CheckpointRow, nano_row
+from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.errors import BadInput, OutOfMemory
 from svd_ui.jobs import Job
 from svd_ui.presets import presets
-from svd_ui.request import GenerationRequest
+from svd_ui.request import GenerationRequest, Speed
 from svd_ui.web import formatting, visitor
 from svd_ui.web.animate import stage
-from svd_ui.web.animate.form import EXTRAS, all_requests, default_of, request_of, switched, values_of
+from svd_ui.web.animate.form import (
+    EXTRAS,
+    all_requests,
+    default_of,
+    describe_preset,
+    preset_values,
+    request_of,
+    switched,
+    values_of,
+)
+from svd_ui.web.animate.offers import own_values
 from svd_ui.web.animate.stills import Still, aspect_of, size_of
 from svd_ui.web.controls import CLIP
 
@@ -97,12 +108,81 @@ def test_an_odd_size_comes_back_as_numbers() -> None:
     assert aspect_of(640, 512) is None
 
 
+def test_what_the_checkpoint_fills_in_itself_comes_back_blank() -> None:
+    asked = request_of(values(checkpoint="svd-xt", seed=3, fps=9, max_guidance_scale=4.0, speed="draft"), ROW, STILL)
+    made = asked.resolved(ROW.defaults("draft"))
+    back = values_of(made, ROW, STILL)
+    assert (back["fps"], back["max_guidance_scale"], back["seed"], back["speed"]) == (9, 4.0, 3, "draft")
+    blank = (
+        "num_frames",
+        "num_inference_steps",
+        "schedule",
+        "cache_interval",
+        "min_guidance_scale",
+        "output_fps",
+        "width",
+    )
+    assert not any(back[name] for name in blank)
+    again = request_of(back, ROW, STILL)
+    assert again.resolved(ROW.defaults("draft")) == made, "the same clip"
+    # Blank means another thing for another checkpoint, and that is why it is blank.
+    assert request_of(back, SMALL, STILL).resolved(SMALL.defaults("draft")).num_frames == SMALL.num_frames
+
+
+@pytest.mark.parametrize("speed", ["exact", "fast", "draft"])
+@pytest.mark.parametrize("row", [*STABILITY_ROWS, ANIMATE_LCM, nano_row()], ids=lambda row: row.id)
+def test_a_restored_clip_is_the_same_clip_for_every_checkpoint(row: CheckpointRow, speed: Speed) -> None:
+    for given in (
+        {},
+        {"output_fps": 24},
+        {"fps": 5},
+        {"min_guidance_scale": 9.0},
+        {"num_frames": 20, "schedule": "ays"},
+    ):
+        made = GenerationRequest(image=REF, seed=5, speed=speed, **given).resolved(row.defaults(speed))
+        left = made.unresolved(row.defaults(speed))
+        assert left.resolved(row.defaults(speed)) == made
+        assert left.model_dump(exclude_none=True).keys() <= made.model_dump(exclude_none=True).keys()
+
+
+def test_a_preset_is_meant_for_the_chosen_checkpoint() -> None:
+    portrait = presets()["portrait"]
+    assert preset_values("portrait", ROW) == {**portrait.values, "aspect": "4:5"}
+    assert preset_values("portrait", nano_row()) == {**portrait.families["warp"].values, "aspect": "4:5"}
+    assert preset_values("None", ROW) == {}
+    assert "face" in describe_preset("portrait", ROW) != describe_preset("portrait", nano_row())
+
+
 def test_presets_yield_to_what_was_set_by_hand() -> None:
-    portrait = presets()["portrait"].values
-    assert switched("None", "portrait", values())["motion_bucket_id"] == portrait["motion_bucket_id"]
-    assert "motion_bucket_id" not in switched("None", "portrait", values(motion_bucket_id=200))
-    back = switched("portrait", "None", values(**{**portrait, "aspect": "4:5"}))
-    assert (back["motion_bucket_id"], back["aspect"], back["focus_y"]) == (127, "16:9", 0.5)
+    portrait = preset_values("portrait", ROW)
+    assert switched({}, portrait, values())["motion_bucket_id"] == portrait["motion_bucket_id"]
+    assert "motion_bucket_id" not in switched({}, portrait, values(motion_bucket_id=200))
+    back = switched(portrait, {}, values(**portrait))
+    assert (back["motion_bucket_id"], back["aspect"]) == (127, EXTRAS["aspect"])
+
+
+def own(row: CheckpointRow, **changes: object) -> dict | None:
+    form = values(checkpoint=row.id, **changes)
+    return own_values(form, row, STILL)  # type: ignore[return-value]
+
+
+def test_what_was_set_for_another_checkpoint_can_be_left_to_the_new_one() -> None:
+    change = own(ROW, num_frames=14, fps=5, num_inference_steps=8, seed=4)
+    assert change is not None
+    assert change["before"] == {"checkpoint": "svd-xt", "num_frames": 14, "fps": 5, "num_inference_steps": 8}
+    assert change["after"] == {"checkpoint": "svd-xt", "num_frames": None, "fps": None, "num_inference_steps": None}
+
+
+def test_a_size_that_another_checkpoint_likes_is_left_as_a_whole() -> None:
+    change = own(ROW, width=512, height=576)
+    assert change is not None
+    assert change["after"] == {"checkpoint": "svd-xt", "width": None, "height": None}
+
+
+def test_nothing_is_offered_where_nothing_is_foreign() -> None:
+    assert own(ROW) is None
+    assert own(ROW, num_frames=25, fps=7, max_guidance_scale=3, seed=9, prompt="a hill", negative_prompt="fog") is None
+    assert own(ROW, preset="quick-draft", **preset_values("quick-draft", ROW) | {"aspect": "16:9"}) is None
 
 
 def test_ranges_come_from_the_fields() -> None:

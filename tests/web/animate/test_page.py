@@ -12,6 +12,7 @@ import pytest
 
 from svd_ui.catalog import nano_row
 from svd_ui.errors import OutOfMemory
+from svd_ui.presets import presets
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 from tests.web.conftest import Served, serving
@@ -237,9 +238,9 @@ def test_several_pictures_and_seeds_make_one_clip_each(visit: Visit, photo: Path
 
 
 def test_presets_fill_the_form_and_spare_what_was_set(visit: Visit, photo: Path) -> None:
-    page = visit.page
+    page, portrait = visit.page, presets()["portrait"].of(NATIVE)
     page.click("#preset label:has-text('Portrait')")
-    expect(visit.dial("motion_bucket_id")).to_have_value("40", timeout=WAIT)
+    expect(visit.dial("motion_bucket_id")).to_have_value(str(portrait.values["motion_bucket_id"]), timeout=WAIT)
     expect(page.locator("#aspect label.selected")).to_have_text("4:5")
     visit.dial("motion_bucket_id").fill("200")
     visit.dial("motion_bucket_id").blur()
@@ -264,7 +265,7 @@ def test_the_prompt_side_counts_and_offers_its_model(visit: Visit) -> None:
     page.click("#source label:has-text('Prompt')")
     page.fill("#dial-prompt textarea", "A lighthouse at dusk")
     expect(page.locator(".counter")).to_have_text("20 / 500")
-    expect(page.locator("#still-offer .offer")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#still-offer .offer")).to_contain_text("Download 2.6 GB", timeout=WAIT)
     assert page.evaluate("document.querySelector('#dial-prompt textarea').maxLength") == 500
     visit.shot("light-prompt")
 

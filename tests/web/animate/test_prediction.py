@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from svd_ui.catalog import STABILITY_ROWS
+from svd_ui.catalog import STABILITY_ROWS, CheckpointRow
 from svd_ui.engine import Device, Estimate, Remedy
 from svd_ui.errors import BadInput, HubOffline, WeightsMissing
 from svd_ui.events import Effective, Result, Tile
@@ -15,7 +15,7 @@ from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.web import visitor
 from svd_ui.web.animate import groups, prediction, stage
-from svd_ui.web.formatting import html
+from svd_ui.web.formatting import duration, html, roughly
 
 ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 GIB = 1024**3
@@ -65,20 +65,65 @@ def test_a_change_is_said_until_the_form_moves_on() -> None:
     assert prediction.changed(change, {"profile": "6gb", "num_frames": 20}, {}) == ""
 
 
-def test_labels_give_the_share_of_the_same_clip_made_exactly() -> None:
-    labels = {value: label for label, value in prediction.speed_labels(ROW, None)}
-    assert labels["exact"] == "Exact\nthe full result"
-    fast, draft = (float(re.search(r"about ([\d.]+)×", labels[name])[1]) for name in ("fast", "draft"))  # type: ignore[index]
-    assert 0.1 < draft < fast < 0.6
-    # More steps at every speed leave the share as it is; approximate dials set by hand are named at exact.
-    longer = prediction.share(ROW, GenerationRequest(num_inference_steps=60), "fast")
-    assert longer == pytest.approx(fast, abs=0.03)
-    by_hand = {value: label for label, value in prediction.speed_labels(ROW, GenerationRequest(cache_interval=3))}
-    assert by_hand["exact"].startswith("Exact\nbut Advanced, about 0.")
-    few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
-    assert {label.split("\n")[1] for label, value in prediction.speed_labels(few_steps, None) if value != "exact"} == {
-        "no faster here"
+class Timed:
+    """A context whose jobs know the seconds of each speed."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.seconds, self.jobs = seconds, self
+
+    def estimate(self, request: GenerationRequest) -> Estimate:
+        return Estimate(seconds=self.seconds.get(request.speed))
+
+
+def labels(
+    row: CheckpointRow = ROW, request: GenerationRequest | None = None, count: int = 1, **seconds: float
+) -> dict:
+    made = prediction.speed_labels(Timed(**seconds), row, request, count)  # type: ignore[arg-type]
+    return {value: label.replace("\u00a0", " ") for label, value in made}
+
+
+def test_a_speed_says_its_time_beside_that_of_full_quality() -> None:
+    assert labels(exact=90, fast=40, draft=20) == {
+        "exact": "Full quality\nabout 90 s",
+        "fast": "Fast\n40 instead of 90 s",
+        "draft": "Draft\n20 instead of 90 s",
     }
+    assert labels(exact=90, fast=40, draft=20, count=4)["fast"] == "Fast\n3 instead of 6 min"
+    assert labels(exact=180, fast=80)["fast"] == "Fast\n80 s instead of 3 min"
+
+
+def test_where_no_time_is_known_or_none_is_won_a_speed_says_its_part() -> None:
+    assert labels() == {
+        "exact": "Full quality\nall steps",
+        "fast": "Fast\ntwo fifths of the time",
+        "draft": "Draft\na fifth of the time",
+    }
+    assert labels(exact=1.2, fast=0.8, draft=0.6)["draft"] == "Draft\na fifth of the time", "the same in whole seconds"
+    by_hand = labels(request=GenerationRequest(cache_interval=3), exact=40)["exact"]
+    assert by_hand == "Full quality\nabout 40 s, cut by Advanced"
+    few_steps = ROW.model_copy(update={"family": "consistency", "num_inference_steps": 4})
+    assert {labels(few_steps)[speed] for speed in ("fast", "draft")} == {
+        "Fast\nno faster here",
+        "Draft\nno faster here",
+    }
+
+
+def test_more_steps_at_every_speed_leave_the_share_as_it_is() -> None:
+    usual, longer = (
+        prediction.share(ROW, GenerationRequest(num_inference_steps=steps), "fast") for steps in (None, 60)
+    )
+    assert longer == pytest.approx(usual, abs=0.03)
+
+
+def test_long_times_are_said_in_days() -> None:
+    assert [roughly(seconds) for seconds in (0.2, 42, 100, 5400, 2.2 * 86400)] == [
+        "1 s",
+        "42 s",
+        "2 min",
+        "2 hours",
+        "2 days",
+    ]
+    assert (duration(3 * 3600), duration(51 * 3600)) == ("3 h 0 min", "2 days 3 h")
 
 
 def test_the_walls_dials_are_read_as_people_write_them() -> None:

@@ -111,8 +111,9 @@ def test_a_preset_may_bring_loras(monkeypatch: pytest.MonkeyPatch) -> None:
     preset = Preset(id="x", title="X", description="x", values={"loras": [{"name": "a", "weight": 0.5}]})
     monkeypatch.setattr(form, "presets", lambda: {"x": preset})
     values: dict[str, Any] = {**EXTRAS, "loras": ""}
-    assert switched("None", "x", values)["loras"] == "a:0.5"
-    assert "loras" not in switched("None", "x", {**values, "loras": "mine:1"})
+    after = form.preset_values("x", nano_row())
+    assert switched({}, after, values)["loras"] == "a:0.5"
+    assert "loras" not in switched({}, after, {**values, "loras": "mine:1"})
 
 
 def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
