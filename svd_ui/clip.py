@@ -41,6 +41,8 @@ class ClipSpec:
     row: CheckpointRow
     width: int
     height: int
+    focus_x: float
+    focus_y: float
     num_frames: int
     num_inference_steps: int
     fps: int

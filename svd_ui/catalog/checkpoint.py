@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COMMUNITY = "Stability AI Community License"
 OLD_NAMES = {"form", "sampler"}
 """Keys of ``svd_ui.json`` that ``family`` replaced."""
+AS_OWN = 0.04
+"""An aspect less than this share from a checkpoint's own is taken as that: a model of stills rounds to 3 %."""
 
 
 class CheckpointRow(Frozen):
@@ -124,8 +126,11 @@ class CheckpointRow(Frozen):
     def size_for(self, aspect: float) -> tuple[int, int]:
         """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.
 
-        Clamped to 1:4 .. 4:1, so that a strip of pixels still gives a picture the model can hold.
+        Clamped to 1:4 .. 4:1, so that a strip of pixels still gives a picture the model can hold. About its own shape
+        is its own size, which it knows best.
         """
+        if abs(aspect * self.height / self.width - 1) < AS_OWN:
+            return self.width, self.height
         aspect = min(max(aspect, 0.25), 4.0)
         area, unit = self.width * self.height, self.size_multiple
         candidates = []

@@ -193,7 +193,7 @@ class LocalEngine:
         """The picture at exactly the clip's size: the one crop that the page shows too."""
         clip, picture = generation.clip, self._assets.open(image)
         generation.notes += advice(clip, picture.size)
-        return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y)
+        return fit(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
 
     def _finish(
         self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path

@@ -103,9 +103,7 @@ def _mended(raw: bytes, reader: Reader, why: str) -> Picture:
     return Picture(picture.image, (*mended.notes, *picture.notes))
 
 
-def crop_box(
-    size: tuple[int, int], width: int, height: int, focus_x: float = 0.5, focus_y: float = 0.5
-) -> Box:
+def crop_box(size: tuple[int, int], width: int, height: int, focus_x: float = 0.5, focus_y: float = 0.5) -> Box:
     """The largest part of ``size`` with the aspect width:height about the focus.
 
     The focus (0..1 across and down) is the middle of the crop as far as the edges allow. Fractions of pixels
@@ -121,7 +119,7 @@ def crop_box(
 
 def crop_of(clip: ClipSpec, picture: tuple[int, int]) -> Box:
     """Which part of the kept ``picture`` of that (width, height) the still of ``clip`` is cut from."""
-    return crop_box(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y)
+    return crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
 
 
 def cropped(picture: tuple[int, int], width: int, height: int) -> Note | None:

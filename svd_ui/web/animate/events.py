@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from ...request import FOCUS
 from ..context import Context
 from ..formatting import html
 from ..page import Changes, Given, Page
@@ -14,7 +15,7 @@ from .form import default_of, describe_preset, kept_values, shown_still, switche
 from .form_view import form_view, status
 from .groups import toggled, weighed
 from .prediction import asked, change_of, estimated
-from .stills import NO_STILLS, checked, example, repainted, sought
+from .stills import NO_STILLS, aimed, checked, example, repainted, sought
 
 VIEW = ("stage", "history", "timer", "seen")
 """What ``Actions.view`` changes."""
@@ -76,17 +77,18 @@ def _together(values: dict[str, Any], shown: Changes) -> Changes:
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
         left = [str(line)[:300] for line in getattr(given.event, "left", None) or []][:3]
-        return actions.entered(
-            list(given.event.files or []), given["stills"], given["background"], given["aspect"], left
-        )
+        return actions.entered(list(given.event.files or []), given["stills"], given["background"], left)
 
     def seek(given: Given) -> Changes:
         stills = given["stills"]
         return {"stills": sought(context.assets, stills, int(given.event.at), given["background"])}
 
     def aim(given: Given) -> Changes:
-        at = {"focus_x": given.event.x, "focus_y": given.event.y}
-        return {name: min(1.0, max(0.0, float(value))) for name, value in at.items()}
+        """What was typed before yields to the drag."""
+        return {"stills": aimed(given["stills"], (given.event.x, given.event.y)), **dict.fromkeys(FOCUS)}
+
+    def reframe(given: Given) -> Changes:
+        return {"stills": aimed(given["stills"], None), **dict.fromkeys(FOCUS)}
 
     def choose(given: Given) -> Changes:
         return {"stills": {**given["stills"], "at": int(given.event.at)}}
@@ -103,9 +105,11 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
         return {"stills": repainted(context.assets, given["stills"], given["background"])}
 
     door, finder, stills = page["door"], page["finder"], ("stills",)
-    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True)
+    framed = "() => svdui.focus('#finder .source')"
+    page.on(door.take, take, ("stills", "background"), ("stills", "notice", *page.form), keep=True)
     page.on(door.example, use, (), ("stills", "notice"))
-    page.on(finder.aim, aim, (), ("focus_x", "focus_y"), keep=True, trigger_mode="always_last")
+    page.on(finder.aim, aim, stills, ("stills", *FOCUS), keep=True, trigger_mode="always_last")
+    page.on(finder.reframe, reframe, stills, ("stills", *FOCUS), then=framed, keep=True)
     after = "() => svdui.focus('#finder .scrub input')"
     page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
     page.on(finder.choose, choose, stills, stills)

@@ -17,7 +17,7 @@ from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
 from ...notes import WORDS, Note, sentence, size
-from ...request import GenerationRequest
+from ...request import FOCUS, GenerationRequest
 from ..context import Context
 from ..controls import CLIP, applied, hint
 from ..formatting import duration, frame_size, html, memory
@@ -25,7 +25,7 @@ from ..page import Changes
 from .form import PICTURE, PROMPT, shown_still
 from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
 from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
-from .stills import Still, Stills, finder, size_of
+from .stills import Still, Stills, finder, focus_of, size_of
 
 LORA_STEP = 0.05
 
@@ -35,16 +35,17 @@ def form_view(context: Context, values: Mapping[str, Any], stills: Stills, chang
     row, prompting = context.row(values["checkpoint"]), values["source"] == PROMPT
     still = shown_still(stills, values)
     shape = _size(values, row, still)
+    focus, by_hand = focus_of(context.assets, still, shape, (values.get("focus_x"), values.get("focus_y")))
     meant = {**applied(row, values["speed"], values.get("fps")), "width": shape[0], "height": shape[1]}
+    meant |= dict(zip(FOCUS, focus if still else ("on the subject",) * 2, strict=True))
     hints = {name: hint(name, value) for name, value in meant.items()}
     request = asked(values, row, still)
     estimate, device, count = estimated(context, request), context.device(), _count(values, stills)
-    focus = _unit(values.get("focus_x")), _unit(values.get("focus_y"))
     return {
         **{name: gr.update(placeholder=text) for name, text in hints.items() if name in HINTED},
         **offers(context, values),
         **_shown_kinds(values, row),
-        "finder": finder(stills if still else None, *shape, *focus),
+        "finder": finder(stills if still else None, *shape, focus, by_hand),
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
@@ -123,10 +124,6 @@ def _negative(context: Context, prompting: bool) -> Any:
     """The negative prompt says why it has no effect as things stand."""
     why = context.ignored_by_stills().get("negative_prompt") if prompting else "Only for stills made from a prompt."
     return gr.update(interactive=why is None, info=why or CLIP.info("negative_prompt"))
-
-
-def _unit(value: Any) -> float:
-    return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 0.5
 
 
 def _size(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) -> tuple[int, int]:
