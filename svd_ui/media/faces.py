@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,16 @@ LOOKED_AT = 360
 """Pixels of the longer side that are looked at: faces from a fifteenth of it on are found."""
 SCALE = 1.2
 """From one size of face to the next."""
-SEEN = 5
+COARSE = 2.0
+"""From this reduction on every window is tried; in a larger picture there are many, and every other one shows the way."""
+SEEN = 6
 """Windows that must agree on a face: what few see is mostly none."""
 ALIKE = 0.25
 """Of its side a window may lie or measure apart from those it agrees with."""
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels."""
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -62,45 +65,49 @@ def reduced(image: Image.Image) -> Image.Image:
 
 def _levels(grey: Image.Image) -> Iterator[list[Box]]:
     """The windows that hold a face, for one size of face after the other."""
-    cascade, scale = _cascade(), 1.0
-    while min(grey.size) / scale >= cascade.window:
-        small = grey.resize(
-            (int(grey.width / scale), int(grey.height / scale)), Image.Resampling.BILINEAR, reducing_gap=2.0
-        )
-        # Neighbours of a small window see the same; a large one is one of few, and cheap.
-        found = _passed(cascade, np.asarray(small, np.int64), 1 if scale > 2 else 2)
-        yield [
-            (x * scale, y * scale, (x + cascade.window) * scale, (y + cascade.window) * scale)
-            for y, x in found.T.tolist()
-        ]
+    side, scale = _cascade().window, 1.0
+    while min(grey.size) / scale >= side:
+        size = int(grey.width / scale), int(grey.height / scale)
+        small = np.asarray(grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), np.int32)
+        found = _windows(small, 1 if scale > COARSE else 2).T.tolist()
+        yield [(x * scale, y * scale, (x + side) * scale, (y + side) * scale) for y, x in found]
         scale *= SCALE
 
 
-def _passed(cascade: Cascade, grey: Ints, stride: int) -> Ints:
-    """[2 n] (y, x) of the windows of ``grey`` [H W] that pass every stage."""
-    sums = np.pad(grey.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    rows, columns = (np.arange(0, side - cascade.window + 1, stride) for side in grey.shape)
-    at = np.stack(np.meshgrid(rows, columns, indexing="ij")).reshape(2, -1)
-    width = sums.shape[1]
+def _windows(grey: Ints, step: int) -> Ints:
+    """[2 n] (y, x) of the windows of ``grey`` [H W] that hold a face: one of every ``step`` is tried, then those beside it."""
+    cascade = _cascade()
+    sums = np.pad(grey.cumsum(0, np.int32).cumsum(1, np.int32), ((1, 0), (1, 0)))  # less than 2**31: it is small
+    last = np.array(grey.shape)[:, None] - cascade.window
+    tried = np.stack(np.meshgrid(*(np.arange(0, end + 1, step) for end in last[:, 0]), indexing="ij")).reshape(2, -1)
+    found = _passed(cascade, sums, tried)
+    if step == 1:
+        return found
+    beside = (found[:, :, None] + np.indices((3, 3)).reshape(2, 1, 9) - 1).reshape(2, -1)
+    return _passed(cascade, sums, np.unique(beside[:, ((beside >= 0) & (beside <= last)).all(0)], axis=1))
+
+
+def _passed(cascade: Cascade, sums: Ints, at: Ints) -> Ints:
+    """Those of the windows ``at`` [2 n] (y, x) that pass every stage; ``sums`` is the integral of the picture."""
     for threshold, voters in cascade.stages:
-        origin = at[0] * width + at[1]
-        votes = sum(weak.votes[_patterns(sums, origin, weak.corners)] for weak in voters)
-        at = at[:, votes >= threshold]
         if not at.size:
             break
+        origin = at[0] * sums.shape[1] + at[1]
+        votes = sum(weak.votes[_patterns(sums, origin, weak.corners)] for weak in voters)
+        at = at[:, votes >= threshold]
     return at
 
 
-_RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
-"""The blocks around the middle one, from the highest bit of a pattern to the lowest."""
+_RING = np.array([0, 1, 2, 5, 8, 7, 6, 3])
+"""The blocks around the middle one of nine, from the highest bit of a pattern to the lowest."""
 
 
 def _patterns(sums: Ints, origin: Ints, corners: Ints) -> Ints:
     """[n] which of the eight outer blocks are at least as bright as the middle one, as bits; ``sums`` is integral."""
-    grid: Ints = sums.take(origin + (corners[0] * sums.shape[1] + corners[1])[:, None]).reshape(4, 4, -1)
-    blocks = grid[1:, 1:] - grid[:-1, 1:] - grid[1:, :-1] + grid[:-1, :-1]
-    brighter = np.stack([blocks[y, x] >= blocks[1, 1] for y, x in _RING])
-    patterns: Ints = np.packbits(brighter, axis=0)[0].astype(np.int64)
+    grid = sums.take(origin + (corners[0] * sums.shape[1] + corners[1])[:, None]).reshape(4, 4, -1)
+    across = grid[:, 1:] - grid[:, :-1]
+    blocks = (across[1:] - across[:-1]).reshape(9, -1)
+    patterns: Ints = np.packbits(blocks[_RING] >= blocks[4], axis=0)[0]
     return patterns
 
 

@@ -95,7 +95,7 @@ def _over(kept: float, salient: Floats) -> float:
     """Where the crop begins that has most of what stands out, counted for less towards its edges."""
     at = (np.arange(MAP) + 0.5) / MAP
     starts = np.linspace(0, 1 - kept, 201)
-    off = (at - (starts[:, None] + kept / 2)) / (kept / 2)
+    off = (at - (starts[:, None] + kept / 2)) / max(kept / 2, 2 / MAP)
     return float(starts[int(np.argmax((np.clip(1 - off**2, 0, None) * salient).sum(1)))])
 
 

@@ -192,13 +192,12 @@ def _kept_focus(value: Any) -> Still:
 
 def aimed(stills: Stills, focus: Any) -> Stills:
     """The shown picture with its crop put there, or back on the subject where that is no point."""
-    items = list(stills["items"])
-    shown = current(stills)
-    for index, item in enumerate(items):
-        if item is shown:
-            rest: Still = {**item}
-            rest.pop("focus", None)
-            items[index] = {**rest, **_kept_focus(focus)}
+    if not stills["items"]:
+        return stills
+    items, at = list(stills["items"]), min(stills["at"], len(stills["items"]) - 1)
+    still: Still = {**items[at]}
+    still.pop("focus", None)
+    items[at] = {**still, **_kept_focus(focus)}
     return {**stills, "items": items}
 
 
@@ -221,8 +220,9 @@ def current(stills: Stills | None) -> Still | None:
 
 def size_of(row: CheckpointRow, aspect: str, still: Still | None) -> tuple[int, int]:
     """(width, height) the model gets for an aspect choice."""
-    shape = still["width"] / still["height"] if still and aspect == SOURCE_ASPECT else row.width / row.height
-    return row.size_for(ASPECTS.get(aspect, shape))
+    if aspect == SOURCE_ASPECT and still:
+        return row.size_like((still["width"], still["height"]))
+    return row.size_for(ASPECTS.get(aspect, row.width / row.height))
 
 
 def aspect_of(width: int | None, height: int | None) -> str | None:
