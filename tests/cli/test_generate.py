@@ -319,5 +319,8 @@ def test_the_crop_is_on_the_subject_unless_flags_say_where(run: Run, settings: S
     assert 0.2 < (found.focus_y or 0) < 0.3
     assert run("generate", "--from", "head.mp4", "-o", "again.mp4").exit_code == 0
     assert open_settings(Path("again.mp4")).request.focus == found.focus
+    other = REPOSITORY / "benchmarks" / "data" / "flower.jpg"
+    assert run("generate", other, "--from", "head.mp4", "-o", "other.mp4").exit_code == 0
+    assert open_settings(Path("other.mp4")).request.focus_y == pytest.approx(0.5, abs=0.05), "its own, not hers"
     assert run("generate", photo, "--width", 128, "--height", 72, "--focus-y", 0.8, "-o", "low.mp4").exit_code == 0
     assert open_settings(Path("low.mp4")).request.focus == (0.5, 0.8)

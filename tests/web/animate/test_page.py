@@ -288,19 +288,33 @@ def test_a_finger_drags_the_crop_and_scrolls_the_page_along_the_other_side(
             page.tap(f"#aspect label:has-text('{aspect}')")
             expect(source).to_have_attribute("data-slides", slides, timeout=WAIT)
             assert source.evaluate("e => getComputedStyle(e).touchAction") == touch
-        page.tap("#aspect label:has-text('16:9')")
+        page.tap("#aspect label:has-text('9:16')")
         expect(page.locator("#finder .drag")).to_be_visible(timeout=WAIT)
-        before = crop_of(page)
-        # What the browser takes for scrolling ends with a cancel, and changes nothing.
-        source.dispatch_event("pointerdown", {"pointerId": 9, "button": 0, "clientX": 190, "clientY": 300})
-        page.evaluate(
-            """() => { const source = document.querySelector('#finder .source');
-              const send = (kind, y) => source.dispatchEvent(
-                new PointerEvent(kind, { pointerId: 9, clientX: 190, clientY: y, bubbles: true }));
-              send('pointermove', 360); send('pointercancel', 360); }"""
-        )
+        source.scroll_into_view_if_needed()
+        before, at = crop_of(page), page.evaluate("scrollY")
+        finger(page, 0, -120)
+        page.wait_for_function(f"Math.abs(scrollY - {at}) > 40")
         assert crop_of(page) == before
         expect(page.locator("#finder .framing")).to_have_text("Framed on the subject")
+        source.scroll_into_view_if_needed()
+        finger(page, 60, 0)
+        expect(page.locator("#finder [data-act=reframe]")).to_be_visible(timeout=WAIT)
+        assert crop_of(page)["left"] > before["left"] + 0.1
+
+
+def finger(page: sync_api.Page, right: float, down: float) -> None:
+    """One that touches the middle of the crop and is drawn so many pixels away."""
+    box = page.locator("#finder .source").bounding_box()
+    assert box
+    crop = crop_of(page)
+    x = box["x"] + box["width"] * (crop["left"] + crop["right"]) / 2
+    y = box["y"] + box["height"] / 2
+    client = page.context.new_cdp_session(page)
+    for step in range(9):
+        point = {"x": x + right * step / 8, "y": y + down * step / 8}
+        kind = "touchMove" if step else "touchStart"
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_a_clip_dropped_on_the_page_restores_its_settings(visit: Visit, photo: Path, tmp_path: Path) -> None:
