@@ -213,31 +213,32 @@
     element.addEventListener("pointerdown", (event) => {
       const source = event.target.closest(".source");
       if (!source?.dataset.slides || event.button) return;
-      const from = at(source, event), { x, y } = source.dataset;
-      drag = { source, from, before: [x, y], middle: middle(source), moved: false };
+      const { x, y } = source.dataset;
+      drag = { from: [event.clientX, event.clientY], before: [Number(x), Number(y)], middle: middle(source), to: null };
       typed = null;
       source.setPointerCapture(event.pointerId);
     });
-    element.addEventListener("pointermove", (event) => {
-      if (!drag) return;
-      const to = at(drag.source, event), box = drag.source.getBoundingClientRect();
-      const by = [to[0] - drag.from[0], to[1] - drag.from[1]];
-      if (!drag.moved && Math.hypot(by[0] * box.width, by[1] * box.height) < 4) return;
-      drag.moved = true;
-      drag.source.classList.add("dragged");
-      aim(drag.source, ...by.map((value, i) => clamp(drag.middle[i] + value, 0, 1)), false);
-      aim(drag.source, ...middle(drag.source), false);
+    // The server may draw the finder anew meanwhile: what is dragged is the picture that is there.
+    addEventListener("pointermove", (event) => {
+      const source = drag && $(".source", element);
+      if (!source) return;
+      const by = [event.clientX - drag.from[0], event.clientY - drag.from[1]], box = source.getBoundingClientRect();
+      if (!drag.to && Math.hypot(...by) < 4) return;
+      source.classList.add("dragged");
+      aim(source, clamp(drag.middle[0] + by[0] / box.width, 0, 1), clamp(drag.middle[1] + by[1] / box.height, 0, 1), false);
+      drag.to = middle(source);
+      aim(source, ...drag.to, false);
     });
     const drop = (event, done) => {
-      if (!drag) return;
-      const { source, before, moved } = drag;
+      const source = drag && $(".source", element), { before, to } = drag || {};
+      drag = null;
+      if (!source) return;
       source.classList.remove("dragged");
       if (!done) aim(source, ...before, false);
-      else aim(source, ...(moved ? [Number(source.dataset.x), Number(source.dataset.y)] : at(source, event)), true);
-      drag = null;
+      else aim(source, ...(to || at(source, event)), true);
     };
-    element.addEventListener("pointerup", (event) => drop(event, true));
-    element.addEventListener("pointercancel", (event) => drop(event, false));
+    addEventListener("pointerup", (event) => drop(event, true));
+    addEventListener("pointercancel", (event) => drop(event, false));
     element.addEventListener("keydown", (event) => {
       const source = event.target.closest(".source");
       const step = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];

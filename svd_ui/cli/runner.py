@@ -135,18 +135,19 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
     explicit = dict(inputs.explicit)
     if "loras" in explicit:
         explicit["loras"] = _loras(runner.settings, explicit["loras"])
-    preset = _preset(runner, inputs.preset, explicit, base) if inputs.preset is not None else {}
-    if inputs.output_format is not None:
-        preset = {**preset, "output_format": inputs.output_format}
     still, remarks = _still(runner.settings, inputs, explicit)
+    if still not in (None, base.get("image")):  # where a crop was put belongs to its picture
+        base = {name: value for name, value in base.items() if name not in FOCUS}
+    if inputs.preset is not None:
+        base |= _preset(runner, inputs.preset, explicit, base)
+    if inputs.output_format is not None:
+        base["output_format"] = inputs.output_format
     if still is not None:
-        if still != base.get("image"):  # where a crop was put belongs to its picture
-            base = {name: value for name, value in base.items() if name not in FOCUS}
         explicit["image"] = still
         base.pop("prompt", None)
     elif "prompt" in explicit:
         base.pop("image", None)
-    request = presets.validate({**base, **preset, **explicit})
+    request = presets.validate({**base, **explicit})
     if not has_source(request):
         if request.image is not None:
             raise BadInput("Give a picture or --prompt, not both.")

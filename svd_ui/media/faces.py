@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .image import Box
+
 LOOKED_AT = 360
 """Pixels of the longer side that are looked at: faces from a fifteenth of it on are found."""
 SCALE = 1.2
@@ -28,8 +30,6 @@ SEEN = 6
 ALIKE = 0.25
 """Of its side a window may lie or measure apart from those it agrees with."""
 
-Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels."""
 Ints = NDArray[np.integer[Any]]
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .faces import Box, faces, reduced
+from .faces import faces, reduced
+from .image import Box
 
 MAP = 64
 """Cells of the map of what stands out, along each side."""
@@ -105,8 +106,9 @@ def saliency(image: Image.Image) -> Floats:
     opponent = np.asarray(small.convert("YCbCr"), np.float64) * OPPONENT
     colour = np.sqrt(((_blurred(opponent) - opponent.mean((0, 1))) ** 2).sum(-1))
     both = _unit(colour) * (0.3 + _unit(_residual(np.asarray(small.convert("L"), np.float64))))
-    found = both * _towards_middle()
-    return found / found.sum()
+    found: Floats = both * _towards_middle()
+    found /= found.sum()
+    return found
 
 
 def _residual(grey: Floats) -> Floats:
