@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ from .media import image as media_image
 from .media import write_bytes
 from .media.footage import FootageFacts, Moment, footage
 from .media.reading import Reader
+from .media.subject import Subject, subject
 from .notes import Note
+from .request import FOCUS, GenerationRequest
 from .settings import Settings
 
 MB = 1_000_000
@@ -60,7 +63,11 @@ class Assets:
         """
         limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
         picture = media_image.load(data, **limits, background=background, moment=moment)
-        return Added(self.keep(picture.image), *picture.image.size, picture.notes)
+        ref = self.keep(picture.image)
+        _SUBJECTS.of(
+            ref, lambda: picture.image
+        )  # while it is decoded: a large one takes longer to open than to look at
+        return Added(ref, *picture.image.size, picture.notes)
 
     def facts_of_clip(self, path: Path) -> FootageFacts | None:
         """Of a file that may be a clip; None for what is none. Raises BadPicture where it cannot be read."""
@@ -112,6 +119,21 @@ class Assets:
             width, height = image.size
             return width, height
 
+    def subject(self, ref: str) -> Subject:
+        """What the picture is of. Raises as ``path`` does."""
+        return _SUBJECTS.of(ref, lambda: self.open(ref))
+
+    def focused(self, request: GenerationRequest, width: int, height: int) -> GenerationRequest:
+        """``request`` with the focus of a clip of that size on the subject of its picture, where the focus is blank.
+
+        What is stored then holds the numbers, and gives the same clip again. Raises as ``path`` does.
+        """
+        blank = [name for name in FOCUS if getattr(request, name) is None]
+        if not blank or request.image is None:
+            return request
+        found = dict(zip(FOCUS, self.subject(request.image).focus(width, height), strict=True))
+        return request.model_copy(update={name: found[name] for name in blank})
+
     def last_used(self, after: float, before: float) -> Iterator[tuple[str, Path]]:
         """(ref, file) of the pictures last added or asked for between these times."""
         for path in self.root.glob("??/*.png"):
@@ -134,3 +156,22 @@ class Assets:
 
     def _file(self, digest: str) -> Path:
         return self.root / digest[:2] / f"{digest}.png"
+
+
+class _Subjects:
+    """What was found in the last pictures, by ref: looked for once, shared by everyone in this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[str, Subject] = OrderedDict()
+
+    def of(self, ref: str, picture: Callable[[], Image.Image]) -> Subject:
+        found = self._found.get(ref) or subject(picture())
+        self._found[ref] = found
+        while len(self._found) > self._most:
+            with suppress(KeyError):  # another thread was faster
+                self._found.popitem(last=False)
+        return found
+
+
+_SUBJECTS = _Subjects(256)

@@ -49,6 +49,8 @@ class ClipSpec:
     row: CheckpointRow
     width: int
     height: int
+    focus_x: float
+    focus_y: float
     num_frames: int
     num_inference_steps: int
     fps: int
@@ -181,7 +183,7 @@ def in_shape_of(picture: tuple[int, int] | None, request: GenerationRequest, row
     """``request`` at about the checkpoint's own size in the shape of its picture; a size that is given stays."""
     if picture is None or request.width is not None or request.height is not None:
         return request
-    width, height = row.size_for(picture[0] / picture[1])
+    width, height = row.size_like(picture)
     return request.model_copy(update={"width": width, "height": height})
 
 

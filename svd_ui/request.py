@@ -28,6 +28,8 @@ OutputFormat = Literal["mp4", "png", "gif", "webp"]
 ProfileName = Literal["auto", "24gb", "16gb", "12gb", "8gb", "6gb", "4gb", "cpu"]
 Speed = Literal["exact", "fast", "draft"]
 Schedule = Literal["checkpoint", "ays"]
+FOCUS = ("focus_x", "focus_y")
+MIDDLE = 0.5
 MAX_TILES = 24
 MAX_POST = 8
 APPROXIMATE: dict[str, JsonValue] = {"approximate": True}
@@ -124,10 +126,20 @@ class GenerationRequest(Frozen):
         title="Height",
         description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
     )
-    focus_x: float = Field(
-        0.5, ge=0, le=1, title="Focus across", description="Which part a crop keeps: 0 left, 1 right."
+    focus_x: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Focus across",
+        description="Which part a crop keeps: 0 left, 1 right; blank = the subject.",
     )
-    focus_y: float = Field(0.5, ge=0, le=1, title="Focus down", description="Which part a crop keeps: 0 top, 1 bottom.")
+    focus_y: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Focus down",
+        description="Which part a crop keeps: 0 top, 1 bottom; blank = the subject.",
+    )
     num_frames: int | None = Field(
         None, ge=2, le=64, title="Frames", description="Length of the clip; best at the checkpoint's own."
     )
@@ -255,6 +267,12 @@ class GenerationRequest(Frozen):
             raise ValueError("Guide above sigma must be less than guide below sigma")
         return self
 
+    @property
+    def focus(self) -> tuple[float, float]:
+        """(across, down): where a crop is put; in the middle where that is blank and no picture was looked at."""
+        x, y = (MIDDLE if value is None else value for value in (self.focus_x, self.focus_y))
+        return x, y
+
     def tile(self, seed: int, motion_bucket_id: int) -> GenerationRequest:
         """The one clip that a tile of this wall is a small copy of; everything else stays as it is."""
         return self.model_copy(update={"wall": None, "seed": seed, "motion_bucket_id": motion_bucket_id})
@@ -266,7 +284,8 @@ class GenerationRequest(Frozen):
     def resolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:
         """A new request in which every None that ``defaults`` knows is filled and the seed is fixed.
 
-        ``defaults`` is ``CheckpointRow.defaults(self.speed)``; where it knows no ``output_fps``, that follows ``fps``.
+        ``defaults`` is ``CheckpointRow.defaults(self.speed)``; where it knows no ``output_fps``, that follows ``fps``. The
+        focus is on the subject once the picture was looked at (``Assets.focused``), else in the middle.
         """
         filled = {name: value for name, value in defaults.items() if getattr(self, name, None) is None}
         request = self.model_copy(update=filled).with_seed()
@@ -278,6 +297,7 @@ class GenerationRequest(Frozen):
             update = {"max_guidance_scale" if given_low else "min_guidance_scale": guidance[0 if given_low else 1]}
         if request.output_fps is None:
             update["output_fps"] = request.fps
+        update |= {name: MIDDLE for name in FOCUS if getattr(request, name) is None}
         return GenerationRequest.model_validate({**request.model_dump(), **update})
 
     def unresolved(self, defaults: Mapping[str, Any]) -> GenerationRequest:

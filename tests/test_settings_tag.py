@@ -146,9 +146,9 @@ def test_of_two_values_that_exclude_each_other_one_goes() -> None:
 
 
 def test_numbers_that_are_none() -> None:
-    stored = parse('{"svd_ui": 1, "request": {"focus_x": NaN, "noise_aug_strength": Infinity, "seed": 4}}')
+    stored = parse('{"svd_ui": 1, "request": {"motion_bucket_id": NaN, "noise_aug_strength": Infinity, "seed": 4}}')
     assert stored.request == GenerationRequest(seed=4)
-    assert stored.dropped == ("focus_x", "noise_aug_strength")
+    assert stored.dropped == ("motion_bucket_id", "noise_aug_strength")
 
 
 @pytest.mark.parametrize("version", [-1, 0, 1, 2, 10**30, True, "1", None, [1]])

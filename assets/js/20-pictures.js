@@ -176,23 +176,34 @@
     drawn();
   }
 
-  // The finder: click, drag or arrow keys move the focus; the server answers with the exact crop.
+  // The finder: a drag moves the crop, a click puts its middle there, arrow keys move it; the server answers with the exact
+  // crop. A drag that the browser takes for scrolling changes nothing.
   function finder(element, trigger, watch) {
     delegate(element, trigger);
     scrubber(element, trigger, watch);
     // Keys are counted here until they rest: an answer from the server may be older than the last of them.
-    let dragging = false, settled = 0, typed = null;
+    let drag = null, settled = 0, typed = null;
     const rounded = (value) => Math.round(value * 1e3) / 1e3;
     const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+    // In pixels of the picture: its sides and those of the crop.
+    const sides = ({ dataset: d }) => {
+      const w = Number(d.w), h = Number(d.h), scale = Math.min(w / Number(d.cw), h / Number(d.ch));
+      return { w, h, bw: Math.min(w, d.cw * scale), bh: Math.min(h, d.ch * scale) };
+    };
+    // The middle of the crop, which stays away from the edges that the focus may lie at.
+    const middle = (source) => {
+      const { w, h, bw, bh } = sides(source), { x, y } = source.dataset;
+      return [clamp(x, bw / 2 / w, 1 - bw / 2 / w), clamp(y, bh / 2 / h, 1 - bh / 2 / h)];
+    };
     const aim = (source, x, y, done) => {
-      const d = source.dataset, w = Number(d.w), h = Number(d.h), cw = Number(d.cw), ch = Number(d.ch);
-      const scale = Math.min(w / cw, h / ch), bw = Math.min(w, cw * scale), bh = Math.min(h, ch * scale);
+      const { w, h, bw, bh } = sides(source);
       const crop = $(".crop", source).style, dot = $(".dot", source).style;
       crop.left = `${clamp(x * w - bw / 2, 0, w - bw) / w * 100}%`;
       crop.top = `${clamp(y * h - bh / 2, 0, h - bh) / h * 100}%`;
       dot.left = `${x * 100}%`;
       dot.top = `${y * 100}%`;
-      d.x = x; d.y = y;
+      source.dataset.x = x;
+      source.dataset.y = y;
       if (done) trigger("aim", { x: rounded(x), y: rounded(y) });
     };
     const at = (source, event) => {
@@ -201,27 +212,39 @@
     };
     element.addEventListener("pointerdown", (event) => {
       const source = event.target.closest(".source");
-      if (!source) return;
-      dragging = true;
+      if (!source?.dataset.slides || event.button) return;
+      const { x, y } = source.dataset;
+      drag = { from: [event.clientX, event.clientY], before: [Number(x), Number(y)], middle: middle(source), to: null };
       typed = null;
       source.setPointerCapture(event.pointerId);
-      aim(source, ...at(source, event), false);
     });
-    element.addEventListener("pointermove", (event) => {
-      const source = event.target.closest(".source");
-      if (source && dragging) aim(source, ...at(source, event), false);
+    // The server may draw the finder anew meanwhile: what is dragged is the picture that is there.
+    addEventListener("pointermove", (event) => {
+      const source = drag && $(".source", element);
+      if (!source) return;
+      const by = [event.clientX - drag.from[0], event.clientY - drag.from[1]], box = source.getBoundingClientRect();
+      if (!drag.to && Math.hypot(...by) < 4) return;
+      source.classList.add("dragged");
+      aim(source, clamp(drag.middle[0] + by[0] / box.width, 0, 1), clamp(drag.middle[1] + by[1] / box.height, 0, 1), false);
+      drag.to = middle(source);
+      aim(source, ...drag.to, false);
     });
-    element.addEventListener("pointerup", (event) => {
-      const source = event.target.closest(".source");
-      if (source && dragging) aim(source, ...at(source, event), true);
-      dragging = false;
-    });
+    const drop = (event, done) => {
+      const source = drag && $(".source", element), { before, to } = drag || {};
+      drag = null;
+      if (!source) return;
+      source.classList.remove("dragged");
+      if (!done) aim(source, ...before, false);
+      else aim(source, ...(to || at(source, event)), true);
+    };
+    addEventListener("pointerup", (event) => drop(event, true));
+    addEventListener("pointercancel", (event) => drop(event, false));
     element.addEventListener("keydown", (event) => {
       const source = event.target.closest(".source");
       const step = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];
-      if (!source || !step) return;
+      if (!source?.dataset.slides || !step) return;
       event.preventDefault();
-      const [x, y] = typed || [Number(source.dataset.x), Number(source.dataset.y)];
+      const [x, y] = typed || middle(source);
       typed = [clamp(x + step[0], 0, 1), clamp(y + step[1], 0, 1)];
       aim(source, ...typed, false);
       clearTimeout(settled);

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 COMMUNITY = "Stability AI Community License"
 OLD_NAMES = {"form", "sampler"}
 """Keys of ``svd_ui.json`` that ``family`` replaced."""
+LEAST_SHARE, MOST_SHARE = 0.7, 1.26
+"""Of its own area, what a checkpoint is given by itself; 1.25 admits 4:5 as 768x960, the size such clips are made at."""
+AS_OWN = 0.04
+"""An aspect less than this share from a checkpoint's own is taken as that: a model of stills rounds to 3 %."""
 
 
 class CheckpointRow(Frozen):
@@ -124,21 +128,36 @@ class CheckpointRow(Frozen):
                 detail = f"{field.title()} must be a multiple of {known.patch} for {self.title}; {side} is not."
                 raise BadInput(detail, field=field)
 
+    def size_like(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """The size in the shape of a picture of that (width, height): its own where this checkpoint takes it as it is, so
+        that a clip that goes on from the last frame of another has its size.
+        """
+        width, height = picture
+        whole = width % self.size_multiple == height % self.size_multiple == 0
+        if whole and 0.25 <= width / height <= 4 and self._of_its_area(width, height):
+            return picture
+        return self.size_for(width / height)
+
     def size_for(self, aspect: float) -> tuple[int, int]:
         """(width, height) of about the native area at width / height = ``aspect``, on ``size_multiple``.
 
-        Clamped to 1:4 .. 4:1, so that a strip of pixels still gives a picture the model can hold.
+        Clamped to 1:4 .. 4:1, so that a strip of pixels still gives a picture the model can hold. About its own shape
+        is its own size, which it knows best.
         """
+        if abs(aspect * self.height / self.width - 1) < AS_OWN:
+            return self.width, self.height
         aspect = min(max(aspect, 0.25), 4.0)
         area, unit = self.width * self.height, self.size_multiple
         candidates = []
         for h in range(unit, int((area / 0.25) ** 0.5) + 2 * unit, unit):
             w = max(unit, round(h * aspect / unit) * unit)
-            share = w * h / area
-            if 0.7 <= share <= 1.26:  # 1.25 admits 4:5 as 768x960, the size such clips are made at
-                candidates.append((12 * abs(w / h / aspect - 1) + abs(share - 1), w, h))
+            if self._of_its_area(w, h):
+                candidates.append((12 * abs(w / h / aspect - 1) + abs(w * h / area - 1), w, h))
         _, width, height = min(candidates)
         return width, height
+
+    def _of_its_area(self, width: int, height: int) -> bool:
+        return LEAST_SHARE <= width * height / (self.width * self.height) <= MOST_SHARE
 
 
 # Linear fit of Stable Diffusion's four latent channels (SVD keeps that latent space) to RGB in 0..1: half of the

@@ -27,7 +27,7 @@ from ..loras import named, names
 from ..media.footage import Moment
 from ..migration import left_out
 from ..notes import sentence
-from ..request import GenerationRequest, has_source
+from ..request import FOCUS, GenerationRequest, has_source
 from ..settings import Settings
 from ..settings_tag import open_settings
 
@@ -135,11 +135,13 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
     explicit = dict(inputs.explicit)
     if "loras" in explicit:
         explicit["loras"] = _loras(runner.settings, explicit["loras"])
+    still, remarks = _still(runner.settings, inputs, explicit)
+    if still not in (None, base.get("image")):  # where a crop was put belongs to its picture
+        base = {name: value for name, value in base.items() if name not in FOCUS}
     if inputs.preset is not None:
         base |= _preset(runner, inputs.preset, explicit, base)
     if inputs.output_format is not None:
         base["output_format"] = inputs.output_format
-    still, remarks = _still(runner.settings, inputs, explicit)
     if still is not None:
         explicit["image"] = still
         base.pop("prompt", None)

@@ -11,7 +11,7 @@ from ..clip import ClipSpec
 from ..errors import SvdUiError
 from ..hub import Hub
 from ..hub.selection import Checkpoints
-from ..media.image import crop_box, cropped
+from ..media.image import crop_of, cropped
 from ..notes import Note
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -194,7 +194,7 @@ def advice(clip: ClipSpec, picture: tuple[int, int] | None) -> list[Note]:
         shown = clip.of_picture(picture).render_height
         if shown != clip.render_height:
             notes.append(Note.of("render_height_limited", asked=clip.render_height, height=shown))
-        left, top, right, bottom = crop_box(picture, width, height, clip.request.focus_x, clip.request.focus_y)
+        left, top, right, bottom = crop_of(clip, picture)
         if right - left < width or bottom - top < height:
             given = f"{picture[0]}x{picture[1]}"
             notes.append(Note.of("picture_enlarged", given=given, width=width, height=height))

@@ -196,7 +196,7 @@ class LocalEngine:
         clip, picture = generation.clip, self._assets.open(image)
         generation.notes += advice(clip, picture.size)
         generation.clip = clip.of_picture(picture.size)
-        return fit(picture, clip.width, clip.height, clip.request.focus_x, clip.request.focus_y), picture
+        return fit(picture, clip.width, clip.height, clip.focus_x, clip.focus_y), picture
 
     def _finish(
         self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path

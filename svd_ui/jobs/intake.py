@@ -30,7 +30,7 @@ class Intake:
 
     def add(self, request: GenerationRequest, owner: str, kind: JobKind, **place: Any) -> str:
         """The id of the new row, 128 random bits; ``place`` as in ``Store.add``. Raises BadInput or QueueFull."""
-        request = checked(self._settings, request, kind)
+        request = self._focused(checked(self._settings, request, kind))
         key, steps = self.timing_of(request, kind)
         id = secrets.token_hex(16)
         self._store.add(id, owner, kind, request, timing_key=key, steps=steps, **place)
@@ -42,6 +42,16 @@ class Intake:
             find_checkpoint(self._settings, id)
         request = GenerationRequest.model_validate({"checkpoint": id})
         return self._store.active_download(id) or self.add(request, owner, "download")
+
+    def _focused(self, request: GenerationRequest) -> GenerationRequest:
+        """The focus that is blank is found now, so that the job says what it was made from."""
+        if request.image is None:
+            return request
+        try:
+            clip = ClipSpec.of(request, self._checkpoints.resolve(request.checkpoint, self._describe()))
+        except SvdUiError:
+            return request  # said where the job fails for it
+        return Assets.of(self._settings).focused(request, clip.width, clip.height)
 
     def timing_of(self, request: GenerationRequest, kind: JobKind) -> tuple[str, int]:
         """(timing key, denoising steps); an empty key where they cannot be known."""

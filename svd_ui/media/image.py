@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageColor
 
@@ -15,7 +16,12 @@ from .footage import FIRST, Moment, footage
 from .reading import Picture, Reader
 from .signatures import refusal, video_format, why_unreadable
 
+if TYPE_CHECKING:
+    from ..clip import ClipSpec
+
 MB = 1_000_000
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels of a picture, with fractions."""
 MUCH_KEPT = 0.7
 """Of a picture by a crop; with less the clip shows something else than its owner expects."""
 
@@ -97,10 +103,8 @@ def _mended(raw: bytes, reader: Reader, why: str) -> Picture:
     return Picture(picture.image, (*mended.notes, *picture.notes))
 
 
-def crop_box(
-    size: tuple[int, int], width: int, height: int, focus_x: float = 0.5, focus_y: float = 0.5
-) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the largest part of ``size`` with the aspect width:height about the focus.
+def crop_box(size: tuple[int, int], width: int, height: int, focus_x: float = 0.5, focus_y: float = 0.5) -> Box:
+    """The largest part of ``size`` with the aspect width:height about the focus.
 
     The focus (0..1 across and down) is the middle of the crop as far as the edges allow. Fractions of pixels
     stay, so that the aspect is exact however small the picture is.
@@ -111,6 +115,11 @@ def crop_box(
     left = min(max(focus_x * w - crop_w / 2, 0.0), w - crop_w)
     top = min(max(focus_y * h - crop_h / 2, 0.0), h - crop_h)
     return left, top, min(left + crop_w, float(w)), min(top + crop_h, float(h))
+
+
+def crop_of(clip: ClipSpec, picture: tuple[int, int]) -> Box:
+    """Which part of the kept ``picture`` of that (width, height) the still of ``clip`` is cut from."""
+    return crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
 
 
 def cropped(picture: tuple[int, int], width: int, height: int) -> Note | None:

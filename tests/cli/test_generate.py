@@ -19,7 +19,7 @@ from svd_ui.errors import DiskFull, OutOfMemory, SvdUiError, Unexpected
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest, LoraRef
-from svd_ui.settings import Settings
+from svd_ui.settings import REPOSITORY, Settings
 from svd_ui.settings_tag import open_settings
 from tests.cli.conftest import Run
 from tests.fakes import DEFAULTS, FakeEngine
@@ -322,3 +322,17 @@ def test_a_size_that_is_given_stays(run: Run, tmp_path: Path) -> None:
     run("generate", "portrait.jpg", "-o", "out.mp4", "--width", 256, "--height", 144)
     made = open_settings(Path("out.mp4")).request
     assert (made.width, made.height) == (256, 144)
+
+
+def test_the_crop_is_on_the_subject_unless_flags_say_where(run: Run, settings: Settings) -> None:
+    photo = REPOSITORY / "benchmarks" / "data" / "astronaut.jpg"
+    assert run("generate", photo, "--width", 128, "--height", 72, "--seed", 5, "-o", "head.mp4").exit_code == 0
+    found = open_settings(Path("head.mp4")).request
+    assert 0.2 < (found.focus_y or 0) < 0.3
+    assert run("generate", "--from", "head.mp4", "-o", "again.mp4").exit_code == 0
+    assert open_settings(Path("again.mp4")).request.focus == found.focus
+    other = REPOSITORY / "benchmarks" / "data" / "flower.jpg"
+    assert run("generate", other, "--from", "head.mp4", "-o", "other.mp4").exit_code == 0
+    assert open_settings(Path("other.mp4")).request.focus_y == pytest.approx(0.5, abs=0.05), "its own, not hers"
+    assert run("generate", photo, "--width", 128, "--height", 72, "--focus-y", 0.8, "-o", "low.mp4").exit_code == 0
+    assert open_settings(Path("low.mp4")).request.focus == (0.5, 0.8)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken
 from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
 from svd_ui.events import Event, Loading
@@ -16,7 +17,7 @@ from svd_ui.jobs import status
 from svd_ui.jobs.service import JobService
 from svd_ui.notes import Note
 from svd_ui.request import GenerationRequest
-from svd_ui.settings import Settings
+from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import Serve, Stepping, ended, until
 
@@ -39,6 +40,46 @@ def test_a_request_becomes_a_clip_with_its_files(serve: Serve, request_: Generat
     with Image.open(service.file(done, "preview")) as preview:
         assert max(preview.size) <= 256
     assert [entry.id for entry in service.history()] == [job.id]
+
+
+# Where the crop is put
+
+
+@pytest.fixture
+def astronaut(settings: Settings) -> GenerationRequest:
+    """A square picture, cropped to a landscape, whose middle is her chest."""
+    with Image.open(REPOSITORY / "benchmarks" / "data" / "astronaut.jpg") as photo:
+        image = Assets.of(settings).keep(photo.convert("RGB"))
+    return GenerationRequest(image=image, width=128, height=72, num_frames=4, seed=7)
+
+
+def test_a_blank_focus_is_stored_as_the_numbers_of_the_subject(serve: Serve, astronaut: GenerationRequest) -> None:
+    service = serve()
+    job = service.submit(astronaut, "ann")
+    assert job.request.focus_x == 0.5 and 0.2 < (job.request.focus_y or 0) < 0.3, "on her head"
+    done = ended(service, job)
+    assert done.result is not None and done.result.request.focus == job.request.focus
+    again = service.retry(job.id, "ann")
+    assert again.request == job.request
+
+
+@pytest.mark.parametrize("given", [{"focus_x": 0.5, "focus_y": 0.9}, {"focus_x": 0.0, "focus_y": 0.5}])
+def test_a_focus_that_came_with_the_request_stays(
+    serve: Serve, astronaut: GenerationRequest, given: dict[str, float]
+) -> None:
+    job = serve().submit(astronaut.model_copy(update=given), "ann")
+    assert {"focus_x": job.request.focus_x, "focus_y": job.request.focus_y} == given
+
+
+def test_of_a_focus_only_what_is_blank_is_found(serve: Serve, astronaut: GenerationRequest) -> None:
+    job = serve().submit(astronaut.model_copy(update={"focus_x": 0.1}), "ann")
+    assert job.request.focus_x == 0.1 and 0.2 < (job.request.focus_y or 0) < 0.3
+
+
+def test_a_prompt_has_nothing_to_look_at_yet(serve: Serve) -> None:
+    job = serve().submit(GenerationRequest(prompt="a hill", width=64, height=64, num_frames=4), "ann")
+    assert (job.request.focus_x, job.request.focus_y) == (None, None)
+    assert job.request.focus == (0.5, 0.5)
 
 
 def test_progress_is_seen_step_by_step(serve: Serve, request_: GenerationRequest) -> None:

@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 
 from svd_ui.assets import Assets
 from svd_ui.request import GenerationRequest
-from svd_ui.settings import Settings
+from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
 from tests.media.files import clip
 
@@ -199,6 +199,15 @@ def test_a_clip_has_the_shape_of_its_picture_and_a_clip_s_frame_may_be_it(
             client.predict(image=handle_file(tmp_path / "tall.mp4"), **values, api_name="/submit")
     with pytest.raises(AppError, match="A frame is of a clip"):
         client.predict(prompt="a fox", frame="last", api_name="/submit")
+
+
+def test_the_crop_is_on_the_subject_unless_it_is_said_where(client: Client, public: Served) -> None:
+    photo = handle_file(REPOSITORY / "benchmarks" / "data" / "astronaut.jpg")
+    shape = {"image": photo, "width": 128, "height": 72, "num_frames": 2, "api_name": "/submit"}
+    found = public.jobs.get(client.predict(**shape)["id"]).request
+    assert found.focus_x == 0.5 and 0.2 < (found.focus_y or 0) < 0.3
+    said = public.jobs.get(client.predict(**shape, focus_x=0.5, focus_y=0.5)["id"]).request
+    assert said.focus == (0.5, 0.5)
 
 
 def test_neither_picture_nor_prompt_is_refused(client: Client) -> None:

@@ -56,7 +56,7 @@ class Renderer(WarpDecoder):
         self._canvas: Canvas | None = None
         self._margin = 0.0, 0.0
         if picture is not None:
-            focus = clip.request.focus_x, clip.request.focus_y
+            focus = clip.focus_x, clip.focus_y
             self._around = _around(picture, self.width, self.height, focus)
         if self._large.shape[:2] != (self.height, self.width):
             self._large = self._enlarged()

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ...jobs.service import JobService
+from ...request import FOCUS
 from ...settings import Settings
 from .. import train
 from ..api import declare
@@ -26,7 +27,7 @@ from .stills import ASPECT_CHOICES, NO_STILLS, door
 SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
     "door": "svdui.door(element, trigger, upload)  /* 'take' 'example' */",
-    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'seek' 'choose' 'drop' 'clear' */",
+    "finder": "svdui.finder(element, trigger, watch)  /* 'aim' 'reframe' 'seek' 'choose' 'drop' 'clear' */",
     "offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' 'take' 'own' 'unown' */",
     "still_offer": "svdui.mount('offer', element, trigger, watch, props)  /* 'fetch' */",
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
@@ -154,8 +155,7 @@ def _advanced(page: Page) -> None:
     _fields(page, "output_fps", "render_height")
     _field(page, "decode_chunk_size")
     _fields(page, "width", "height", info="Blank: from the aspect.")
-    _field(page, "focus_x")
-    _field(page, "focus_y")
+    _fields(page, *FOCUS)
     _field(page, "schedule", **CHIPS)
     _fields(page, "cache_interval")
     _fields(page, "guidance_sigma_min", "guidance_sigma_max")

@@ -14,8 +14,7 @@ from ...events import ENDED
 from ...jobs import Job, JobKind, in_full
 from ...migration import left_out
 from ...notes import sentence
-from ...presets import ASPECTS
-from ...request import GenerationRequest
+from ...request import FOCUS, GenerationRequest
 from ..context import Context, uploaded
 from ..formatting import notice
 from ..page import Changes
@@ -26,10 +25,10 @@ from .stills import (
     NO_STILLS,
     PERHAPS_SETTINGS,
     SETTINGS_FILES,
-    SOURCE_ASPECT,
     Still,
     Stills,
     add,
+    framed,
     of_ref,
     take,
     with_clip,
@@ -208,12 +207,15 @@ class Actions:
             said.append(f"Its checkpoint {request.checkpoint} is not known here: choose another.")
             request = request.model_copy(update={"checkpoint": "auto"})
         values = values_of(request, self.context.row(request.checkpoint), still)
+        if still is not None:  # a focus belongs to its picture: the next one has its own subject
+            still = framed(self.context.assets, still, request)
+            values |= dict.fromkeys(FOCUS)
         pictures = {"items": [still], "at": 0} if still else NO_STILLS if request.image is None else stills
         shown = {name: value for name, value in values.items() if name in self.controls}
         return {**shown, "stills": pictures, "notice": notice(" ".join([text, *said]), good=not said)}
 
     def entered(
-        self, files: list[dict[str, str]], stills: Stills, background: str, aspect: str, left: Sequence[str] = ()
+        self, files: list[dict[str, str]], stills: Stills, background: str, left: Sequence[str] = ()
     ) -> Changes:
         """Files that came in by any way: pictures, clips, or settings to restore; ``left`` is said of those that stayed
         behind. Raises BadPicture, BadInput.
@@ -228,8 +230,6 @@ class Actions:
             return self.into_form(stored[0], stills, said, clip=clip)
         items, broken = take(self.context.assets, paths, background)
         changes: Changes = {"source": PICTURE, "stills": {"items": items, "at": 0}}
-        if items and ASPECTS.get(aspect, 1.0) > 1 and items[0]["height"] > items[0]["width"]:
-            changes["aspect"] = SOURCE_ASPECT  # a portrait is not cut to a landscape without being asked for
         if left or broken:
             changes["notice"] = notice(" ".join([*broken, *left]))
         elif items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":

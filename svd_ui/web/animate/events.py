@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ...catalog.families import fields_with_words
+from ...request import FOCUS
 from ..context import Context
 from ..formatting import html
 from ..page import Changes, Given, Page
@@ -17,7 +18,7 @@ from .form_view import form_view, status
 from .groups import toggled, weighed
 from .offers import own_values
 from .prediction import Change, asked, change_of, estimated
-from .stills import NO_STILLS, Stills, checked, example, repainted, sought
+from .stills import NO_STILLS, Stills, aimed, checked, example, repainted, sought
 
 VIEW = ("stage", "history", "timer", "seen")
 """What ``Actions.view`` changes."""
@@ -110,17 +111,18 @@ def _words(page: Page, context: Context, values: dict[str, Any]) -> Changes:
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
         left = [str(line)[:300] for line in getattr(given.event, "left", None) or []][:3]
-        return actions.entered(
-            list(given.event.files or []), given["stills"], given["background"], given["aspect"], left
-        )
+        return actions.entered(list(given.event.files or []), given["stills"], given["background"], left)
 
     def seek(given: Given) -> Changes:
         stills = given["stills"]
         return {"stills": sought(context.assets, stills, int(given.event.at), given["background"])}
 
     def aim(given: Given) -> Changes:
-        at = {"focus_x": given.event.x, "focus_y": given.event.y}
-        return {name: min(1.0, max(0.0, float(value))) for name, value in at.items()}
+        """What was typed before yields to the drag."""
+        return {"stills": aimed(given["stills"], (given.event.x, given.event.y)), **dict.fromkeys(FOCUS)}
+
+    def reframe(given: Given) -> Changes:
+        return {"stills": aimed(given["stills"], None), **dict.fromkeys(FOCUS)}
 
     def choose(given: Given) -> Changes:
         return {"stills": {**given["stills"], "at": int(given.event.at)}}
@@ -137,9 +139,11 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
         return {"stills": repainted(context.assets, given["stills"], given["background"])}
 
     door, finder, stills = page["door"], page["finder"], ("stills",)
-    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True)
+    framed = "() => svdui.focus('#finder .source')"
+    page.on(door.take, take, ("stills", "background"), ("stills", "notice", *page.form), keep=True)
     page.on(door.example, use, (), ("stills", "notice"))
-    page.on(finder.aim, aim, (), ("focus_x", "focus_y"), keep=True, trigger_mode="always_last")
+    page.on(finder.aim, aim, stills, ("stills", *FOCUS), keep=True, trigger_mode="always_last")
+    page.on(finder.reframe, reframe, stills, ("stills", *FOCUS), then=framed, keep=True)
     after = "() => svdui.focus('#finder .scrub input')"
     page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
     page.on(finder.choose, choose, stills, stills)

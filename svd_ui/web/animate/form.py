@@ -7,12 +7,12 @@ from typing import Any
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput
-from ...presets import presets, validate
-from ...request import GenerationRequest, Wall
+from ...presets import ASPECTS, presets, validate
+from ...request import FOCUS, MIDDLE, GenerationRequest, Wall
 from ..controls import CLIP, applied, hint
 from ..page import Page
 from .groups import Values, groups, wall_of, wall_values, with_wall
-from .stills import ASPECT_CHOICES, Still, aspect_of, current, size_of
+from .stills import ASPECT_CHOICES, SOURCE_ASPECT, Still, aspect_of, current, size_of
 
 PICTURE, PROMPT = "Picture", "Prompt"
 OWN = "None"
@@ -20,7 +20,7 @@ OWN = "None"
 MAX_SEEDS = 8
 EXTRAS: dict[str, Any] = {
     "source": PICTURE,
-    "aspect": "16:9",
+    "aspect": SOURCE_ASPECT,
     "preset": OWN,
     "background": "#ffffff",
     "seeds": 1,
@@ -40,7 +40,14 @@ def default_of(name: str) -> Any:
 
 def kept_values(page: Page, stored: Any, checkpoints: Collection[str] = ()) -> dict[str, Any]:
     """What the browser kept, the rest at its default; ``checkpoints`` are those there are now."""
-    return page.kept(GenerationRequest, stored, {name: default_of(name) for name in page.form}, checkpoints)
+    values = page.kept(GenerationRequest, stored, {name: default_of(name) for name in page.form}, checkpoints)
+    if all(values.get(name) == MIDDLE for name in FOCUS):
+        # Releases before the focus could be blank kept their defaults so: nobody had chosen these.
+        values |= {
+            **dict.fromkeys(FOCUS),
+            "aspect": default_of("aspect") if values["aspect"] == "16:9" else values["aspect"],
+        }
+    return values
 
 
 def explicit(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +73,7 @@ def request_of(values: Mapping[str, Any], row: CheckpointRow, still: Still | Non
         raise BadInput("Choose a picture first, or switch to Prompt and describe one.", field="image")
     else:
         given["image"] = still["ref"]
+        given = {**dict(zip(FOCUS, still.get("focus") or (), strict=False)), **given}
     if not SIZE & given.keys():
         given["width"], given["height"] = size_of(row, values["aspect"], still)
     elif len(SIZE & given.keys()) == 1:
@@ -127,7 +135,8 @@ def values_of(request: GenerationRequest, row: CheckpointRow, still: Still | Non
     if request.wall:
         values |= wall_values(request.wall)
     size = (request.width, request.height)
-    fitting = [choice for choice in ASPECT_CHOICES if size_of(row, choice, still) == size]
+    choices = ASPECT_CHOICES if still else tuple(ASPECTS)  # without its picture nobody knows what Source was
+    fitting = [choice for choice in choices if size_of(row, choice, still) == size]
     aspect = fitting[0] if fitting else aspect_of(*size) if not row.folder else None
     if fitting or size == (None, None):
         values |= {"width": None, "height": None}

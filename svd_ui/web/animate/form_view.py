@@ -17,16 +17,16 @@ from ...errors import BadInput
 from ...loras import LoraFile
 from ...methods import METHODS
 from ...notes import WORDS, sentence
-from ...request import GenerationRequest
+from ...request import FOCUS, GenerationRequest
 from ..context import Context
-from ..controls import CLIP
+from ..controls import CLIP, hint
 from ..formatting import duration, frame_size, html, memory
 from ..page import Changes
 from .form import PICTURE, PROMPT, describe_preset, hints_of, shown_still
 from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
 from .offers import offers
 from .prediction import Change, asked, changed, estimated, obstacle, prediction, speed_labels
-from .stills import Still, Stills, finder, size_of
+from .stills import Still, Stills, finder, focus_of, size_of
 
 LORA_STEP = 0.05
 
@@ -45,14 +45,16 @@ def form_view(
     still = shown_still(stills, values)
     shape = _size(values, row, still)
     hints = hints_of(values, row, still)
+    focus, by_hand = focus_of(context.assets, still, shape, (values.get("focus_x"), values.get("focus_y")))
+    for name, value in zip(FOCUS, focus if still else ("on the subject",) * 2, strict=True):
+        hints[name] = hint(name, value)
     request = asked(values, row, still)
     estimate, device, count = estimated(context, request), context.device(), _count(values, stills)
-    focus = _unit(values.get("focus_x")), _unit(values.get("focus_y"))
     return {
         **{name: gr.update(placeholder=text) for name, text in hints.items() if name in HINTED},
         **offers(context, values, estimate, hints, own),
         **_shown_kinds(values, row),
-        "finder": finder(stills if still else None, *shape, *focus),
+        "finder": finder(stills if still else None, *shape, focus, by_hand),
         "door": gr.update(visible="hidden" if prompting or still else True),
         "prompt_side": gr.update(visible=prompting),
         "negative_prompt": _negative(context, prompting),
@@ -103,10 +105,6 @@ def _render_height(values: Mapping[str, Any], row: CheckpointRow, size: tuple[in
     info = CLIP.info("render_height") if can else f"{short_title(row)} makes frames of the clip's own size only."
     given = values.get("render_height") is not None
     return gr.update(interactive=can or given, info=info, placeholder=hint("render_height", size[1] if can else None))
-
-
-def _unit(value: Any) -> float:
-    return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 0.5
 
 
 def _size(values: Mapping[str, Any], row: CheckpointRow, still: Still | None) -> tuple[int, int]:

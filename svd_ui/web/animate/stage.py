@@ -131,7 +131,7 @@ def _picture(job: Job, files: Files) -> dict[str, str]:
         data = ""
     request, still = job.request, ""
     if request.image and request.width and request.height:
-        still = still_url(request.image, request.width, request.height, request.focus_x, request.focus_y)
+        still = still_url(request.image, request.width, request.height, *request.focus)
     return {"preview": f"data:image/jpeg;base64,{data}" if data else "", "still": still}
 
 

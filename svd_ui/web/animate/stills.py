@@ -11,19 +11,23 @@ from ...catalog import CheckpointRow
 from ...errors import BadPicture, NotFound, SvdUiError
 from ...media.footage import FIRST, LAST, FootageFacts, Moment
 from ...media.image import crop_box
+from ...media.subject import MIDDLE, Point
 from ...notes import read_notes, sentence
 from ...presets import ASPECTS
+from ...request import GenerationRequest
 from ...settings import REPOSITORY
 from ..context import uploaded
 from ..formatting import frame_size, frame_url, html, still_thumb, still_url
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
 SOURCE_ASPECT = "Source"
-ASPECT_CHOICES = (*ASPECTS, SOURCE_ASPECT)
+ASPECT_CHOICES = (SOURCE_ASPECT, *ASPECTS)
 MAX_STILLS = 16
 ACCEPT = "image/*,video/*,application/json,.json,.mp4,.mov,.m4v,.mkv,.webm,.avi,.avif,.heic,.heif,.tif,.tiff"
 SETTINGS_FILES = {".json", ".zip"}
 """Endings of files that can only bring settings."""
+CUT = 0.985
+"""Of a picture: a crop that keeps less may be moved."""
 PERHAPS_SETTINGS = {".mp4", ".gif", ".webp", ".png"}
 """Endings of clips and pictures that bring settings when this app made them."""
 
@@ -37,7 +41,9 @@ class Clip(TypedDict):
 
 
 class Still(TypedDict, total=False):
-    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame."""
+    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame; ``focus`` is
+    where its crop was put, by hand or by the settings it came with, left out where it is on the subject.
+    """
 
     ref: str
     width: int
@@ -46,6 +52,7 @@ class Still(TypedDict, total=False):
     path: str
     prompt: str
     clip: Clip
+    focus: Point
 
 
 class Stills(TypedDict):
@@ -107,6 +114,7 @@ def sought(assets: Assets, stills: Stills, index: int, background: str) -> Still
     found = add(assets, uploaded(path), background, path, moment)
     if "clip" in found:
         found["clip"]["index"] = min(max(index, 0), found["clip"]["frames"] - 1)
+    found |= _kept_focus(still.get("focus"))
     items = [found if item is still else item for item in stills["items"]]
     return {**stills, "items": items}
 
@@ -157,7 +165,8 @@ def checked(assets: Assets, value: Any) -> Stills:
         except Exception:  # swept or invented: the form simply starts without it
             continue
         notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
-        items.append({**fresh, "notes": notes, "path": str(item.get("path") or ""), **_kept_clip(item.get("clip"))})
+        known: Still = {**fresh, "notes": notes, "path": str(item.get("path") or "")}
+        items.append({**known, **_kept_clip(item.get("clip")), **_kept_focus(item.get("focus"))})
     at = value.get("at") if isinstance(value, dict) else 0
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
 
@@ -172,6 +181,36 @@ def _kept_clip(value: Any) -> Still:
         return {}
 
 
+def _kept_focus(value: Any) -> Still:
+    """What the browser sent of a focus, where it can be one."""
+    try:
+        x, y = map(float, value)
+        return {"focus": (x, y)} if 0 <= x <= 1 and 0 <= y <= 1 else {}
+    except (TypeError, ValueError):
+        return {}
+
+
+def aimed(stills: Stills, focus: Any) -> Stills:
+    """The shown picture with its crop put there, or back on the subject where that is no point."""
+    if not stills["items"]:
+        return stills
+    items, at = list(stills["items"]), min(stills["at"], len(stills["items"]) - 1)
+    still: Still = {**items[at]}
+    still.pop("focus", None)
+    items[at] = {**still, **_kept_focus(focus)}
+    return {**stills, "items": items}
+
+
+def framed(assets: Assets, still: Still, request: GenerationRequest) -> Still:
+    """A still cropped as in ``request``, which is left to its subject where that makes no difference."""
+    if request.focus_x is None or request.focus_y is None or request.width is None or request.height is None:
+        return still
+    picture, size = (still["width"], still["height"]), (request.width, request.height)
+    by_itself = assets.subject(still["ref"]).focus(*size)
+    same = crop_box(picture, *size, *request.focus) == crop_box(picture, *size, *by_itself)
+    return still if same else {**still, "focus": request.focus}
+
+
 def current(stills: Stills | None) -> Still | None:
     """The still that is shown."""
     if not stills or not stills["items"]:
@@ -181,11 +220,9 @@ def current(stills: Stills | None) -> Still | None:
 
 def size_of(row: CheckpointRow, aspect: str, still: Still | None) -> tuple[int, int]:
     """(width, height) the model gets for an aspect choice."""
-    if aspect == SOURCE_ASPECT:
-        return row.size_for(still["width"] / still["height"]) if still else (row.width, row.height)
-    ratio = ASPECTS.get(aspect, row.width / row.height)
-    native = row.width / row.height
-    return (row.width, row.height) if abs(ratio / native - 1) < 0.02 else row.size_for(ratio)
+    if aspect == SOURCE_ASPECT and still:
+        return row.size_like((still["width"], still["height"]))
+    return row.size_for(ASPECTS.get(aspect, row.width / row.height))
 
 
 def aspect_of(width: int | None, height: int | None) -> str | None:
@@ -210,23 +247,40 @@ def _scrub(still: Still) -> dict[str, Any] | None:
     )
 
 
-def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -> str:
-    """The crop: the whole picture with the part that is kept, and that part as the model sees it."""
+def focus_of(assets: Assets, still: Still | None, size: tuple[int, int], typed: tuple[Any, Any]) -> tuple[Point, bool]:
+    """(where the crop of ``size`` is put, whether somebody put it there).
+
+    As ``typed`` counts most, each side for itself; then where the picture was dragged, else its subject.
+    """
+    given = [value if isinstance(value, int | float) and 0 <= value <= 1 else None for value in typed]
+    own = still.get("focus") if still else None
+    base = own or (assets.subject(still["ref"]).focus(*size) if still else MIDDLE)
+    x, y = (fallback if value is None else float(value) for value, fallback in zip(given, base, strict=True))
+    return (x, y), own is not None or given != [None, None]
+
+
+def finder(stills: Stills | None, width: int, height: int, focus: Point, by_hand: bool) -> str:
+    """The crop: the whole picture with the part that is kept, and that part as the model sees it. ``by_hand``: the crop is
+    not where it would be by itself.
+    """
     still = current(stills)
     if still is None or stills is None:
         return ""
     w, h = still["width"], still["height"]
-    left, top, right, bottom = crop_box((w, h), width, height, x, y)
+    left, top, right, bottom = crop_box((w, h), width, height, *focus)
+    across, down = right - left < CUT * w, bottom - top < CUT * h
     return html(
         "animate/finder",
         still=still,
         width=width,
         height=height,
-        x=x,
-        y=y,
+        x=focus[0],
+        y=focus[1],
+        slides="across" if across else "down" if down else "",
+        by_hand=by_hand,
         box=f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
         whole=still_thumb(still["ref"]),
-        exact=still_url(still["ref"], width, height, x, y),
+        exact=still_url(still["ref"], width, height, *focus),
         size=frame_size(width, height),
         scrub=_scrub(still),
         thumbs=[still_thumb(item["ref"]) for item in stills["items"]],

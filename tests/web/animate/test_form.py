@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import gradio as gr
 import pytest
 
 from svd_ui.catalog import STABILITY_ROWS, CheckpointRow, nano_row
@@ -12,7 +13,7 @@ from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.errors import BadInput, OutOfMemory
 from svd_ui.jobs import Job
 from svd_ui.presets import presets
-from svd_ui.request import GenerationRequest, Speed
+from svd_ui.request import FOCUS, GenerationRequest, Speed
 from svd_ui.web import formatting, visitor
 from svd_ui.web.animate import stage
 from svd_ui.web.animate.form import (
@@ -20,14 +21,16 @@ from svd_ui.web.animate.form import (
     all_requests,
     default_of,
     describe_preset,
+    kept_values,
     preset_values,
     request_of,
     switched,
     values_of,
 )
 from svd_ui.web.animate.offers import own_values
-from svd_ui.web.animate.stills import Still, aspect_of, size_of
+from svd_ui.web.animate.stills import ASPECT_CHOICES, Still, aspect_of, size_of
 from svd_ui.web.controls import CLIP
+from svd_ui.web.page import Page
 
 ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 SMALL = CheckpointRow(id="nano", title="nano", num_frames=14, width=256, height=144, size_multiple=8)
@@ -44,7 +47,8 @@ def test_blank_fields_stay_the_checkpoints() -> None:
     request = request_of(values(), ROW, STILL)
     assert (request.num_frames, request.fps, request.seed) == (None, None, None)
     assert (request.image, request.prompt) == (REF, None)
-    assert (request.width, request.height) == (1024, 576)
+    assert (request.focus_x, request.focus_y) == (None, None)
+    assert (request.width, request.height) == ROW.size_for(4 / 3) == (768, 576), "in the shape of the picture"
 
 
 def test_a_prompt_counts_only_on_its_side() -> None:
@@ -183,6 +187,43 @@ def test_nothing_is_offered_where_nothing_is_foreign() -> None:
     assert own(ROW) is None
     assert own(ROW, num_frames=25, fps=7, max_guidance_scale=3, seed=9, prompt="a hill", negative_prompt="fog") is None
     assert own(ROW, preset="quick-draft", **preset_values("quick-draft", ROW) | {"aspect": "16:9"}) is None
+
+
+def test_a_still_of_a_model_that_rounds_is_taken_as_the_checkpoints_own_shape() -> None:
+    assert size_of(ROW, "Source", {**STILL, "width": 704, "height": 384}) == (1024, 576)
+    assert size_of(SMALL, "Source", {**STILL, "width": 704, "height": 384}) == (256, 144)
+
+
+def test_the_shape_of_a_clip_made_of_source_is_that_clips_own_source() -> None:
+    """So that going on from its last frame, and its settings, give the same size."""
+    for row in (ROW, SMALL):
+        for width in range(300, 2400, 7):
+            made = size_of(row, "Source", {**STILL, "width": width, "height": 900})
+            assert size_of(row, "Source", {**STILL, "width": made[0], "height": made[1]}) == made
+
+
+def test_without_its_picture_a_size_is_no_source() -> None:
+    assert values_of(GenerationRequest(image=REF, width=1024, height=576), ROW, None)["aspect"] == "16:9"
+
+
+def test_a_focus_counts_as_typed_then_as_dragged_each_side_for_itself() -> None:
+    dragged: Still = {**STILL, "focus": (0.2, 0.9)}
+    assert request_of(values(), ROW, dragged).focus == (0.2, 0.9)
+    assert request_of(values(focus_y=0.4), ROW, dragged).focus == (0.2, 0.4)
+    both = {"items": [dragged, {**STILL, "ref": "sha256:" + "b" * 64}], "at": 0}
+    assert [request.focus_x for request in all_requests(values(), ROW, both)] == [0.2, None]
+
+
+def test_what_an_earlier_release_kept_as_its_defaults_is_no_choice() -> None:
+    page = Page(remote=False)
+    for name in (*FOCUS, "motion_bucket_id"):
+        page.control(name, CLIP.control(name))
+    page.control("aspect", gr.Radio(list(ASPECT_CHOICES)))
+    old = {"focus_x": 0.5, "focus_y": 0.5, "aspect": "16:9", "motion_bucket_id": 90}
+    assert kept_values(page, old) == {"focus_x": None, "focus_y": None, "aspect": "Source", "motion_bucket_id": 90}
+    assert kept_values(page, {**old, "aspect": "9:16"})["aspect"] == "9:16"
+    chosen = {**old, "focus_x": 0.3}
+    assert kept_values(page, chosen) == chosen
 
 
 def test_ranges_come_from_the_fields() -> None:

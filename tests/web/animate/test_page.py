@@ -12,7 +12,7 @@ import pytest
 
 from svd_ui.catalog import nano_row
 from svd_ui.errors import OutOfMemory
-from svd_ui.presets import presets
+from svd_ui.presets import ASPECTS, presets
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 from tests.web.conftest import Served, serving
@@ -24,6 +24,8 @@ pytestmark = MARKS
 expect = sync_api.expect
 NATIVE = nano_row()
 UPRIGHT, _ = NATIVE.size_for(9 / 16)
+SOURCE = NATIVE.size_for(4 / 3)
+"""The size of the photograph's clip."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,9 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.shot("light-start")
     visit.choose(photo)
     exact = page.locator("#finder .exact")
-    expect(exact).to_have_js_property("naturalWidth", NATIVE.width)
-    expect(exact).to_have_js_property("naturalHeight", NATIVE.height)
+    expect(page.locator("#aspect label.selected")).to_have_text("Source")
+    expect(exact).to_have_js_property("naturalWidth", SOURCE[0])
+    expect(exact).to_have_js_property("naturalHeight", SOURCE[1])
     visit.dial("seed").fill("7")
     visit.dial("num_inference_steps").fill("40")  # long enough to be looked at on a busy machine
     visit.served.engine.gate = gate = threading.Event()
@@ -58,7 +61,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.finished()
     expect(page).to_have_title(re.compile("Ready"))
     page.wait_for_function("document.querySelector('video.clip').currentTime > 0.1")
-    assert page.evaluate("document.querySelector('video.clip').videoWidth") == NATIVE.width
+    assert page.evaluate("document.querySelector('video.clip').videoWidth") == SOURCE[0]
     assert page.evaluate("document.querySelector('video.clip').loop")
     visit.shot("light-finished")
     expect(page.locator(".history .job.on .cap")).to_contain_text("Seed 7")
@@ -164,6 +167,7 @@ def test_the_crop_is_what_the_model_sees_and_moves(visit: Visit, photo: Path) ->
     assert box
     page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5)
     page.wait_for_function("Number(document.querySelector('#finder .source').dataset.x) > 0.85")
+    expect(page.locator("#finder [data-act=reframe]")).to_be_visible(timeout=WAIT)
     page.wait_for_function("document.querySelector('#finder .exact').src.includes('x=0.9')")
     source = page.locator("#finder .exact").get_attribute("src") or ""
     shown = Image.open(io.BytesIO(httpx.get(visit.served.url + source).content))
@@ -177,12 +181,140 @@ def test_arrow_keys_move_the_focus_and_choose_within_a_group(visit: Visit, photo
     page = visit.page
     visit.choose(photo)
     page.focus("#finder .source")
-    for _ in range(6):
-        page.keyboard.press("ArrowUp")
-    expect(page.locator("#finder .exact")).to_have_attribute("src", re.compile(r"y=0\.38"), timeout=WAIT)
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#finder .framing")).to_have_text("All of the picture")
     page.focus("#aspect input >> nth=0")
     page.keyboard.press("ArrowRight")
+    expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", NATIVE.width, timeout=WAIT)
+    y = float(page.locator("#finder .source").get_attribute("data-y") or 0)
+    page.focus("#finder .source")
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    moved = re.compile(rf"y={y - 0.08:.3f}")
+    expect(page.locator("#finder .exact")).to_have_attribute("src", moved, timeout=WAIT)
+    page.focus("#aspect input >> nth=1")
+    page.keyboard.press("ArrowRight")
     expect(page.locator("#finder .exact")).to_have_js_property("naturalWidth", UPRIGHT, timeout=WAIT)
+
+
+def crop_of(page: sync_api.Page) -> dict[str, float]:
+    """Of the shown picture: left, top, right and bottom of the crop as shares, once it rests on an aspect."""
+    return page.evaluate(
+        """() => {
+          const crop = document.querySelector('#finder .crop').style, share = (name) => parseFloat(crop[name]) / 100;
+          return { left: share('left'), top: share('top'), right: share('left') + share('width'),
+                   bottom: share('top') + share('height') };
+        }"""
+    )
+
+
+def test_the_first_example_keeps_her_head_and_nothing_moves_with_the_aspect(visit: Visit) -> None:
+    page = visit.page
+    top = page.locator("#aspect").evaluate("e => e.getBoundingClientRect().top + scrollY")
+    page.click("#door .thumb >> nth=0")
+    sides = {"Source": (384, 384), **{name: NATIVE.size_for(ratio) for name, ratio in ASPECTS.items()}}
+    for aspect, (width, height) in sides.items():
+        page.click(f"#aspect label:has-text('{aspect}')")
+        expect(page.locator("#finder figcaption b")).to_have_text(f"{width} × {height}", timeout=WAIT)
+        crop = crop_of(page)
+        assert crop["left"] < 165 / 512 and crop["right"] > 285 / 512, aspect
+        assert crop["top"] < 12 / 512 and crop["bottom"] > 178 / 512, aspect
+        said = "All of the picture" if aspect in ("Source", "1:1") else "Framed on the subject"
+        expect(page.locator("#finder .framing")).to_have_text(said)
+        expect(page.locator("#finder .drag")).to_have_count(0 if aspect in ("Source", "1:1") else 1)
+        assert page.locator("#aspect").evaluate("e => e.getBoundingClientRect().top + scrollY") == top, aspect
+
+
+def drag(page: sync_api.Page, by: float) -> None:
+    """The crop, down by that share of the picture, from the middle of the crop."""
+    box, crop = page.locator("#finder .source").bounding_box(), crop_of(page)
+    assert box
+    x = box["x"] + box["width"] / 2
+    y = box["y"] + box["height"] * (crop["top"] + crop["bottom"]) / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + box["height"] * by / 2)
+    page.mouse.move(x, y + box["height"] * by)
+    page.mouse.up()
+
+
+def test_a_drag_moves_the_crop_and_one_button_takes_it_back(visit: Visit) -> None:
+    page = visit.page
+    page.click("#door .thumb >> nth=0")
+    page.click("#aspect label:has-text('16:9')")
+    expect(page.locator("#finder .drag")).to_have_text("Drag to reframe", timeout=WAIT)
+    before = crop_of(page)
+    drag(page, 0.25)
+    reset = page.locator("#finder [data-act=reframe]")
+    expect(reset).to_be_visible(timeout=WAIT)
+    moved = crop_of(page)
+    assert moved["top"] == pytest.approx(before["top"] + 0.25, abs=0.02), "by as much as it was dragged"
+
+    # It stays for this picture at every aspect and after a refresh, and goes into the clip.
+    page.click("#aspect label:has-text('4:5')")
+    expect(page.locator("#finder figcaption b")).not_to_contain_text("288", timeout=WAIT)
+    page.click("#aspect label:has-text('16:9')")
+    expect(page.locator("#finder figcaption b")).to_have_text("512 × 288", timeout=WAIT)
+    page.reload()
+    expect(reset).to_be_visible(timeout=WAIT)
+    assert crop_of(page) == moved
+    visit.animate()
+    visit.finished()
+    asked = visit.served.jobs.history(limit=1)[0].request
+    assert asked.focus_y == pytest.approx((moved["top"] + moved["bottom"]) / 2, abs=0.002)
+
+    reset.click()
+    expect(page.locator("#finder .framing")).to_have_text("Framed on the subject", timeout=WAIT)
+    assert crop_of(page) == before
+    expect(page.locator("#finder .source")).to_be_focused()
+
+    # The clip brings its own crop back; another picture has its own subject.
+    page.locator(".history .job [data-act=restore]").first.click()
+    expect(reset).to_be_visible(timeout=WAIT)
+    assert crop_of(page) == moved
+    page.click("#finder [data-act=clear]")
+    page.click("#door .thumb >> nth=2")
+    expect(page.locator("#finder .framing")).to_have_text("Framed on the subject", timeout=WAIT)
+
+
+def test_a_finger_drags_the_crop_and_scrolls_the_page_along_the_other_side(
+    browser: sync_api.Browser, served: Served
+) -> None:
+    with Visit(browser, served, viewport={"width": 390, "height": 844}, has_touch=True) as visit:
+        page = visit.page
+        page.tap("#door .thumb >> nth=0")
+        source = page.locator("#finder .source")
+        for aspect, slides, touch in (("9:16", "across", "pan-y"), ("16:9", "down", "none"), ("Source", "", "auto")):
+            page.tap(f"#aspect label:has-text('{aspect}')")
+            expect(source).to_have_attribute("data-slides", slides, timeout=WAIT)
+            assert source.evaluate("e => getComputedStyle(e).touchAction") == touch
+        page.tap("#aspect label:has-text('9:16')")
+        expect(page.locator("#finder .drag")).to_be_visible(timeout=WAIT)
+        source.scroll_into_view_if_needed()
+        before, at = crop_of(page), page.evaluate("scrollY")
+        finger(page, 0, -120)
+        page.wait_for_function(f"Math.abs(scrollY - {at}) > 40")
+        assert crop_of(page) == before
+        expect(page.locator("#finder .framing")).to_have_text("Framed on the subject")
+        source.scroll_into_view_if_needed()
+        finger(page, 60, 0)
+        expect(page.locator("#finder [data-act=reframe]")).to_be_visible(timeout=WAIT)
+        assert crop_of(page)["left"] > before["left"] + 0.1
+
+
+def finger(page: sync_api.Page, right: float, down: float) -> None:
+    """One that touches the middle of the crop and is drawn so many pixels away."""
+    box = page.locator("#finder .source").bounding_box()
+    assert box
+    crop = crop_of(page)
+    x = box["x"] + box["width"] * (crop["left"] + crop["right"]) / 2
+    y = box["y"] + box["height"] / 2
+    client = page.context.new_cdp_session(page)
+    for step in range(9):
+        point = {"x": x + right * step / 8, "y": y + down * step / 8}
+        kind = "touchMove" if step else "touchStart"
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_a_clip_dropped_on_the_page_restores_its_settings(visit: Visit, photo: Path, tmp_path: Path) -> None:
@@ -245,7 +377,7 @@ def test_presets_fill_the_form_and_spare_what_was_set(visit: Visit, photo: Path)
     visit.dial("motion_bucket_id").fill("200")
     visit.dial("motion_bucket_id").blur()
     page.click("#preset label:has-text('Artwork')")
-    expect(page.locator("#aspect label.selected")).to_have_text("16:9", timeout=WAIT)
+    expect(page.locator("#aspect label.selected")).to_have_text("Source", timeout=WAIT)
     expect(visit.dial("motion_bucket_id")).to_have_value("200")
 
 

@@ -11,8 +11,21 @@ from PIL import Image
 
 from svd_ui.assets import Assets
 from svd_ui.errors import BadPicture
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import REPOSITORY
 from svd_ui.web.animate import stills
-from svd_ui.web.animate.stills import Stills, checked, repainted, sought, take, with_clip
+from svd_ui.web.animate.stills import (
+    Still,
+    Stills,
+    aimed,
+    checked,
+    focus_of,
+    framed,
+    repainted,
+    sought,
+    take,
+    with_clip,
+)
 from tests.media.files import clip
 
 
@@ -98,3 +111,56 @@ def test_what_a_browser_says_of_a_clip_is_checked(assets: Assets, video: str, va
     item = take(assets, [video], "#ffffff")[0][0]
     assert "clip" in checked(assets, {"items": [item], "at": 0})["items"][0]
     assert "clip" not in checked(assets, {"items": [{**item, "clip": value}], "at": 0})["items"][0]
+
+
+# Where the crop is put
+
+
+@pytest.fixture
+def astronaut(assets: Assets) -> Still:
+    return stills.add(assets, REPOSITORY / "benchmarks" / "data" / "astronaut.jpg", "#ffffff")
+
+
+def test_a_crop_is_on_the_subject_until_somebody_moves_it(assets: Assets, astronaut: Still) -> None:
+    size, blank = (512, 288), (None, None)
+    (x, y), by_hand = focus_of(assets, astronaut, size, blank)
+    assert (x, by_hand) == (0.5, False) and 0.2 < y < 0.3
+    moved = aimed({"items": [astronaut], "at": 0}, (0.4, 0.7))
+    assert focus_of(assets, moved["items"][0], size, blank) == ((0.4, 0.7), True)
+    assert focus_of(assets, moved["items"][0], (288, 512), blank) == ((0.4, 0.7), True), "another aspect leaves it"
+    assert focus_of(assets, moved["items"][0], size, (None, 0.1)) == ((0.4, 0.1), True)
+    back = aimed(moved, None)
+    assert focus_of(assets, back["items"][0], size, blank) == ((x, y), False)
+    assert focus_of(assets, None, size, blank) == ((0.5, 0.5), False)
+
+
+def test_each_of_several_pictures_has_its_own_crop(assets: Assets, astronaut: Still) -> None:
+    both: Stills = {"items": [astronaut, astronaut], "at": 1}
+    assert ["focus" in item for item in aimed(both, (0.1, 0.1))["items"]] == [False, True]
+
+
+def test_settings_that_come_back_crop_as_they_did(assets: Assets, astronaut: Still) -> None:
+    made = GenerationRequest(image=astronaut["ref"], width=512, height=288)
+    by_itself = assets.focused(made, 512, 288)
+    assert "focus" not in framed(assets, astronaut, by_itself), "left to the subject where that is the same"
+    moved = made.model_copy(update={"focus_x": 0.5, "focus_y": 0.5})
+    assert framed(assets, astronaut, moved)["focus"] == (0.5, 0.5)
+    for still in (framed(assets, astronaut, by_itself), framed(assets, astronaut, moved)):
+        (x, y), _ = focus_of(assets, still, (512, 288), (None, None))
+        assert (x, y) in {by_itself.focus, moved.focus}
+    whole = made.model_copy(update={"width": 512, "height": 512, "focus_x": 0.9, "focus_y": 0.1})
+    assert "focus" not in framed(assets, astronaut, whole), "nothing was cut"
+
+
+@pytest.mark.parametrize("focus", [None, "0.5", [0.5], [0.5, 2], [0.5, "x"], [float("nan"), 0.5], {}, [0.1, 0.2, 0.3]])
+def test_a_focus_that_is_none_is_dropped(assets: Assets, astronaut: Still, focus: Any) -> None:
+    kept = checked(assets, {"items": [{**astronaut, "focus": focus}], "at": 0})
+    assert "focus" not in kept["items"][0]
+    good = checked(assets, {"items": [{**astronaut, "focus": [0.25, 0.75]}], "at": 0})
+    assert good["items"][0]["focus"] == (0.25, 0.75)
+
+
+def test_another_frame_of_a_clip_keeps_the_crop_that_was_chosen(assets: Assets, video: str) -> None:
+    shown = aimed({"items": take(assets, [video], "#ffffff")[0], "at": 0}, (0.2, 0.3))
+    assert sought(assets, shown, 4, "#ffffff")["items"][0]["focus"] == (0.2, 0.3)
+    assert repainted(assets, shown, "#000000")["items"][0]["focus"] == (0.2, 0.3)
