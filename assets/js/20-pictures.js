@@ -188,8 +188,8 @@
       const d = source.dataset, w = Number(d.w), h = Number(d.h), cw = Number(d.cw), ch = Number(d.ch);
       const scale = Math.min(w / cw, h / ch), bw = Math.min(w, cw * scale), bh = Math.min(h, ch * scale);
       const crop = $(".crop", source).style, dot = $(".dot", source).style;
-      crop.left = `${clamp(x * w - bw / 2, 0, w - bw) / w * 100}%`;
-      crop.top = `${clamp(y * h - bh / 2, 0, h - bh) / h * 100}%`;
+      crop.setProperty("--x", clamp(x * w - bw / 2, 0, w - bw) / w);
+      crop.setProperty("--y", clamp(y * h - bh / 2, 0, h - bh) / h);
       dot.left = `${x * 100}%`;
       dot.top = `${y * 100}%`;
       d.x = x; d.y = y;

@@ -224,7 +224,7 @@ def finder(stills: Stills | None, width: int, height: int, x: float, y: float) -
         height=height,
         x=x,
         y=y,
-        box=f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
+        box=f"--x:{left / w:.4f};--y:{top / h:.4f};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
         whole=still_thumb(still["ref"]),
         exact=still_url(still["ref"], width, height, x, y),
         size=frame_size(width, height),
