@@ -222,13 +222,14 @@ def _kinds(page: Page, field: str) -> None:
 
 def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
-        _piece(page, "notice")
-        _piece(page, "obstacle")
-        with gr.Column(elem_id="wall-choice"):
-            with gr.Row(elem_classes=["dials-row"]):
-                _wall_control(page, "seeds", gr.Number, precision=0)
-                _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
-            _piece(page, "wall_cost")
+        with gr.Column(elem_id="run-more"):
+            _piece(page, "notice")
+            _piece(page, "obstacle")
+            with gr.Column(elem_id="wall-choice"):
+                with gr.Row(elem_classes=["dials-row"]):
+                    _wall_control(page, "seeds", gr.Number, precision=0)
+                    _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
+                _piece(page, "wall_cost")
         with gr.Row(elem_id="run-row"):
             page.add("animate", gr.Button("Animate", variant="primary", elem_id="animate", size="lg"))
             page.add("draft_wall", gr.Button(CLIP.label("wall"), elem_id="draft-wall", size="lg"))
