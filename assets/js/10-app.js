@@ -43,6 +43,12 @@ window.svdui = (() => {
     if (kind === "stage") { watch("value", () => stage(element)); stage(element); svdui.calmTiles(element); }
     if (kind === "history") hover(element);
     if (kind === "status") disclosed(element, watch);
+    if (kind === "offer") watch("value", () => near(element));
+  }
+
+  // What is said of the checkpoint that was just chosen comes into view below it.
+  function near(element) {
+    if ($("#dial-checkpoint").contains(document.activeElement) && $(".offer", element)) element.scrollIntoView({ block: "nearest" });
   }
 
   // What is drawn anew every few seconds stays open; Esc and a click elsewhere close it.

@@ -257,6 +257,7 @@ def status(device: Device | None) -> str:
 def _reasons(device: Device) -> list[str]:
     """Why the device is used as it is."""
     profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
-    attention = f"attention {device.attention}: {sentence(device.attention_reason)}" if device.attention_reason else ""
+    attention = f"attention {device.attention}" if device.attention else ""
+    attention += f": {sentence(device.attention_reason)}" if attention and device.attention_reason else ""
     unmeasured = "" if device.measured else "this kind of device was not measured"
     return [part for part in (profile, attention, f"computes in {device.dtype}", unmeasured) if part]
