@@ -42,6 +42,48 @@ window.svdui = (() => {
     delegate(element, trigger);
     if (kind === "stage") { watch("value", () => stage(element)); stage(element); svdui.calmTiles(element); }
     if (kind === "history") hover(element);
+    if (kind === "status") disclosed(element, watch);
+    if (kind === "offer") watch("value", () => near(element));
+  }
+
+  // What is said of the checkpoint that was just chosen comes into view below it.
+  function near(element) {
+    if ($("#dial-checkpoint").contains(document.activeElement) && $(".offer", element)) element.scrollIntoView({ block: "nearest" });
+  }
+
+  // What is drawn anew every few seconds stays open; Esc and a click elsewhere close it.
+  let closeStatus = () => false;
+  function disclosed(element, watch) {
+    let open = false;
+    const part = () => $("details", element);
+    closeStatus = () => {
+      const was = open && element.contains(document.activeElement);
+      open = false;
+      part()?.removeAttribute("open");
+      if (was) $("summary", element).focus();
+      return was;
+    };
+    element.addEventListener("toggle", () => { open = Boolean(part()?.open); }, true);
+    addEventListener("click", (event) => { if (!element.contains(event.target)) closeStatus(); });
+    watch("value", () => { if (open) part()?.setAttribute("open", ""); });
+  }
+
+  // On a phone: to the settings and to the clip in one tap, and which of the two is in view.
+  function jumps(element) {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)"), buttons = element.querySelectorAll("[data-to]");
+    const told = () => {
+      const here = $("#right").getBoundingClientRect().top < innerHeight / 2 ? "#right" : "#left";
+      for (const button of buttons) {
+        if (button.dataset.to === here) button.setAttribute("aria-current", "true");
+        else button.removeAttribute("aria-current");
+      }
+    };
+    element.addEventListener("click", (event) => {
+      const to = event.target.closest("[data-to]")?.dataset.to;
+      if (to) $(to).scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+    });
+    addEventListener("scroll", told, { passive: true });
+    addEventListener("resize", told);
   }
 
   let spoken = "";
@@ -96,14 +138,17 @@ window.svdui = (() => {
       event.stopPropagation();
       document.activeElement?.blur?.();
       setTimeout(() => $(svdui.training() ? "#train-start" : "#animate")?.click(), 60);
-    } else if (event.key === "Escape" && svdui.closeWall()) {
+    } else if (event.key === "Escape" && (closeStatus() || svdui.closeWall())) {
       event.preventDefault();
     } else if (event.key === "Escape" && !svdui.training() && !document.fullscreenElement && !$("dialog[open]")) {
       $("#stage [data-act=stop]")?.click();
     }
   }, true);
 
+  // The page is shown when what the browser kept stands in it, so nothing moves on the way; at the latest after a while.
+  const shown = () => { document.body.dataset.shown = "yes"; };
   addEventListener("DOMContentLoaded", () => {
+    setTimeout(shown, 6000);
     document.documentElement.lang = "en";
     const live = Object.assign(document.createElement("div"), { className: "sr-only" });
     live.setAttribute("aria-live", "polite");
@@ -172,5 +217,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, copy, submitted, look, focus, count, changing };
+  return { $, delegate, mount, jumps, shown, copy, submitted, look, focus, count, changing };
 })();

@@ -198,8 +198,8 @@
     const aim = (source, x, y, done) => {
       const { w, h, bw, bh } = sides(source);
       const crop = $(".crop", source).style, dot = $(".dot", source).style;
-      crop.left = `${clamp(x * w - bw / 2, 0, w - bw) / w * 100}%`;
-      crop.top = `${clamp(y * h - bh / 2, 0, h - bh) / h * 100}%`;
+      crop.setProperty("--x", clamp(x * w - bw / 2, 0, w - bw) / w);
+      crop.setProperty("--y", clamp(y * h - bh / 2, 0, h - bh) / h);
       dot.left = `${x * 100}%`;
       dot.top = `${y * 100}%`;
       source.dataset.x = x;

@@ -35,6 +35,7 @@
   function opened() {
     open = true;
     document.body.dataset.opened = "yes";
+    svdui.shown();
     if (wanted) show(wanted);
   }
 

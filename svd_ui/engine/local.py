@@ -276,7 +276,7 @@ def _framed(clip: ClipSpec, still: Image.Image, picture: Image.Image) -> Image.I
     size = clip.frame_size
     if size == still.size or not clip.request.post:
         return still
-    return fit(picture, *size, clip.request.focus_x, clip.request.focus_y)
+    return fit(picture, *size, clip.focus_x, clip.focus_y)
 
 
 def _room_for_two(plan: Plan) -> bool:

@@ -45,7 +45,7 @@ def wall(
     clip, request = generation.clip, generation.clip.request
     if request.speed != "exact":
         generation.notes.append(Note.of("wall_drafts"))
-    if request.output_format != "mp4" or request.post:
+    if request.output_format != "mp4":
         generation.notes.append(Note.of("wall_format"))
     latents = yield from _Denoising(stages, generation, decoder).run(still)
     same = {"image": request.image, "checkpoint": request.checkpoint}

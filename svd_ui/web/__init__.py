@@ -39,7 +39,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         **tls(settings),
         "theme": theme(),
         "css": _joined("css"),
-        "head": html("head", scripts=_joined("js")),
+        "head": html("head", scripts=_joined("js"), styles=(ASSETS / "head.css").read_text("utf-8")),
         "favicon_path": str(ASSETS / "favicon.svg"),
         "max_file_size": settings.max_upload_mb * 1_000_000,
         "auth": settings.credentials,

@@ -109,7 +109,6 @@ class TestPage:
         outside = Served(behind("documented"), served.jobs, served.engine, served.settings)
         with Visit(browser, outside) as visit:
             visit.choose(PICTURE)
-            visit.page.click("#advanced button")
             visit.dial("num_frames").fill("4")
             visit.dial("num_inference_steps").fill("2")
             visit.animate()

@@ -28,9 +28,7 @@ class Warp(CheckpointFamily):
     """
 
     id = "warp"
-    shows = (
-        "The camera moves, and water, clouds and leaves stir a little. Nothing is invented, and nobody walks."
-    )
+    shows = "The camera moves, and water, clouds and leaves stir a little. Nothing is invented, and nobody walks."
     labels = {"num_frames": "Key frames", "fps": "Key FPS"}
     help = {
         "motion_bucket_id": "How far the camera moves: 127 is 5 % of the width, 255 12 %.",

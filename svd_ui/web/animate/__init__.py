@@ -20,7 +20,7 @@ from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
 from . import events, groups, job_events, stage
-from .form import EXTRAS, MAX_SEEDS, PICTURE, PROMPT, preset_choices
+from .form import EXTRAS, PICTURE, PROMPT, default_of, preset_choices
 from .form_view import footer, status, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
@@ -33,6 +33,7 @@ SCRIPTS = {
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
     "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
     "wall_toggle": "svdui.wallToggle(element, watch)",
+    "jump": "svdui.jumps(element)",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
     "  /* 'stop' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
     "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
@@ -75,9 +76,11 @@ def _layout(page: Page, context: Context) -> Page | None:
         tabs = train.tabs() if trains else None
         _piece(page, "status", status(None))
     with gr.Row(elem_id="main", equal_height=False):
+        _piece(page, "jump", html("animate/jump"))
         with gr.Column(elem_id="left", scale=5, min_width=320):
             _still_card(page, context)
-            _settings_card(page, context)
+            _settings_card(page)
+            _model_card(page, context)
             _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
             _piece(page, "stage", stage.stage(None, context.jobs.file))
@@ -113,78 +116,87 @@ def _choice(page: Page, name: str, choices: Any, label: str, *classes: str, **ex
 
 
 def _still_card(page: Page, context: Context) -> None:
-    with gr.Column(elem_id="still-card"):
+    """What one sees to and then presses Animate; all of it in view beside the button."""
+    with gr.Column(elem_id="still-card", elem_classes=["card"]):
         _choice(page, "source", [PICTURE, PROMPT], "Start from", "seg", show_label=False)
-        _piece(page, "door", door(context.settings.max_upload_mb))
-        with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
-            placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
-            _field(page, "prompt", lines=3, max_lines=6, placeholder=placeholder)
-            page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
-            _piece(page, "still_offer")
-        _piece(page, "finder")
+        with gr.Column(elem_id="still"):
+            _piece(page, "door", door(context.settings.max_upload_mb))
+            with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
+                placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
+                _field(page, "prompt", lines=2, max_lines=6, placeholder=placeholder)
+                page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
+                _piece(page, "still_offer")
+            _piece(page, "finder")
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
+        _movement(page)
+        _field(page, "speed", info=None, elem_classes=["seg", "wide", "speed"])
 
 
-def _settings_card(page: Page, context: Context) -> None:
-    with gr.Column(elem_id="dials"):
+def _movement(page: Page) -> None:
+    """How the picture moves, directly under it: what is asked of the camera comes here too."""
+    _field(page, "motion_bucket_id")
+
+
+def _settings_card(page: Page) -> None:
+    with gr.Column(elem_id="dials", elem_classes=["card"]):
         _choice(page, "preset", preset_choices(), "Preset", "chips")
         _piece(page, "preset_help")
-        _field(page, "motion_bucket_id")
-        _kinds(page, "method")
         with gr.Row(elem_classes=["dials-row"]):
             for name in ("num_frames", "fps", "num_inference_steps"):
                 _field(page, name, min_width=96, info=None, label=SHORT_LABELS.get(name, CLIP.label(name)))
         _piece(page, "blank_help", html("quiet", text=events.BLANK))
         with gr.Row(elem_classes=["dials-row", "seed-row"]):
-            _field(page, "seed", min_width=130, scale=4, placeholder="random")
-            page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=88, scale=1))
+            _field(page, "seed", min_width=96, scale=4, info=None, placeholder="random")
+            page.add("shuffle", gr.Button("Shuffle", elem_id="shuffle", size="sm", min_width=76, scale=1))
+            _several_seeds(page)
+        _kinds(page, "post")
+        _field(page, "output_format", **CHIPS)
+        _kinds(page, "method")
+        _advanced(page)
+
+
+def _several_seeds(page: Page) -> None:
+    shown: dict[str, Any] = {"elem_id": "dial-seeds", "elem_classes": ["dial"], "min_width": 96, "scale": 3}
+    page.control("seeds", gr.Number(EXTRAS["seeds"], precision=0, label="Seeds at once", **shown))
+
+
+def _model_card(page: Page, context: Context) -> None:
+    """Last, because an offer to download appears in it: nothing that one looks at moves away from under it."""
+    with gr.Column(elem_id="model"), gr.Column(elem_id="model-card", elem_classes=["card"]):
         _field(page, "checkpoint", choices=context.checkpoint_choices(), kind=gr.Radio, **CHIPS)
         _piece(page, "offer")
         _piece(page, "found")
         page.control("loras", gr.Textbox("", visible="hidden"), checked=False)
         _piece(page, "lora_list", elem_id="loras")
-        with gr.Accordion(CLIP.label("post"), open=False, elem_classes=["advanced"], elem_id="after"):
-            _kinds(page, "post")
-        with gr.Accordion("Advanced", open=False, elem_classes=["advanced"], elem_id="advanced"):
-            _advanced(page)
 
 
 def _advanced(page: Page) -> None:
-    _field(page, "noise_aug_strength", step=0.005)
-    _fields(page, "min_guidance_scale", "max_guidance_scale")
-    _fields(page, "output_fps", "render_height")
-    _field(page, "decode_chunk_size")
-    _fields(page, "width", "height", info="Blank: from the aspect.")
-    _fields(page, *FOCUS)
-    _field(page, "schedule", **CHIPS)
-    _fields(page, "cache_interval")
-    _fields(page, "guidance_sigma_min", "guidance_sigma_max")
-    _field(page, "negative_prompt", checked=False, lines=1)
-    with gr.Row(elem_classes=["dials-row"]):
-        page.control(
-            "seeds",
-            gr.Number(
-                EXTRAS["seeds"],
-                precision=0,
-                label="Seeds at once",
-                info=f"Clips per picture, 1 to {MAX_SEEDS}.",
-                min_width=140,
-                elem_id="dial-seeds",
-                elem_classes=["dial"],
-            ),
-        )
-        page.control(
-            "background",
-            gr.ColorPicker(
-                EXTRAS["background"],
-                label="Background",
-                info="Fills transparent parts.",
-                min_width=140,
-                elem_id="dial-background",
-            ),
-        )
-    _field(page, "output_format", **CHIPS)
-    _field(page, "profile", **CHIPS)
+    """What few need, in groups that open one by one."""
+    gr.HTML(html("animate/advanced"), js_on_load=None, elem_id="advanced")
+    with _group("Size and crop"):
+        _fields(page, "width", "height", info="Blank: from the aspect.")
+        _fields(page, *FOCUS)
+        _background(page)
+    with _group("Quality and speed"):
+        _field(page, "schedule", **CHIPS)
+        _fields(page, "cache_interval", "decode_chunk_size")
+        _field(page, "profile", **CHIPS)
+    with _group("Guidance and noise"):
+        _field(page, "noise_aug_strength", step=0.005)
+        _fields(page, "min_guidance_scale", "max_guidance_scale")
+        _fields(page, "guidance_sigma_min", "guidance_sigma_max")
+        _field(page, "negative_prompt", checked=False, lines=1)
+    with _group("File"):
+        _fields(page, "output_fps", "render_height")
+
+
+def _group(title: str) -> gr.Accordion:
+    return gr.Accordion(title, open=False, elem_classes=["advanced"], elem_id=title.lower().replace(" ", "-"))
+
+
+def _background(page: Page) -> None:
+    shown: dict[str, Any] = {"label": "Background", "info": "Fills transparent parts.", "elem_id": "dial-background"}
+    page.control("background", gr.ColorPicker(EXTRAS["background"], **shown))
 
 
 def _kinds(page: Page, field: str) -> None:
@@ -193,7 +205,7 @@ def _kinds(page: Page, field: str) -> None:
     if not group.open:
         return
     if group.several:
-        gr.HTML(html("quiet", text=CLIP.info(field)), js_on_load=None)
+        gr.HTML(html("animate/several", title=CLIP.label(field), info=CLIP.info(field)), js_on_load=None)
         page.control(field, gr.Textbox("", visible="hidden"), checked=False)
     else:
         titles = [(cls.title(), kind) for kind, cls in group.classes.items()]
@@ -202,7 +214,7 @@ def _kinds(page: Page, field: str) -> None:
     for kind, cls in group.classes.items():
         if group.several:
             switch: dict[str, Any] = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
-            page.control(f"{field}.{kind}", gr.Checkbox(False, elem_classes=["dial"], **switch))
+            page.control(f"{field}.{kind}", gr.Checkbox(default_of(f"{field}.{kind}"), elem_classes=["dial"], **switch))
         if group.names(kind):
             with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
                 for control, name in group.names(kind).items():
@@ -211,14 +223,14 @@ def _kinds(page: Page, field: str) -> None:
 
 def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
-        _piece(page, "notice")
-        _piece(page, "obstacle")
-        with gr.Column(elem_id="wall-choice"):
-            with gr.Row(elem_classes=["dials-row"]):
-                _wall_control(page, "seeds", gr.Number, precision=0)
-                _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
-            _piece(page, "wall_cost")
-        _field(page, "speed", show_label=False, info=None, elem_classes=["seg", "wide", "speed"])
+        with gr.Column(elem_id="run-more"):
+            _piece(page, "notice")
+            _piece(page, "obstacle")
+            with gr.Column(elem_id="wall-choice"):
+                with gr.Row(elem_classes=["dials-row"]):
+                    _wall_control(page, "seeds", gr.Number, precision=0)
+                    _wall_control(page, "motion_bucket_ids", gr.Textbox, lines=1, max_length=60)
+                _piece(page, "wall_cost")
         with gr.Row(elem_id="run-row"):
             page.add("animate", gr.Button("Animate", variant="primary", elem_id="animate", size="lg"))
             page.add("draft_wall", gr.Button(CLIP.label("wall"), elem_id="draft-wall", size="lg"))

@@ -27,13 +27,15 @@ EXTRAS: dict[str, Any] = {
     **wall_values(Wall()),
 }
 """Controls that are no fields of a request, with their defaults."""
+FRESH: dict[str, Any] = {"post.boomerang": True}
+"""What a form starts with that a request does not: a clip ends elsewhere than it began, so it plays there and back."""
 SIZE = {"width", "height"}
 
 
 def default_of(name: str) -> Any:
     """What a control holds when nobody has touched it."""
-    if name in EXTRAS:
-        return EXTRAS[name]
+    if name in EXTRAS or name in FRESH:
+        return {**EXTRAS, **FRESH}[name]
     folded = next((blank for group in groups() if name in (blank := group.blank())), None)
     return folded[name] if folded else CLIP.blank(name)
 

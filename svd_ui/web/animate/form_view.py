@@ -228,26 +228,21 @@ def footer(context: Context, selected: CheckpointRow) -> str:
 
 
 def status(device: Device | None) -> str:
-    """One line: device, memory, loaded checkpoint, attention; the reasons in a tooltip."""
+    """Device and memory in one line; how it is used, and why, behind it."""
     if device is None:
         return html("status", parts=[])
     total = memory(device.total_bytes)
     if total and device.free_bytes is not None:
         total = f"{device.free_bytes / 2**30:.0f} of {total} free"
-    loaded = device.loaded_checkpoint
-    parts = [
-        device.name,
-        total,
-        f"profile {device.profile}",
-        device.attention,
-        f"{loaded} loaded" if loaded else "no model loaded",
-    ]
-    return html("status", parts=list(filter(None, parts)), loaded=bool(loaded), reasons="; ".join(_reasons(device)))
+    loaded = f"{device.loaded_checkpoint} loaded" if device.loaded_checkpoint else "no model loaded"
+    used = [loaded, *_reasons(device)]
+    return html("status", parts=[device.name, *filter(None, [total])], loaded=bool(device.loaded_checkpoint), used=used)
 
 
 def _reasons(device: Device) -> list[str]:
     """Why the device is used as it is."""
     profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
-    attention = f"attention {device.attention}: {sentence(device.attention_reason)}" if device.attention_reason else ""
+    attention = f"attention {device.attention}" if device.attention else ""
+    attention += f": {sentence(device.attention_reason)}" if attention and device.attention_reason else ""
     unmeasured = "" if device.measured else "this kind of device was not measured"
     return [part for part in (profile, attention, f"computes in {device.dtype}", unmeasured) if part]

@@ -278,7 +278,7 @@ def finder(stills: Stills | None, width: int, height: int, focus: Point, by_hand
         y=focus[1],
         slides="across" if across else "down" if down else "",
         by_hand=by_hand,
-        box=f"left:{left / w:.4%};top:{top / h:.4%};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
+        box=f"--x:{left / w:.4f};--y:{top / h:.4f};width:{(right - left) / w:.4%};height:{(bottom - top) / h:.4%}",
         whole=still_thumb(still["ref"]),
         exact=still_url(still["ref"], width, height, *focus),
         size=frame_size(width, height),

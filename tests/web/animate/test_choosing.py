@@ -75,7 +75,7 @@ def test_the_speed_dial_says_what_is_approximate_and_what_it_costs(visit: Visit,
     page.click("#dial-checkpoint label:has-text('SVD-XT (25')")
     expect(speeds.nth(1)).to_contain_text(re.compile(r"Fast\s+10 instead of 24\ss"), timeout=WAIT)
     expect(speeds.nth(2)).to_contain_text(re.compile(r"Draft\s+5 instead of 24\ss"))
-    page.click("#advanced button")
+    page.click("#quality-and-speed button")
     interval = visit.dial("cache_interval")
     expect(interval).to_have_attribute("placeholder", "1")
     expect(page.locator("#dial-cache_interval")).to_contain_text("approximate")
@@ -123,7 +123,7 @@ def test_time_and_memory_are_predicted_before_the_run(visit: Visit) -> None:
 
 def test_what_does_not_fit_is_one_key_from_what_does_and_back(visit: Visit) -> None:
     page = visit.page
-    page.click("#advanced button")
+    page.click("#quality-and-speed button")
     profile = page.locator("#dial-profile label.selected")
     visit.dial("num_frames").fill("25")
     remedy = page.locator("#obstacle [data-act=remedy]")
@@ -150,7 +150,7 @@ def test_what_a_remedy_changed_is_not_said_for_ever(visit: Visit) -> None:
     visit.dial("num_frames").fill("25")
     visit.page.locator("#obstacle [data-act=remedy]").click(timeout=WAIT)
     expect(visit.page.locator("#obstacle .changed")).to_be_visible(timeout=WAIT)
-    visit.page.click("#advanced button")
+    visit.page.click("#quality-and-speed button")
     visit.page.click("#dial-profile label:has-text('4gb')")
     expect(visit.page.locator("#obstacle .changed")).to_have_count(0, timeout=WAIT)
 

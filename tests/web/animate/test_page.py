@@ -357,7 +357,6 @@ def test_several_pictures_and_seeds_make_one_clip_each(visit: Visit, photo: Path
     before = len(visit.served.jobs.history(limit=100))
     visit.choose(photo, second)
     expect(visit.page.locator("#finder .strip")).to_contain_text("2 pictures")
-    visit.page.click("#advanced button")
     visit.dial("seeds").fill("2")
     expect(visit.page.locator("#summary")).to_contain_text("4 clips", timeout=WAIT)
     visit.shot("light-advanced")
