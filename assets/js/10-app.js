@@ -60,6 +60,7 @@ window.svdui = (() => {
       say(section.dataset.say);
     }
     svdui.tiles(section);
+    svdui.preview(section);
     const video = $("video.clip", section);
     if (video && video.dataset.seen !== video.src) {
       video.dataset.seen = video.src;
@@ -121,7 +122,7 @@ window.svdui = (() => {
     if (on) return;
     const button = held;
     held = null;
-    if (on === false && !$("#notice .bad")) button?.click();
+    if (on === false && !$("#left .notice.bad")) button?.click();
   }
   // The second half of a double click starts nothing: it would be another clip.
   const STARTS = "#animate, #draft-wall, #make-still, [data-act=reseed], [data-act=retry], [data-act=full]";

@@ -206,7 +206,7 @@ def test_the_status_object(serve: Serve, request_: GenerationRequest) -> None:
     answer = status(done, service.file)
     assert list(answer) == [
         *("id", "state", "step", "total", "position", "eta_seconds", "message", "notes"),
-        *("error", "preview", "video", "request"),
+        *("error", "preview", "preview_frames", "video", "request"),
     ]
     assert answer["error"] is None
     assert answer["video"] == service.file(done, "video")

@@ -80,10 +80,12 @@ class FamilyVerbs:
         """For one clip of ``still`` ``[1 3 H W]`` in [-1, 1]."""
         return Decoder(runtime)
 
-    def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
-        """The middle frame of a clip's estimate ``[F C h w]`` as colours ``[h w 3]``, 0 to 1 where all is well."""
-        middle = len(latents) // 2
-        return linear_colours(row, latents[middle].float().cpu().numpy())
+    def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Floats:
+        """``frames`` of a clip's estimate ``[F C h w]`` as small colours ``[N h w 3]``, 0 to 1 where all is well.
+
+        Waits for the device once.
+        """
+        return linear_colours(row, latents[frames].float().cpu().numpy())
 
     def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
         """Consecutive frames ``[F 3 H W]`` in [-1, 1], the first being the still => **unscaled** latents ``[F C h w]``.
@@ -106,9 +108,10 @@ class FamilyVerbs:
         return 0
 
 
-def linear_colours(row: CheckpointRow, frame: Floats) -> Floats:
-    """Latents ``[C h w]`` => colours ``[h w 3]`` by the row's matrix."""
-    channels, height, width = frame.shape
-    colours: Floats = frame.reshape(channels, -1).T @ np.asarray(row.preview, np.float32)
+def linear_colours(row: CheckpointRow, frames: Floats) -> Floats:
+    """Latents ``[N C h w]`` => colours ``[N h w 3]`` by the row's matrix."""
+    count, channels, height, width = frames.shape
+    cells = frames.reshape(count, channels, -1).swapaxes(1, 2)
+    colours: Floats = cells @ np.asarray(row.preview, np.float32)
     colours += np.asarray(row.preview_bias, np.float32)
-    return colours.reshape(height, width, 3)
+    return colours.reshape(count, height, width, 3)

@@ -63,12 +63,12 @@ class WarpVerbs(FamilyVerbs):
     def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
         return WarpDecoder(runtime, still) if isinstance(runtime.vae, WarpAutoencoder) else Decoder(runtime)
 
-    def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
-        """Where the row has a ``motion_gain``, the colours of the places that the middle frame looks at."""
+    def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Floats:
+        """Where the row has a ``motion_gain``, the colours of the places that each frame looks at."""
         if not row.motion_gain:
-            return super().colours(row, latents)
-        frames: Floats = latents[: len(latents) // 2 + 1].float().cpu().numpy()
-        return _looked_up(linear_colours(row, frames[-1]), _places(frames[:, -2:], row.motion_gain))
+            return super().colours(row, latents, frames)
+        clip: Floats = latents.float().cpu().numpy()
+        return _looked_up(linear_colours(row, clip[frames]), _places(clip[:, -2:], row.motion_gain)[frames])
 
     def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
         """The clip whole: motion is measured in it."""
@@ -87,33 +87,36 @@ class WarpVerbs(FamilyVerbs):
 
 
 def _places(motion: Floats, gain: float) -> Floats:
-    """Motion channels from the first frame on, ``[F 2 h w]`` => where the last one's cells look, ``[2 h w]``."""
+    """Motion channels from the first frame on, ``[F 2 h w]`` => where the cells of each look, likewise."""
     height, width = motion.shape[-2:]
     half = max(height, width) / 2
     x = (np.arange(width) + 0.5 - width / 2) / half
     y = (np.arange(height) + 0.5 - height / 2) / half
     rest = np.stack(np.meshgrid(x, y)).astype(np.float32)
-    places: Floats = rest + (motion - rest).sum(axis=0) / np.float32(gain)
+    places: Floats = rest + np.cumsum(motion - rest, axis=0, dtype=np.float32) / np.float32(gain)
     return places
 
 
 def _looked_up(colours: Floats, places: Floats) -> Floats:
-    """``colours`` [h w 3] at ``places`` [2 h w], x and y from the middle in halves of the longer side.
+    """``colours`` [N h w 3] at ``places`` [N 2 h w], x and y from the middle in halves of the longer side.
 
     Between cells evenly, beyond the edges the outermost ones.
     """
-    height, width, _ = colours.shape
+    count, height, width, _ = colours.shape
     half = max(height, width) / 2
-    left, right, x = _between(places[0] * half + (width - 1) / 2, width)
-    top, bottom, y = _between(places[1] * half + (height - 1) / 2, height)
-    upper = colours[top, left] * (1 - x) + colours[top, right] * x
-    lower = colours[bottom, left] * (1 - x) + colours[bottom, right] * x
+    left, right, x = _between(places[:, 0] * half + (width - 1) / 2, width)
+    top, bottom, y = _between(places[:, 1] * half + (height - 1) / 2, height)
+    cells = colours.reshape(-1, 3)
+    frame = height * np.arange(count)[:, None, None]
+    top, bottom = (frame + top) * width, (frame + bottom) * width
+    upper = cells.take(top + left, axis=0) * (1 - x) + cells.take(top + right, axis=0) * x
+    lower = cells.take(bottom + left, axis=0) * (1 - x) + cells.take(bottom + right, axis=0) * x
     found: Floats = upper * (1 - y) + lower * y
     return found
 
 
 def _between(at: Floats, count: int) -> tuple[NDArray[Any], NDArray[Any], Floats]:
-    """The two of ``count`` cells that ``at`` lies between, and how far from the first to the second, ``[h w 1]``."""
+    """The two of ``count`` cells that each of ``at`` lies between, and how far from the first to the second, ``[... 1]``."""
     at = np.nan_to_num(at).clip(0, count - 1)
     first = np.floor(at).astype(np.intp)
     return first, np.minimum(first + 1, count - 1), (at - first)[..., None]

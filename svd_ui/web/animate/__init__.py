@@ -33,8 +33,9 @@ SCRIPTS = {
     "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
     "wall_toggle": "svdui.wallToggle(element, watch)",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
-    "  /* 'stop' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
-    "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
+    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
+    "history": "svdui.mount('history', element, trigger, watch, props)"
+    "  /* 'view' 'restore' 'stop' 'remove' 'undo' 'more' */",
 }
 """What runs when a piece is first shown, and the events it may send: gradio looks for their names in quotes."""
 CHIPS: dict[str, Any] = {"elem_classes": ["chips", "dial"]}
@@ -78,7 +79,9 @@ def _layout(page: Page, context: Context) -> Page | None:
             _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
             _piece(page, "stage", stage.stage(None, context.jobs.file))
+            page.notice("stage_notice", "stage-notice")
             _piece(page, "history")
+            page.notice("history_notice", "history-notice")
     tab = train.layout(tabs, context) if tabs is not None else None
     _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
     return tab
@@ -119,6 +122,7 @@ def _still_card(page: Page, context: Context) -> None:
             page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
             _piece(page, "still_offer")
         _piece(page, "finder")
+        page.notice("still_notice", "still-notice")
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
 
 
@@ -209,7 +213,7 @@ def _kinds(page: Page, field: str) -> None:
 
 def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
-        _piece(page, "notice")
+        page.notice("notice", "notice")
         _piece(page, "obstacle")
         with gr.Column(elem_id="wall-choice"):
             with gr.Row(elem_classes=["dials-row"]):

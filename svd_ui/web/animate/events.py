@@ -37,8 +37,8 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
     def first(given: Given) -> Changes:
         values = kept_values(page, given["kept"], context.rows())
         stills = checked(context.assets, given["stills"])
-        watched = given.request.query_params.get("job") or given["watched"]
-        watched = watched if actions.job(watched) else None
+        asked_for = given.request.query_params.get("job")
+        watched = asked_for or (given["watched"] if actions.job(given["watched"]) else None)
         return {
             **_together(values, form_view(context, values, stills)),
             **actions.view(watched, given.request),
@@ -103,14 +103,23 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
         return {"stills": repainted(context.assets, given["stills"], given["background"])}
 
     door, finder, stills = page["door"], page["finder"], ("stills",)
-    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True)
-    page.on(door.example, use, (), ("stills", "notice"))
+    said: dict[str, Any] = {"says": "still_notice"}
+    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True, **said)
+    page.on(door.example, use, (), ("stills", "notice"), **said)
     page.on(finder.aim, aim, (), ("focus_x", "focus_y"), keep=True, trigger_mode="always_last")
     after = "() => svdui.focus('#finder .scrub input')"
-    page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
+    page.on(
+        finder.seek,
+        seek,
+        ("stills", "background"),
+        ("stills", "notice"),
+        then=after,
+        trigger_mode="always_last",
+        **said,
+    )
     page.on(finder.choose, choose, stills, stills)
-    page.on(finder.drop, drop, stills, ("stills", "notice"))
-    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), ("stills", "notice"))
+    page.on(finder.drop, drop, stills, ("stills", "notice"), **said)
+    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), ("stills", "notice"), **said)
     page.on(page["background"].change, repaint, ("stills", "background"), stills)
 
 

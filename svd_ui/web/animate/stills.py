@@ -37,13 +37,16 @@ class Clip(TypedDict):
 
 
 class Still(TypedDict, total=False):
-    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame."""
+    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame; ``name`` is
+    what it is called where it came another way.
+    """
 
     ref: str
     width: int
     height: int
     notes: list[dict[str, Any]]
     path: str
+    name: str
     prompt: str
     clip: Clip
 
@@ -123,7 +126,7 @@ def example(assets: Assets, name: str) -> Stills:
     path = next((path for path in examples() if path.name == name), None)
     if path is None:
         raise NotFound(what="example")
-    return {"items": [add(assets, path, "#ffffff")], "at": 0}
+    return {"items": [{**add(assets, path, "#ffffff"), "name": path.stem}], "at": 0}
 
 
 def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
@@ -157,7 +160,8 @@ def checked(assets: Assets, value: Any) -> Stills:
         except Exception:  # swept or invented: the form simply starts without it
             continue
         notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
-        items.append({**fresh, "notes": notes, "path": str(item.get("path") or ""), **_kept_clip(item.get("clip"))})
+        said: Still = {"path": str(item.get("path") or ""), "name": str(item.get("name") or "")}
+        items.append({**fresh, "notes": notes, **said, **_kept_clip(item.get("clip"))})
     at = value.get("at") if isinstance(value, dict) else 0
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
 
@@ -170,6 +174,11 @@ def _kept_clip(value: Any) -> Still:
         return {"clip": {"frames": frames, "fps": fps, "index": index}} if sound else {}
     except (TypeError, ValueError, KeyError):
         return {}
+
+
+def name_of(still: Still) -> str:
+    """What a picture is called: by its file, without the ending."""
+    return still.get("name") or Path(still.get("path") or "").stem
 
 
 def current(stills: Stills | None) -> Still | None:
