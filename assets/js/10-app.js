@@ -44,6 +44,11 @@ window.svdui = (() => {
     if (kind === "history") hover(element);
   }
 
+  // What went wrong is seen, also where it stands above or below what a phone shows.
+  function says(element, watch) {
+    watch("value", () => $(".bad", element)?.scrollIntoView({ block: "nearest" }));
+  }
+
   let spoken = "";
   function stage(element) {
     const section = $("section.stage", element);
@@ -173,5 +178,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, copy, submitted, look, focus, count, changing };
+  return { $, delegate, mount, says, copy, submitted, look, focus, count, changing };
 })();

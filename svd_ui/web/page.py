@@ -62,7 +62,7 @@ class Page:
     def notice(self, name: str, elem_id: str) -> None:
         """A place for what handlers say."""
         self.notices.append(name)
-        self.add(name, gr.HTML("", elem_id=elem_id, elem_classes=["says"], js_on_load=None))
+        self.add(name, gr.HTML("", elem_id=elem_id, js_on_load="svdui.says(element, watch)"))
 
     def control(self, name: str, control: Any, checked: bool = True) -> Any:
         """A control of the form. What is typed or pulled shows a message of its own, unless it is not ``checked``."""

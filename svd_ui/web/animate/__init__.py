@@ -115,6 +115,7 @@ def _choice(page: Page, name: str, choices: Any, label: str, *classes: str, **ex
 def _still_card(page: Page, context: Context) -> None:
     with gr.Column(elem_id="still-card"):
         _choice(page, "source", [PICTURE, PROMPT], "Start from", "seg", show_label=False)
+        page.notice("still_notice", "still-notice")
         _piece(page, "door", door(context.settings.max_upload_mb))
         with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
             placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
@@ -122,7 +123,6 @@ def _still_card(page: Page, context: Context) -> None:
             page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
             _piece(page, "still_offer")
         _piece(page, "finder")
-        page.notice("still_notice", "still-notice")
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
 
 
