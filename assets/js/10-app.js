@@ -144,11 +144,17 @@ window.svdui = (() => {
     if (wrong) {
       wrong.closest(".advanced:not([open])")?.setAttribute("open", "");
       if (wrong.closest("#wall-choice")) svdui.openWall(true);
-      wrong.focus();
-      wrong.scrollIntoView({ block: "center" });
+      refused(wrong);
       return;
     }
     if ($("#stage .stage-running")) look();
+  }
+
+  // What is wrong with a field stands beside it, and is read out with it.
+  function refused(field) {
+    field.focus();
+    field.scrollIntoView({ block: "center" });
+    say($(".info-text, [class*=info]:not([data-testid])", field.closest(".dial"))?.textContent || "");
   }
 
   // The stage comes into view where it is not: on a phone, or far down in the history.
@@ -178,5 +184,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, says, copy, submitted, look, focus, count, changing };
+  return { $, delegate, mount, says, copy, submitted, refused, look, focus, count, changing };
 })();

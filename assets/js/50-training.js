@@ -91,8 +91,7 @@
   function started() {
     const wrong = $("#train .dial.invalid :is(input, textarea)");
     if (!wrong) return bring("#runs");
-    wrong.focus();
-    wrong.scrollIntoView({ block: "center" });
+    svdui.refused(wrong);
   }
 
   function tried() {

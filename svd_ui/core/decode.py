@@ -144,16 +144,14 @@ def preview(row: CheckpointRow, denoised: Tensor) -> Preview | None:
 def preview_frames(row: CheckpointRow, denoised: Tensor, most: int) -> np.ndarray | None:
     """At most so many frames of ``denoised [1 F C h w]`` as uint8 ``[N H W 3]`` ; one is the middle one.
 
-    A linear map from latents to colours, no decoder. It waits for the device once. The arithmetic is numpy's: at this size
-    torch would spend more on waking its threads than on the work.
+    A linear map from latents to colours, no decoder. It waits for the device once.
     """
     if not row.preview:
         return None
     total = denoised.shape[1]
     which = slice(total // 2, total // 2 + 1) if most == 1 else slice(0, total, -(-total // most))
     with np.errstate(all="ignore"):  # wild latents give a picture too
-        colours = verbs_of(row).colours(row, denoised[0], which)
-        levels = (np.nan_to_num(colours, copy=False, nan=0.5).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        levels = _levels(verbs_of(row).colours(row, denoised[0], which))
     height, width = levels.shape[1:3]
     side, (least, largest) = max(height, width), PREVIEW_SIDES
     scale = min(max(side, least), largest) / side
@@ -161,6 +159,21 @@ def preview_frames(row: CheckpointRow, denoised: Tensor, most: int) -> np.ndarra
         return levels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)) for one in levels])
+
+
+def _levels(colours: Tensor) -> np.ndarray:
+    """``[N h w 3]`` around 0 to 1 => uint8, in host memory.
+
+    On a processor the arithmetic is numpy's: at this size torch would spend more on waking its threads than on the work.
+    """
+    if colours.device.type != "cpu":
+        return _on_device(colours).cpu().numpy()
+    values: np.ndarray = np.nan_to_num(colours.numpy(), copy=False, nan=0.5).clip(0, 1) * 255 + 0.5
+    return values.astype(np.uint8)
+
+
+def _on_device(colours: Tensor) -> Tensor:
+    return (colours.nan_to_num(0.5).clamp_(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
 def as_jpeg(picture: np.ndarray) -> bytes:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from svd_ui.catalog import CheckpointRow, folder_row
-from svd_ui.core.decode import PREVIEW_FRAMES, PREVIEW_SIDES, preview, preview_frames
+from svd_ui.core.decode import PREVIEW_FRAMES, PREVIEW_SIDES, _on_device, preview, preview_frames
+from svd_ui.core.families.svd import colours_on_device
 
 
 def row(**values: object) -> CheckpointRow:
@@ -42,6 +43,15 @@ def test_the_matrix_gives_the_colours_of_every_frame() -> None:
     middle = preview_frames(coloured, latents, most=1)
     assert middle is not None
     assert middle[:, 18, 32].tolist() == [[255, 0, 0]]
+
+
+def test_colours_are_the_same_beside_the_device_and_on_it() -> None:
+    coloured = row(preview=((0.5, 0, 0.1), (0, 0.5, 0)), preview_bias=(0.5, 0.4, 0.0))
+    latents = torch.randn(1, 3, 2, 36, 64, generator=torch.Generator().manual_seed(1))
+    latents[0, 0, 0, 0, :3] = torch.tensor([float("nan"), 1e9, -1e9])
+    beside = preview_frames(coloured, latents, most=3)
+    assert beside is not None
+    assert np.array_equal(_on_device(colours_on_device(coloured, latents[0])).numpy(), beside)
 
 
 @pytest.mark.parametrize(("total", "sent"), [(2, 2), (14, 14), (25, 13), (64, 13)])

@@ -63,12 +63,13 @@ class WarpVerbs(FamilyVerbs):
     def decoder(self, runtime: Runtime, still: Tensor) -> Decoder:
         return WarpDecoder(runtime, still) if isinstance(runtime.vae, WarpAutoencoder) else Decoder(runtime)
 
-    def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Floats:
+    def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
         """Where the row has a ``motion_gain``, the colours of the places that each frame looks at."""
         if not row.motion_gain:
             return super().colours(row, latents, frames)
         clip: Floats = latents.float().cpu().numpy()
-        return _looked_up(linear_colours(row, clip[frames]), _places(clip[:, -2:], row.motion_gain)[frames])
+        places = _places(clip[:, -2:], row.motion_gain)[frames]
+        return torch.from_numpy(_looked_up(linear_colours(row, clip[frames]), places))
 
     def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
         """The clip whole: motion is measured in it."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +21,20 @@ from tests.web.visit import MARKS, WAIT, Visit  # noqa: E402  (only where there 
 pytestmark = MARKS
 expect = sync_api.expect
 PLACES = ("#notice", "#still-notice", "#stage-notice", "#history-notice")
+SAID = "body > .sr-only:not([role])"
 NO_PICTURE = "not a picture"
 AT = "document.querySelector('.reel')?.style.backgroundPositionY"
+
+
+class OneClip:
+    """A gate that the next clip passes once it is ``open``, and none after it."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine, self.last, self.open = engine, len(engine.calls) + 1, False
+
+    def wait(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return self.open and len(self.engine.calls) <= self.last
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +109,7 @@ def test_with_little_motion_the_preview_rests(browser: sync_api.Browser, served:
 def test_clips_made_together_say_which_one_it_is_and_stop_together(visit: Visit, photo: Path) -> None:
     page = visit.page
     visit.choose(photo)
-    visit.served.engine.gate = gate = threading.Event()
+    visit.served.engine.gate = gate = OneClip(visit.served.engine)  # type: ignore[assignment]
     page.evaluate("document.querySelector('#advanced button')?.click()")
     visit.dial("seeds").fill("4")
     visit.dial("seed").fill("50")
@@ -120,16 +131,14 @@ def test_clips_made_together_say_which_one_it_is_and_stop_together(visit: Visit,
     # The first is done: the stage keeps it, and says what is made meanwhile.
     page.reload()
     expect(batch).to_contain_text("Clip 1 of 4", timeout=WAIT)
-    gate.set()
+    gate.open = True
     visit.finished()
-    visit.served.engine.gate = gate = threading.Event()
-    expect(batch).to_contain_text(re.compile("Making clip [24] of 4"), timeout=WAIT)
+    expect(batch).to_contain_text("Making clip 2 of 4", timeout=WAIT)
     batch.locator("[data-act=stop_all]").click()
     expect(batch).to_have_count(0, timeout=WAIT)
-    gate.set()
     expect(page.locator("video.clip")).to_be_visible()
     states = {job.request.seed: job.state for job in visit.served.jobs.history(limit=4)}
-    assert (states[50], states[52], states[53]) == ("finished", "cancelled", "cancelled")
+    assert [states[seed] for seed in range(50, 54)] == ["finished", "cancelled", "cancelled", "cancelled"]
 
 
 def test_a_wall_has_headings_while_it_forms_and_after(visit: Visit, photo: Path) -> None:
@@ -204,8 +213,8 @@ def test_errors_stand_at_the_click_that_caused_them(visit: Visit, photo: Path, t
     visit.dial("num_frames").fill("999")
     visit.animate()
     expect(page.locator("#dial-num_frames")).to_contain_text("from 2 to 64", timeout=WAIT)
-    expect(page.get_by_label("from 2 to 64")).to_be_focused()  # who cannot see it hears it with the field
-    assert page.get_by_text("from 2 to 64").count() == 1
+    expect(page.locator(SAID)).to_contain_text("from 2 to 64")  # who cannot see it hears it
+    assert page.locator(".gradio-container").get_by_text("from 2 to 64").count() == 1
 
 
 def test_an_upload_that_fails_is_seen_on_a_phone(browser: sync_api.Browser, served: Served, tmp_path: Path) -> None:
@@ -226,7 +235,7 @@ def test_an_address_without_a_clip_says_so_and_offers_the_history(visit: Visit, 
     page = visit.page
     visit.open("?job=" + "0" * 32)
     expect(page.locator(".stage-lost")).to_contain_text("There is no clip at this address", timeout=WAIT)
-    expect(page.locator("body > .sr-only:not([role])")).to_have_text("There is no clip at this address")
+    expect(page.locator(SAID)).to_have_text("There is no clip at this address")
     page.click(".stage-lost a:has-text('history')")
     page.locator(".history .job [data-act=view]").first.click()
     expect(page.locator(".stage-lost")).to_have_count(0, timeout=WAIT)
