@@ -109,17 +109,24 @@ class Encoding(Frozen):
     stage: Literal["conditioning"] = "conditioning"
 
 
-class Denoising(Frozen):
-    """``step`` runs 1..total; ``preview`` is a JPEG of at most 256 px, ``seconds`` the time of the step.
+class Preview(Frozen):
+    """What forms, small: ``frames`` of a clip of one size, one below the other in one JPEG."""
 
-    A wall counts the steps of all its tiles, those made together once, and its preview is the wall so far, of at
-    most ``media.sheet.SHEET_SIDE`` px.
+    jpeg: bytes
+    frames: int = 1
+
+
+class Denoising(Frozen):
+    """``step`` runs 1..total; ``seconds`` is the time of the step.
+
+    A wall counts the steps of all its tiles, those made together once, and its preview is a frame of every tile as it is
+    by now, row by row without gaps.
     """
 
     stage: Literal["denoising"] = "denoising"
     step: int
     total: int
-    preview: bytes | None = None
+    preview: Preview | None = None
     seconds: float | None = None
 
 

@@ -26,6 +26,7 @@ from svd_ui.events import (
     Finished,
     Loading,
     MakingStill,
+    Preview,
     Result,
     SteppedDown,
     StillMade,
@@ -102,8 +103,7 @@ class FakeEngine:
             self._wait(cancel)
             if self.fail is not None and step == total:
                 raise self.fail
-            glimpse = _sheet(request, step / total) if request.wall else jpeg(step / total)
-            yield Denoising(step=step, total=total, preview=glimpse, seconds=self.delay)
+            yield Denoising(step=step, total=total, preview=glimpse(request, step / total), seconds=self.delay)
         if self.note:
             yield SteppedDown(stage="decoding", note=self.note)
         frames = (request.num_frames or 6) * len(_pairs(request))
@@ -196,7 +196,7 @@ class FakeEngine:
             tiles.append(Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4"))
             tile = asked.tile(seed, motion).model_copy(update={"image": request.image})
             _write_clip(out / tiles[-1].video, [picture(phase, request) for phase in phases], tile)
-        (out / "poster.jpg").write_bytes(_sheet(request, 1.0))
+        _sheet(request).write(out / "poster.jpg")
         return Result(
             request=request,
             effective=EFFECTIVE,
@@ -215,16 +215,15 @@ def _pairs(request: GenerationRequest) -> tuple[tuple[int, int], ...]:
     return request.wall.pairs(request.seed or 0) if request.wall else own
 
 
-def _sheet(request: GenerationRequest, done: float) -> bytes:
-    """The wall so far: the share ``done`` of its cells is filled."""
+def _sheet(request: GenerationRequest) -> Sheet:
+    """The contact sheet of a finished wall."""
     assert request.wall is not None
-    pairs = _pairs(request)
+    pairs, columns = _pairs(request), len(request.wall.motion_bucket_ids)
     captions = [f"seed {seed}, motion {motion}" for seed, motion in pairs]
-    columns = len(request.wall.motion_bucket_ids)
     sheet = Sheet(captions, columns, request.width or 64, request.height or 64)
-    for index in range(round(done * len(pairs))):
+    for index in range(len(pairs)):
         sheet.put(index, picture(index / len(pairs), request))
-    return sheet.jpeg()
+    return sheet
 
 
 def _write_clip(path: Path, pictures: list[Image.Image], request: GenerationRequest) -> None:
@@ -265,8 +264,14 @@ def picture(phase: float, request: GenerationRequest | None = None) -> Image.Ima
     return image
 
 
-def jpeg(phase: float) -> bytes:
-    """A preview as an engine sends it."""
+def glimpse(request: GenerationRequest, done: float) -> Preview:
+    """A preview as an engine sends it: four frames whose square moves on, or a wall whose tiles fill up."""
+    side = 64
+    down, across = (request.wall.seeds, len(request.wall.motion_bucket_ids)) if request.wall else (4, 1)
+    sheet = Image.new("RGB", (side * across, side * down), (190, 200, 210))
+    for index in range(round(done * down * across) if request.wall else down):
+        shown = picture(index / (down * across)).resize((side, side))
+        sheet.paste(shown, (index % across * side, index // across * side))
     data = io.BytesIO()
-    picture(phase).save(data, "JPEG")
-    return data.getvalue()
+    sheet.save(data, "JPEG")
+    return Preview(jpeg=data.getvalue(), frames=1 if request.wall else down)

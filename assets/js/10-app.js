@@ -86,6 +86,11 @@ window.svdui = (() => {
     addEventListener("resize", told);
   }
 
+  // What went wrong is seen, also where it stands above or below what a phone shows.
+  function says(element, watch) {
+    watch("value", () => $(".bad", element)?.scrollIntoView({ block: "nearest" }));
+  }
+
   let spoken = "";
   function stage(element) {
     const section = $("section.stage", element);
@@ -102,6 +107,7 @@ window.svdui = (() => {
       say(section.dataset.say);
     }
     svdui.tiles(section);
+    svdui.preview(section);
     const video = $("video.clip", section);
     if (video && video.dataset.seen !== video.src) {
       video.dataset.seen = video.src;
@@ -166,7 +172,7 @@ window.svdui = (() => {
     if (on) return;
     const button = held;
     held = null;
-    if (on === false && !$("#notice .bad")) button?.click();
+    if (on === false && !$("#left .notice.bad")) button?.click();
   }
   // The second half of a double click starts nothing: it would be another clip.
   const STARTS = "#animate, #draft-wall, #make-still, [data-act=reseed], [data-act=retry], [data-act=full]";
@@ -183,11 +189,17 @@ window.svdui = (() => {
     if (wrong) {
       wrong.closest(".advanced:not([open])")?.setAttribute("open", "");
       if (wrong.closest("#wall-choice")) svdui.openWall(true);
-      wrong.focus();
-      wrong.scrollIntoView({ block: "center" });
+      refused(wrong);
       return;
     }
     if ($("#stage .stage-running")) look();
+  }
+
+  // What is wrong with a field stands beside it, and is read out with it.
+  function refused(field) {
+    field.focus();
+    field.scrollIntoView({ block: "center" });
+    say($(".info-text, [class*=info]:not([data-testid])", field.closest(".dial"))?.textContent || "");
   }
 
   // The stage comes into view where it is not: on a phone, or far down in the history.
@@ -217,5 +229,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, jumps, shown, copy, submitted, look, focus, count, changing };
+  return { $, delegate, mount, jumps, says, shown, copy, submitted, refused, look, focus, count, changing };
 })();

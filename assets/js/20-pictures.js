@@ -147,7 +147,7 @@
         rest = null;
         svdui.changing(Boolean(range()), 3000);
         if (range()) trigger("seek", { at: Number(range().value) });
-        setTimeout(() => $("#notice .bad") && drawn(), 3000);  // the frame could not be had: it is still the one before
+        setTimeout(() => $("#left .notice.bad") && drawn(), 3000);  // the frame could not be had: it is still the one before
       }, delay);
     };
     // What the page says of the still, unless the visitor is at it.

@@ -92,8 +92,7 @@
   function started() {
     const wrong = $("#train .dial.invalid :is(input, textarea)");
     if (!wrong) return bring("#runs");
-    wrong.focus();
-    wrong.scrollIntoView({ block: "center" });
+    svdui.refused(wrong);
   }
 
   function tried() {

@@ -17,7 +17,7 @@ import torch
 
 from svd_ui.assets import Assets
 from svd_ui.catalog import CheckpointRow, nano_row
-from svd_ui.core.decode import preview_jpeg
+from svd_ui.core.decode import preview
 from svd_ui.core.devices import Plan
 from svd_ui.core.runtime import Models, Runtime
 from svd_ui.engine import CancelToken, never
@@ -102,12 +102,12 @@ def _preview(step: float, rounds: int = 50) -> list[Row]:
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        preview_jpeg(row, latents)
+        preview(row, latents)
         seconds.append(time.perf_counter() - started)
     took = statistics.median(seconds)
     return [
         Row("nano, step", step, "s"),
-        Row("preview, of nano's step", 100 * took / step, "%", at_most=1, note=f"{took * 1e3:.2f} ms"),
+        Row("preview, of nano's step", 100 * took / step, "%", at_most=2, note=f"{took * 1e3:.2f} ms"),
     ]
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from ..catalog import CheckpointRow
 from ..clip import ClipSpec
 from ..errors import NotFinite
+from ..events import Preview
 from ..loras import find
 from ..notes import Note
 from ..settings import Settings
@@ -177,10 +178,17 @@ class Stages:
 
         return use_loras(runtime, [Lora(find(self._settings, one), one.weight) for one in clip.request.loras])
 
-    def preview(self, row: CheckpointRow, denoised: Any) -> bytes | None:
-        from ..core.decode import preview_jpeg
+    def preview(self, row: CheckpointRow, denoised: Any) -> Preview | None:
+        from ..core.decode import preview
 
-        return preview_jpeg(row, denoised)
+        return preview(row, denoised)
+
+    def preview_frame(self, row: CheckpointRow, denoised: Any) -> Image.Image | None:
+        """The middle frame alone."""
+        from ..core.decode import preview_frames
+
+        frames = preview_frames(row, denoised, most=1)
+        return None if frames is None else Image.fromarray(frames[0])
 
     def check_finite(self, *latents: Any) -> None:
         """Raises NotFinite where one of ``latents`` is no numbers any more; waits for the device."""

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from .. import settings_tag
-from ..catalog import PROFILES, CheckpointRow, ProfileRow
+from ..catalog import PROFILES, ProfileRow
 from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
 from ..clip import ClipSpec
-from ..events import Decoding, Denoising, Event, Writing
-from ..media.sheet import Sheet
+from ..events import Decoding, Denoising, Event, Preview, Writing
 from ..notes import Note
 from ..post import Frames
 from ..request import GenerationRequest
 from .error_mapping import mapping
 from .fallback import recover
-from .output import TileFiles, sheet_of
+from .output import TileFiles
 from .sampling import Generation, condition, decode, effective
 from .stages import Stages
 
@@ -47,7 +46,7 @@ def wall(
         generation.notes.append(Note.of("wall_drafts"))
     if request.output_format != "mp4":
         generation.notes.append(Note.of("wall_format"))
-    latents = yield from _Denoising(stages, generation, decoder).run(still)
+    latents = yield from _Denoising(stages, generation, decoder, still).run()
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
     def tag(seed: int, motion: int) -> str:
@@ -62,24 +61,28 @@ def wall(
             return files.finish()
 
 
+TILE_SIDE = 128
+"""Pixels of a tile's longer side in the preview of a wall."""
+
+
 class _Denoising:
     """The tiles on their way. ``limit`` is how many share a call of the U-Net; it only ever gets smaller."""
 
-    def __init__(self, stages: Stages, generation: Generation, decoder: Decoder) -> None:
-        self._stages, self._generation, self._decoder = stages, generation, decoder
+    def __init__(self, stages: Stages, generation: Generation, decoder: Decoder, still: Image.Image) -> None:
+        self._stages, self._generation, self._decoder, self._still = stages, generation, decoder, still
         info = generation.plan.info
         self._limit = max_tiles_per_call(generation.clip, decoder.runtime.profile, info.kind, info.memory()[0])
         self._left: list[Batch] = []
         self._steps_done = 0
-        self._glimpses = _Glimpses(sheet_of(generation.clip), stages, generation.clip.row)
+        self._glimpses = _Glimpses(generation.clip, stages, still)
 
-    def run(self, still: Image.Image) -> Generator[Event, None, list[Any]]:
+    def run(self) -> Generator[Event, None, list[Any]]:
         """Yield each step; return the final latents ``[1 F C h w]`` of every tile, in order.
 
         After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
         """
         stages, generation = self._stages, self._generation
-        whole = partial(stages.whole_wall, self._decoder.runtime, still, generation.clip)
+        whole = partial(stages.whole_wall, self._decoder.runtime, self._still, generation.clip)
         self._left = [(yield from condition(stages, generation, self._decoder.runtime, whole))]
         done: dict[int, Any] = {}
         while self._left:
@@ -130,20 +133,33 @@ class _Denoising:
 
 
 class _Glimpses:
-    """The wall as it forms: every tile as its last step left it."""
+    """The wall as it forms: every tile as its last step left it, the still where there was none."""
 
-    def __init__(self, sheet: Sheet, stages: Stages, row: CheckpointRow) -> None:
-        self._sheet, self._stages, self._row = sheet, stages, row
+    def __init__(self, clip: ClipSpec, stages: Stages, still: Image.Image) -> None:
+        self._stages, self._clip = stages, clip
+        self._columns = clip.columns
+        scale = TILE_SIDE / max(clip.width, clip.height)
+        self._size = max(1, round(clip.width * scale)), max(1, round(clip.height * scale))
+        width, height = self._size
+        self._picture = Image.new("RGB", (width * self._columns, height * (clip.tiles // self._columns)))
+        for place in range(clip.tiles):
+            self._put(place, still)
 
-    def after(self, batch: Batch) -> bytes | None:
-        """A JPEG with the tiles of ``batch`` brought up to date; None for a checkpoint without previews."""
+    def after(self, batch: Batch) -> Preview | None:
+        """With the tiles of ``batch`` brought up to date; None for a checkpoint without previews."""
         for place, denoised in zip(batch.places, batch.denoised(), strict=True):
-            data = self._stages.preview(self._row, denoised)
-            if data is None:
+            picture = self._stages.preview_frame(self._clip.row, denoised)
+            if picture is None:
                 return None
-            with Image.open(io.BytesIO(data)) as picture:
-                self._sheet.put(place, picture)
-        return self._sheet.jpeg()
+            self._put(place, picture)
+        buffer = io.BytesIO()
+        self._picture.save(buffer, "JPEG", quality=80)
+        return Preview(jpeg=buffer.getvalue())
+
+    def _put(self, place: int, picture: Image.Image) -> None:
+        row, column = divmod(place, self._columns)
+        width, height = self._size
+        self._picture.paste(picture.resize(self._size, Image.Resampling.BILINEAR), (column * width, row * height))
 
 
 def _decode(

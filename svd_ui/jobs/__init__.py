@@ -24,10 +24,15 @@ class Job(Frozen):
 
     ``position`` is 0 for the next in the queue, None when not queued; ``eta_seconds`` comes from measured
     step times. Files are reached through ``JobService.file`` only.
+
+    ``name`` is what the picture's file is called: its owner's alone, so it stands in no request, file or answer.
+    Jobs of one ``batch`` were asked for together; '' for a job asked for alone.
     """
 
     id: str
     owner: str
+    name: str = ""
+    batch: str = ""
     kind: JobKind = "clip"
     state: Stage
     request: GenerationRequest
@@ -40,6 +45,7 @@ class Job(Frozen):
     result: Result | None = None
     notes: tuple[Note, ...] = ()
     has_preview: bool = False
+    preview_frames: int = 1
     created: float
     started: float | None = None
     ended: float | None = None
@@ -57,19 +63,20 @@ Files = Callable[[Job, str], Path | None]
 def status(job: Job, files: Files) -> dict[str, Any]:
     """What the public API answers and ``--json`` prints.
 
-    ``{id, state, step, total, position, eta_seconds, message, notes, error, preview, video, request}``: ``notes`` are
-    sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview`` (the poster once finished) and
-    ``video`` are paths on this machine, or None: whoever answers a client over the network turns them into files to
-    download. ``request`` is the resolved one once it is known. A draft wall has ``tiles`` too: ``{seed,
+    ``{id, state, step, total, position, eta_seconds, message, notes, error, preview, preview_frames, video, request}``:
+    ``notes`` are sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview``, a JPEG of that many
+    frames one below the other (the poster once finished), and ``video`` are paths on this machine, or None: whoever
+    answers a client over the network turns them into files to download. ``request`` is the resolved one once it is known. A draft wall has ``tiles`` too: ``{seed,
     motion_bucket_id, video}`` each, row by row.
     """
     plain = {"id", "state", "step", "total", "position", "eta_seconds", "message"}
-    error = job.error
+    error, finished = job.error, job.state == "finished"
     shown = {
         **job.model_dump(include=plain),
         "notes": [sentence(note) for note in job.notes],
         "error": None if error is None else {"code": error.get("code"), "message": error.get("message")},
-        "preview": files(job, "poster" if job.state == "finished" else "preview"),
+        "preview": files(job, "poster" if finished else "preview"),
+        "preview_frames": 1 if finished else job.preview_frames,
         "video": files(job, "video"),
         "request": job.known_request.model_dump(mode="json"),
     }

@@ -114,8 +114,8 @@ class Recorder:
     def _denoising(self, event: Denoising) -> dict[str, Any]:
         values: dict[str, Any] = {"step": event.step, "total": event.total, "steps": event.total}
         values["step_seconds"] = self._watch.step_seconds
-        if event.preview is not None and self._write_preview(event.preview):
-            values["has_preview"] = 1
+        if event.preview is not None and self._write_preview(event.preview.jpeg):
+            values |= {"has_preview": 1, "preview_frames": event.preview.frames}
         return values
 
     def _write_preview(self, data: bytes) -> bool:

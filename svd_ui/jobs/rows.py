@@ -24,7 +24,10 @@ from .timing import Timings, waiting_seconds
 log = logging.getLogger(__name__)
 
 
-AS_STORED = ("id", "owner", "step", "total", "message", "has_preview", "created", "started", "ended")
+AS_STORED = (
+    *("id", "owner", "name", "batch", "step", "total", "message", "has_preview", "preview_frames"),
+    *("created", "started", "ended"),
+)
 """What a row and a ``Job`` hold under the same name."""
 STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))

@@ -39,6 +39,7 @@ from .timing_key import CountedCosts
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 POLL_SECONDS = 0.1
+MAX_NAME = 120
 
 
 class JobService:
@@ -104,11 +105,17 @@ class JobService:
 
     # Jobs
 
-    def submit(self, request: GenerationRequest, owner: str, kind: JobKind = "clip") -> Job:
-        """Check, fix the seed, store; raises BadInput or QueueFull. ``kind`` download: see ``download``."""
+    def submit(
+        self, request: GenerationRequest, owner: str, kind: JobKind = "clip", *, name: str = "", batch: str = ""
+    ) -> Job:
+        """Check, fix the seed, store; raises BadInput or QueueFull. ``kind`` download: see ``download``.
+
+        ``name`` and ``batch`` as in ``Job``.
+        """
         if kind == "download":
             return self.download(request.checkpoint, owner)
-        id = self._intake.add(request, owner, kind, max_queue=self.settings.max_queue)
+        most = self.settings.max_queue
+        id = self._intake.add(request, owner, kind, name=name[:MAX_NAME], batch=batch, max_queue=most)
         self._wake()
         return self.get(id)
 
@@ -138,10 +145,22 @@ class JobService:
         self._store.cancel(id)
         return self.get(id)
 
-    def retry(self, id: str, owner: str) -> Job:
+    def batch(self, job: Job) -> list[Job]:
+        """All that was asked for together with ``job``, in that order; nothing where it was asked for alone."""
+        return self._jobs(self._store.batch(job.batch)) if job.batch else []
+
+    def cancel_batch(self, id: str, owner: str | None = None) -> None:
+        """Cancel what has not ended of the batch of a job, or that job where it was asked for alone."""
+        row = self._owned(id, owner)
+        if not row["batch"]:
+            self._store.cancel(id)
+        else:
+            self._store.cancel_batch(row["batch"])
+
+    def retry(self, id: str, owner: str, name: str = "") -> Job:
         """A new job with the same request, seed included."""
         job = self.get(id)
-        return self.submit(job.request, owner, job.kind)
+        return self.submit(job.request, owner, job.kind, name=name)
 
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
         """Newest first: ``owner``'s, or everybody's for the operator (None)."""

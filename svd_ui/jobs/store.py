@@ -49,6 +49,8 @@ class Store:
         kind: JobKind,
         request: GenerationRequest,
         *,
+        name: str = "",
+        batch: str = "",
         timing_key: str = "",
         steps: int = 0,
         process: str | None = None,
@@ -59,7 +61,7 @@ class Store:
         state, started = ("queued", None) if process is None else ("loading", now)
         values: dict[str, Any] = {"id": id, "owner": owner, "kind": kind, "state": state, "process": process}
         values |= {"schema": SCHEMA_VERSION, "request": request.model_dump_json()}
-        values |= {"timing_key": timing_key, "steps": steps}
+        values |= {"name": name, "batch": batch, "timing_key": timing_key, "steps": steps}
         values |= {"created": now, "updated": now, "started": started, "phase_started": started}
         with self.database.write() as sql:
             if max_queue is not None:
@@ -139,13 +141,24 @@ class Store:
 
     def cancel(self, id: str) -> None:
         """End a waiting row; ask the runner of a running one to stop; leave an ended one."""
+        self._cancel("id", id)
+
+    def cancel_batch(self, name: str) -> None:
+        """As ``cancel`` for each, at once: none begins because another ends."""
+        self._cancel("batch", name)
+
+    def _cancel(self, column: str, value: str) -> None:
         now = time.time()
         with self.database.write() as sql:
             sql.execute(
-                "UPDATE jobs SET state = 'cancelled', ended = ?, updated = ? WHERE id = ? AND state = 'queued'",
-                (now, now, id),
+                f"UPDATE jobs SET state = 'cancelled', ended = ?, updated = ? WHERE {column} = ? AND state = 'queued'",
+                (now, now, value),
             )
-            sql.execute(f"UPDATE jobs SET cancel = 1 WHERE id = ? AND {NOT_ENDED}", (id,))
+            sql.execute(f"UPDATE jobs SET cancel = 1 WHERE {column} = ? AND {NOT_ENDED}", (value,))
+
+    def batch(self, name: str) -> list[sqlite3.Row]:
+        """The jobs that were asked for together, in that order, without deleted ones."""
+        return self.database.read("SELECT * FROM jobs WHERE batch = ? AND deleted IS NULL ORDER BY number", (name,))
 
     def interrupt(self, processes: Iterable[str]) -> int:
         """End the rows that these processes left behind; returns how many."""

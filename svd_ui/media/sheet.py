@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,11 +52,6 @@ class Sheet:
     def put(self, index: int, picture: Image.Image) -> None:
         """Fill a cell, or fill it anew."""
         self._image.paste(picture.resize(self._cell, Image.Resampling.BILINEAR), self._corner(index))
-
-    def jpeg(self) -> bytes:
-        buffer = io.BytesIO()
-        self._image.save(buffer, "JPEG", quality=80)
-        return buffer.getvalue()
 
     def write(self, path: Path) -> None:
         """As a JPEG, atomically. Raises DiskFull."""

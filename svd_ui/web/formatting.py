@@ -19,6 +19,7 @@ from ..engine import Device
 from ..events import ENDED
 from ..jobs import Job
 from ..notes import WORDS
+from ..request import GenerationRequest
 
 STATES: dict[str, str] = WORDS["states"]
 MB = 1_000_000
@@ -102,15 +103,16 @@ def title(job: Job | None) -> str:
 
 
 def headline(job: Job) -> str:
-    """What a job is called in lists: its prompt, or what it is."""
-    prompt = (job.request.prompt or "").strip()
-    if prompt:
-        return prompt if len(prompt) <= 60 else prompt[:59] + "…"
-    if job.kind == "still":
-        return "Still"
-    if job.request.wall:
-        return f"Wall from seed {job.request.seed}"
-    return f"Seed {job.request.seed}"
+    """What a job is called in lists: its prompt, the file its picture came from, or what it is."""
+    name = (job.request.prompt or "").strip() or job.name
+    if name:
+        return name if len(name) <= 60 else name[:59] + "…"
+    return "Still" if job.kind == "still" else "Wall" if job.request.wall else "Clip"
+
+
+def motions(request: GenerationRequest) -> str:
+    """The motion of a clip, or those of a wall: ``40, 127``."""
+    return ", ".join(map(str, request.wall.motion_bucket_ids if request.wall else [request.motion_bucket_id]))
 
 
 def queue_place(position: int | None) -> str:
@@ -137,6 +139,11 @@ def still_thumb(ref: str) -> str:
 def frame_url(path: str) -> str:
     """A frame of an uploaded clip, small; ``at`` is to be added."""
     return "svd/frame?" + urlencode({"path": path})
+
+
+def preview_url(job: Job) -> str:
+    """What forms, as of the step that the job has come to."""
+    return f"svd/job/{job.id}/preview?step={job.step or 0}"
 
 
 def clip_url(job: Job, name: str, download: bool = False) -> str:
@@ -167,7 +174,9 @@ def environment() -> Environment:
         auto_reload=False,
         extensions=[OneLine],
     )
-    made.globals |= {call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, still_thumb)}
+    made.globals |= {
+        call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, motions, still_thumb)
+    }
     made.globals |= {"STATES": STATES, "ENDED": ENDED, "icons": made.get_template("icons.html").module}
     return made
 

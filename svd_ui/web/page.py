@@ -41,13 +41,14 @@ class Given:
 class Page:
     """Named components. Those of ``form`` are controls: a visitor sets them and the browser keeps them, in this order.
 
-    ``remote`` visitors are not told about the server's folders. An error that a control shows stands in the part
-    ``notice`` too where it is to ``repeat``. ``help`` gives, for the form's values, the help of controls that depends on
-    them, by name.
+    ``remote`` visitors are not told about the server's folders. What a handler says stands beside what was clicked, in one
+    of ``notices``, and nowhere else. ``help`` gives, for the form's values, the help of controls that depends on them, by
+    name.
     """
 
-    def __init__(self, remote: bool, repeat: bool = True) -> None:
-        self.remote, self.repeat = remote, repeat
+    def __init__(self, remote: bool) -> None:
+        self.remote = remote
+        self.notices: list[str] = []
         self.help: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda form: {}
         self.parts: dict[str, Any] = {}
         self.form: dict[str, Any] = {}
@@ -59,6 +60,11 @@ class Page:
             raise ValueError(f"two components are called {name}")
         self.parts[name] = part
         return part
+
+    def notice(self, name: str, elem_id: str) -> None:
+        """A place for what handlers say."""
+        self.notices.append(name)
+        self.add(name, gr.HTML("", elem_id=elem_id, js_on_load="svdui.says(element, watch)"))
 
     def control(self, name: str, control: Any, checked: bool = True) -> Any:
         """A control of the form. What is typed or pulled shows a message of its own, unless it is not ``checked``."""
@@ -75,29 +81,38 @@ class Page:
         events: Callable[..., Any] | list[Any],
         handler: Callable[[Given], Changes],
         reads: Iterable[str] = (),
-        writes: Iterable[str] = (),
+        writes: Collection[str] = (),
         *,
         fields: bool = False,
+        says: str = "notice",
         then: str = "",
         keep: bool | Page = False,
         **options: Any,
     ) -> None:
         """Call ``handler`` at one of ``events``; afterwards run the script ``then`` and ``keep`` the form, or another page's.
 
-        Handlers are quick: nothing queues, and no spinner covers what is being read. The notice is cleared unless the
-        handler writes one; if it raises a SvdUiError, only that is said, with ``fields`` on the control at fault.
+        Handlers are quick: nothing queues, and no spinner covers what is being read. One that writes a ``notice`` writes the
+        place that it ``says`` things in, and clears the others; if it raises a SvdUiError, only that is said, with ``fields``
+        on the control at fault.
         """
-        read, written = list(dict.fromkeys(reads)), list(dict.fromkeys([*writes, *(self.checked if fields else [])]))
+        speaks = "notice" in writes
+        named = [*(name for name in writes if name != "notice"), *(self.notices if speaks else ())]
+        read, written = list(dict.fromkeys(reads)), list(dict.fromkeys([*named, *(self.checked if fields else [])]))
 
         def told(error: SvdUiError | None, form: Mapping[str, Any]) -> Changes:
             shown = self.messages(error, form) if fields else {}
-            return {"notice": self.notice(error, shown), **shown} if "notice" in written else shown
+            at_field = fields and self.field_of(error) is not None
+            text = "" if error is None or at_field else said(error.to_dict(), self.remote)
+            return {**dict.fromkeys(self.notices, ""), says: notice(text), **shown} if speaks else shown
+
+        def placed(changes: Changes) -> Changes:
+            return {says if name == "notice" else name: value for name, value in changes.items()}
 
         def call(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             given = dict(zip(read, values, strict=True))
             form = {name: value for name, value in given.items() if name in self.form}
             try:
-                changes = {**told(None, form), **handler(Given(given, form, request, event))}
+                changes = {**told(None, form), **placed(handler(Given(given, form, request, event)))}
             except SvdUiError as error:
                 changes = told(error, form)
                 if not changes:
@@ -117,11 +132,6 @@ class Page:
     def by_script(self, event: Callable[..., Any], js: str, name: str) -> None:
         """Set a control to what ``js`` returns, without a call to the server, and keep the form."""
         event(None, None, self.parts[name], js=js, **QUIET).then(**self.keeping())
-
-    def notice(self, error: SvdUiError | None, shown: Changes) -> str:
-        """The line above the form's button, as far as this visitor may read it; ``shown`` are the controls' messages."""
-        at_field = bool(shown) and self.field_of(error) is not None
-        return notice("" if error is None or (at_field and not self.repeat) else said(error.to_dict(), self.remote))
 
     def keeping(self, *more: str) -> dict[str, Any]:
         """Arguments of an event that keeps the form, and ``more`` parts, in the browser without a call to the server."""

@@ -41,7 +41,7 @@ TYPES = {
     ".zip": "application/zip",
 }
 SAMPLES = "/svd/run/{name}/{step}"
-NAMES = re.compile(r"video|poster|frames|animation|tile-\d{1,3}")
+NAMES = re.compile(r"video|poster|frames|animation|preview|tile-\d{1,3}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
@@ -61,7 +61,8 @@ def routes(context: Context) -> list[Route]:
         if path is None or not path.is_file():
             return _gone()
         download = download_name(job, path, name) if "download" in request.query_params else None
-        return FileResponse(path, media_type=TYPES.get(path.suffix), filename=download, headers=FOREVER)
+        headers = {**FOREVER, "Cache-Control": "no-store"} if name == "preview" else FOREVER
+        return FileResponse(path, media_type=TYPES.get(path.suffix), filename=download, headers=headers)
 
     async def still(request: Request) -> Response:
         ref = f"sha256:{request.path_params['digest']}"

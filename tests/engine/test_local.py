@@ -25,7 +25,7 @@ from svd_ui.engine import Engine, never
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.stages import Stages
 from svd_ui.errors import BadInput, Cancelled, DiskFull, NotFound, OutOfMemory, TookTooLong, Unexpected, WeightsMissing
-from svd_ui.events import Denoising, Event, Finished, Result, SteppedDown, StillMade
+from svd_ui.events import Denoising, Event, Finished, Preview, Result, SteppedDown, StillMade
 from svd_ui.media.video import read_comment, read_frames
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
@@ -107,7 +107,7 @@ def test_a_still_becomes_a_clip_with_everything_beside_it(here: Settings, image:
     assert stages == ["loading", "conditioning", "denoising", "decoding", "writing", "finished"]
     steps = [event for event in events if isinstance(event, Denoising)]
     assert [(step.step, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert all(step.preview and step.preview.startswith(b"\xff\xd8") and step.seconds for step in steps)
+    assert all(step.preview and step.preview.jpeg.startswith(b"\xff\xd8") and step.seconds for step in steps)
 
     result = result_of(events)
     out = tmp_path / "out"
@@ -409,7 +409,7 @@ def test_a_cancelled_clip_leaves_no_tensors(here: Settings, image: str, tmp_path
 
 def test_the_time_limit_is_told_from_a_cancel(here: Settings, image: str, tmp_path: Path) -> None:
     class Slow(Stages):
-        def preview(self, *_: Any) -> bytes | None:
+        def preview(self, *_: Any) -> Preview | None:
             time.sleep(1.1)
             return None
 

@@ -247,7 +247,7 @@ def test_the_status_object(serve: Serve, request_: GenerationRequest) -> None:
     answer = status(done, service.file)
     assert list(answer) == [
         *("id", "state", "step", "total", "position", "eta_seconds", "message", "notes"),
-        *("error", "preview", "video", "request"),
+        *("error", "preview", "preview_frames", "video", "request"),
     ]
     assert answer["error"] is None
     assert answer["video"] == service.file(done, "video")
@@ -295,3 +295,25 @@ def test_an_engine_hears_how_many_clips_wait_behind_each(serve: Serve, request_:
     assert heard[0] == 0
     assert sorted(heard[1:], reverse=True) == heard[1:]  # the still is no clip, and every clip leaves one less
     assert (heard[1], heard[-1]) == (1, 0)
+
+
+def test_what_was_asked_for_together_ends_together(
+    serve: Serve, settings: Settings, request_: GenerationRequest
+) -> None:
+    gate = threading.Event()
+    service = serve(FakeEngine(steps=2, delay=0.0, settings=settings, gate=gate))
+    jobs = [service.submit(request_, "ann", name="boat", batch="b") for _ in range(3)]
+    alone = service.submit(request_, "ann")
+    until(lambda: service.get(jobs[0].id).state == "conditioning")
+    assert [job.id for job in service.batch(jobs[1])] == [job.id for job in jobs]
+    assert service.batch(alone) == []
+    assert {job.name for job in service.batch(jobs[0])} == {"boat"}
+    with pytest.raises(NotFound):
+        service.cancel_batch(jobs[1].id, "bob")
+    service.cancel_batch(jobs[1].id, "ann")
+    assert [service.get(job.id).state for job in jobs[1:]] == ["cancelled", "cancelled"]
+    assert ended(service, jobs[0]).state == "cancelled"
+    gate.set()
+    assert ended(service, alone).state == "finished"
+    service.delete(jobs[2].id, "ann")
+    assert len(service.batch(jobs[0])) == 2

@@ -23,7 +23,7 @@ from tests.media.files import clip
 from .conftest import Served, serving
 
 STATUS = {
-    "id", "state", "step", "total", "position", "eta_seconds", "message", "notes", "error", "preview", "video", "request",
+    "id", "state", "step", "total", "position", "eta_seconds", "message", "notes", "error", "preview", "preview_frames", "video", "request",
 }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class Clicked:
 @pytest.fixture
 def page() -> Page:
     page = Page(remote=False)
-    page.add("notice", gr.HTML(""))
+    page.notice("notice", "notice")
+    page.notice("elsewhere", "elsewhere")
     page.control("fps", gr.Number(7, info="help", elem_classes=["dial"]))
     page.control("speed", gr.Radio(["exact", "fast"]))
     page.control("hidden", gr.Textbox(""), checked=False)
@@ -45,22 +46,31 @@ def test_a_handler_reads_and_changes_by_name(page: Page) -> None:
         return {"speed": "fast"}
 
     clicked = wired(page, handler)
-    assert clicked.run(9, "exact", "") == {page["notice"]: "", page["speed"]: "fast"}
+    assert clicked.run(9, "exact", "") == {page["notice"]: "", page["elsewhere"]: "", page["speed"]: "fast"}
     assert clicked.options["queue"] is False
     assert clicked.options["api_visibility"] == "private"
 
 
-def test_an_error_is_said_on_its_control(page: Page) -> None:
+def test_an_error_is_said_once_on_its_control(page: Page) -> None:
     def handler(given: Given) -> Changes:
         raise BadInput("Too many.", field="fps")
 
     said = wired(page, handler, fields=True).run(99, "exact", "")
-    assert "Too many." in said[page["notice"]]
+    assert said[page["notice"]] == ""
     assert said[page["fps"]]["info"] == "Too many."
     assert "invalid" in said[page["fps"]]["elem_classes"]
-    page.repeat = False
-    assert wired(page, handler, fields=True).run(99, "exact", "")[page["notice"]] == ""
     assert "Too many." in wired(page, handler).run(99, "exact", "")[page["notice"]]  # no control to say it on
+
+
+def test_what_is_said_stands_beside_what_was_clicked_and_nowhere_else(page: Page) -> None:
+    def fails(given: Given) -> Changes:
+        raise NotFound(what="clip")
+
+    said = wired(page, fails, says="elsewhere").run(7, "exact", "")
+    assert "clip" in said[page["elsewhere"]]
+    assert said[page["notice"]] == ""
+    said = wired(page, lambda given: {"notice": "Done."}, says="elsewhere").run(7, "exact", "")
+    assert (said[page["elsewhere"]], said[page["notice"]]) == ("Done.", "")
 
 
 def test_a_good_answer_clears_what_was_said(page: Page) -> None:

@@ -20,7 +20,7 @@ from ..sampling.denoiser import Conditioning, Denoiser, Preconditioning, residua
 from .camera_moves import chosen, moves, nearest
 from .rendering import Renderer, WarpDecoder
 from .scene import ARC, grid
-from .svd import Decoder, FamilyVerbs, Floats, linear_colours
+from .svd import Decoder, FamilyVerbs, linear_colours
 from .warp_autoencoder import (
     CAMERA,
     DRIFT,
@@ -109,14 +109,14 @@ class WarpVerbs(FamilyVerbs):
             return WarpDecoder(runtime, still)
         return Renderer(runtime, still, clip, picture)
 
-    def colours(self, row: CheckpointRow, latents: Tensor) -> Floats:
-        """Where the row has ``motion_paths``, the colours of the places that the middle frame looks at."""
+    def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
+        """Where the row has ``motion_paths``, the colours of the places that each frame looks at."""
         if not row.motion_paths:
-            return super().colours(row, latents)
-        latents = latents.float().cpu()
-        still = torch.from_numpy(linear_colours(row, latents[0].numpy())).permute(2, 0, 1)[None]
-        scene = scene_of(latents).at(torch.tensor([len(latents) // 2]))
-        return moved(still, scene.places(*latents.shape[-2:]))[0].permute(1, 2, 0).numpy()
+            return super().colours(row, latents, frames)
+        clip = latents.float().cpu()
+        still = torch.from_numpy(linear_colours(row, clip[:1].numpy())).permute(0, 3, 1, 2)
+        scene = scene_of(clip).at(torch.arange(len(clip))[frames])
+        return moved(still, scene.places(*clip.shape[-2:])).permute(0, 2, 3, 1)
 
     def encode_clip(self, runtime: Runtime, frames: Tensor) -> Tensor:
         """The clip whole: motion is measured in it."""

@@ -35,8 +35,9 @@ SCRIPTS = {
     "wall_toggle": "svdui.wallToggle(element, watch)",
     "jump": "svdui.jumps(element)",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
-    "  /* 'stop' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
-    "history": "svdui.mount('history', element, trigger, watch, props)  /* 'view' 'restore' 'remove' 'undo' 'more' */",
+    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
+    "history": "svdui.mount('history', element, trigger, watch, props)"
+    "  /* 'view' 'restore' 'stop' 'remove' 'undo' 'more' */",
 }
 """What runs when a piece is first shown, and the events it may send: gradio looks for their names in quotes."""
 CHIPS: dict[str, Any] = {"elem_classes": ["chips", "dial"]}
@@ -84,7 +85,9 @@ def _layout(page: Page, context: Context) -> Page | None:
             _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
             _piece(page, "stage", stage.stage(None, context.jobs.file))
+            page.notice("stage_notice", "stage-notice")
             _piece(page, "history")
+            page.notice("history_notice", "history-notice")
     tab = train.layout(tabs, context) if tabs is not None else None
     _piece(page, "footer", footer(context, context.row("auto")), elem_id="foot")
     return tab
@@ -119,6 +122,7 @@ def _still_card(page: Page, context: Context) -> None:
     """What one sees to and then presses Animate; all of it in view beside the button."""
     with gr.Column(elem_id="still-card", elem_classes=["card"]):
         _choice(page, "source", [PICTURE, PROMPT], "Start from", "seg", show_label=False)
+        page.notice("still_notice", "still-notice")
         with gr.Column(elem_id="still"):
             _piece(page, "door", door(context.settings.max_upload_mb))
             with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
@@ -224,7 +228,7 @@ def _kinds(page: Page, field: str) -> None:
 def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
         with gr.Column(elem_id="run-more"):
-            _piece(page, "notice")
+            page.notice("notice", "notice")
             _piece(page, "obstacle")
             with gr.Column(elem_id="wall-choice"):
                 with gr.Row(elem_classes=["dials-row"]):

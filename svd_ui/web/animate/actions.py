@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..formatting import notice
 from ..page import Changes
 from ..visitor import reader, visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
-from .stage import PAGE, Around, history, origin, stage, state_of
+from .stage import PAGE, Around, batch_of, history, origin, stage, state_of
 from .stills import (
     NO_STILLS,
     PERHAPS_SETTINGS,
@@ -29,6 +30,7 @@ from .stills import (
     Stills,
     add,
     framed,
+    name_of,
     of_ref,
     take,
     with_clip,
@@ -59,12 +61,16 @@ class Actions:
         """Everything that changes while jobs run; the timer goes on while anything in it is unfinished."""
         jobs = self.context.jobs
         job = self.job(watched)
+        together = jobs.batch(job) if job else []
         listed = jobs.history(reader(self.context.settings, visitor(request)), limit=limit + 1)
         shown, more = listed[:limit], len(listed) > limit
         open_jobs = [other for other in shown if other.state not in ENDED]
         around = Around(
             device=self.context.device(),
-            waiting=sum(1 for other in open_jobs if other.id != watched),
+            waiting=sum(1 for other in open_jobs if other.id not in {watched, *(one.id for one in together)}),
+            batch=batch_of(job, together),
+            lost=bool(watched),
+            history=bool(shown),
             wall=origin(job, shown),
             training=self.context.training(),
             remote=self.context.remote,
@@ -81,16 +87,17 @@ class Actions:
     def run(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Submit what the form says; returns the first job. Raises SvdUiError."""
         row = self._row(values)
-        return self._submit(all_requests(values, row, stills), request)
+        return self._submit(all_requests(values, row, stills), request, stills)
 
     def draft_wall(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Submit a draft wall of what the form says. Raises SvdUiError."""
         row = self._row(values)
-        return self._submit([wall_request(values, row, stills)], request)
+        return self._submit([wall_request(values, row, stills)], request, stills)
 
     def full_tile(self, id: str, index: int, request: gr.Request) -> Job:
         """Render one tile of a wall in full: its seed and motion, exactly. Raises NotFound."""
-        return self.context.jobs.submit(in_full(self._got(id), index), visitor(request))
+        job = self._got(id)
+        return self.context.jobs.submit(in_full(job, index), visitor(request), name=self._name(job, request))
 
     def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
         row = self.context.row(values["checkpoint"])
@@ -103,24 +110,28 @@ class Actions:
             )
         return row
 
-    def _submit(self, wanted: list[GenerationRequest], request: gr.Request, kind: JobKind = "clip") -> Job:
+    def _submit(
+        self, wanted: list[GenerationRequest], request: gr.Request, stills: Stills = NO_STILLS, kind: JobKind = "clip"
+    ) -> Job:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
-        owner = visitor(request)
-        jobs = [self.context.jobs.submit(item, owner, kind) for item in wanted]
+        names = {still["ref"]: name_of(still) for still in stills["items"]}
+        owner, batch = visitor(request), secrets.token_hex(16) if len(wanted) > 1 else ""
+        submit = self.context.jobs.submit
+        jobs = [submit(item, owner, kind, name=names.get(item.image or "", ""), batch=batch) for item in wanted]
         return jobs[0]
 
     def make_still(self, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Only the first frame of the prompt."""
         row = self.context.row(values["checkpoint"])
-        return self._submit([request_of(values, row, None)], request, "still")
+        return self._submit([request_of(values, row, None)], request, kind="still")
 
     def fetch(self, what: str, request: gr.Request) -> Job:
         """Download a checkpoint, or the model that makes stills, as a job."""
         return self.context.jobs.submit(GenerationRequest(checkpoint=what), visitor(request), kind="download")
 
     def retry(self, id: str, request: gr.Request) -> Job:
-        return self.context.jobs.retry(id, visitor(request))
+        return self.context.jobs.retry(id, visitor(request), self._name(self._got(id), request))
 
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
@@ -129,10 +140,23 @@ class Actions:
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
-        return self.context.jobs.submit(wanted.model_copy(update=update), visitor(request))
+        name = self._name(job, request)
+        return self.context.jobs.submit(wanted.model_copy(update=update), visitor(request), name=name)
+
+    def _name(self, job: Job, request: gr.Request) -> str:
+        """What its picture's file is called, for the one who brought it: who opened a link makes the clip without."""
+        return job.name if self._may_read(job, request) else ""
+
+    def _may_read(self, job: Job, request: gr.Request) -> bool:
+        owner = reader(self.context.settings, visitor(request))
+        return owner is None or owner == job.owner
 
     def stop(self, id: str, request: gr.Request) -> None:
         self.context.jobs.cancel(id, reader(self.context.settings, visitor(request)))
+
+    def stop_all(self, id: str, request: gr.Request) -> None:
+        """All that was asked for together with a job."""
+        self.context.jobs.cancel_batch(id, reader(self.context.settings, visitor(request)))
 
     def delete(self, id: str, request: gr.Request) -> None:
         self.context.jobs.delete(id, reader(self.context.settings, visitor(request)))
@@ -142,14 +166,15 @@ class Actions:
 
     # Pictures and settings
 
-    def reuse(self, id: str) -> Still:
+    def reuse(self, id: str, request: gr.Request) -> Still:
         """The last frame of a clip, or a still that was made, as the next still."""
         job = self._got(id)
         if job.result is None:
             raise NotFound(what="frame")
         ref = job.result.last_frame if job.result.video else job.result.image
         prompt = "" if job.result.video else (job.result.request.prompt or "").strip()
-        return of_ref(self.context.assets, ref or job.result.image, prompt)
+        still = of_ref(self.context.assets, ref or job.result.image, prompt)
+        return {**still, "name": self._name(job, request)}
 
     def stored(self, files: list[dict[str, str]]) -> tuple[GenerationRequest, list[str]] | None:
         """Settings in the first file, if that is what was dropped. Raises BadInput when it can only be settings."""
@@ -176,8 +201,10 @@ class Actions:
         except SvdUiError:
             return None
 
-    def restored(self, id: str) -> GenerationRequest:
-        return self._got(id).known_request
+    def restored(self, id: str, stills: Stills, request: gr.Request) -> Changes:
+        """The form as a job was asked for."""
+        job = self._got(id)
+        return self.into_form(job.known_request, stills, name=self._name(job, request))
 
     def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
         """What a tile of a wall would be rendered with. Raises NotFound."""
@@ -190,11 +217,14 @@ class Actions:
         said: list[str] | None = None,
         text: str = "Settings restored.",
         clip: str = "",
+        name: str = "",
     ) -> Changes:
         """What makes the form describe ``request``; ``said`` is what came of reading it. Frames of ``clip``, an upload, are
-        offered in place of its picture, or stand in for it.
+        offered in place of its picture, or stand in for it; ``name`` is what that picture is called.
         """
         still = self.still_of(request)
+        if still is not None:
+            still["name"] = name
         said = list(said or [])
         if clip and still is not None:
             still = with_clip(self.context.assets, still, clip)

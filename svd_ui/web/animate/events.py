@@ -48,8 +48,8 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
         stills, row = checked(context.assets, given["stills"]), context.row(values["checkpoint"])
         own = own_values(values, row, shown_still(stills, values))
         own = own if own == given["own"] else None  # it comes from the browser
-        watched = given.request.query_params.get("job") or given["watched"]
-        watched = watched if actions.job(watched) else None
+        asked_for = given.request.query_params.get("job")
+        watched = asked_for or (given["watched"] if actions.job(given["watched"]) else None)
         return {
             **_together(values, _shown(page, context, values, stills, None, own)),
             **actions.view(watched, given.request),
@@ -140,15 +140,24 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
 
     door, finder, stills = page["door"], page["finder"], ("stills",)
     framed = "() => svdui.focus('#finder .source')"
-    page.on(door.take, take, ("stills", "background"), ("stills", "notice", *page.form), keep=True)
-    page.on(door.example, use, (), ("stills", "notice"))
+    said: dict[str, Any] = {"says": "still_notice"}
+    page.on(door.take, take, ("stills", "background", "aspect"), ("stills", "notice", *page.form), keep=True, **said)
+    page.on(door.example, use, (), ("stills", "notice"), **said)
     page.on(finder.aim, aim, stills, ("stills", *FOCUS), keep=True, trigger_mode="always_last")
     page.on(finder.reframe, reframe, stills, ("stills", *FOCUS), then=framed, keep=True)
     after = "() => svdui.focus('#finder .scrub input')"
-    page.on(finder.seek, seek, ("stills", "background"), ("stills", "notice"), then=after, trigger_mode="always_last")
+    page.on(
+        finder.seek,
+        seek,
+        ("stills", "background"),
+        ("stills", "notice"),
+        then=after,
+        trigger_mode="always_last",
+        **said,
+    )
     page.on(finder.choose, choose, stills, stills)
-    page.on(finder.drop, drop, stills, ("stills", "notice"))
-    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), ("stills", "notice"))
+    page.on(finder.drop, drop, stills, ("stills", "notice"), **said)
+    page.on(finder.clear, lambda given: {"stills": NO_STILLS}, (), ("stills", "notice"), **said)
     page.on(page["background"].change, repaint, ("stills", "background"), stills)
 
 

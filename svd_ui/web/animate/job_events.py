@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -45,23 +46,24 @@ def _starting(page: Page, actions: Actions) -> None:
     }
     reads, writes = ("stills", *LOOKING, *page.form), ("watched", "notice", "change", *VIEW)
     for name, submit in starts.items():
-        page.on(page[name].click, start(submit), reads, writes, fields=True, then="() => svdui.submitted()")
+        says, then = "still_notice" if name == "make_still" else "notice", "() => svdui.submitted()"
+        page.on(page[name].click, start(submit), reads, writes, fields=True, says=says, then=then)
 
 
 def _following(page: Page, actions: Actions) -> None:
     def tick(given: Given) -> Changes:
         view = actions.view(given["watched"], given.request, given["undo"], given["limit"])
-        return {**view, **made_still(actions, actions.job(given["watched"]), given["seen"])}
+        return {**view, **made_still(actions, actions.job(given["watched"]), given["seen"], given.request)}
 
     page.on(page["timer"].tick, tick, (*LOOKING, "seen"), (*VIEW, "stills"))
 
 
-def made_still(actions: Actions, job: Job | None, seen: str) -> Changes:
+def made_still(actions: Actions, job: Job | None, seen: str, request: gr.Request) -> Changes:
     """The still a prompt has just become, for the form; nothing when it was seen before."""
     if job is None or job.kind != "still" or job.state != "finished" or seen == state_of(job):
         return {}
     try:
-        return {"stills": {"items": [actions.reuse(job.id)], "at": 0}}
+        return {"stills": {"items": [actions.reuse(job.id, request)], "at": 0}}
     except SvdUiError:
         return {}
 
@@ -75,35 +77,41 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
         return handler
 
     stage, started = page["stage"], ("watched", "notice", *VIEW)
-    page.on(stage.retry, again(actions.retry), LOOKING, started)
-    page.on(stage.reseed, again(actions.reseed), LOOKING, started)
+    page.on(stage.retry, again(actions.retry), LOOKING, started, says="stage_notice")
+    page.on(stage.reseed, again(actions.reseed), LOOKING, started, says="stage_notice")
     page.on(page["offer"].fetch, again(actions.fetch), LOOKING, started)
-    page.on(page["still_offer"].fetch, again(actions.fetch), LOOKING, started)
+    page.on(page["still_offer"].fetch, again(actions.fetch), LOOKING, started, says="still_notice")
 
-    def stop(given: Given) -> Changes:
-        actions.stop(given["watched"] or "", given.request)
-        return _view(actions, given, given["watched"])
+    def ending(action: Callable[[str, gr.Request], None]) -> Callable[[Given], Changes]:
+        def handler(given: Given) -> Changes:
+            action(str(given.event.id or given["watched"]), given.request)
+            return _view(actions, given, given["watched"])
 
-    page.on(stage.stop, stop, LOOKING, started)
+        return handler
+
+    page.on(stage.stop, ending(actions.stop), LOOKING, started, says="stage_notice")
+    page.on(stage.stop_all, ending(actions.stop_all), LOOKING, started, says="stage_notice")
+    page.on(page["history"].stop, ending(actions.stop), LOOKING, started, says="history_notice")
 
     def reuse(given: Given) -> Changes:
-        still = actions.reuse(given["watched"] or "")
+        still = actions.reuse(given["watched"] or "", given.request)
         return {"source": PROMPT if still.get("prompt") else PICTURE, "stills": {"items": [still], "at": 0}}
 
     up = "() => document.querySelector('#left').scrollIntoView({behavior: 'smooth'})"
-    page.on(stage.reuse, reuse, ("watched",), ("source", "stills", "notice"), then=up)
+    page.on(stage.reuse, reuse, ("watched",), ("source", "stills", "notice"), says="stage_notice", then=up)
 
 
 def _looking_back(page: Page, actions: Actions) -> None:
     def restore(given: Given) -> Changes:
-        return actions.into_form(actions.restored(str(given.event.id or given["watched"])), given["stills"])
+        return actions.restored(str(given.event.id or given["watched"]), given["stills"], given.request)
 
     def view(given: Given) -> Changes:
         return _view(actions, given, str(given.event.id))
 
-    for piece in (page["stage"], page["history"]):
-        page.on(piece.restore, restore, ("watched", "stills"), ("stills", "notice", *page.form), keep=True)
-        page.on(piece.view, view, LOOKING, ("watched", *VIEW), then="() => svdui.look()")
+    for name in ("stage", "history"):
+        piece, writes, says = page[name], ("stills", "notice", *page.form), f"{name}_notice"
+        page.on(piece.restore, restore, ("watched", "stills"), writes, keep=True, says=says)
+        page.on(piece.view, view, LOOKING, ("watched", "notice", *VIEW), says=says, then="() => svdui.look()")
 
 
 def _history(page: Page, actions: Actions) -> None:
@@ -126,8 +134,8 @@ def _history(page: Page, actions: Actions) -> None:
         return {**actions.view(given["watched"], given.request, given["undo"], limit), "limit": limit}
 
     history, changed = page["history"], ("watched", "undo", "notice", *VIEW)
-    page.on(history.remove, remove, LOOKING, changed)
-    page.on(history.undo, undo, LOOKING, changed)
+    page.on(history.remove, remove, LOOKING, changed, says="history_notice")
+    page.on(history.undo, undo, LOOKING, changed, says="history_notice")
     page.on(history.more, more, LOOKING, ("limit", *VIEW))
 
 
@@ -143,5 +151,7 @@ def _tiles(page: Page, actions: Actions) -> None:
         return actions.into_form(request, given["stills"], text=text)
 
     form, submitted = ("stills", "notice", *page.form), "() => svdui.submitted()"
-    page.on(page["stage"].full, full, ("stills", *LOOKING), ("watched", *form, *VIEW), then=submitted, keep=True)
-    page.on(page["stage"].dials, use, ("stills",), form, keep=True)
+    reads, writes = ("stills", *LOOKING), ("watched", *form, *VIEW)
+    said: dict[str, Any] = {"says": "stage_notice", "keep": True}
+    page.on(page["stage"].full, full, reads, writes, then=submitted, **said)
+    page.on(page["stage"].dials, use, ("stills",), form, **said)

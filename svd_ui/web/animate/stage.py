@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from ...engine import Device
 from ...events import ENDED
 from ...jobs import Files, Job, file_of
 from ...notes import WORDS, Note, sentence
-from ..formatting import STATES, fraction, html, left, queue_place, still_url, title
+from ..formatting import STATES, fraction, html, left, preview_url, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
 
 PAGE = 24
@@ -22,20 +21,58 @@ HEADLINES: dict[str, str] = WORDS["headlines of errors"]
 
 
 @dataclass(frozen=True)
+class BatchPlace:
+    """Clips that were asked for together, while some have not ended. ``place`` is the one that is made now, from 1 on."""
+
+    place: int
+    total: int
+    making: Job
+    left: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a wall, ``(seed, motion)`` row by row. ``headed``: rows and columns are few enough to be named."""
+
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(seed for seed, _ in self.pairs))
+
+    @property
+    def motions(self) -> list[int]:
+        return list(dict.fromkeys(motion for _, motion in self.pairs))
+
+    @property
+    def columns(self) -> int:
+        return max(1, len(self.motions))
+
+    @property
+    def headed(self) -> bool:
+        return self.columns <= 5
+
+
+@dataclass(frozen=True)
 class Around:
-    """What the stage must know besides its job. ``waiting`` counts the visitor's other unfinished jobs, ``wall`` is
-    the id of the wall that the job renders a tile of, ``training`` the fine-tuning run that has the device, ``remote``
-    whether the visitor may not see the server's folders.
+    """What the stage must know besides its job. ``waiting`` counts the visitor's unfinished jobs that are not of its
+    ``batch``, ``wall`` is the id of the wall that the job renders a tile of, ``training`` the fine-tuning run that has the
+    device, ``remote`` whether the visitor may not see the server's folders. ``lost``: a job was asked for, and is not here;
+    ``history`` says whether there are others.
     """
 
     device: Device | None = None
     waiting: int = 0
+    batch: BatchPlace | None = None
+    lost: bool = False
+    history: bool = False
     wall: str | None = None
     training: str = ""
     remote: bool = False
 
 
 ALONE = Around()
+LOST = "There is no clip at this address"
 
 
 def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
@@ -45,7 +82,9 @@ def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
 
 def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     """The facts of ``stage.html``; ``kind`` is the look, ``body`` names the template inside."""
-    shown = {"title": title(job), "job": job}
+    shown = {"title": title(job), "job": job, "batch": around.batch, "say": ""}
+    if job is None and around.lost:
+        return {**shown, "kind": "lost", "body": "lost", "say": LOST, "history": around.history}
     if job is None:
         return {**shown, "kind": "empty", "body": "empty"}
     shown["say"] = _announcement(job, around.remote)
@@ -76,6 +115,15 @@ def aspect(job: Job) -> str:
     return f"--w:{width};--h:{height}"
 
 
+def batch_of(job: Job | None, together: Sequence[Job]) -> BatchPlace | None:
+    """What is said of the jobs that ``job`` is one of; None once all have ended, and for a job alone."""
+    left = [one for one in together if one.state not in ENDED]
+    if job is None or not left:
+        return None
+    making = next((one for one in left if one.state != "queued"), left[0])
+    return BatchPlace(together.index(making) + 1, len(together), making, len(left))
+
+
 def origin(job: Job | None, others: Iterable[Job]) -> str | None:
     """The id of the wall that ``job`` renders a tile of, if it is among ``others``."""
     if job is None or job.request.wall or not job.request.image:
@@ -103,6 +151,8 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
     return {
         "body": "running",
         "aspect": aspect(job),
+        "request": job.request,
+        "wall": Grid(job.request.wall.pairs(job.request.seed or 0)) if job.request.wall else None,
         **_picture(job, files),
         "stage": name,
         "line": " · ".join(part for part in (count, left(job.eta_seconds)) if part),
@@ -122,17 +172,13 @@ def _count(job: Job) -> str:
     return f"{unit} {job.step} of {job.total}" if unit and job.total else ""
 
 
-def _picture(job: Job, files: Files) -> dict[str, str]:
+def _picture(job: Job, files: Files) -> dict[str, Any]:
     """The latest preview; before the first one, the still as the model sees it, out of focus."""
     path = files(job, "preview") if job.has_preview else None
-    try:
-        data = base64.b64encode(path.read_bytes()).decode() if path is not None else ""
-    except OSError:
-        data = ""
     request, still = job.request, ""
     if request.image and request.width and request.height:
         still = still_url(request.image, request.width, request.height, *request.focus)
-    return {"preview": f"data:image/jpeg;base64,{data}" if data else "", "still": still}
+    return {"preview": preview_url(job) if path else "", "frames": job.preview_frames, "still": still}
 
 
 # A finished job: the clip, the still or the wall; what it is, how it was made, what can be done with it
@@ -148,6 +194,7 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "aspect": aspect(job),
         "request": result.request,
         "has": has,
+        "wall": Grid(tuple((tile.seed, tile.motion_bucket_id) for tile in result.tiles)),
         "tiles": [tile for tile in enumerate(result.tiles) if files(job, file_of(tile[0]))],
         "seconds": result.seconds.get("total", sum(result.seconds.values())),
         "used": result.effective,

@@ -41,8 +41,9 @@ class Clip(TypedDict):
 
 
 class Still(TypedDict, total=False):
-    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame; ``focus`` is
-    where its crop was put, by hand or by the settings it came with, left out where it is on the subject.
+    """One picture of the form. ``path`` is the upload it came from, for another background colour or frame; ``name`` is
+    what it is called where it came another way; ``focus`` is where its crop was put, by hand or by the settings it came
+    with, left out where it is on the subject.
     """
 
     ref: str
@@ -50,6 +51,7 @@ class Still(TypedDict, total=False):
     height: int
     notes: list[dict[str, Any]]
     path: str
+    name: str
     prompt: str
     clip: Clip
     focus: Point
@@ -131,7 +133,7 @@ def example(assets: Assets, name: str) -> Stills:
     path = next((path for path in examples() if path.name == name), None)
     if path is None:
         raise NotFound(what="example")
-    return {"items": [add(assets, path, "#ffffff")], "at": 0}
+    return {"items": [{**add(assets, path, "#ffffff"), "name": path.stem}], "at": 0}
 
 
 def repainted(assets: Assets, stills: Stills, background: str) -> Stills:
@@ -165,7 +167,8 @@ def checked(assets: Assets, value: Any) -> Stills:
         except Exception:  # swept or invented: the form simply starts without it
             continue
         notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
-        known: Still = {**fresh, "notes": notes, "path": str(item.get("path") or "")}
+        said: Still = {"path": str(item.get("path") or ""), "name": str(item.get("name") or "")}
+        known: Still = {**fresh, "notes": notes, **said}
         items.append({**known, **_kept_clip(item.get("clip")), **_kept_focus(item.get("focus"))})
     at = value.get("at") if isinstance(value, dict) else 0
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
@@ -209,6 +212,11 @@ def framed(assets: Assets, still: Still, request: GenerationRequest) -> Still:
     by_itself = assets.subject(still["ref"]).focus(*size)
     same = crop_box(picture, *size, *request.focus) == crop_box(picture, *size, *by_itself)
     return still if same else {**still, "focus": request.focus}
+
+
+def name_of(still: Still) -> str:
+    """What a picture is called: by its file, without the ending."""
+    return still.get("name") or Path(still.get("path") or "").stem
 
 
 def current(stills: Stills | None) -> Still | None:

@@ -37,7 +37,7 @@ def tabs() -> gr.HTML:
 
 def layout(switch: gr.HTML, context: Context) -> Page:
     """The tab's pieces, none of them in the document until the tab is first opened."""
-    page, actions = Page(context.remote, repeat=False), TrainActions(context)
+    page, actions = Page(context.remote), TrainActions(context)
     page.add("tabs", switch)
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-training", secret=SECRET))
     page.add("timer", gr.Timer(1.5, active=False))
@@ -47,12 +47,13 @@ def layout(switch: gr.HTML, context: Context) -> Page:
             _clips_card(page)
             _settings_card(page, actions)
             with gr.Column(elem_id="train-bar"):
-                page.add("notice", gr.HTML("", elem_id="train-notice", js_on_load=None))
+                page.notice("notice", "train-notice")
                 page.add("start", gr.Button("Start training", variant="primary", elem_id="train-start", size="lg"))
                 page.add("cost", gr.HTML("", elem_id="train-cost", js_on_load=None))
         with gr.Column(elem_id="train-right", scale=6, min_width=320):
             page.add("looked", gr.HTML("", elem_id="looked", js_on_load=None))
             page.add("runs", gr.HTML("", elem_id="runs", js_on_load=RUNS_JS))
+            page.notice("runs_notice", "runs-notice")
     return page
 
 
@@ -69,6 +70,7 @@ def _clips_card(page: Page) -> None:
         page.add("earlier", gr.Radio([], elem_id="train-earlier", **earlier))
         page.add("door", gr.HTML("", elem_id="clips-door", js_on_load=DOOR_JS))
         page.add("look", gr.Button("Look through", elem_id="train-look", size="md"))
+        page.notice("clips_notice", "clips-notice")
 
 
 def _settings_card(page: Page, actions: TrainActions) -> None:
@@ -197,7 +199,7 @@ def _clips(tab: Tab) -> None:
         left = tab.actions.take(list(given.event.files or []), given["collection"])
         return {**tab.chosen(given["collection"]), "notice": notice(left)}
 
-    page.on(page["door"].take, take, name, (*CLIPS, "notice"), fields=True)
+    page.on(page["door"].take, take, name, (*CLIPS, "notice"), fields=True, says="clips_notice")
     page.on(page["earlier"].input, lambda given: {"collection": given["earlier"]}, ("earlier",), name)
     page.on(
         page["collection"].change,
@@ -208,7 +210,7 @@ def _clips(tab: Tab) -> None:
     )
     look = _act(tab, lambda given: tab.actions.look(given["collection"], given.form))
     reads, writes, bring = ("seen", *page.form), ("notice", *VIEW), "() => svdui.bring('#looked')"
-    page.on(page["look"].click, look, reads, writes, fields=True, then=bring)
+    page.on(page["look"].click, look, reads, writes, fields=True, says="clips_notice", then=bring)
 
 
 def _act(tab: Tab, action: Callable[[Given], None]) -> Callable[[Given], Changes]:
@@ -230,7 +232,7 @@ def _running(tab: Tab) -> None:
     does = {runs.stop: actions.runs.stop, runs.resume: actions.resume, runs.remove: actions.runs.delete}
     for event, action in does.items():
         act = _act(tab, lambda given, action=action: action(str(given.event.id)))  # type: ignore[misc]
-        page.on(event, act, reads, writes, fields=True)
+        page.on(event, act, reads, writes, fields=True, says="runs_notice")
 
 
 def _using(tab: Tab, animate: Page) -> None:
@@ -245,4 +247,4 @@ def _using(tab: Tab, animate: Page) -> None:
         }
 
     writes = (*TRIED.values(), "notice")
-    tab.page.on(tab.page["runs"].use, use, (), writes, then="() => svdui.tried()", keep=animate)
+    tab.page.on(tab.page["runs"].use, use, (), writes, says="runs_notice", then="() => svdui.tried()", keep=animate)

@@ -185,7 +185,7 @@ def test_the_dials_of_a_tile_are_taken_over_without_a_run(visit: Visit, photo: P
     make_wall(visit, photo, seed=70)
     before = count(visit)
     visit.page.locator(".tile [data-act=dials]").nth(1).click()
-    expect(visit.page.locator("#notice")).to_contain_text("seed 70 and motion 200", timeout=WAIT)
+    expect(visit.page.locator("#stage-notice")).to_contain_text("seed 70 and motion 200", timeout=WAIT)
     expect(visit.dial("motion_bucket_id")).to_have_value("200")
     expect(visit.page.locator(".stage-finished .tile")).to_have_count(4)
     assert count(visit) == before

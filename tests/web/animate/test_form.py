@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -11,11 +15,14 @@ import pytest
 from svd_ui.catalog import STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.errors import BadInput, OutOfMemory
-from svd_ui.jobs import Job
+from svd_ui.jobs import Job, status
+from svd_ui.jobs.service import JobService
 from svd_ui.presets import presets
-from svd_ui.request import FOCUS, GenerationRequest, Speed
+from svd_ui.request import FOCUS, GenerationRequest, Speed, Wall
+from svd_ui.settings import Settings
 from svd_ui.web import formatting, visitor
 from svd_ui.web.animate import stage
+from svd_ui.web.animate.actions import Actions
 from svd_ui.web.animate.form import (
     EXTRAS,
     all_requests,
@@ -28,9 +35,11 @@ from svd_ui.web.animate.form import (
     values_of,
 )
 from svd_ui.web.animate.offers import own_values
-from svd_ui.web.animate.stills import ASPECT_CHOICES, Still, aspect_of, size_of
+from svd_ui.web.animate.stills import ASPECT_CHOICES, Still, aspect_of, examples, size_of
+from svd_ui.web.context import Context
 from svd_ui.web.controls import CLIP
 from svd_ui.web.page import Page
+from tests.fakes import FakeEngine
 
 ROW = next(row for row in STABILITY_ROWS if row.id == "svd-xt")
 SMALL = CheckpointRow(id="nano", title="nano", num_frames=14, width=256, height=144, size_multiple=8)
@@ -272,3 +281,59 @@ def test_the_pages_process_never_imports_torch() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_job_is_called_by_its_prompt_or_its_file() -> None:
+    assert formatting.headline(job(name="red boat")) == "red boat"
+    assert formatting.headline(job(name="red boat", request=GenerationRequest(prompt="a kite"))) == "a kite"
+    assert formatting.headline(job()) == "Clip"
+    assert formatting.headline(job(request=GenerationRequest(image=REF, wall=Wall()))) == "Wall"
+
+
+def test_who_opens_a_link_is_not_told_the_name_of_the_file(tmp_path: Path) -> None:
+    """Nor is it in the answers of the API, in what a report says, or with what is made anew from it."""
+
+    def asking(name: str) -> Any:
+        return SimpleNamespace(cookies={visitor.COOKIE: name})
+
+    for host, copied in (("0.0.0.0", ""), ("127.0.0.1", "secret plans")):
+        settings = Settings(data_dir=tmp_path / host, host=host)
+        with JobService(settings, FakeEngine(settings=settings), slots=False) as jobs:
+            actions = Actions(Context(jobs, settings), ())
+            still = actions.context.assets.add(examples()[0], "#ffffff")
+            request = GenerationRequest(image=still.ref, seed=1)
+            ann, bob = visitor.visitor(asking("ann")), asking("bob")
+            made = jobs.submit(request, ann, name="secret plans")
+            shown = [
+                stage.stage(made, jobs.file),
+                json.dumps(status(made, jobs.file), default=str),
+                visitor.error_report(made, None),
+                visitor.settings_json(made),
+            ]
+            assert "secret plans" not in "".join(shown)
+            assert actions.retry(made.id, bob).name == copied
+            assert actions.reseed(made.id, bob).name == copied
+            assert actions.reseed(made.id, asking("ann")).name == "secret plans"
+            assert ("secret plans" in actions.view(made.id, bob)["history"]) == bool(copied)
+
+
+def test_of_clips_made_together_the_one_that_is_made_is_named() -> None:
+    first, second, third = (
+        job(id=str(n) * 32, batch="b", state=state) for n, state in enumerate(["finished", "denoising", "queued"])
+    )
+    together = [first, second, third]
+    assert stage.batch_of(first, together) == stage.BatchPlace(2, 3, second, 2)
+    assert "Making clip <b>2 of 3</b>" in stage.stage(
+        first, lambda *_: None, stage.Around(batch=stage.batch_of(first, together))
+    )
+    done = [one.model_copy(update={"state": "finished"}) for one in together]
+    assert stage.batch_of(first, done) is None
+    assert stage.batch_of(first, []) is None
+
+
+def test_a_failure_is_announced_once() -> None:
+    html = stage.stage(job(state="failed", error={"code": "x", "message": "The disk is full."}), lambda *_: None)
+    assert 'data-say="Failed. The disk is full."' in html
+    assert "alert" not in html
+    assert "data-say" not in stage.stage(None, lambda *_: None)
+    assert "no clip at this address" in stage.stage(None, lambda *_: None, stage.Around(lost=True))

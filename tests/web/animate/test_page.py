@@ -55,7 +55,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.animate()
     expect(page.locator(".stage-running")).to_be_visible(timeout=WAIT)
     gate.set()
-    expect(page.locator(".stage img.live[src^='data:image/jpeg']")).to_be_visible(timeout=WAIT)
+    expect(page.locator(".stage .reel[style*='blob:']")).to_be_visible(timeout=WAIT)
     expect(page).to_have_title(re.compile(r"\d+% Animating"))
     visit.shot("light-running")
     visit.finished()
@@ -64,7 +64,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     assert page.evaluate("document.querySelector('video.clip').videoWidth") == SOURCE[0]
     assert page.evaluate("document.querySelector('video.clip').loop")
     visit.shot("light-finished")
-    expect(page.locator(".history .job.on .cap")).to_contain_text("Seed 7")
+    expect(page.locator(".history .job.on .cap")).to_contain_text(re.compile("^photoseed 7motion 127"))
     assert re.search(r"\?job=[0-9a-f]{32}$", page.url)
 
     # A refresh loses neither the clip, nor the picture, nor the form.
@@ -77,7 +77,7 @@ def test_the_main_path(visit: Visit, photo: Path) -> None:
     visit.dial("seed").fill("123")
     page.locator(".history .job [data-act=restore]").first.click()
     expect(visit.dial("seed")).to_have_value("7")
-    expect(page.locator("#notice")).to_contain_text("restored")
+    expect(page.locator("#history-notice")).to_contain_text("restored")
 
     # Delete, and change one's mind.
     count = page.locator(".history .job").count()
@@ -344,8 +344,8 @@ def test_bad_uploads_get_one_sentence_and_lose_nothing(visit: Visit, photo: Path
     bad = tmp_path / "notes.jpg"
     bad.write_text("not a picture")
     visit.page.set_input_files("#door input[type=file]", bad)
-    expect(visit.page.locator("#notice .bad")).to_be_visible(timeout=WAIT)
-    expect(visit.page.locator("#notice")).not_to_contain_text("Traceback")
+    expect(visit.page.locator("#still-notice .bad")).to_be_visible(timeout=WAIT)
+    expect(visit.page.locator("#still-notice")).not_to_contain_text("Traceback")
     expect(visit.page.locator("#finder .exact")).to_be_visible()
 
 
