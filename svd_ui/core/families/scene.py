@@ -47,7 +47,8 @@ class Scene:
 
     def displacement(self) -> Tensor:
         """Where each cell looks, less its own place: ``[F 2 h w]``."""
-        here = grid(*self.nearness.shape, self.pose)
+        height, width = self.nearness.shape
+        here = grid(height, width, self.pose)
         rigid = self._rigid(here)
         return rigid + self._rest(here, rigid) - here
 

@@ -17,7 +17,8 @@ STIRRING = (0.002, 0.006)
 
 def fitted(flow: Tensor) -> tuple[Scene, Tensor]:
     """Where each cell looks less its own place, ``[F 2 h w]`` in halves of the longer side => (scene, stirring [h w])."""
-    here = grid(*flow.shape[-2:], flow)
+    height, width = flow.shape[-2:]
+    here = grid(height, width, flow)
     pose = torch.stack([_camera(here, here + frame) for frame in flow])
     before = _undone(pose, here)
     shift = here - before

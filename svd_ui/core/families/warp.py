@@ -173,7 +173,8 @@ class WarpVerbs(FamilyVerbs):
         if not row.motion_paths:
             return torch.ones((), device=latents.device)
         units = torch.ones(len(time_ids), latents.shape[2])
-        arm = float(grid(*latents.shape[-2:], torch.empty(0)).norm(dim=0).mean())
+        height, width = latents.shape[-2:]
+        arm = float(grid(height, width, torch.empty(0)).norm(dim=0).mean())
         for clip, (fps, motion, _) in enumerate(time_ids.tolist()):
             units[clip, -SCENE_CHANNELS:] = torch.tensor(scene_units(row, motion, fps + 1, arm))
         return units[:, None, :, None, None].to(latents.device)

@@ -93,7 +93,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def encode(self, x: Tensor, return_dict: bool = True) -> SimpleNamespace | tuple[LatentMode]:
         """Stills [N 3 H W] in [-1, 1] => an object whose ``latent_dist.mode()`` is [N C H/p W/p]: nothing moves."""
         parts = self._components(x.float() - self.mean.float()[:, None, None])
-        rest = functional.pad(grid(*parts.shape[-2:], parts), (0, 0, 0, 0, CAMERA + RELIEF, 0))
+        height, width = parts.shape[-2:]
+        rest = functional.pad(grid(height, width, parts), (0, 0, 0, 0, CAMERA + RELIEF, 0))
         latents = torch.cat([parts, rest.expand(len(parts), -1, -1, -1)], dim=1)
         posterior = LatentMode(latents.to(x.dtype))
         return SimpleNamespace(latent_dist=posterior) if return_dict else (posterior,)
@@ -160,7 +161,7 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 def parts_of(told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The scene's channels [B F 9 h w] => the camera's, nearness and stirring, place and drift."""
-    camera, relief, drift = told.split([CAMERA, RELIEF, DRIFT], dim=2)
+    camera, relief, drift = torch.split(told, [CAMERA, RELIEF, DRIFT], dim=2)
     return camera, relief, drift
 
 
@@ -170,7 +171,8 @@ def scene_of(z: Tensor) -> Scene:
     pose = (camera[0, :, :, 0, 0] / MOTION_GAIN).cumsum(dim=0)
     nearness, stirring = relief[0, 0]
     share = ((stirring - STIRS[0]) / (STIRS[1] - STIRS[0])).clamp(0, 1)
-    moved = (drift[0] - grid(*z.shape[-2:], z)) / MOTION_GAIN
+    height, width = z.shape[-2:]
+    moved = (drift[0] - grid(height, width, z)) / MOTION_GAIN
     return Scene(
         pose=pose - pose[:1],
         nearness=nearness - nearness.mean(),
@@ -202,4 +204,5 @@ def moved(still: Tensor, places: Tensor) -> Tensor:
     unit = torch.tensor([half / width, half / height], device=places.device)
     pixels = still.expand(len(places), -1, -1, -1)
     where = places.permute(0, 2, 3, 1) * unit
-    return functional.grid_sample(pixels, where, mode="bicubic", padding_mode="border", align_corners=False)
+    frames: Tensor = functional.grid_sample(pixels, where, mode="bicubic", padding_mode="border", align_corners=False)
+    return frames
