@@ -40,7 +40,7 @@ window.svdui = (() => {
   // Stage, history, status, offer: clicks become events; the stage also speaks to the tab and to screen readers.
   function mount(kind, element, trigger, watch) {
     delegate(element, trigger);
-    if (kind === "stage") { watch("value", () => stage(element)); stage(element); svdui.calmTiles(element); }
+    if (kind === "stage") { say(""); watch("value", () => stage(element)); stage(element); svdui.calmTiles(element); }
     if (kind === "history") hover(element);
     if (kind === "status") disclosed(element, watch);
     if (kind === "offer") watch("value", () => near(element));
@@ -153,13 +153,16 @@ window.svdui = (() => {
 
   // The page is shown when what the browser kept stands in it, so nothing moves on the way; at the latest after a while.
   const shown = () => { document.body.dataset.shown = "yes"; };
+  // What is read out. Gradio draws the whole body anew when it starts, and a reader speaks only of what it had met before.
   addEventListener("DOMContentLoaded", () => {
     setTimeout(shown, 6000);
     document.documentElement.lang = "en";
-    const live = Object.assign(document.createElement("div"), { className: "sr-only" });
+    const live = Object.assign(document.createElement("div"), { className: "sr-only", id: "spoken" });
     live.setAttribute("aria-live", "polite");
-    document.body.append(live);
-    say = (text) => { live.textContent = text; };
+    say = (text) => {
+      if (!live.isConnected) document.body.append(live);
+      setTimeout(() => { live.textContent = text; }, 100);
+    };
   });
 
   // A start waits while the picture is on its way to another: who presses Animate means the one that is to come.

@@ -73,7 +73,7 @@ class CheckpointRow(Frozen):
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
     motion_paths: tuple[tuple[float, float], ...] = ()
     path_seconds: float = 1.0
-    moves: dict[str, tuple[tuple[float, float, float, float, float, float], ...]] = {}
+    moves: tuple[tuple[str, tuple[tuple[float, float, float, float, float, float], ...]], ...] = ()
     licence: str = ""
     licence_url: str = ""
     link: str = ""

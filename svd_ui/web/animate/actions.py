@@ -61,9 +61,9 @@ class Actions:
         """Everything that changes while jobs run; the timer goes on while anything in it is unfinished."""
         jobs = self.context.jobs
         job = self.job(watched)
-        together = jobs.batch(job) if job else []
         listed = jobs.history(reader(self.context.settings, visitor(request)), limit=limit + 1)
         shown, more = listed[:limit], len(listed) > limit
+        together = jobs.batch(job) if job else []
         open_jobs = [other for other in shown if other.state not in ENDED]
         around = Around(
             device=self.context.device(),
@@ -75,10 +75,11 @@ class Actions:
             training=self.context.training(),
             remote=self.context.remote,
         )
+        goes_on = bool(open_jobs) or around.batch is not None or (job is not None and job.state not in ENDED)
         return {
             "stage": stage(job, jobs.file, around),
             "history": history(shown, jobs.file, watched, undo, more),
-            "timer": gr.Timer(active=bool(open_jobs) or (job is not None and job.state not in ENDED)),
+            "timer": gr.Timer(active=goes_on),
             "seen": state_of(job),
         }
 
