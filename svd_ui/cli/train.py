@@ -37,6 +37,9 @@ def train(
     request, dropped = read_config(config, given)
     for remark in [*remarks, *map(sentence, left_out(dropped))]:
         err().print(remark, markup=False, soft_wrap=True)
+    folder = RunFolder(settings.training_dir / request.name)
+    if config is None or config.resolve() != folder.started_with.resolve():
+        folder.begin()  # where the page starts a run, it has done so: a stop that is there now is meant
     with _Stopping() as stopping, _Telling(settings, request.name):
         status = work(request, settings, stopping)
     err().print(status.message)
