@@ -20,9 +20,7 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
     row = row_of(request, settings)
     base = Hub(settings).require(row)
     if not row.facts.trainable:
-        raise BadInput(
-            f"{row.title} is a few-step model and cannot be trained further: choose SVD.", field="checkpoint"
-        )
+        raise BadInput(f"{row.title} is a few-step model and cannot be trained: choose SVD.", field="checkpoint")
     row.check_size(request.width, request.height)
     leads = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes that accelerate launched, one holds the device
     folder = RunFolder(settings.training_dir / request.name)
@@ -36,7 +34,7 @@ def train(request: TrainRequest, settings: Settings, cancel: CancelToken) -> Sta
 
             return run(request.resolved(row), row, base, settings, stopping)
     except Cancelled:  # a run that has begun says itself how it ended
-        stopped = waiting.model_copy(update={"state": "stopped", "message": "Stopped while it waited for the device."})
+        stopped = waiting.model_copy(update={"state": "stopped", "message": "Stopped while waiting for the device."})
         folder.set_status(stopped)
         return stopped
 
@@ -53,5 +51,5 @@ def _device(settings: Settings, cancel: CancelToken) -> AbstractContextManager[N
 def row_of(request: TrainRequest, settings: Settings) -> CheckpointRow:
     """The checkpoint that is trained further. Raises BadInput for ``auto``: a result is tied to its base."""
     if request.checkpoint == "auto":
-        raise BadInput("Name the checkpoint to train: the result works with that one only.", field="checkpoint")
+        raise BadInput("Choose the checkpoint to train: the result works with that one only.", field="checkpoint")
     return find_checkpoint(settings, request.checkpoint)

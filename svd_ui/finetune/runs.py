@@ -249,7 +249,7 @@ class TrainingRuns:
             return None
         alive = status.state in {"preparing", "training"} and _is_alive(status)
         if status.state in {"preparing", "training"} and not alive:
-            text = f"Ended unexpectedly after {status.step} steps: start it again, it goes on from its last state."
+            text = f"Ended unexpectedly after {status.step} steps. Resume to continue from the last save."
             status = status.model_copy(update={"state": "stopped", "message": _last_words(path) or text})
         request = folder.request("request") or folder.request("start")
         return TrainingRun(name=path.name, status=status, alive=alive, request=request)

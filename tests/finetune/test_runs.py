@@ -100,13 +100,13 @@ def test_a_run_that_waits_for_the_device_stops_at_once(settings: Settings, tmp_p
         until_waiting(runs)
         runs.stop("mine")
         status = until(runs, "stopped", 5)
-    assert "while it waited for the device" in status.message
+    assert "while waiting for the device" in status.message
     assert status.step == 7  # what it goes on from
 
     # One that is stopped before its process has looked anywhere does not begin either; a new start forgets that.
     runs.start(asked(tmp_path, steps=9))
     runs.stop("mine")
-    assert "while it waited for the device" in until(runs, "stopped", 60).message
+    assert "while waiting for the device" in until(runs, "stopped", 60).message
     runs.start(asked(tmp_path, steps=9))
     assert not folder.asked_to_stop
     assert until(runs, "failed", 60).state == "failed"  # for want of clips: it has begun

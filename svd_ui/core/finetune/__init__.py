@@ -49,8 +49,8 @@ def run(request: TrainRequest, row: CheckpointRow, base: Path, settings: Setting
         session.tell("failed", error.message)
         raise
     except torch.OutOfMemoryError:
-        remedy = "smaller frames, fewer of them, a lower rank or Checkpoint gradients take less."
-        session.tell("failed", f"The device ran out of memory: {remedy}")
+        remedy = "Use smaller or fewer frames, a lower rank, or turn on Save memory."
+        session.tell("failed", f"The device ran out of memory. {remedy}")
         raise
 
 
@@ -86,7 +86,7 @@ class Session:
         with _Board(self.folder.tensorboard, tuner.main) as board:
             tuner.run(self._stop, lambda line: self._after(line, sampler, board))
         if tuner.step < self.request.steps:
-            return self.tell("stopped", f"Stopped after {tuner.step} steps; it goes on from there.")
+            return self.tell("stopped", f"Stopped after {tuner.step} steps. Resume to continue from there.")
         self._accelerator.wait_for_everyone()
         written = self._write_result(tuner, runtime, found) if tuner.main else Path()
         return self.tell("finished", "Finished.", result=written.name)
@@ -221,6 +221,6 @@ def _same_run(request: TrainRequest, row: CheckpointRow, folder: RunFolder) -> N
     if changed:
         title = TrainRequest.model_fields[changed[0]].title
         raise BadInput(
-            f"A run called {request.name} exists with another {title}: choose another name, or delete it first.",
+            f"A run called {request.name} exists with another {title}: choose another name, or delete that run first.",
             field=changed[0],
         )

@@ -62,12 +62,17 @@ def _clips_card(page: Page) -> None:
     with gr.Column(elem_id="clips-card", elem_classes=["train-card"]):
         named: dict[str, Any] = {
             "label": FIELDS.label("data"),
-            "info": "Files you add are kept under this name.",
+            "info": "Added clips are saved under this name.",
             "max_length": 80,
         }
         box = gr.Textbox(COLLECTION, elem_id="train-collection", elem_classes=["dial"], **named)
         page.control("collection", box, checked=False)
-        earlier: dict[str, Any] = {"label": "Earlier", "show_label": False, "visible": False, "elem_classes": ["chips"]}
+        earlier: dict[str, Any] = {
+            "label": "Saved clips",
+            "show_label": False,
+            "visible": False,
+            "elem_classes": ["chips"],
+        }
         page.add("earlier", gr.Radio([], elem_id="train-earlier", **earlier))
         page.add("door", gr.HTML("", elem_id="clips-door", js_on_load=DOOR_JS))
         page.add("look", gr.Button("Check clips", elem_id="train-look", size="md"))

@@ -41,13 +41,13 @@ class TrainActions:
         given = [uploaded(str(file.get("path"))) for file in files]
         paths = [path for path in given if path.suffix.lower() in ENDINGS]
         names = ", ".join(path.name for path in given if path not in paths)
-        left = (
-            names and f"Left out, for only mp4, mov, webm, mkv, avi, gif, webp, apng and avif files are clips: {names}."
-        )
+        left = names and f"Skipped (clips are mp4, mov, webm, mkv, avi, gif, webp, apng or avif): {names}."
         if not paths:
-            raise BadInput(left or "No file came: choose them again.", field="data")
+            raise BadInput(left or "No file arrived: choose them again.", field="data")
         if len(paths) + self.clips.count(collection) > MAX_FILES:
-            raise BadInput(f"{collection} would hold more than {MAX_FILES} files: use another name.", field="data")
+            raise BadInput(
+                f"{collection} would hold more than {MAX_FILES} files: add these under another name.", field="data"
+            )
         self.clips.add(collection, paths)
         for path in paths:
             path.unlink(missing_ok=True)

@@ -48,7 +48,7 @@ def _found(looked: Looked) -> dict[str, Any]:
         "sources": _many(found.sources, "file"),
         "scenes": _many(found.scenes, "scene"),
         "collection": looked.collection,
-        "left_out": _many(len(found.dropped), "stretch", "stretches"),
+        "left_out": _many(len(found.dropped), "part"),
         "thumbs": looked.thumbs,
         "more": len(found.stretches) - len(looked.thumbs),
         "histogram": bars,
@@ -85,7 +85,7 @@ def cost(cost: Cost | None, device: Device | None) -> str:
         return ""
     needed, too_large = memory_needed(cost.peak_bytes, device, NBSP), ""
     if cost.fits is False:
-        too_large = f"This takes about {needed}. A LoRA, smaller frames, fewer of them or a smaller rank take less."
+        too_large = f"This needs about {needed}. Use a LoRA, a lower rank, or smaller or fewer frames."
     time = duration(max(1.0, cost.seconds)) if cost.seconds else ""
     known = ", ".join(part for part in (time, needed) if part)
     return html("train/cost", numbers=_numbers(cost.parameters), too_large=too_large, known=known)

@@ -121,7 +121,7 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
         "exact speed-ups",
         "compiled",
         "fast",
-        "one step in 3. About 40% of the exact",
+        "1 step in 3. About 40% of the work",
         "&lt;why&gt;",
     ):
         assert said in html

@@ -66,7 +66,7 @@ def test_of_several_files_those_that_are_pictures_are_taken(assets: Assets, uplo
 def test_an_upload_that_is_gone_is_said(assets: Assets, video: str) -> None:
     shown: Stills = {"items": take(assets, [video], "#ffffff")[0], "at": 0}
     Path(video).unlink()
-    with pytest.raises(BadPicture, match="not here any more: add the file again"):
+    with pytest.raises(BadPicture, match="is gone: add the file again"):
         sought(assets, shown, 3, "#ffffff")
 
 

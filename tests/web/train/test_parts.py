@@ -128,7 +128,7 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
     weak = LoraFile(name="w", path=Path("d"), bytes=1, rank=8, alpha=4)
     assert "rank 8, alpha 4" in lora_list({"w": weak}, "", rows["nano"], rows)
     unsure = weak.model_copy(update={"notes": (Note.of("lora_alpha_assumed", title="w", some=""),)})
-    assert "Strength not known" in lora_list({"w": unsure}, "", rows["nano"], rows)
+    assert "Strength unknown" in lora_list({"w": unsure}, "", rows["nano"], rows)
     assert "alpha is taken to be its rank" in lora_list({"w": unsure}, "w:1", rows["nano"], rows)
     many = {f"odd{i}": known["odd"].model_copy(update={"name": f"odd{i}"}) for i in range(5)}
     assert "5 files cannot be used" in lora_list(many, "", rows["nano"], rows)
@@ -248,7 +248,7 @@ def test_what_was_found_follows_the_clips(actions: TrainActions, tmp_path: Path)
     (actions.clips.folder("set") / "a.mp4").unlink()
     assert "1 training clip of 4 frames" in shown()
     (actions.clips.folder("set") / "b.mp4").unlink()
-    assert "holds no clips" in shown()
+    assert "has no clips" in shown()
 
 
 def test_the_histogram_is_told_in_words() -> None:
@@ -309,7 +309,7 @@ def test_a_run_says_how_it_ended_and_what_can_be_done(actions: TrainActions) -> 
     assert 'data-act="resume"' in html
     assert 'data-act="use"' not in html
     put_run(actions, state="finished", step=9, result="mine.safetensors")
-    assert "is not in the models folder" in actions.listed()
+    assert "is no longer in the models folder" in actions.listed()
     with pytest.raises(NotFound):
         actions.use("mine")
 
