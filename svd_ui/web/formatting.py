@@ -97,7 +97,7 @@ def headline(job: Job) -> str:
     if prompt:
         return prompt if len(prompt) <= 60 else prompt[:59] + "…"
     if job.kind == "still":
-        return "Still"
+        return "Picture"
     if job.request.wall:
         return f"Wall from seed {job.request.seed}"
     return f"Seed {job.request.seed}"

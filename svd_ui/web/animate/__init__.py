@@ -116,7 +116,7 @@ def _still_card(page: Page, context: Context) -> None:
         with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
             placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
             _field(page, "prompt", lines=3, max_lines=6, placeholder=placeholder)
-            page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
+            page.add("make_still", gr.Button("Make picture", elem_id="make-still", size="md"))
             _piece(page, "still_offer")
         _piece(page, "finder")
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
@@ -176,7 +176,7 @@ def _advanced(page: Page) -> None:
             gr.ColorPicker(
                 EXTRAS["background"],
                 label="Background",
-                info="Fills transparent parts.",
+                info="Fills transparent areas.",
                 min_width=140,
                 elem_id="dial-background",
             ),

@@ -118,7 +118,7 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
     html = stage.stage(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
     for said in (
         "profile 6gb",
-        "exact speed-ups",
+        "lossless speed-ups",
         "compiled",
         "fast",
         "1 step in 3. About 40% of the work",

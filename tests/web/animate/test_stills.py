@@ -57,7 +57,7 @@ def test_of_several_files_those_that_are_pictures_are_taken(assets: Assets, uplo
     assert [item["path"] for item in items] == [video]
     assert [line.split()[0] for line in left] == ["empty.jpg", "notes.txt"]
     assert "The file is empty." in left[0]
-    with pytest.raises(BadPicture, match=r"empty.jpg was left out.* notes.txt was left out"):
+    with pytest.raises(BadPicture, match=r"empty.jpg was skipped.* notes.txt was skipped"):
         take(assets, bad, "#ffffff")
     with pytest.raises(BadPicture, match=r"^The file is empty\.$"):
         take(assets, bad[:1], "#ffffff")
