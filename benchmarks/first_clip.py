@@ -128,17 +128,23 @@ def visit(app: App, browser: Any) -> Visit:
     """Wait for ``app``, then make its first clip in a fresh profile."""
     address = app.address()
     parts = parts_of(app.said)
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.add_init_script(COUNT_CLICKS)
     began = time.perf_counter()
     page.goto(address)
-    example(page).wait_for(timeout=WAIT * 1000)
+    example(page).wait_for()
     shown = time.perf_counter()
     make_clip(page)
     made = time.perf_counter()
     clicks = int(page.evaluate("window.clicks"))
     page.close()
     return Visit(parts, sum(seconds for _, seconds in parts), shown - began, made - shown, clicks)
+
+
+def patient(page: Any) -> Any:
+    """``page``, which waits for whatever a slow machine takes."""
+    page.set_default_timeout(WAIT * 1000)
+    return page
 
 
 def example(page: Any) -> Any:
@@ -149,10 +155,10 @@ def example(page: Any) -> Any:
 def make_clip(page: Any) -> None:
     """The two clicks of a first clip; returns when it plays."""
     example(page).click()
-    page.locator("#finder .exact").wait_for(timeout=WAIT * 1000)
+    page.locator("#finder .exact").wait_for()
     page.click("#animate")
     plays = "() => { const clip = document.querySelector('video.clip'); return clip && clip.readyState > 2; }"
-    page.wait_for_function(plays, timeout=WAIT * 1000)
+    page.wait_for_function(plays)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 from svd_ui.settings import REPOSITORY
 
-from .first_clip import WAIT, App, chromium, example
+from .first_clip import App, chromium, example, patient
 
 VIEW = (1280, 760)
 SIDE = 960
@@ -131,22 +131,20 @@ def written(path: Path, parts: Sequence[tuple[Image.Image, int]]) -> int:
 
 def record(address: str, browser: Any, dark: bool) -> list[tuple[Shot, int]]:
     """The first clip of a newcomer."""
-    page = browser.new_page(
-        viewport={"width": VIEW[0], "height": VIEW[1]},
-        color_scheme="dark" if dark else "light",
-        reduced_motion="no-preference",
-    )
+    view = {"viewport": {"width": VIEW[0], "height": VIEW[1]}, "color_scheme": "dark" if dark else "light"}
+    page = patient(browser.new_page(**view))
     page.goto(address)
-    example(page).wait_for(timeout=WAIT * 1000)
+    example(page).wait_for()
+    page.wait_for_function("() => !document.body.innerText.includes('Starting the worker')")
     page.wait_for_timeout(2000)
     recorder = Recorder(page)
     recorder.start()
     page.wait_for_timeout(900)
     recorder.click(example(page))
-    page.locator("#finder .exact").wait_for(timeout=WAIT * 1000)
+    page.locator("#finder .exact").wait_for()
     page.wait_for_timeout(800)
     recorder.click(page.locator("#animate"))
-    page.wait_for_selector("video.clip", timeout=WAIT * 1000)
+    page.wait_for_selector("video.clip")
     page.wait_for_timeout(1000 * PLAYS)
     recorder.stop()
     end = time.perf_counter()
