@@ -56,7 +56,7 @@ def test_the_setting_wins(setting: str, name: str) -> None:
     traits = Traits("cuda", name, None, 24 * GB, bfloat16=True, failed=frozenset({"float16"}))
     found, reason = dtype_for(traits, setting=setting)
     assert str(found) == f"torch.{setting}"
-    assert sentence(reason) == f"{setting}: chosen"
+    assert sentence(reason) == f"{setting}: your choice"
 
 
 def test_a_format_that_the_device_does_not_have_becomes_float32() -> None:
@@ -100,7 +100,7 @@ def test_the_plan_follows_setting_and_card() -> None:
         assert plan_for(settings).dtype == torch.float16
         plan = plan_for(settings.model_copy(update={"number_format": "float32"}), clip=CLIP)
         assert plan.dtype == torch.float32
-        assert sentence(plan.reasons["dtype"]) == "float32: chosen"
+        assert sentence(plan.reasons["dtype"]) == "float32: your choice"
         plan = plan_for(settings.model_copy(update={"number_format": "bfloat16"}))
         assert plan.dtype == torch.float32, "Turing has none"
     with PretendedDevice("cuda:0", total_bytes=16 * GB) as gpu:
