@@ -155,7 +155,7 @@ class HubRefused(WeightsMissing):
     code = "hub_refused"
     template = (
         "The hub refused {title}: accept its form at {url} where it has one, then give a read token as HF_TOKEN "
-        "or with 'hf auth login', and try again. A name that does not exist is refused in the same way."
+        "or with 'hf auth login', and try again. A wrong name is refused in the same way."
     )
 
 
@@ -185,9 +185,7 @@ class HostOutOfMemory(OutOfMemory):
 
 class NotFinite(SvdUiError):
     code = "not_finite"
-    template = (
-        "The numbers of this clip overflowed while {doing}, in float32 too: there is no picture to show. {remedy}"
-    )
+    template = "The clip broke while {doing}: its values overflowed, even in float32. {remedy}"
 
 
 class UnfitBuild(SvdUiError):
@@ -200,7 +198,7 @@ class PluginFailed(SvdUiError):
 
     code = "plugin_failed"
     template = (
-        "{name} failed ({detail}). Make the clip without it, or ask the makers of {package}: the log has the details."
+        "{name} failed ({detail}). Make the clip without it, or ask the makers of {package}. The log has the details."
     )
 
 
@@ -208,7 +206,7 @@ class StepRanOut(PluginFailed):
     """``index`` is the step's place among those of the request."""
 
     code = "step_ran_out"
-    template = "Memory ran out in {name}."
+    template = "Out of memory in {name}."
 
 
 class DiskFull(SvdUiError):
@@ -218,14 +216,14 @@ class DiskFull(SvdUiError):
 
 class WorkerStopped(SvdUiError):
     code = "worker_stopped"
-    template = "The worker stopped ({reason}). The next clip starts a new one; run this one again."
+    template = "The worker stopped ({reason}). Run the clip again: that starts a new one."
 
 
 class TookTooLong(SvdUiError):
     code = "took_too_long"
     template = (
         "Stopped after {seconds} seconds, the longest a clip may take here. "
-        "Fewer steps, fewer frames or a smaller size take less time."
+        "Use fewer steps, fewer frames or a smaller size."
     )
 
 
@@ -233,7 +231,7 @@ class HistoryUnusable(SvdUiError):
     code = "history_unusable"
     template = (
         "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
-        "or move that file away to begin a new history."
+        "or move that file away to start a new history."
     )
 
 

@@ -38,7 +38,7 @@ APPROXIMATE: dict[str, JsonValue] = {"approximate": True}
 
 def _asset_ref(value: str) -> str:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
-        raise ValueError("pictures are named sha256:<64 hex digits>; upload the file instead of sending a path")
+        raise ValueError("pictures are named sha256:<64 hex digits>: upload the file instead of sending a path")
     return value
 
 
@@ -61,7 +61,7 @@ class Wall(Frozen):
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
         if len(set(self.motion_bucket_ids)) < len(self.motion_bucket_ids):
-            raise ValueError("Each motion may stand on the wall once")
+            raise ValueError("Each motion may be on the wall once: remove the second one")
         if self.tiles > MAX_TILES:
             raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
         return self
@@ -78,7 +78,7 @@ class Wall(Frozen):
 
 def _lora_name(value: str) -> str:
     if value.startswith("/") or not {"", ".", ".."}.isdisjoint(value.split("/")):
-        raise ValueError("a LoRA is named as it is listed, never by a path")
+        raise ValueError("a LoRA goes by its name in the list, not by a path")
     return value
 
 
@@ -88,18 +88,18 @@ class LoraRef(Frozen):
     name: Annotated[str, AfterValidator(_lora_name)] = Field(
         min_length=1, max_length=1000, title="LoRA", description="A file of models/loras."
     )
-    weight: float = Field(1.0, ge=-2, le=2, title="Weight", description="1 is what was trained, 0 nothing.")
+    weight: float = Field(1.0, ge=-2, le=2, title="Weight", description="1: as trained. 0: off.")
 
 
 class GenerationRequest(Frozen):
     """One clip. Exactly one of ``image`` and ``prompt`` on input; a resolved request may hold both."""
 
-    image: AssetRef | None = Field(None, title="Still", description="The picture to animate.")
+    image: AssetRef | None = Field(None, title="Picture", description="The picture to animate.")
     prompt: str | None = Field(
         None,
         max_length=MAX_PROMPT,
         title="Prompt",
-        description="Describe the first frame; it is made before it is animated.",
+        description="Describe the first frame. It is made first, then animated.",
     )
     negative_prompt: str | None = Field(
         None, max_length=MAX_PROMPT, title="Negative prompt", description="What the first frame should not show."
@@ -108,7 +108,7 @@ class GenerationRequest(Frozen):
         "auto",
         max_length=120,
         title="Checkpoint",
-        description="The model; auto is the best one present that fits this device.",
+        description="The model. auto: the best one here that fits this device.",
     )
     width: int | None = Field(
         None,
@@ -116,7 +116,7 @@ class GenerationRequest(Frozen):
         le=2048,
         multiple_of=8,
         title="Width",
-        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
+        description="Pixels. Both blank: the shape of the picture, at about the checkpoint's own size.",
     )
     height: int | None = Field(
         None,
@@ -124,7 +124,7 @@ class GenerationRequest(Frozen):
         le=2048,
         multiple_of=8,
         title="Height",
-        description="Pixels; both blank = about the checkpoint's own size, in the shape of the picture.",
+        description="Pixels. Both blank: the shape of the picture, at about the checkpoint's own size.",
     )
     focus_x: float | None = Field(
         None,
@@ -141,7 +141,7 @@ class GenerationRequest(Frozen):
         description="Which part a crop keeps: 0 top, 1 bottom; blank = the subject.",
     )
     num_frames: int | None = Field(
-        None, ge=2, le=64, title="Frames", description="Length of the clip; best at the checkpoint's own."
+        None, ge=2, le=64, title="Frames", description="Length of the clip. The checkpoint's own works best."
     )
     num_inference_steps: int | None = Field(
         None, ge=1, le=100, title="Steps", description="More steps take longer and add detail."
@@ -149,12 +149,12 @@ class GenerationRequest(Frozen):
     speed: Speed = Field(
         "exact",
         title="Speed",
-        description="exact is the full result; fast and draft are approximate, for a part of its time.",
+        description="exact: full quality. fast and draft: approximate, in less time.",
     )
     schedule: Schedule | None = Field(
         None,
         title="Schedule",
-        description="Where the steps lie: the checkpoint's own, or ays (few steps, approximate); blank = by speed.",
+        description="Spacing of the steps. ays: for few steps, approximate. Blank: set by speed.",
         json_schema_extra=APPROXIMATE,
     )
     cache_interval: int | None = Field(
@@ -162,38 +162,38 @@ class GenerationRequest(Frozen):
         ge=1,
         le=5,
         title="Reuse features",
-        description="Compute all layers only every so many steps, approximate; 1 = at every step, blank = by speed.",
+        description="Run all layers at every N-th step only, approximate. 1: at every step. Blank: set by speed.",
         json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_min: float | None = Field(
         None,
         ge=0,
         le=1000,
-        title="Guide above sigma",
-        description="Below this noise level guidance is left out, approximate; blank = guided to the end.",
+        title="Skip guidance below noise level",
+        description="No guidance once the noise is this low, approximate. Blank: guided to the end.",
         json_schema_extra=APPROXIMATE,
     )
     guidance_sigma_max: float | None = Field(
         None,
         ge=0,
         le=1000,
-        title="Guide below sigma",
-        description="Above this noise level guidance is left out, approximate; blank = guided from the start.",
+        title="Skip guidance above noise level",
+        description="No guidance while the noise is this high, approximate. Blank: guided from the start.",
         json_schema_extra=APPROXIMATE,
     )
     fps: int | None = Field(
         None,
         ge=1,
         le=30,
-        title="FPS the model is told",
-        description="Conditioning: lower asks for larger motion per frame.",
+        title="Model FPS",
+        description="Frame rate the model plans for: lower gives larger motion per frame.",
     )
     output_fps: int | None = Field(
         None,
         ge=1,
         le=60,
-        title="FPS of the file",
-        description="Smoother motion with nano, faster playback with others; blank = the checkpoint's own.",
+        title="Playback FPS",
+        description="Frame rate of the clip: smoother with nano, faster with others. Blank: the checkpoint's own.",
     )
     motion_bucket_id: int = Field(
         127, ge=1, le=255, title="Motion", description="How much moves: low is calm, high is lively."
@@ -203,38 +203,44 @@ class GenerationRequest(Frozen):
         ge=0,
         le=1,
         title="Noise augmentation",
-        description="Noise on the still: more frees the motion and leaves the picture behind.",
+        description="Noise on the picture: more frees the motion, but drifts away from the picture.",
     )
     min_guidance_scale: float | None = Field(
-        None, ge=1, le=10, title="Guidance, first frame", description="How closely the first frame holds to the still."
+        None, ge=1, le=10, title="Guidance, first frame", description="How closely the first frame follows the picture."
     )
     max_guidance_scale: float | None = Field(
-        None, ge=1, le=10, title="Guidance, last frame", description="How closely the last frame holds to the still."
+        None, ge=1, le=10, title="Guidance, last frame", description="How closely the last frame follows the picture."
     )
     decode_chunk_size: int | None = Field(
         None, ge=1, le=64, title="Decode chunk", description="Frames decoded at once: fewer need less memory."
     )
     seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same clip; blank = a new one."
+        None,
+        ge=0,
+        le=MAX_SEED,
+        title="Seed",
+        description="The same seed gives the same clip. Blank: a new one each time.",
     )
-    method: Method = Field(Plain(), title="Method", description="How the clip is steered.")
+    method: Method = Field(Plain(), title="Method", description="How the motion is made.")
     wall: Wall | None = Field(
-        None, title="Draft wall", description="Small tiles of several seeds and motions instead of one clip."
+        None,
+        title="Draft wall",
+        description="Small drafts of several seeds and motions to choose from, instead of one clip.",
     )
     post: tuple[PostStep, ...] = Field(
         (),
         max_length=MAX_POST,
-        title="After the clip",
-        description="Steps applied to its frames, in this order: loops and more.",
+        title="Finishing",
+        description="Loops and other steps, applied to the finished frames in this order.",
     )
     loras: tuple[LoraRef, ...] = Field(
-        (), max_length=8, title="LoRAs", description="Small add-ons to the weights, by name, each with its weight."
+        (), max_length=8, title="LoRAs", description="Small add-ons to the model, by name, each with its weight."
     )
     profile: ProfileName = Field(
-        "auto", title="Memory", description="How much device memory to use; auto looks at the device."
+        "auto", title="Memory", description="How much device memory to use. auto: what the device has."
     )
     output_format: OutputFormat = Field(
-        "mp4", title="Format", description="mp4 always; png adds all frames as a zip, gif and webp an animated picture."
+        "mp4", title="Format", description="Always an mp4. png adds all frames as a zip, gif or webp a looping picture."
     )
     render_height: int | None = Field(
         None,
@@ -257,14 +263,16 @@ class GenerationRequest(Frozen):
     @model_validator(mode="after")
     def _each_lora_once(self) -> Self:
         if len({lora.name for lora in self.loras}) < len(self.loras):
-            raise ValueError("Each LoRA may be named once")
+            raise ValueError("Each LoRA may be chosen once: remove the second one")
         return self
 
     @model_validator(mode="after")
     def _guided_somewhere(self) -> Self:
         low, high = self.guidance_sigma_min, self.guidance_sigma_max
         if low is not None and high is not None and low >= high:
-            raise ValueError("Guide above sigma must be less than guide below sigma")
+            raise ValueError(
+                "Skip guidance below noise level must be less than skip guidance above it: lower the first or raise the second"
+            )
         return self
 
     @property

@@ -35,21 +35,21 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 shows the page to the network.")
-    port: int = Field(7860, ge=1, le=65535, description="First port to try; the next free one is taken.")
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 opens the page to the network.")
+    port: int = Field(7860, ge=1, le=65535, description="First port to try. If it is taken, the next free one is used.")
     root_path: str = Field(
         default_factory=lambda: os.environ.get("GRADIO_ROOT_PATH", ""),
         validate_default=True,
-        description="Sub-path, or whole address, under which a reverse proxy shows the page: /svd.",
+        description="Sub-path or full address behind a reverse proxy, such as /svd.",
     )
-    ssl_certfile: Path | None = Field(None, description="Certificate (PEM): the page is served over https.")
-    ssl_keyfile: Path | None = Field(None, description="The certificate's key, where it is in a file of its own.")
-    ssl_keyfile_password: SecretStr = Field(SecretStr(""), description="Password of the key, where it has one.")
+    ssl_certfile: Path | None = Field(None, description="Certificate (PEM) for https.")
+    ssl_keyfile: Path | None = Field(None, description="The certificate's key, if it is in its own file.")
+    ssl_keyfile_password: SecretStr = Field(SecretStr(""), description="Password of the key, if it has one.")
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("svd-ui", appauthor=False)),
         description="Where jobs, pictures and clips are kept.",
     )
-    checkpoint: str = Field("auto", description="Default checkpoint; auto is the best one present.")
+    checkpoint: str = Field("auto", description="Default checkpoint. auto: the best one here.")
     checkpoint_dirs: str = Field(
         "",
         description="More places with models, separated like PATH: folders such as ComfyUI's, files, extra_model_paths.yaml.",
@@ -58,25 +58,25 @@ class Settings(BaseSettings):
     devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
     number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
-        "auto", description="What the model computes in; auto suits the device and widens where it overflows."
+        "auto", description="Number format of the model. auto: what suits the device, wider where it overflows."
     )
-    exact: bool = Field(True, description="The exact speed-ups; false runs diffusers' own layers, to compare.")
+    exact: bool = Field(True, description="Speed-ups at full quality. false: diffusers' own layers, to compare.")
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile on CUDA; auto does it when several clips are queued."
+        "auto", description="torch.compile on CUDA. auto: when several clips are queued."
     )
     text_to_image: str = Field(
-        "stabilityai/sd-turbo", description="Repository or folder that makes stills from prompts."
+        "stabilityai/sd-turbo", description="Model that makes pictures from prompts: a repository or folder."
     )
     plugins: Literal["on", "off"] = Field(
         "on", description="Control methods, post steps and checkpoints of other packages."
     )
-    auth: SecretStr = Field(SecretStr(""), description="user:password asked before the page is shown.")
+    auth: SecretStr = Field(SecretStr(""), description="user:password to open the page.")
     share: bool = Field(False, description="Ask gradio for a public link.")
-    idle_seconds: int = Field(600, ge=0, description="Free device memory after this long without work; 0 keeps it.")
-    max_queue: int = Field(64, ge=1, le=10_000, description="Jobs waiting at once, all visitors together.")
-    max_upload_mb: int = Field(50, ge=1, le=500, description="Largest file accepted.")
+    idle_seconds: int = Field(600, ge=0, description="Seconds without work until device memory is freed. 0: never.")
+    max_queue: int = Field(64, ge=1, le=10_000, description="Most jobs waiting at once, over all visitors.")
+    max_upload_mb: int = Field(50, ge=1, le=500, description="Largest upload, in MB.")
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
-    max_seconds: int = Field(3600, ge=1, description="Longest time one job may run.")
+    max_seconds: int = Field(3600, ge=1, description="Longest time a job may run, in seconds.")
 
     @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile")
     @classmethod

@@ -60,7 +60,7 @@ class StillModel:
     def ignored(self) -> dict[str, str]:
         """Request field => why this model takes no notice of it."""
         if self.distilled:
-            return {"negative_prompt": "This model runs without guidance, so it cannot be told what to avoid."}
+            return {"negative_prompt": "This model runs without guidance and ignores it."}
         reason = _WITHOUT_NEGATIVE.get(self.pipeline)
         return {"negative_prompt": reason} if reason else {}
 

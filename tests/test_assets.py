@@ -82,7 +82,7 @@ def test_notes_reach_the_caller(assets: Assets) -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(buffer, "PNG")
     added = assets.add(buffer.getvalue(), background="#102030")
-    assert tuple(map(sentence, added.notes)) == ("Transparent parts are filled with #102030.",)
+    assert tuple(map(sentence, added.notes)) == ("Transparent areas are filled with #102030.",)
     assert assets.open(added.ref).getpixel((0, 0)) == (16, 32, 48)
 
 

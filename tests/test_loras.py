@@ -66,9 +66,9 @@ def test_names_cannot_leave_the_folder() -> None:
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"\xff" * 8, "no safetensors file"),
-        (b"\x05\0\0\0\0\0\0\0[1,2]", "no safetensors file"),
-        (b"\x02\0\0\0\0\0\0\0{]", "no safetensors file"),
+        (b"\xff" * 8, "not a safetensors file"),
+        (b"\x05\0\0\0\0\0\0\0[1,2]", "not a safetensors file"),
+        (b"\x02\0\0\0\0\0\0\0{]", "not a safetensors file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         (b"<!doctype html><title>Sign in</title>", "web page"),
         (None, "cut short"),

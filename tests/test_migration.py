@@ -110,7 +110,7 @@ def test_a_preset_of_a_newer_release_is_used_as_far_as_it_is_understood(
     preset = write_preset(tmp_path, version=SCHEMA_VERSION + 1, values=values, colour="red")
     assert preset.values == {"motion_bucket_id": 60}
     assert set(preset.dropped) == {"colour", "sparkle", "fps"}
-    assert "preset mine: Not known to this release, left out: colour" in caplog.text
+    assert "preset mine: Skipped, not known to this version: colour" in caplog.text
 
 
 def test_a_preset_written_by_hand_is_told_its_mistake(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def result(**more: Any) -> Result:
 
 
 def test_notes_inside_a_note_are_told_with_it() -> None:
-    text = "Approximate: few-step weights; no guidance above sigma 5. About 23% of the exact clip's work."
+    text = "Approximate: few-step model; no guidance above noise level 5. About 23% of the work at full quality."
     assert sentence(APPROXIMATE) == text
-    assert sentence(Note.of("approximate", facts=[Note.of("few_step_weights")])) == "Approximate: few-step weights."
+    assert sentence(Note.of("approximate", facts=[Note.of("few_step_weights")])) == "Approximate: few-step model."
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 tile at"), (2, "2 tiles at")])

@@ -145,7 +145,7 @@ VAE, CLIP = ("first_stage_model.", "conditioner.embedders.3."), "conditioner.emb
         (VAE, ["autoencoder (VAE)"]),
         ((CLIP,), ["picture encoder (CLIP)"]),
         ((*VAE, CLIP), ["autoencoder (VAE)", "picture encoder (CLIP)"]),
-        (("first_stage_model.encoder.", "conditioner.embedders.3."), ["decoder that knows nothing of time"]),
+        (("first_stage_model.encoder.", "conditioner.embedders.3."), ["decodes single pictures, not video"]),
     ],
 )
 def test_a_file_that_lacks_parts_says_which(prefixes: tuple[str, ...], missing: list[str]) -> None:
@@ -212,7 +212,7 @@ def test_what_has_no_last_layer_is_no_unet() -> None:
 def test_a_model_for_inpainting_is_not_taken_for_one_that_orbits() -> None:
     header = changed(lambda name, entry: tensor(320, 12, 3, 3) if name.endswith("input_blocks.0.0.weight") else entry)
     assert kind_of(header).what == "other"
-    assert "12 channels of input" in told(header)
+    assert "12 input channels" in told(header)
 
 
 def test_a_decoder_that_knows_nothing_of_time_is_refused_and_says_so() -> None:
@@ -221,7 +221,7 @@ def test_a_decoder_that_knows_nothing_of_time_is_refused_and_says_so() -> None:
     kind = kind_of(header, "svd_image_decoder.safetensors")
     assert kind.what == "unet"
     assert "vae" not in kind.parts
-    assert "knows nothing of time" in told(header)
+    assert "decodes single pictures" in told(header)
 
 
 def is_temporal_vae(name: str) -> bool:
@@ -239,7 +239,7 @@ def changed(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> dict[str
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        ({"unet.down_blocks.0.x.lora_A.weight": tensor(4, 4)}, "is a LoRA: put it into models/loras"),
+        ({"unet.down_blocks.0.x.lora_A.weight": tensor(4, 4)}, "is a LoRA. Put it into models/loras"),
         ({"lora_unet_input_blocks_1_1_proj_in.alpha": tensor()}, "is a LoRA"),
         (
             {

@@ -14,7 +14,7 @@
       const small = [...list].filter((file) => file.size <= Number(maxMb) * 1e6), files = small.slice(0, Number(most));
       const large = [...list].find((file) => !small.includes(file));
       if (large) left.push(`${large.name} is larger than ${maxMb} MB: send a smaller file${large.type.startsWith("video/") ? ", or a shorter clip" : ""}.`);
-      if (files.length < small.length) left.push(`Only the first ${files.length} of ${small.length} files were taken.`);
+      if (files.length < small.length) left.push(`Only the first ${files.length} of ${small.length} files were used.`);
       if (!files.length) return message(left.join(" "));
       message(files.length > 1 ? `Uploading ${files.length} files…` : "Uploading…");
       svdui.changing(true);
@@ -45,7 +45,7 @@
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
       box.hidden = false;
       await video.play();
-    } catch { line.textContent = "There is no webcam, or it may not be used here (browsers ask for https or localhost)."; }
+    } catch { line.textContent = "No camera was found, or it is not allowed here (browsers need https or localhost)."; }
   }
 
   function snap(element) {
@@ -100,7 +100,7 @@
     if (files?.length) return void (svdui.takesClips() || takeFiles)?.(files);
     const address = addressIn(event.dataTransfer);
     if (address && takeFiles) takeAddress(address);
-    else svdui.said("There is no picture in what was dropped: save it as a file, and drop that.");
+    else svdui.said("Nothing you dropped is a picture: save it as a file, then drop that.");
   });
   addEventListener("paste", (event) => {
     if (!takeFiles || svdui.training()) return;

@@ -39,7 +39,7 @@ def folder_row(folder: Path, *, around: Sequence[str] = (), **overrides: Any) ->
     if not (folder / UNET).is_dir():
         raise BadInput(f"{folder.name} is not a diffusers checkpoint folder.", field="checkpoint")
     if index is not None and index.get("_class_name") != PIPELINE:
-        raise BadInput(f"{folder.name} holds another kind of pipeline.", field="checkpoint")
+        raise BadInput(f"{folder.name} is a different kind of pipeline.", field="checkpoint")
     return _row(folder, "folder", around, unet or {}, overrides | {"folder": folder})
 
 
@@ -87,7 +87,7 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
     except ValidationError as error:
         first = error.errors()[0]
         what = ": ".join([*map(str, first["loc"]), first["msg"]])
-        raise BadInput(f"{path.name}: its svd_ui.json says what no checkpoint has: {what}.") from error
+        raise BadInput(f"{path.name}: its svd_ui.json cannot be used: {what}.") from error
     family_of(row)
     return row
 

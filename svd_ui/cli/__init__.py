@@ -46,10 +46,10 @@ def serve(
     share: Annotated[bool | None, typer.Option(help=_about("share"))] = None,
     open_browser: Annotated[
         bool | None,
-        typer.Option("--open/--no-open", help="Show the page in a browser; default where there is a screen."),
+        typer.Option("--open/--no-open", help="Open the page in a browser. Default: where there is a screen."),
     ] = None,
 ) -> None:
-    """Open the page. Options win over the SVD_UI_ variables; 'python -m svd_ui doctor' lists those."""
+    """Open the page. Options override the SVD_UI_ variables, which 'python -m svd_ui doctor' lists."""
     settings = settings_or_exit(
         host=host,
         port=port,
@@ -75,7 +75,7 @@ def serve(
 @reporting
 def history(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs to show.")] = 20,
-    before: Annotated[str | None, typer.Option(help="A job id: show the ones older than it.")] = None,
+    before: Annotated[str | None, typer.Option(help="A job id: show older ones.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False,
 ) -> None:
     """List jobs and where their clips are."""
@@ -89,7 +89,7 @@ def history(
             typer.echo(json.dumps([status(job, jobs.file) for job in found], indent=2, default=str))
             return
     if not found:
-        out().print("Nothing was made yet.")
+        out().print("No clips yet.")
     for job in found:
         out().print(_line(job), soft_wrap=True, markup=False)
         if files[job.id] is not None:
@@ -105,7 +105,7 @@ def _line(job: Job) -> str:
 
 app = typer.Typer(
     name="svd-ui",
-    help="Stable Video Diffusion on your own machine: the page, and the same work from the command line.",
+    help="Stable Video Diffusion on your own machine: the page, and the same from the command line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -120,7 +120,7 @@ app.add_typer(models, name="models")
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Show the version and leave.")) -> None:
+def _root(version: bool = typer.Option(False, "--version", help="Show the version and quit.")) -> None:
     if version:
         from .. import __version__
 

@@ -57,7 +57,7 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
                 raise
             what = f"{error.filename} cannot be used ({error.strerror})"
             complain(
-                BadInput(f"{what}: mend that, or set SVD_UI_DATA_DIR to another folder. 'doctor' looks at all of them.")
+                BadInput(f"{what}: fix that, or set SVD_UI_DATA_DIR to another folder. 'doctor' looks at all of them.")
             )
             raise typer.Exit(BadInput.exit_code) from None
         except KeyboardInterrupt:

@@ -24,20 +24,20 @@ def doctor(
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="Measure attention, number formats and threads instead.")
     ] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely, and say what was done.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed safely, and say what was done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask before installing or renaming.")] = False,
 ) -> None:
     """Show versions, device, memory, checkpoints, disk and settings, and what is wrong with them. Secrets are not shown.
 
-    The exit code is 1 where something is wrong. With --benchmark the device's choices are measured anew, within a minute, and the
-    fastest remembered.
+    Exits with 1 if something is wrong. --benchmark measures the device again, in under a minute, and keeps the fastest
+    choices.
     """
     if benchmark:
         measure(as_json)
         return
     from ..doctor import admit, examine, facts
 
-    with err().status("Asking the device ..."):
+    with err().status("Checking the device ..."):
         patient = admit(*usable())
     found = examine(patient)
     treated: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def doctor(
         treatment.of(found)
         treated = {"fixed": treatment.done, "left": treatment.left}
         if treatment.done:
-            with err().status("Looking again ..."):
+            with err().status("Checking again ..."):
                 patient = admit(*usable())
             found = examine(patient)
     report = facts(patient, found) | treated
@@ -105,10 +105,10 @@ def show(facts: dict[str, Any], console: Console) -> None:
         ("Not done", [x for x in facts.get("left", []) if x not in named]),
     ):
         if lines is not None and (lines or title == "Done"):
-            _section(console, title, [("-", line) for line in lines] or [("-", "nothing was to be done")])
+            _section(console, title, [("-", line) for line in lines] or [("-", "nothing to fix")])
     _findings(console, facts["findings"])
     if "fixed" not in facts and any(finding["fixable"] for finding in facts["findings"]):
-        console.print("\nSome of this 'doctor --fix' does for you. It asks before it installs or renames anything.")
+        console.print("\n'doctor --fix' fixes some of this. It asks before it installs or renames anything.")
 
 
 def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
@@ -116,7 +116,7 @@ def _findings(console: Console, findings: list[dict[str, Any]]) -> None:
     if not findings:
         console.print("\n[bold green]Nothing is wrong.[/]")
         return
-    for title, wrong in (("Wrong, to be mended in this order", True), ("Worth knowing", False)):
+    for title, wrong in (("To fix, in this order", True), ("Worth knowing", False)):
         rows = [finding for finding in findings if finding["wrong"] is wrong]
         if rows:
             console.print(f"\n[bold]{title}[/]")
@@ -147,7 +147,7 @@ def show_benchmark(device: str, rows: list[Timed], console: Console) -> None:
 def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, str]) -> list[tuple[str, str]]:
     chosen = ("checkpoint", f"{checkpoint['id']} ({checkpoint['reason']})")
     if device is None:
-        return [("device", trouble or "the worker did not start: see logs in the data folder"), chosen]
+        return [("device", trouble or "the worker did not start: see the logs in the data folder"), chosen]
     total, free = device["total_bytes"], device["free_bytes"]
     memory = f"{size(free)} free of {size(total)}" if total and free else (size(total) if total else "not known")
     measured = "" if device["measured"] else " (not measured by us on this kind of device)"

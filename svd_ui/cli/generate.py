@@ -19,7 +19,7 @@ from .console import JobBar, downloading, err, out, reporting, settings_or_exit
 if TYPE_CHECKING:
     from .runner import Runner
 
-IN_FULL = "To render one in full: generate --from its file --speed exact"
+IN_FULL = "To render one at full quality: generate --from FILE --speed exact"
 
 
 @reporting
@@ -28,23 +28,25 @@ def generate(
     context: typer.Context,
     picture: Annotated[
         Path | None,
-        typer.Argument(help="The still to animate, or a clip whose frame is the still.", show_default=False),
+        typer.Argument(help="The picture to animate, or a clip to take a frame from.", show_default=False),
     ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="A file or a folder; default ./<name>-<seed>.mp4, for a wall the folder ./<name>-<seed>-wall.",
+            help="File or folder to write. Default: ./<name>-<seed>.mp4, for a wall the folder ./<name>-<seed>-wall.",
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="A preset by name; flags win over it.", show_default=False)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A preset by name. Other flags override it.", show_default=False)
+    ] = None,
     settings_of: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="A clip or JSON of this app: its settings, and its still if none is given.",
+            help="A clip or JSON made here: reuse its settings, and its picture if you give none.",
             show_default=False,
         ),
     ] = None,
@@ -55,15 +57,15 @@ def generate(
             show_default=False,
         ),
     ] = None,
-    background: Annotated[str, typer.Option(help="Colour under transparent parts of the still.")] = "#ffffff",
-    download: Annotated[bool, typer.Option("--download", help="Fetch weights that are not here yet.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the status object, and no progress.")] = False,
+    background: Annotated[str, typer.Option(help="Colour under transparent areas of the picture.")] = "#ffffff",
+    download: Annotated[bool, typer.Option("--download", help="Download missing models.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     **request_fields: Any,
 ) -> None:
-    """Animate a still, or make one from --prompt and animate it. --wall makes small tiles to choose from instead.
+    """Animate a picture, or make one from --prompt and animate it. --wall makes small drafts to choose from.
 
-    The job enters the history of the data folder. Exit codes: 0 ok, 1 failed, 2 bad input, 3 weights missing,
+    The clip is added to the history. Exit codes: 0 ok, 1 failed, 2 bad input, 3 weights missing,
     4 out of memory, 130 cancelled.
     """
     from .runner import Inputs, Runner, request_of
@@ -120,7 +122,7 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
     if request.image is None and hub.text_to_image_path() is None:
         title = runner.settings.text_to_image
         if not download:
-            remedy = "It makes the still of a prompt: add --download, or run 'python -m svd_ui models download text-to-image'."
+            remedy = "It makes the picture of a prompt: add --download, or run 'python -m svd_ui models download text-to-image'."
             raise WeightsMissing(title=title, remedy=remedy)
         downloading(hub.fetch_text_to_image, title, quiet)
 

@@ -19,7 +19,7 @@ from ..loras import LoraFile, loras
 from ..notes import sentence, size
 from .console import err, interactive, out, reporting, settings_or_exit
 
-models = typer.Typer(help="Checkpoints: what is here, what can be fetched.", no_args_is_help=True)
+models = typer.Typer(help="Checkpoints: on this machine, or to download.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help=f"A checkpoint of 'python -m svd_ui models list', or {TEXT_TO_IMAGE}.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -28,7 +28,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @models.command("list")
 @reporting
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show every known checkpoint: where it is on this machine, or that it can be fetched, or why it cannot be used."""
+    """List every checkpoint: where it is, whether it can be downloaded, or why it cannot be used."""
     from ..doctor import checkpoint_facts, refused_facts
 
     settings = settings_or_exit()
@@ -51,7 +51,7 @@ def show_checkpoints(rows: list[dict[str, Any]], refused: list[dict[str, str]], 
     lacking = [_entry(row | {"note": ""}, row["where"], row["trouble"]) for row in rows if row["trouble"]]
     unusable = lacking + [[one["path"], one["why"]] for one in refused]
     _group("On this machine", here, console)
-    _group("To fetch", absent, console)
+    _group("To download", absent, console)
     _group("Found, but not usable", unusable, console)
 
 
@@ -78,7 +78,7 @@ def _download(row: dict[str, Any]) -> str:
 @models.command()
 @reporting
 def download(id: Id) -> None:
-    """Fetch a checkpoint from the hub. Ctrl+C stops; the next call goes on where it stopped."""
+    """Download a checkpoint. Ctrl+C stops; run it again to resume."""
     from .console import downloading
 
     settings = settings_or_exit()
@@ -90,13 +90,13 @@ def download(id: Id) -> None:
         if row.licence:
             err().print(f"{row.title}: {row.licence} {row.licence_url}", soft_wrap=True)
         downloading(lambda cancel: hub.fetch(row, cancel), row.title)
-    err().print("The weights are on this machine.")
+    err().print("The model is on this machine.")
 
 
 @models.command()
 @reporting
 def remove(id: Id, yes: Yes = False) -> None:
-    """Delete a checkpoint's weights. They lie in the hub's cache, which other programs share."""
+    """Delete a checkpoint's files from the hub's cache, which other programs share."""
     settings = settings_or_exit()
     hub = Hub(settings)
     row = find_checkpoint(settings, id) if id != TEXT_TO_IMAGE else None
@@ -104,12 +104,12 @@ def remove(id: Id, yes: Yes = False) -> None:
     if row is not None and (row.repo is None or (entry is None and row.sources)):
         hub.remove(row)
     if entry is None:
-        err().print("Nothing of it is on this machine.")
+        err().print("It is not on this machine.")
         return
     question = f"Delete {entry.title} ({size(entry.bytes)}) from {entry.path.parent}, for every program that uses it?"
     if not yes:
         if not interactive():
-            raise BadInput("Say --yes to delete without being asked.")
+            raise BadInput("Add --yes to delete without being asked.")
         typer.confirm(question, abort=True, err=True)
     freed = hub.remove(row) if row is not None else hub.remove_repo(settings.text_to_image)
     err().print(f"{size(freed)} freed.")
@@ -118,7 +118,7 @@ def remove(id: Id, yes: Yes = False) -> None:
 @models.command("loras")
 @reporting
 def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show every LoRA on this machine under the name that --loras takes, and what is not known or wrong about it."""
+    """List every LoRA on this machine by the name --loras takes, with what is unknown or wrong about it."""
     files = loras(settings_or_exit())
     if as_json:
         facts = [{**file.model_dump(mode="json"), "notes": list(map(sentence, file.notes))} for file in files.values()]
@@ -126,7 +126,7 @@ def list_loras(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
         return
     _loras(files)
     if not files:
-        err().print("There are none: put .safetensors files into models/loras of the data folder.")
+        err().print("No LoRAs yet: put .safetensors files into models/loras of the data folder.")
 
 
 def _loras(files: Mapping[str, LoraFile]) -> None:

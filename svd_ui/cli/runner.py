@@ -151,7 +151,7 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
     if not has_source(request):
         if request.image is not None:
             raise BadInput("Give a picture or --prompt, not both.")
-        frame = " Of a clip, --frame first is its own." if inputs.settings_of else ""
+        frame = " --frame first takes the first frame of that clip." if inputs.settings_of else ""
         raise BadInput(" ".join([*notes, f"Give a picture, or --prompt to make one.{frame}"]))
     return _shaped(runner, request).with_seed(), [*notes, *remarks]
 
@@ -188,7 +188,7 @@ def _stored(runner: Runner, path: Path) -> tuple[dict[str, Any], list[str]]:
         except (NotFound, BadPicture):
             values.pop("image")
             if "prompt" not in values:
-                notes.append("The still of that clip is not in this data folder.")
+                notes.append("The picture of that clip is not in this data folder.")
     return values, notes
 
 
@@ -204,12 +204,12 @@ def _still(settings: Settings, inputs: Inputs, explicit: dict[str, Any]) -> tupl
     """The asset of the picture given, as an argument or as --image, which also takes an asset's name."""
     flagged = explicit.pop("image", None)
     if inputs.picture is not None and flagged is not None:
-        raise BadInput("The picture is given twice.", field="image")
+        raise BadInput("The picture is given twice: give it once.", field="image")
     moment = None if inputs.frame is None else Moment.of(inputs.frame)
     source = str(inputs.picture or flagged or (inputs.settings_of if moment else None) or "")
     if not source or source.startswith("sha256:"):
         if moment:
-            raise BadInput("Give the clip that the frame is of.", field="frame")
+            raise BadInput("Give the clip to take the frame from.", field="frame")
         return source or None, []
     if not Path(source).is_file():
         is_folder = Path(source).is_dir()

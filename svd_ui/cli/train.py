@@ -24,10 +24,10 @@ REPORT_SECONDS = 2.0
 @reporting
 @with_field_flags(TrainRequest)
 def train(
-    config: Annotated[Path | None, typer.Option(help="A TOML file with the same fields; options win over it.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with the same fields. Options override it.")] = None,
     **fields: Any,
 ) -> None:
-    """Fine-tune a checkpoint on a folder of clips. Run it again with the same name to go on where it stopped."""
+    """Fine-tune a checkpoint on a folder of clips. Run it again with the same name to resume."""
     from ..engine.finetune import train as work
 
     settings = settings_or_exit()
@@ -37,6 +37,9 @@ def train(
     request, dropped = read_config(config, given)
     for remark in [*remarks, *map(sentence, left_out(dropped))]:
         err().print(remark, markup=False, soft_wrap=True)
+    folder = RunFolder(settings.training_dir / request.name)
+    if config is None or config.resolve() != folder.started_with.resolve():
+        folder.begin()  # where the page starts a run, it has done so: a stop that is there now is meant
     with _Stopping() as stopping, _Telling(settings, request.name):
         status = work(request, settings, stopping)
     err().print(status.message)
@@ -61,7 +64,7 @@ class _Stopping:
         if self._event.is_set():
             raise KeyboardInterrupt
         self._event.set()
-        err().print("Stopping after this step; the state is saved. Once more to end at once.")
+        err().print("Stopping after this step. Progress is saved. Press Ctrl+C again to quit at once.")
 
     def is_set(self) -> bool:
         return self._event.is_set()

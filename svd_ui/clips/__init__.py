@@ -124,7 +124,7 @@ def read(stretch: Stretch, width: int, height: int) -> NDArray[np.uint8]:
             wanted.append(frame)
         if index == last:
             return np.stack(wanted)
-    raise BadInput(f"{stretch.name} is shorter than it was: look through the clips again.", field="data")
+    raise BadInput(f"{stretch.name} is shorter than it was: check the clips again.", field="data")
 
 
 def _stretches(
@@ -188,8 +188,10 @@ def _unreadable(error: BadClip) -> Dropped:
 
 def _nothing(dropped: list[Dropped]) -> str:
     if not dropped:
-        return "The folder holds no clips: add mp4, mov, webm, mkv, avi, gif or webp files, or folders of numbered pictures."
-    return f"None of the clips can be trained on. The first: {dropped[0].name}: {sentence(dropped[0].reason)}"
+        return (
+            "The folder has no clips: add mp4, mov, webm, mkv, avi, gif or webp files, or folders of numbered pictures."
+        )
+    return f"None of the clips can be used for training. The first: {dropped[0].name}: {sentence(dropped[0].reason)}"
 
 
 def buckets(scores: Sequence[float]) -> list[int]:

@@ -67,7 +67,7 @@ def _finite(encoder: Callable[[Runtime, Tensor], Tensor], runtime: Runtime, pixe
     """What ``encoder`` makes of ``pixels``, in host memory. Raises NotFinite where that holds no numbers."""
     encoded = encoder(runtime, pixels).cpu()
     if not bool(encoded.isfinite().all()):
-        raise NotFinite(doing="reading the still")
+        raise NotFinite(doing="reading the picture")
     return encoded
 
 

@@ -63,7 +63,7 @@ def fuse_loras(unet: nn.Module, loras: Sequence[Lora], model: str) -> Iterator[N
                 for lora, delta in deltas:
                     change = delta(base).view_as(base)
                     if not change.isfinite().all():
-                        raise refused(_title(lora), "it holds numbers that are none (NaN or infinite)")
+                        raise refused(_title(lora), "it holds broken values (NaN or infinite)")
                     total = total + lora.weight * change
                 parameter.data.copy_(total)
         yield

@@ -50,7 +50,7 @@ def generate(
         if not is_flat(np.asarray(thread.picture)[None]):
             yield thread.picture.resize((clip.width, clip.height), Image.Resampling.LANCZOS)
             return
-    raise NotFinite(doing="making the still", remedy="Other words may help: its safety check also blanks pictures.")
+    raise NotFinite(doing="making the picture", remedy="Try other words: its safety check also blanks pictures.")
 
 
 def read_model(folder: Path, title: str) -> StillModel:

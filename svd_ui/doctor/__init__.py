@@ -128,7 +128,7 @@ def checkpoint_facts(hub: Hub) -> list[dict[str, Any]]:
         "licence_url": "",
         "link": "" if hub.text_to_image_folder() else f"https://huggingface.co/{hub.settings.text_to_image}",
         "gated": False,
-        "note": "makes stills from prompts",
+        "note": "makes pictures from prompts",
     }
     return [*facts, still]
 

@@ -58,9 +58,9 @@ class Treatment:
         for folder in sorted({path.parent for path, _ in found if "uploads" in path.parts}, reverse=True):
             with suppress(OSError):
                 folder.rmdir()  # gradio makes one for each upload
-        self.done.append(f"Removed what nothing needs any more: {count} of {len(found)} files, {size(freed)}.")
+        self.done.append(f"Removed leftover files: {count} of {len(found)} files, {size(freed)}.")
         if count < len(found):
-            self.left.append("Files that could not be removed are in use, or another user's.")
+            self.left.append("The other files are in use, or belong to another user.")
 
     def _variables(self, finding: Finding) -> None:
         name, right = finding.params["name"], finding.params["nearest"]
@@ -70,16 +70,16 @@ class Treatment:
             ENV_FILE.write_text(fresh, "utf-8")
             self.done.append(f"Renamed {name} to {right} in {ENV_FILE}.")
         else:
-            self.left.append(f"{name} stands in {ENV_FILE} as it was: nobody agreed to rename it (--yes does).")
+            self.left.append(f"{name} in {ENV_FILE} was not renamed: agree to it, or add --yes.")
 
     def _torch(self, finding: Finding) -> None:
         command = finding.params["install"]
         if not self.ask(f"Run: {command}"):
-            self.left.append(f"PyTorch was left as it is: nobody agreed to run (--yes does): {command}")
+            self.left.append(f"PyTorch was not changed: agree to it, or add --yes, to run: {command}")
         elif subprocess.run([sys.executable, *finding.params["command"].split()], check=False).returncode == 0:
             self.done.append(f"Installed the PyTorch that fits: {command}")
         else:
-            self.left.append(f"The installation failed, see above. Try again: {command}")
+            self.left.append(f"The installation failed (see above). Try again: {command}")
 
 
 REPAIRS: dict[str, Callable[[Treatment, Finding], None]] = {

@@ -82,12 +82,10 @@ def _overflow(error: NotFinite, clip: ClipSpec) -> NotFinite:
     likely = []
     if clip.request.loras:
         names = ", ".join(one.name for one in clip.request.loras)
-        likely.append(
-            f"Lower the weight of the LoRAs ({names}) or leave them out: a LoRA that is too strong does this."
-        )
+        likely.append(f"Lower the weight of the LoRAs ({names}) or remove them: a LoRA that is too strong does this.")
     if clip.max_guidance_scale > MUCH_GUIDANCE:
-        likely.append(f"Lower the guidance: {clip.max_guidance_scale:g} is much.")
-    files = "he files of the checkpoint may be damaged: remove it and get it again."
+        likely.append(f"Lower the guidance: {clip.max_guidance_scale:g} is high.")
+    files = "he files of the checkpoint may be damaged: remove it and download it again."
     likely.append(f"Otherwise t{files}" if likely else f"T{files}")
     return NotFinite(doing=error.params["doing"], remedy=" ".join(likely))
 

@@ -169,7 +169,7 @@ class LocalEngine:
     def _make_still(self, generation: Generation) -> Generator[Event, None, str]:
         """From the prompt; return the asset that the picture becomes, the request's image from here on."""
         if not (generation.clip.request.prompt or "").strip():
-            raise BadInput("Give a still to animate, or a prompt to make one from.", field="image")
+            raise BadInput("Give a picture to animate, or a prompt to make one.", field="image")
         folder = self._hub.text_to_image_path()
         if folder is None:
             name = self._settings.text_to_image
@@ -179,7 +179,7 @@ class LocalEngine:
             self._stages.release()
         yield MakingStill()
         picture: Image.Image | None = None
-        with generation.timer("making_still"), mapping("making the still", self._settings.text_to_image):
+        with generation.timer("making_still"), mapping("making the picture", self._settings.text_to_image):
             for made in self._stages.still(folder, generation.clip, generation.plan, generation.cancel):
                 if isinstance(made, Image.Image):
                     picture = made

@@ -35,79 +35,87 @@ class TrainRequest(Frozen):
     data: Path = Field(
         title="Clips", description="A folder of mp4, mov, webm, mkv, avi, gif or webp files, or of numbered pictures."
     )
-    checkpoint: str = Field("auto", max_length=120, title="Checkpoint", description="What is trained further.")
+    checkpoint: str = Field("auto", max_length=120, title="Checkpoint", description="The model to train further.")
     method: Method = Field(
         "lora",
         title="Method",
-        description="lora: a small add-on; temporal: all temporal layers; full: every layer of the U-Net.",
+        description="lora: a small add-on. temporal: all motion layers. full: every layer of the U-Net.",
     )
     targets: Targets = Field(
-        "temporal", title="LoRA layers", description="Attention over time (motion), within a frame (look), or both."
+        "temporal", title="LoRA layers", description="temporal: motion. spatial: look. both: motion and look."
     )
     layers: Layers = Field(
         "attention",
         title="LoRA depth",
-        description="attention alone; transformer: and feed-forward layers; all: and convolutions, which hold most.",
+        description="attention: the smallest. transformer: adds feed-forward layers. all: adds convolutions and learns the most.",
     )
-    rank: int = Field(16, ge=1, le=256, title="LoRA rank", description="Size of the add-on: more holds more.")
+    rank: int = Field(16, ge=1, le=256, title="LoRA rank", description="Size of the add-on: larger learns more.")
     alpha: float | None = Field(
-        None, gt=0, le=1024, title="LoRA alpha", description="Strength of the add-on; blank = its rank."
+        None, gt=0, le=1024, title="LoRA alpha", description="Strength of the add-on. Blank: its rank."
     )
-    steps: int = Field(1000, ge=1, le=1_000_000, title="Steps", description="Updates of the weights.")
+    steps: int = Field(1000, ge=1, le=1_000_000, title="Steps", description="How many times the model is updated.")
     learning_rate: float = Field(
-        1e-4, gt=0, le=1, title="Learning rate", description="Size of an update; full training wants about a tenth."
+        1e-4, gt=0, le=1, title="Learning rate", description="Size of each update. For full training use about a tenth."
     )
     warmup_steps: int = Field(
-        50, ge=0, le=100_000, title="Warm-up", description="Steps over which the learning rate rises to its value."
+        50, ge=0, le=100_000, title="Warm-up", description="Steps until the learning rate reaches its full value."
     )
-    batch_size: int = Field(1, ge=1, le=256, title="Batch", description="Clips per process and pass.")
+    batch_size: int = Field(1, ge=1, le=256, title="Batch", description="Clips per pass, on each GPU.")
     gradient_accumulation: int = Field(
         1, ge=1, le=256, title="Accumulate", description="Passes per update: a larger batch in the same memory."
     )
     width: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels; blank = the checkpoint's own size."
+        None, ge=64, le=2048, multiple_of=8, title="Width", description="Pixels. Blank: the checkpoint's own size."
     )
     height: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels; blank = the checkpoint's own size."
+        None, ge=64, le=2048, multiple_of=8, title="Height", description="Pixels. Blank: the checkpoint's own size."
     )
     num_frames: int | None = Field(
-        None, ge=2, le=64, title="Frames", description="Per training clip; blank = the checkpoint's own."
+        None, ge=2, le=64, title="Frames", description="Frames of each training clip. Blank: the checkpoint's own."
     )
     fps: float = Field(
-        7.0, ge=1, le=60, title="FPS of picture folders", description="Videos tell theirs; numbered pictures do not."
+        7.0,
+        ge=1,
+        le=60,
+        title="FPS of picture folders",
+        description="For numbered pictures, which have no frame rate of their own.",
     )
     static_below: float = Field(
-        0.01, ge=0, le=1, title="Least motion", description="Stretches with less motion than this are left out."
+        0.01, ge=0, le=1, title="Least motion", description="Clips with less motion than this are skipped."
     )
     precision: Precision = Field(
-        "auto", title="Precision", description="Number format of the arithmetic; auto follows the device."
+        "auto", title="Precision", description="Number format of the training. auto: what suits the device."
     )
     gradient_checkpointing: bool = Field(
-        True, title="Checkpoint gradients", description="Compute activations twice to keep fewer of them."
+        True, title="Save memory", description="Less memory, but slower (gradient checkpointing)."
     )
     eight_bit: bool = Field(
         False,
         title="8-bit AdamW",
-        description="Optimizer state in a quarter of the memory; needs bitsandbytes and CUDA.",
+        description="A quarter of the optimizer's memory. Needs bitsandbytes and CUDA.",
     )
     ema: float = Field(
-        0.0, ge=0, lt=1, title="EMA", description="Average of the weights over time, such as 0.999; 0 = off."
+        0.0, ge=0, lt=1, title="EMA", description="Running average of the weights, such as 0.999. 0: off."
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, title="Seed", description="The same seed gives the same run.")
     sample_every: int = Field(
-        200, ge=0, le=1_000_000, title="Sample every", description="Steps between sample clips; 0 = none."
+        200, ge=0, le=1_000_000, title="Sample every", description="Steps between sample clips. 0: none."
     )
     save_every: int = Field(
-        200, ge=1, le=1_000_000, title="Save every", description="Steps between states a stopped run goes on from."
+        200,
+        ge=1,
+        le=1_000_000,
+        title="Save every",
+        description="Steps between saves. A stopped run resumes from the last one.",
     )
     out: Path | None = Field(
-        None, title="Result", description="File or folder to write; blank = where the app finds it."
+        None, title="Result", description="File or folder to write. Blank: where the app finds it."
     )
     licence: str = Field(
-        "", max_length=200, title="Licence", description="Under which others may use the result; kept in its file."
+        "", max_length=200, title="Licence", description="The licence others get the result under. Saved in its file."
     )
     note: str = Field(
-        "", max_length=300, title="Note", description="About the clips it was trained on; kept in its file."
+        "", max_length=300, title="Note", description="About the clips it was trained on. Saved in its file."
     )
 
     @model_validator(mode="after")

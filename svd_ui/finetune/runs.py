@@ -22,20 +22,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from ..errors import BadInput, NotFound
+from ..events import CancelToken
 from ..media import write_bytes
 from ..request import Frozen
 from ..settings import Settings
 from . import NAME, TrainRequest, read_stored, stored
+from .clip_sets import CLIPS
 
 log = logging.getLogger(__name__)
-CLIPS = "clips"
 _OWN = {"encoded", CLIPS}
 State = Literal["preparing", "training", "finished", "stopped", "failed"]
 
@@ -75,6 +76,11 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def started_with(self) -> Path:
+        """The request as ``TrainingRuns.start`` hands it over."""
+        return self.root / "start.json"
 
     @property
     def samples(self) -> Path:
@@ -143,6 +149,11 @@ class RunFolder:
             except ValueError:
                 continue
 
+    @property
+    def reached(self) -> int:
+        """The step that an earlier process came to; 0 for a new run."""
+        return status.step if (status := self.status) else 0
+
     def ask_to_stop(self) -> None:
         (self.root / "stop").touch()
 
@@ -151,9 +162,18 @@ class RunFolder:
         return (self.root / "stop").exists()
 
     def begin(self) -> None:
-        """Forget an earlier wish to stop."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        """Forget an earlier wish to stop. For whoever starts the process: a wish made since then must reach it."""
         (self.root / "stop").unlink(missing_ok=True)
+
+
+class Stopping:
+    """Set once ``cancel`` is, or somebody asks the run in ``folder`` to stop."""
+
+    def __init__(self, folder: RunFolder, cancel: CancelToken) -> None:
+        self._folder, self._cancel = folder, cancel
+
+    def is_set(self) -> bool:
+        return self._cancel.is_set() or self._folder.asked_to_stop
 
 
 class TrainingRun(Frozen):
@@ -200,19 +220,19 @@ class TrainingRuns:
         folder.write("start", stored(request))
         with (folder.root / "output.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "svd_ui", "train", "--config", str(folder.root / "start.json")],
+                [sys.executable, "-m", "svd_ui", "train", "--config", str(folder.started_with)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **_environment(self._settings)},
                 start_new_session=True,
             )
-        status = Status(state="preparing", message="Starting.", waits=True, steps=request.steps)
+        status = Status(state="preparing", message="Starting.", waits=True, step=folder.reached, steps=request.steps)
         folder.set_status(status, process.pid)
         return self.get(request.name)
 
     def stop(self, name: str) -> None:
-        """Ask a run to save and stop after its step. Raises NotFound."""
+        """Ask a run to save and stop: after its step, or at once while it waits. Raises NotFound."""
         self.get(name)
         self.folder(name).ask_to_stop()
 
@@ -222,21 +242,6 @@ class TrainingRuns:
             raise BadInput(f"Stop {name} first.", field="name")
         shutil.rmtree(self.folder(name).root, ignore_errors=True)
 
-    def add_clips(self, collection: str, files: Iterable[Path]) -> Path:
-        """Copy uploaded ``files`` (checked by the caller to be uploads) into the clips called ``collection``."""
-        folder = self.clips(collection)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            name = re.sub(r"[^\w.\- ]", "_", file.name)[-100:].lstrip(".") or "clip"
-            shutil.copyfile(file, folder / name)
-        return folder
-
-    def clips(self, collection: str) -> Path:
-        """Where the clips called ``collection`` lie. Raises BadInput for a name that is none."""
-        if not re.fullmatch(NAME, collection):
-            raise BadInput("Clips need a name of letters, digits, spaces, '.', '_' and '-'.", field="data")
-        return self._root / CLIPS / collection
-
     def _read(self, path: Path) -> TrainingRun | None:
         folder = RunFolder(path)
         status = folder.status
@@ -244,7 +249,7 @@ class TrainingRuns:
             return None
         alive = status.state in {"preparing", "training"} and _is_alive(status)
         if status.state in {"preparing", "training"} and not alive:
-            text = f"Ended unexpectedly after {status.step} steps: start it again, it goes on from its last state."
+            text = f"Ended unexpectedly after {status.step} steps. Resume to continue from the last save."
             status = status.model_copy(update={"state": "stopped", "message": _last_words(path) or text})
         request = folder.request("request") or folder.request("start")
         return TrainingRun(name=path.name, status=status, alive=alive, request=request)

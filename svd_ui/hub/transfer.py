@@ -113,7 +113,7 @@ class Transfer(threading.Thread):
         except OSError as error:
             if error.errno in FULL:
                 raise self._too_small(self.total_bytes or 0) from error
-            remedy = f"{self.cache} cannot be used ({error.strerror}): mend that, or set HF_HOME to another folder."
+            remedy = f"{self.cache} cannot be used ({error.strerror}): fix that, or set HF_HOME to another folder."
             raise WeightsMissing(title=source.title, remedy=remedy) from error
 
     def _offline(self) -> HubOffline:

@@ -73,12 +73,12 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
         return request
     if kind == "still":
         if request.prompt is None or request.image is not None:
-            raise BadInput("Describe the still to make; a picture is not needed for it.", field="prompt")
+            raise BadInput("Describe the picture to make, and remove the one you added.", field="prompt")
         request = request.model_copy(update={"wall": None})  # one still is the first frame of every tile
     elif not has_source(request):
         both = request.image is not None
         detail = (
-            "Give a still or a prompt, not both." if both else "Give a still to animate, or a prompt to make one from."
+            "Give a picture or a prompt, not both." if both else "Give a picture to animate, or a prompt to make one."
         )
         raise BadInput(detail, field="prompt" if both else "image")
     if request.image is not None:
@@ -106,4 +106,4 @@ def _require_picture(settings: Settings, ref: str) -> None:
     try:
         Assets.of(settings).path(ref)
     except NotFound as error:
-        raise BadInput("The picture is not here any more: add it again.", field="image") from error
+        raise BadInput("The picture is gone: add it again.", field="image") from error

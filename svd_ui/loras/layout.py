@@ -117,7 +117,7 @@ def ranks(header: Mapping[str, Any], table: Mapping[str, LoraLayer], title: str)
     """The inner size of each pair, by layer. Raises BadInput where the two halves do not fit each other, or are no fractions."""
     whole = {about["dtype"] for name, about in header.items() if not name.endswith("alpha")}
     if odd := sorted(format for format in whole if not format.startswith(("F", "BF"))):
-        raise refused(title, f"its numbers are stored as {', '.join(odd)}: fp16 and fp32 can be computed with")
+        raise refused(title, f"its weights are stored as {', '.join(odd)}: only fp16 and fp32 are supported")
     return {target: _rank(header, layer, title) for target, layer in table.items() if layer.down and layer.up}
 
 

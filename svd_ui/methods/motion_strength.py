@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @method("motion_strength")
 class MotionStrength(MethodParams):
-    """More moves, because the clip starts from less noise; the still may be left sooner.
+    """More motion, from a start with less noise. The clip may drift further from the picture.
 
     At high noise the model leans on the still and keeps it where it is; starting below, around nothing instead of around the
     still, sets it free: "Identifying and Solving Conditional Image Leakage in Image-to-Video Diffusion Model" (Zhao et al.,
     NeurIPS 2024, arXiv 2406.15735), which starts SVD at 100 instead of 700.
     """
 
-    strength: float = Field(0.5, ge=0, le=1, title="Strength", description="0 is the plain clip, 1 moves the most.")
+    strength: float = Field(0.5, ge=0, le=1, title="Strength", description="0: the plain clip. 1: the most motion.")
 
     def needs(self, family: CheckpointFamily) -> Note | None:
         return Note.of("own_sigmas_only") if family.least_start is None else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @method("plain")
 class Plain(MethodParams):
-    """The still comes alive as the checkpoint sees fit."""
+    """The motion the checkpoint makes by itself."""
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         """The checkpoint's own walk from pure noise."""

@@ -23,7 +23,7 @@ class CrossfadeLoop(PostParams):
         ge=1,
         le=32,
         title="Overlap",
-        description="Frames that fade, at most half of the clip, which gets shorter by them.",
+        description="Frames in the fade, at most half of the clip. The clip gets that much shorter.",
     )
 
     def changes(self, shape: ClipShape) -> ClipShape:

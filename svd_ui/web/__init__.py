@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +83,23 @@ def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
     prepare(settings)
     from .animate import page_of
 
-    return page_of(jobs, settings)
+    with _no_app_yet():
+        return page_of(jobs, settings)
+
+
+@contextmanager
+def _no_app_yet() -> Iterator[None]:
+    """gradio makes a web app of some eighty routes for a page that is begun, for one that is complete, and for one that is
+    served. Nobody asks the first two anything, and they are a twenty-fifth of the time until the page is there.
+    """
+    from gradio.routes import App
+
+    made = App.create_app
+    setattr(App, "create_app", staticmethod(lambda *_, **__: None))  # noqa: B010 (mypy takes it for a method)
+    try:
+        yield
+    finally:
+        setattr(App, "create_app", staticmethod(made))  # noqa: B010
 
 
 def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:

@@ -128,7 +128,7 @@ def uploaded(path: str) -> Path:
     root = Path(get_upload_folder()).resolve()
     file = Path(path).resolve()
     if file.is_relative_to(root) and not file.exists():  # uploads that became nothing are swept after a day
-        raise BadPicture("The upload is not here any more: add the file again.", field="image")
+        raise BadPicture("The upload is gone: add the file again.", field="image")
     if not file.is_relative_to(root) or not file.is_file():
         raise BadPicture("Upload the file: paths on the server are not read.")
     return file

@@ -57,7 +57,7 @@ class Controls:
         ``applied`` is what leaving it open means as things stand.
         """
         facts = self[name]
-        left_open = [(f"By speed: {applied}" if applied else "By speed", "")] if facts.may_be_blank else []
+        left_open = [(f"Set by speed: {applied}" if applied else "Set by speed", "")] if facts.may_be_blank else []
         return [*left_open, *((value, value) for value in facts.choices)]
 
     def info(self, name: str) -> str | None:
@@ -120,8 +120,8 @@ def applied(row: CheckpointRow, speed: Speed, fps: int | None) -> dict[str, Any]
     """What every blank field means with this checkpoint at ``speed``; the decode chunk and seed follow later."""
     return {
         "decode_chunk_size": "auto",
-        "guidance_sigma_min": "to the end",
-        "guidance_sigma_max": "from the start",
+        "guidance_sigma_min": "never",
+        "guidance_sigma_max": "never",
         "output_fps": fps or row.fps,
         **row.defaults(speed),
         "seed": "random",

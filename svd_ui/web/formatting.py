@@ -107,7 +107,7 @@ def headline(job: Job) -> str:
     name = (job.request.prompt or "").strip() or job.name
     if name:
         return name if len(name) <= 60 else name[:59] + "…"
-    return "Still" if job.kind == "still" else "Wall" if job.request.wall else "Clip"
+    return "Picture" if job.kind == "still" else "Wall" if job.request.wall else "Clip"
 
 
 def motions(request: GenerationRequest) -> str:

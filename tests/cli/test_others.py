@@ -141,7 +141,7 @@ def test_a_list_says_where_each_was_found_and_what_cannot_be_used(
     text = run("models", "list").stdout
     for id in (f"local:{name}", "local:broken", "svd-xt-1-1", "animatelcm-svd-xt", "text-to-image"):
         assert f"  {id}\n" in text, "an id stands whole on a line"
-    here, _, rest = text.partition("To fetch")
+    here, _, rest = text.partition("To download")
     absent, _, unusable = rest.partition("Found, but not usable")
     assert f"local:{name}" in here and tilde(models / name)[:60] in here.replace("\n      ", "")
     assert "gated" in absent and "4.5 GB" in absent
@@ -168,7 +168,7 @@ def test_removing_asks_first(run: Run, tmp_path: Path) -> None:
     assert folder.is_dir()
     assert run("models", "remove", "svd", "--yes").exit_code == 0
     assert not folder.exists()
-    assert "Nothing" in run("models", "remove", "svd", "--yes").stderr
+    assert "not on this machine" in run("models", "remove", "svd", "--yes").stderr
 
 
 def test_a_folder_of_the_user_is_not_deleted(run: Run, settings: Settings) -> None:
@@ -193,7 +193,7 @@ def test_history_is_newest_first(run: Run, photo: Path) -> None:
 
 
 def test_an_empty_history_says_so(run: Run) -> None:
-    assert "Nothing was made yet" in run("history").stdout
+    assert "No clips yet" in run("history").stdout
 
 
 def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

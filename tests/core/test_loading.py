@@ -200,7 +200,7 @@ def test_so_is_a_small_one(file: str, text: str, says: str, folder: Path, row: C
     (folder / file).write_text(text)
     with pytest.raises(WeightsDamaged, match=says) as failure:
         Runtime(row, folder, CPU_PLAN)
-    assert "delete it: it is filled in" in failure.value.message
+    assert "delete it and it is filled in" in failure.value.message
     (folder / file).unlink()
     Runtime(row, folder, CPU_PLAN)
 

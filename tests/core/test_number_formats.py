@@ -29,7 +29,7 @@ CLIP = ClipSpec.of(GenerationRequest(), XT)
         (Traits("cuda", "NVIDIA GeForce RTX 3060", (8, 6), 12 * GB, bfloat16=True), "float16", "on a GPU"),
         (Traits("cuda", "NVIDIA GeForce RTX 2060", (7, 5), 6 * GB), "float16", "on a GPU"),
         (Traits("cuda", "Tesla T4", (7, 5), 15 * GB), "float16", "on a GPU"),
-        (Traits("cuda", "NVIDIA GeForce GTX 1660 SUPER", (7, 5), 6 * GB), "float32", "no numbers in float16"),
+        (Traits("cuda", "NVIDIA GeForce GTX 1660 SUPER", (7, 5), 6 * GB), "float32", "cannot compute in float16"),
         (Traits("cuda", "NVIDIA GeForce GTX 1650 with Max-Q Design", (7, 5), 4 * GB), "float32", "GTX 1650"),
         (Traits("cuda", "NVIDIA T600 Laptop GPU", (7, 5), 4 * GB), "float32", "T600"),
         (Traits("cuda", "Quadro T1000", (7, 5), 4 * GB), "float32", "T1000"),
@@ -37,7 +37,7 @@ CLIP = ClipSpec.of(GenerationRequest(), XT)
         (Traits("cuda", "Tesla V100-SXM2-32GB", (7, 0), 32 * GB), "float16", "on a GPU"),
         (Traits("cuda", "Tesla P100-PCIE-16GB", (6, 0), 16 * GB), "float16", "on a GPU"),
         (Traits("cuda", "NVIDIA GeForce GTX 1080", (6, 1), 8 * GB), "float16", "half the memory"),
-        (Traits("cuda", "Tesla P40", (6, 1), 24 * GB), "float32", "has the room"),
+        (Traits("cuda", "Tesla P40", (6, 1), 24 * GB), "float32", "has enough memory"),
         (Traits("cuda", "Tesla M40", (5, 2), 12 * GB), "float16", "half the memory"),
         (Traits("rocm", "AMD Radeon RX 7900 XTX", None, 24 * GB, bfloat16=True), "float16", "on a GPU"),
         (Traits("mps", "Apple GPU"), "float16", "on a GPU"),
@@ -56,7 +56,7 @@ def test_the_setting_wins(setting: str, name: str) -> None:
     traits = Traits("cuda", name, None, 24 * GB, bfloat16=True, failed=frozenset({"float16"}))
     found, reason = dtype_for(traits, setting=setting)
     assert str(found) == f"torch.{setting}"
-    assert sentence(reason) == f"{setting}: chosen"
+    assert sentence(reason) == f"{setting}: your choice"
 
 
 def test_a_format_that_the_device_does_not_have_becomes_float32() -> None:
@@ -84,7 +84,7 @@ def test_what_overflowed_is_remembered_by_device_checkpoint_and_loras(tmp_path: 
     for failed, dtype in ((failed_formats(again, "a card", styled), torch.float32), ({"float16"}, torch.bfloat16)):
         found, reason = dtype_for(Traits("cuda", "a card", (8, 6), bfloat16=True, failed=frozenset(failed)))
         assert found == dtype
-        assert "overflowed here with this checkpoint before" in sentence(reason)
+        assert "overflowed with this checkpoint before" in sentence(reason)
 
 
 def test_a_wider_format_needs_a_smaller_profile() -> None:
@@ -100,7 +100,7 @@ def test_the_plan_follows_setting_and_card() -> None:
         assert plan_for(settings).dtype == torch.float16
         plan = plan_for(settings.model_copy(update={"number_format": "float32"}), clip=CLIP)
         assert plan.dtype == torch.float32
-        assert sentence(plan.reasons["dtype"]) == "float32: chosen"
+        assert sentence(plan.reasons["dtype"]) == "float32: your choice"
         plan = plan_for(settings.model_copy(update={"number_format": "bfloat16"}))
         assert plan.dtype == torch.float32, "Turing has none"
     with PretendedDevice("cuda:0", total_bytes=16 * GB) as gpu:

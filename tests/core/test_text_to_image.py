@@ -112,7 +112,7 @@ def test_a_still_of_one_colour_is_made_again_in_float32(turbo: Path, monkeypatch
     assert make(turbo, never(), plan)[1].tobytes() == expected.tobytes()
     assert seen == [torch.float16, torch.float32]
     always = True
-    with pytest.raises(NotFinite, match="making the still"):
+    with pytest.raises(NotFinite, match="making the picture"):
         make(turbo, never(), plan)
 
 

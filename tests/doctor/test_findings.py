@@ -70,7 +70,7 @@ def test_settings_that_are_not_followed_are_named(ask: Ask, monkeypatch: pytest.
     assert list(faults) == ["SVD_UI_IDLE_SECONDS"]
     found = ask()
     assert "SVD_UI_IDLE_SECONDS" in found["setting_wrong"].to_dict()["what"]
-    assert found["variable_misspelt"].to_dict()["what"] == "SVD_UI_PROFIL (.env) is no setting; SVD_UI_PROFILE is"
+    assert found["variable_misspelt"].to_dict()["what"] == "SVD_UI_PROFIL (.env) is not a setting; SVD_UI_PROFILE is"
     assert "SVD_UI_FLAVOUR" in found["variable_unknown"].to_dict()["what"]
     assert found["variable_of_others"].params["name"] == "GRADIO_SERVER_NAME"
     assert list(found)[:3] == ["setting_wrong", "variable_misspelt", "variable_unknown"]

@@ -82,7 +82,7 @@ def test_a_misspelt_setting_is_renamed_where_somebody_agrees(patient: Patient) -
     Path(".env").write_text(text, "utf-8")
     refused = treat(patient, yes=False)
     assert Path(".env").read_text("utf-8") == text
-    assert any("SVD_UI_PROFIL stands" in line for line in refused.left)
+    assert any("was not renamed" in line for line in refused.left)
     treat(patient)
     assert Path(".env").read_text("utf-8") == text.replace("SVD_UI_PROFIL=", "SVD_UI_PROFILE=")
     assert Settings().profile == "8gb"
@@ -122,4 +122,4 @@ def test_torch_is_installed_anew_only_when_somebody_agrees(
 
 def test_what_only_a_person_can_mend_is_left_and_named(patient: Patient) -> None:
     finding = Finding("python_32_bits", {"version": "3.12.1"})
-    assert Treatment(patient, lambda _: True).of([finding]).left == ["Python 3.12.1 is a 32-bit program"]
+    assert Treatment(patient, lambda _: True).of([finding]).left == ["Python 3.12.1 is the 32-bit version"]

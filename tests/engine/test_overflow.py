@@ -115,7 +115,7 @@ def test_weights_that_overflow_in_half_precision_go_on_in_a_wider_format(here: M
         app.engine.close()
     assert np.isfinite(latents).all()
     assert app.frames.std() > 1
-    assert app.notes == ["float16 overflowed while denoising: going on in float32 from what is done."]
+    assert app.notes == ["float16 overflowed while denoising. Continuing in float32."]
     assert app.steps == [1, 2, 3]
     assert result.effective is not None
     assert result.effective.dtype == "float32"
@@ -201,7 +201,7 @@ def test_the_next_clip_begins_in_the_format_that_worked(here: Make) -> None:
         assert app.notes == []
         assert result.effective is not None
         assert result.effective.dtype == "float32"
-        assert any("overflowed here with this checkpoint before" in sentence(why) for why in result.effective.reasons)
+        assert any("overflowed with this checkpoint before" in sentence(why) for why in result.effective.reasons)
         app.engine.close()
         app.engine = LocalEngine(app.settings)
         app.clip(num_inference_steps=1)
@@ -218,7 +218,7 @@ def test_a_wall_goes_on_in_a_wider_format(here: Make) -> None:
         result, _ = app.clip(wall={"seeds": 1, "motion_bucket_ids": (40, 200)}, num_inference_steps=2, profile="24gb")
         app.engine.close()
     assert len(result.tiles) == 2
-    assert app.notes == ["float16 overflowed while denoising: going on in float32 from what is done."]
+    assert app.notes == ["float16 overflowed while denoising. Continuing in float32."]
     assert app.steps[-1] == 4
 
 
@@ -236,7 +236,7 @@ def test_an_encoder_that_overflows_reads_the_still_again(here: Make, component: 
     app = here(spoil)
     with PretendedDevice("cuda:0", capability=TURING):
         app.clip(num_inference_steps=1)
-        assert app.notes == ["float16 overflowed while reading the still: going on in float32 from what is done."]
+        assert app.notes == ["float16 overflowed while reading the picture. Continuing in float32."]
         app.clip(num_inference_steps=1)
         assert app.notes == []
         app.engine.close()
@@ -256,7 +256,7 @@ def test_frames_that_are_none_are_decoded_in_float32_and_it_is_said(here: Make, 
     with PretendedDevice("cuda:0"):
         app.clip(num_inference_steps=1, decode_chunk_size=1)
         app.engine.close()
-    assert app.notes == ["float16 overflowed while decoding: the frames are decoded in float32."]
+    assert app.notes == ["float16 overflowed while decoding. The frames are decoded in float32."]
     assert app.frames.std() > 1
 
 
@@ -275,7 +275,7 @@ def damaged(component: str, value: float) -> Spoil:
         ("unet", torch.nan, "denoising"),
         ("vae", torch.nan, "decoding"),
         ("vae", -1.0, "decoding"),
-        ("image_encoder", torch.nan, "reading the still"),
+        ("image_encoder", torch.nan, "reading the picture"),
     ],
 )
 def test_weights_that_are_damaged_end_in_a_sentence_and_not_in_a_black_clip(
@@ -283,7 +283,10 @@ def test_weights_that_are_damaged_end_in_a_sentence_and_not_in_a_black_clip(
 ) -> None:
     app = here(damaged(component, value))
     with PretendedDevice("cuda:0"):
-        with pytest.raises(NotFinite, match=f"while {doing}, in float32 too.*files of the checkpoint may be damaged"):
+        with pytest.raises(
+            NotFinite,
+            match=f"while {doing}: its values overflowed, even in float32.*files of the checkpoint may be damaged",
+        ):
             app.clip(num_inference_steps=1)
         app.engine.close()
     assert not list((app.settings.data_dir.parent / "out").glob("*.mp4"))
@@ -294,7 +297,7 @@ def test_weights_that_are_damaged_end_in_a_sentence_and_not_in_a_black_clip(
 def test_what_may_be_to_blame_is_named_the_likeliest_first(here: Make) -> None:
     app = here(damaged("unet", torch.nan), devices="cpu")
     write_lora(app.settings)
-    with pytest.raises(NotFinite, match=r"LoRAs \(style\).*guidance: 9 is much.*damaged"):
+    with pytest.raises(NotFinite, match=r"LoRAs \(style\).*guidance: 9 is high.*damaged"):
         app.clip(
             num_inference_steps=1, profile="auto", loras=(LoraRef(name="style", weight=2.0),), max_guidance_scale=9.0
         )

@@ -58,7 +58,7 @@ def test_the_page_has_their_editors_and_restores_them(page: Page, photo: Path) -
     amount.press("Tab")
     page.locator("#dial-num_frames input").fill("4")
     page.locator("#dial-num_inference_steps input").fill("2")
-    page.get_by_text("After the clip").first.click()
+    page.get_by_text("Finishing").first.click()
     page.get_by_label("Vignette", exact=True).check()
     strength = page.locator("#dial-post-vignette-strength input[type=number]")
     expect(strength).to_be_visible(timeout=WAIT)

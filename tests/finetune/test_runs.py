@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.core.devices import plan_for
+from svd_ui.engine import device_lock
 from svd_ui.errors import BadInput, NotFound
 from svd_ui.finetune import TrainRequest
+from svd_ui.finetune.clip_sets import ClipSets
 from svd_ui.finetune.runs import RunFolder, Status, TrainingRuns
 from svd_ui.settings import Settings
 from tests.clips.test_scan import mp4, pan
@@ -43,7 +46,7 @@ def test_a_run_is_started_stopped_and_gone_on_with(settings: Settings, monkeypat
     clips = settings.data_dir / "mp4"
     clips.mkdir()
     mp4(clips / "a.mp4", pan(1, 4, 2))
-    data = runs.add_clips("my clips", [clips / "a.mp4"])
+    data = ClipSets(settings).add("my clips", [clips / "a.mp4"])
     request = asked(data, steps=100_000, rank=2, sample_every=0)
     assert runs.start(request).alive
     with pytest.raises(BadInput, match="running already"):
@@ -87,10 +90,53 @@ def test_names_cannot_leave_the_folder(settings: Settings, name: str) -> None:
         TrainingRuns(settings).folder(name)
 
 
+def test_a_run_that_waits_for_the_device_stops_at_once(settings: Settings, tmp_path: Path) -> None:
+    save_tiny_svd(settings.models_dir / "tiny-svd", channels=(32, 32))
+    runs = TrainingRuns(settings)
+    folder = runs.folder("mine")
+    folder.set_status(Status(state="stopped", step=7, steps=9))
+    with device_lock(settings, plan_for(settings).info.id):
+        runs.start(asked(tmp_path, steps=9))
+        until_waiting(runs)
+        runs.stop("mine")
+        status = until(runs, "stopped", 5)
+    assert "while waiting for the device" in status.message
+    assert status.step == 7  # what it goes on from
+
+    # One that is stopped before its process has looked anywhere does not begin either; a new start forgets that.
+    runs.start(asked(tmp_path, steps=9))
+    runs.stop("mine")
+    assert "while waiting for the device" in until(runs, "stopped", 60).message
+    runs.start(asked(tmp_path, steps=9))
+    assert not folder.asked_to_stop
+    assert until(runs, "failed", 60).state == "failed"  # for want of clips: it has begun
+
+
+def until_waiting(runs: TrainingRuns) -> None:
+    end = time.monotonic() + 60
+    while runs.get("mine").status.message != "Waiting for the device." and time.monotonic() < end:
+        time.sleep(0.1)
+
+
 def test_uploads_keep_to_their_folder(settings: Settings, tmp_path: Path) -> None:
     odd = tmp_path / "..evil;name.mp4"
     odd.write_bytes(b"x")
-    folder = TrainingRuns(settings).add_clips("set", [odd])
+    folder = ClipSets(settings).add("set", [odd])
     assert [path.parent for path in folder.iterdir()] == [settings.training_dir / "clips" / "set"]
     with pytest.raises(BadInput):
-        TrainingRuns(settings).add_clips("../set", [odd])
+        ClipSets(settings).add("../set", [odd])
+
+
+def test_clips_of_one_name_are_both_kept(settings: Settings, tmp_path: Path) -> None:
+    cameras = [tmp_path / name / "IMG_1.mov" for name in ("first", "second", "third")]
+    for number, path in enumerate(cameras):
+        path.parent.mkdir()
+        path.write_bytes(bytes([number]))
+    sets = ClipSets(settings)
+    sets.add("set", cameras[:2])
+    folder = sets.add("set", [cameras[2], cameras[1]])  # the second for the second time
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "IMG_1.mov": b"\0",
+        "IMG_1 2.mov": b"\1",
+        "IMG_1 3.mov": b"\2",
+    }

@@ -279,7 +279,7 @@ def test_what_else_is_put_there_is_named_for_what_it_is(tiny: Path, single: Path
     said = refusals(settings)
     assert "svd_xt.ckpt is a pickle" in said and "svd_xt-Q8.gguf is a GGUF" in said
     assert "sdxl.safetensors is an SDXL checkpoint" in said and "my lora.safetensors is a LoRA" in said
-    assert "svd_xt_fp8.safetensors stores its numbers as" in said
+    assert "svd_xt_fp8.safetensors stores its weights as" in said
     with pytest.raises(SvdUiError, match="svd_xt.ckpt is a pickle"):
         find_checkpoint(settings, "local:svd_xt")
 
@@ -381,7 +381,7 @@ def test_a_broken_list_of_paths_is_named(broken: str, settings: Settings, tmp_pa
         ("x:\n    base_path: .\n    checkpoints: models\\checkpoints\n", True),
         ("# \xe9\nx:\n    checkpoints: models/checkpoints\n", True),
         ("base_path: .\ncheckpoints: models/checkpoints\n", "have to stand in sections"),
-        ("x:\n    base_path: C:\\Comfy UI\n    checkpoints: models\n", "Comfy UI: extra_model_paths.yaml names it"),
+        ("x:\n    base_path: C:\\Comfy UI\n    checkpoints: models\n", "Comfy UI: extra_model_paths.yaml lists it"),
         ("#x:\n#    base_path: .\n", False),
         ("x:\n    base_path:\n    checkpoints:\n", False),
     ],
@@ -400,7 +400,7 @@ def test_a_list_of_paths_of_any_system_is_followed_or_said(
 
 def test_a_place_that_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:
     two = os.pathsep.join((str(tmp_path / "unplugged"), str(tmp_path)))
-    assert "unplugged: SVD_UI_CHECKPOINT_DIRS names it" in refusals(
+    assert "unplugged: SVD_UI_CHECKPOINT_DIRS lists it" in refusals(
         settings.model_copy(update={"checkpoint_dirs": two})
     )
 

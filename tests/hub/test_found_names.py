@@ -38,14 +38,14 @@ def test_what_is_not_there_yet_or_no_longer_is_said(name: str, settings: Setting
     else:
         (settings.models_dir / name).write_bytes(b"PK")
     said = refusals(settings)
-    wanted = {".crdownload": "has not ended", ".part": "has not ended", ".zip": "unpack it"}
-    assert wanted.get(Path(name).suffix, "is a link to /unplugged/svd_xt.safetensors") in said
+    wanted = {".crdownload": "unfinished download", ".part": "unfinished download", ".zip": "Unpack it"}
+    assert wanted.get(Path(name).suffix, "is a broken link to /unplugged/svd_xt.safetensors") in said
 
 
 def test_a_link_to_a_folder_on_a_drive_that_is_gone_is_said(settings: Settings) -> None:
     settings.models_dir.mkdir(parents=True)
     (settings.models_dir / "svd-xt").symlink_to("/unplugged/svd-xt")
-    assert "svd-xt is a link to /unplugged/svd-xt, which is not there" in refusals(settings)
+    assert "svd-xt is a broken link to /unplugged/svd-xt." in refusals(settings)
 
 
 @pytest.mark.parametrize("name", ["svd\nxt", "svd_xt e\u0301", "svd_xt@tune", "svd [xt]"])

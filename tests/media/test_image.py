@@ -180,7 +180,7 @@ def test_palette_with_transparency_is_flattened() -> None:
     picture = loaded(encoded(image, transparency=0), background="#00ff00")
     assert near(picture.image, (5, 5), (200, 0, 0))
     assert near(picture.image, (60, 5), (0, 255, 0))
-    assert said(picture) == ("Transparent parts are filled with #00ff00.",)
+    assert said(picture) == ("Transparent areas are filled with #00ff00.",)
 
 
 def test_key_colour_transparency() -> None:
@@ -254,7 +254,7 @@ def test_a_phone_s_two_in_one_jpeg_is_no_animation() -> None:
 
 def test_one_pixel() -> None:
     picture = loaded(encoded(Image.new("RGB", (1, 1), (200, 30, 90))))
-    assert said(picture) == ("The picture is only 1 x 1 pixels: the clip will be soft.",)
+    assert said(picture) == ("The picture is only 1 x 1 pixels. The clip will be soft.",)
     assert near(fit(picture.image, 256, 144), (200, 100), (200, 30, 90), 0)
 
 

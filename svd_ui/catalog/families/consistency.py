@@ -33,12 +33,12 @@ class Consistency(CheckpointFamily):
         super().check(clip)
         if clip.cache_interval > 1:
             raise BadInput(
-                f"{clip.row.title} takes so few steps that none is like the one before: leave Reuse features at 1.",
+                f"{clip.row.title} takes too few steps to reuse features: leave Reuse features at 1.",
                 field="cache_interval",
             )
         if clip.num_inference_steps > GRID:
             raise BadInput(
-                f"{clip.row.title} takes at most {GRID} steps, and is made for 1 to {MOST_JUMPS}.",
+                f"{clip.row.title} takes at most {GRID} steps and works best with 1 to {MOST_JUMPS}.",
                 field="num_inference_steps",
             )
 

@@ -85,7 +85,7 @@ class CheckpointFamily:
         """Raise BadInput where ``clip`` asks for what its checkpoint cannot do."""
         if clip.schedule == "ays" and not self.knows_ays(clip.row):
             raise BadInput(
-                f"The AYS schedule was made for Stable Video Diffusion's noise; {clip.row.title} takes only its own. "
+                f"The AYS schedule only works with Stable Video Diffusion's noise levels, not with {clip.row.title}. "
                 "Leave Schedule blank.",
                 field="schedule",
             )

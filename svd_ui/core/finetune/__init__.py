@@ -5,6 +5,7 @@ What is trained is what is sampled: preconditioning, conditioning and autoencode
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,22 +36,21 @@ def run(request: TrainRequest, row: CheckpointRow, base: Path, settings: Setting
     """Train ``row``'s checkpoint, whose weights are in ``base``, and write the result. Returns how it ended.
 
     ``request`` is resolved. Goes on where an earlier run of that name stopped. Stops with its state saved when
-    ``cancel`` is set or the folder asks for it. Raises BadInput naming the field at fault, and what torch raises.
+    ``cancel`` is set. Raises BadInput naming the field at fault, and what torch raises.
     """
     folder = RunFolder(settings.training_dir / request.name)
     _same_run(request, row, folder)
-    folder.begin()
     session = Session(request, row, base, settings, folder, cancel)
     try:
         return session.run()
     except Cancelled:
-        return session.tell("stopped", "Stopped while getting ready.")
+        return session.tell("stopped", "Stopped before training began.")
     except BadInput as error:
         session.tell("failed", error.message)
         raise
     except torch.OutOfMemoryError:
-        remedy = "smaller frames, fewer of them, a lower rank or Checkpoint gradients take less."
-        session.tell("failed", f"The device ran out of memory: {remedy}")
+        remedy = "Use smaller or fewer frames, a lower rank, or turn on Save memory."
+        session.tell("failed", f"The device ran out of memory. {remedy}")
         raise
 
 
@@ -74,7 +74,7 @@ class Session:
         self._pace: float | None = None
 
     def run(self) -> Status:
-        self.tell("preparing", "Looking through the clips.")
+        self.tell("preparing", "Checking the clips.")
         self.folder.write("request", stored(self.request))
         found = self._scan()
         runtime = Runtime(self.row, self.base, self._training_plan())
@@ -86,7 +86,7 @@ class Session:
         with _Board(self.folder.tensorboard, tuner.main) as board:
             tuner.run(self._stop, lambda line: self._after(line, sampler, board))
         if tuner.step < self.request.steps:
-            return self.tell("stopped", f"Stopped after {tuner.step} steps; it goes on from there.")
+            return self.tell("stopped", f"Stopped after {tuner.step} steps. Resume to continue from there.")
         self._accelerator.wait_for_everyone()
         written = self._write_result(tuner, runtime, found) if tuner.main else Path()
         return self.tell("finished", "Finished.", result=written.name)
@@ -110,11 +110,17 @@ class Session:
         found = clips.scan(
             request.data, width=request.width, height=request.height, num_frames=request.num_frames,
             fps=request.fps, static_below=request.static_below,
-            progress=lambda name: self.tell("preparing", f"Looking through {name}."),
+            progress=self._checking,
         )  # fmt: skip
         if self._accelerator.is_main_process:
             self.folder.write("scan", found.model_dump(mode="json"))
         return found
+
+    def _checking(self, name: str) -> None:
+        """Raises Cancelled, in the only process: of several, one that leaves alone would keep the others waiting."""
+        if self._accelerator.num_processes == 1 and self._stop():
+            raise Cancelled()
+        self.tell("preparing", f"Checking {name}.")
 
     def _examples(self, found: clips.Scan, runtime: Runtime) -> Dataset:
         """Encoded by the main process, read by all."""
@@ -140,7 +146,8 @@ class Session:
         board.add(line)
         if self.request.sample_every and (step % self.request.sample_every == 0 or step == self.request.steps):
             tuner.runtime.unet.eval()
-            with self._accelerator.autocast():
+            # A stop leaves out the sample it fell into, not what was trained.
+            with self._accelerator.autocast(), suppress(Cancelled):
                 sampler.write(self.folder.samples / f"step-{step:06d}.mp4", self._cancel)
             tuner.runtime.unet.train()
 
@@ -164,7 +171,7 @@ class Session:
         return replace(self._plan, profile=profile, dtype=dtype, exact=False, compile=False, attention="sdpa")
 
     def _stop(self) -> bool:
-        return self._cancel.is_set() or self.folder.asked_to_stop
+        return self._cancel.is_set()
 
 
 class _Board:
@@ -214,6 +221,6 @@ def _same_run(request: TrainRequest, row: CheckpointRow, folder: RunFolder) -> N
     if changed:
         title = TrainRequest.model_fields[changed[0]].title
         raise BadInput(
-            f"A run called {request.name} exists with another {title}: choose another name, or delete it first.",
+            f"A run called {request.name} exists with another {title}: choose another name, or delete that run first.",
             field=changed[0],
         )

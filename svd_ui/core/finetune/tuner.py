@@ -65,7 +65,7 @@ class Tuner:
                 line["seconds"] = time.perf_counter() - began
                 if not math.isfinite(loss):
                     raise BadInput(
-                        f"The loss is no number any more at step {self.step}: lower the learning rate, or train in bf16.",
+                        f"Training broke at step {self.step} (the loss is not a number): lower the learning rate, or train in bf16.",
                         field="learning_rate",
                     )
                 if self.main:
@@ -168,7 +168,7 @@ def _optimizer(parameters: list[Any], request: TrainRequest) -> Any:
     except ImportError as error:
         raise BadInput("8-bit AdamW needs bitsandbytes: pip install bitsandbytes.", field="eight_bit") from error
     if not torch.cuda.is_available():
-        raise BadInput("8-bit AdamW needs a CUDA device; leave it off here.", field="eight_bit")
+        raise BadInput("8-bit AdamW needs a CUDA device: turn it off here.", field="eight_bit")
     return AdamW8bit(parameters, **settings)
 
 

@@ -128,7 +128,7 @@ def _still_card(page: Page, context: Context) -> None:
             with page.add("prompt_side", gr.Column(visible=False, elem_id="prompt-side")):
                 placeholder = "A lighthouse on a cliff at dusk, waves below, wide shot"
                 _field(page, "prompt", lines=2, max_lines=6, placeholder=placeholder)
-                page.add("make_still", gr.Button("Make still", elem_id="make-still", size="md"))
+                page.add("make_still", gr.Button("Make picture", elem_id="make-still", size="md"))
                 _piece(page, "still_offer")
             _piece(page, "finder")
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
@@ -199,7 +199,7 @@ def _group(title: str) -> gr.Accordion:
 
 
 def _background(page: Page) -> None:
-    shown: dict[str, Any] = {"label": "Background", "info": "Fills transparent parts.", "elem_id": "dial-background"}
+    shown: dict[str, Any] = {"label": "Background", "info": "Fills transparent areas.", "elem_id": "dial-background"}
     page.control("background", gr.ColorPicker(EXTRAS["background"], **shown))
 
 

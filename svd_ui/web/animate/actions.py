@@ -115,7 +115,7 @@ class Actions:
         self, wanted: list[GenerationRequest], request: gr.Request, stills: Stills = NO_STILLS, kind: JobKind = "clip"
     ) -> Job:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
-            raise BadInput("The model that makes stills is not on this machine: download it first.", field="prompt")
+            raise BadInput("The model that makes pictures is not on this machine: download it first.", field="prompt")
         names = {still["ref"]: name_of(still) for still in stills["items"]}
         owner, batch = visitor(request), secrets.token_hex(16) if len(wanted) > 1 else ""
         submit = self.context.jobs.submit
@@ -231,7 +231,7 @@ class Actions:
             still = with_clip(self.context.assets, still, clip)
         elif clip and request.image and "clip" in (first := add(self.context.assets, uploaded(clip), "#ffffff", clip)):
             still = first
-            said.append("Its picture is not on this machine: the clip's first frame stands in for it.")
+            said.append("Its picture is not on this machine: the clip's first frame is used instead.")
         if request.image and still is None:
             said.append("Its picture is not on this machine: add it again.")
         if request.checkpoint != "auto" and request.checkpoint not in self.context.rows():
@@ -257,7 +257,7 @@ class Actions:
             clip = "" if uploaded(paths[0]).suffix.lower() in SETTINGS_FILES else paths[0]
             said = [*stored[1], *left]
             if len(paths) > 1:
-                said.append(f"Only {Path(paths[0]).name} was taken: it brings settings, which come one file at a time.")
+                said.append(f"Only {Path(paths[0]).name} was used: settings come from one file at a time.")
             return self.into_form(stored[0], stills, said, clip=clip)
         items, broken = take(self.context.assets, paths, background)
         changes: Changes = {"source": PICTURE, "stills": {"items": items, "at": 0}}
@@ -265,7 +265,7 @@ class Actions:
             changes["notice"] = notice(" ".join([*broken, *left]))
         elif items and "clip" in items[0] and uploaded(paths[0]).suffix.lower() == ".mp4":
             changes["notice"] = notice(
-                "No settings of this app are in this clip: a frame of it is animated.", good=True
+                "This clip was not made here, so it has no settings: one of its frames is used.", good=True
             )
         return changes
 

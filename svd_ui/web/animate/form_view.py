@@ -95,7 +95,7 @@ def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
 
 def _negative(context: Context, prompting: bool) -> Any:
     """The negative prompt says why it has no effect as things stand."""
-    why = context.ignored_by_stills().get("negative_prompt") if prompting else "Only for stills made from a prompt."
+    why = context.ignored_by_stills().get("negative_prompt") if prompting else "Only for pictures made from a prompt."
     return gr.update(interactive=why is None, info=why or CLIP.info("negative_prompt"))
 
 
@@ -194,7 +194,7 @@ def lora_list(files: Mapping[str, LoraFile], text: Any, row: CheckpointRow, rows
     return html("animate/loras", low=f"{allowed.low:g}", high=f"{allowed.high:g}", step=LORA_STEP, **about)
 
 
-GONE = "It is not on this machine any more."
+GONE = "It is no longer on this machine."
 
 
 def _lora(
@@ -244,5 +244,5 @@ def _reasons(device: Device) -> list[str]:
     profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
     attention = f"attention {device.attention}" if device.attention else ""
     attention += f": {sentence(device.attention_reason)}" if attention and device.attention_reason else ""
-    unmeasured = "" if device.measured else "this kind of device was not measured"
-    return [part for part in (profile, attention, f"computes in {device.dtype}", unmeasured) if part]
+    unmeasured = "" if device.measured else "not measured on this kind of device"
+    return [part for part in (profile, attention, f"runs in {device.dtype}", unmeasured) if part]

@@ -147,7 +147,7 @@ def _tiles(page: Page, actions: Actions) -> None:
 
     def use(given: Given) -> Changes:
         request = actions.dials_of_tile(str(given.event.id), int(given.event.at))
-        text = f"Dials set to seed {request.seed} and motion {request.motion_bucket_id}."
+        text = f"Set to seed {request.seed} and motion {request.motion_bucket_id}."
         return actions.into_form(request, given["stills"], text=text)
 
     form, submitted = ("stills", "notice", *page.form), "() => svdui.submitted()"

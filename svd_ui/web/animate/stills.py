@@ -81,7 +81,7 @@ def take(assets: Assets, paths: Iterable[str], background: str) -> tuple[list[St
         except SvdUiError as error:
             if len(paths) == 1:
                 raise
-            left.append(f"{Path(path).name} was left out: {error.message}")
+            left.append(f"{Path(path).name} was skipped: {error.message}")
     if left and not items:
         raise BadPicture(" ".join(left))
     return items, left

@@ -17,7 +17,7 @@ from ..controls import hint
 from ..formatting import html, notice
 from ..page import SECRET, Changes, Given, Page
 from . import views
-from .actions import COLLECTION, ENDINGS, FIELDS, MAX_FILES, TrainActions
+from .actions import COLLECTION, FIELDS, TrainActions
 
 TABS_JS = "svdui.tabs(element, trigger)  /* 'train' 'animate' */"
 DOOR_JS = "svdui.clipsDoor(element, trigger, upload)  /* 'take' */"
@@ -28,6 +28,8 @@ ROW = ("rank", "steps", "learning_rate")
 ELSEWHERE = {"data", "out"}
 """Fields the page fills itself: clips by their name, the result where the app finds it."""
 LINES = ("name", "licence", "note")
+UNSEEN = ("", "", "")
+"""Marks of what the page shows and a tick may change (``Tab.look``), before it shows anything."""
 
 
 def tabs() -> gr.HTML:
@@ -41,7 +43,7 @@ def layout(switch: gr.HTML, context: Context) -> Page:
     page.add("tabs", switch)
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-training", secret=SECRET))
     page.add("timer", gr.Timer(1.5, active=False))
-    page.add("seen", gr.State(("", "")))
+    page.add("seen", gr.State(UNSEEN))
     with page.add("root", gr.Row(elem_id="train", equal_height=False, visible=False)):
         with gr.Column(elem_id="train-left", scale=5, min_width=320):
             _clips_card(page)
@@ -61,15 +63,20 @@ def _clips_card(page: Page) -> None:
     with gr.Column(elem_id="clips-card", elem_classes=["train-card"]):
         named: dict[str, Any] = {
             "label": FIELDS.label("data"),
-            "info": "Files you add are kept under this name.",
+            "info": "Added clips are saved under this name.",
             "max_length": 80,
         }
         box = gr.Textbox(COLLECTION, elem_id="train-collection", elem_classes=["dial"], **named)
         page.control("collection", box, checked=False)
-        earlier: dict[str, Any] = {"label": "Earlier", "show_label": False, "visible": False, "elem_classes": ["chips"]}
+        earlier: dict[str, Any] = {
+            "label": "Saved clips",
+            "show_label": False,
+            "visible": False,
+            "elem_classes": ["chips"],
+        }
         page.add("earlier", gr.Radio([], elem_id="train-earlier", **earlier))
         page.add("door", gr.HTML("", elem_id="clips-door", js_on_load=DOOR_JS))
-        page.add("look", gr.Button("Look through", elem_id="train-look", size="md"))
+        page.add("look", gr.Button("Check clips", elem_id="train-look", size="md"))
         page.notice("clips_notice", "clips-notice")
 
 
@@ -108,7 +115,7 @@ def _field(page: Page, name: str, actions: TrainActions, **extra: Any) -> None:
 
 # What the pieces do
 
-CLIPS, VIEW = ("door", "earlier"), ("looked", "runs", "seen")
+CLIPS, VIEW = ("door", "earlier"), ("looked", "runs", "door", "seen")
 HINTED = ("width", "height", "num_frames", "alpha")
 TRIED = {"checkpoint": "animate.checkpoint", "loras": "animate.loras"}
 """What ``Try it`` sets on the Animate side, by the names those controls have here."""
@@ -133,17 +140,22 @@ class Tab:
 
     def look(self, form: Mapping[str, Any], seen: Any) -> Changes:
         """Changes ``VIEW``; what did not change is not sent again."""
-        now = {"looked": self.actions.looked(form["collection"], form), "runs": self.actions.listed()}
+        collection = form["collection"]
+        now = {
+            "looked": self.actions.looked(collection, form),
+            "runs": self.actions.listed(),
+            "door": self.actions.door(collection),
+        }
         marks = tuple(str(hash(html)) for html in now.values())
         fresh = {name: now[name] for name, mark, old in zip(now, marks, seen, strict=True) if mark != old}
         return {**fresh, "seen": marks}
 
     def chosen(self, collection: str) -> Changes:
         """Changes ``CLIPS``."""
-        names, count = self.actions.collections(), self.actions.count(collection)
+        names = self.actions.clips.names()
         at = collection if collection in names else None
         return {
-            "door": views.door(self.context.settings.max_upload_mb, collection, count, MAX_FILES, ENDINGS),
+            "door": self.actions.door(collection),
             "earlier": gr.update(choices=names, value=at, visible=bool(set(names) - {collection})),
         }
 
@@ -176,13 +188,13 @@ def _opening(tab: Tab) -> None:
             **cost,
             **hints,
             **tab.chosen(values["collection"]),
-            **tab.look(values, ("", "")),
+            **tab.look(values, UNSEEN),
             "checkpoint": gr.update(choices=bases, value=values["checkpoint"]),
             "root": gr.update(visible=True),
             "timer": gr.Timer(active=True),
         }
 
-    writes = ("root", "timer", "cost", *page.form, *CLIPS, *VIEW)
+    writes = ("root", "timer", "cost", *page.form, "earlier", *VIEW)
     page.on(page["tabs"].train, show, ("kept",), writes)
     page.on(page["tabs"].animate, lambda given: {"timer": gr.Timer(active=False)}, (), ("timer",))
     page.on(page["timer"].tick, lambda given: tab.look(given.form, given["seen"]), ("seen", *page.form), VIEW)

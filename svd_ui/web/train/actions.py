@@ -10,14 +10,15 @@ from ...engine import Device
 from ...engine.estimates import CPU_SHARE, GPU_SHARE
 from ...errors import BadInput, NotFound
 from ...finetune import TrainRequest
+from ...finetune.clip_sets import ClipSets
 from ...finetune.estimate import Cost, Machine, estimate
-from ...finetune.runs import CLIPS, TrainingRun, TrainingRuns
+from ...finetune.runs import TrainingRun, TrainingRuns
 from ...loras import written
 from ...validation import validated
 from ..context import Context, uploaded
 from ..controls import Controls
 from . import views
-from .scan_worker import Key, Looker, key_of
+from .scan_worker import Looker
 
 FIELDS = Controls(TrainRequest.model_fields, "train")
 MAX_FILES = 200
@@ -30,38 +31,24 @@ class TrainActions:
     """Handlers that need no component. Raise SvdUiError."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.runs, self.looker = context, TrainingRuns(context.settings), Looker()
+        self.context, self.looker = context, Looker()
+        self.runs, self.clips = TrainingRuns(context.settings), ClipSets(context.settings)
 
     # Clips
-
-    def collections(self) -> list[str]:
-        """Names of the clips added so far, in order."""
-        try:
-            return sorted(path.name for path in (self.context.settings.training_dir / CLIPS).iterdir() if path.is_dir())
-        except OSError:
-            return []
-
-    def count(self, collection: str) -> int:
-        """Files in a collection; 0 for a name that is none."""
-        try:
-            folder = self.runs.clips(collection)
-            return sum(1 for path in folder.iterdir() if path.is_file())
-        except (BadInput, OSError):
-            return 0
 
     def take(self, files: list[dict[str, Any]], collection: str) -> str:
         """Move uploads into a collection; returns what is to be said of those that are no clips. Raises BadInput where none is."""
         given = [uploaded(str(file.get("path"))) for file in files]
         paths = [path for path in given if path.suffix.lower() in ENDINGS]
         names = ", ".join(path.name for path in given if path not in paths)
-        left = (
-            names and f"Left out, for only mp4, mov, webm, mkv, avi, gif, webp, apng and avif files are clips: {names}."
-        )
+        left = names and f"Skipped (clips are mp4, mov, webm, mkv, avi, gif, webp, apng or avif): {names}."
         if not paths:
-            raise BadInput(left or "No file came: choose them again.", field="data")
-        if len(paths) + self.count(collection) > MAX_FILES:
-            raise BadInput(f"{collection} would hold more than {MAX_FILES} files: use another name.", field="data")
-        self.runs.add_clips(collection, paths)
+            raise BadInput(left or "No file arrived: choose them again.", field="data")
+        if len(paths) + self.clips.count(collection) > MAX_FILES:
+            raise BadInput(
+                f"{collection} would hold more than {MAX_FILES} files: add these under another name.", field="data"
+            )
+        self.clips.add(collection, paths)
         for path in paths:
             path.unlink(missing_ok=True)
         return left
@@ -69,19 +56,26 @@ class TrainActions:
     def look(self, collection: str, values: Mapping[str, Any]) -> None:
         """Begin to look through a collection, cut to what the form asks for."""
         request = self.request({**values, "name": values.get("name") or "look"}, collection)
-        if not self.count(collection):
+        if not self.clips.count(collection):
             raise BadInput("Add clips first, or choose earlier ones.", field="data")
         self.looker.start(request)
 
     def looked(self, collection: str, values: Mapping[str, Any]) -> str:
-        return views.scan(self.looker.now, self._key(collection, values))
+        """What was found in a collection, found anew where clips have come or gone since.
 
-    def _key(self, collection: str, values: Mapping[str, Any]) -> Key | None:
-        """None while the form is not valid: then nothing is said to be out of date."""
+        While the form is not valid nothing is said to be out of date.
+        """
         try:
-            return key_of(self.request({**values, "name": "look"}, collection))
+            request = self.request({**values, "name": "look"}, collection)
         except BadInput:
-            return None
+            return views.scan(self.looker.now, None)
+        key = self.looker.follow(request)
+        return views.scan(self.looker.now, key)
+
+    def door(self, collection: str) -> str:
+        """Where clips come in, with how many a collection holds by now."""
+        count = self.clips.count(collection)
+        return views.door(self.context.settings.max_upload_mb, collection, count, MAX_FILES, ENDINGS)
 
     # The form
 
@@ -95,7 +89,7 @@ class TrainActions:
         given = {name: value for name, value in values.items() if name in FIELDS.fields and value not in (None, "")}
         if given.get("checkpoint") not in [id for _, id in self.bases()]:
             raise BadInput("Choose a checkpoint that is on this machine.", field="checkpoint")
-        request = validated(TrainRequest, {**given, "data": self.runs.clips(collection)})
+        request = validated(TrainRequest, {**given, "data": self.clips.folder(collection)})
         return request.resolved(self.context.row(request.checkpoint))
 
     def cost(self, values: Mapping[str, Any], collection: str) -> Cost | None:
@@ -112,7 +106,7 @@ class TrainActions:
     def start(self, values: Mapping[str, Any], collection: str) -> None:
         """Free the memory of the workers, then start the run that the form describes."""
         request = self.request(values, collection)
-        if not self.count(collection):
+        if not self.clips.count(collection):
             raise BadInput("Add clips first, or choose earlier ones.", field="data")
         self._begin(request)
 

@@ -7,13 +7,14 @@ import io
 import logging
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from ...errors import SvdUiError
+from ...errors import Cancelled, SvdUiError
 from ...finetune import TrainRequest
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 MAX_THUMBS = 24
 THUMB_SIDE = 176
 
-Key = tuple[str, int | None, int | None, int | None, float, float]
-"""What the outcome depends on, besides the files themselves."""
+Contents = tuple[tuple[str, int, int], ...]
+"""(path, bytes, time of change) of every file of a folder, in order."""
+Key = tuple[str, int | None, int | None, int | None, float, float, Contents]
+"""What the outcome depends on: the folder, the shape and rules of a training clip, the files."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,17 @@ class Looked:
 def key_of(request: TrainRequest) -> Key:
     """``request`` is resolved."""
     size = (request.width, request.height, request.num_frames)
-    return (str(request.data), *size, request.fps, request.static_below)
+    return (str(request.data), *size, request.fps, request.static_below, contents(request.data))
+
+
+def contents(folder: Path) -> Contents:
+    """Of a folder and those below it; empty where there is none."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):  # taken away while we look
+            if path.is_file():
+                found.append((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 class Looker:
@@ -68,15 +81,19 @@ class Looker:
 
     def start(self, request: TrainRequest) -> Looked:
         """Look through ``request.data`` (resolved) in a thread."""
-        folder = request.data
-        total = sum(1 for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+        key = key_of(request)
         with self._lock:
-            number = self.now.number + 1
-            self.now = Looked(
-                number=number, state="looking", collection=folder.name, key=key_of(request), total=max(1, total)
-            )
-        threading.Thread(target=self._look, args=(request, self.now.key), name="look", daemon=True).start()
+            number, total = self.now.number + 1, max(1, len(key[-1]))
+            self.now = Looked(number=number, state="looking", collection=request.data.name, key=key, total=total)
+        threading.Thread(target=self._look, args=(request, key), name="look", daemon=True).start()
         return self.now
+
+    def follow(self, request: TrainRequest) -> Key:
+        """Look again where files of a collection that was looked through have come, gone or changed; the key by now."""
+        before, key = self.now.key, key_of(request)
+        if before is not None and before[0] == key[0] and before[-1] != key[-1]:
+            self.start(request)
+        return key
 
     def _look(self, request: TrainRequest, key: Key) -> None:
         from ... import clips  # decoders take a moment to load: not before they are needed
@@ -89,15 +106,23 @@ class Looker:
                 num_frames=request.num_frames or 0,
                 fps=request.fps,
                 static_below=request.static_below,
-                progress=lambda name: self._tell(key, current=name, done=self.now.done + 1),
+                progress=lambda name: self._reach(key, name),
             )
             shown = thumbs(found.stretches, request.width or 1, request.height or 1)
             self._tell(key, state="done", scan=found, thumbs=shown)
+        except Cancelled:
+            return
         except SvdUiError as error:
             self._tell(key, state="failed", message=error.message)
         except Exception:
             log.exception("looking through clips")
-            self._tell(key, state="failed", message="The clips could not be looked through: the log has the reason.")
+            self._tell(key, state="failed", message="The clips could not be checked. The log says why.")
+
+    def _reach(self, key: Key, name: str) -> None:
+        """Raises Cancelled where a newer start has made this one moot."""
+        if self.now.key != key:
+            raise Cancelled()
+        self._tell(key, current=name, done=self.now.done + 1)
 
     def _tell(self, key: Key, **news: object) -> None:
         with self._lock:

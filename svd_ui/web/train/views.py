@@ -48,7 +48,7 @@ def _found(looked: Looked) -> dict[str, Any]:
         "sources": _many(found.sources, "file"),
         "scenes": _many(found.scenes, "scene"),
         "collection": looked.collection,
-        "left_out": _many(len(found.dropped), "stretch", "stretches"),
+        "left_out": _many(len(found.dropped), "part"),
         "thumbs": looked.thumbs,
         "more": len(found.stretches) - len(looked.thumbs),
         "histogram": bars,
@@ -80,20 +80,22 @@ def _many(count: int, one: str, many: str = "") -> str:
 
 
 def cost(cost: Cost | None, device: Device | None) -> str:
-    """``About 12 min, 1.2 of 8 GB memory``, and how many numbers are trained; '' where nothing is known."""
+    """``About 12 min, 1.2 of 8 GB memory``, and how many parameters are trained; '' where nothing is known."""
     if cost is None or cost.parameters is None:
         return ""
     needed, too_large = memory_needed(cost.peak_bytes, device, NBSP), ""
     if cost.fits is False:
-        too_large = f"This takes about {needed}. A LoRA, smaller frames, fewer of them or a smaller rank take less."
+        too_large = f"This needs about {needed}. Use a LoRA, a lower rank, or smaller or fewer frames."
     time = duration(max(1.0, cost.seconds)) if cost.seconds else ""
     known = ", ".join(part for part in (time, needed) if part)
     return html("train/cost", numbers=_numbers(cost.parameters), too_large=too_large, known=known)
 
 
 def _numbers(count: int) -> str:
-    """``0.8 million``."""
-    return f"{count / 1e6:.1f} million" if count >= 50_000 else f"{count:,}"
+    """``800k``, ``1.5M``."""
+    if count < 10_000:
+        return f"{count:,}"
+    return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.3g}M"
 
 
 # The runs: how each stands, its loss, its samples, what can be done with it
@@ -111,7 +113,7 @@ def run_view(run: TrainingRun, folder: RunFolder, usable: str) -> dict[str, Any]
     steps = f"step {status.step} of {status.steps}" if status.step else ""
     said = status.message if status.state in {"preparing", "stopped", "failed"} else ""
     if run.alive and folder.asked_to_stop:
-        said = "Stopping after this step; its state is saved."
+        said = "Stopping after this step. Progress is saved." if status.state == "training" else "Stopping."
     shown = samples(folder)[-MAX_SAMPLES:]
     return {
         "run": run,

@@ -172,6 +172,35 @@ def test_a_stopped_run_goes_on_with_the_losses_of_an_unbroken_one(
     assert len(set(losses(whole))) == 6
 
 
+def test_a_stop_while_clips_are_checked_waits_for_none_of_the_others(
+    base: Path, data: Path, settings: Settings
+) -> None:
+    folder = RunFolder(settings.training_dir / "mine")
+
+    class WhenChecking:
+        def is_set(self) -> bool:
+            status = folder.status
+            return status is not None and status.message == "Checking 0.mp4."
+
+    status = run(request(data, base), row_of(base), base, settings, WhenChecking())
+    assert (status.state, status.message) == ("stopped", "Stopped before training began.")
+    assert not (folder.root / "scan.json").exists()
+
+
+def test_a_stop_during_a_sample_keeps_what_was_trained(base: Path, data: Path, settings: Settings) -> None:
+    folder = RunFolder(settings.training_dir / "mine")
+
+    class AfterTwo:
+        def is_set(self) -> bool:
+            return len(list(folder.lines())) >= 2
+
+    asked = request(data, base, sample_every=2, save_every=100)
+    status = run(asked, row_of(base), base, settings, AfterTwo())
+    assert (status.state, status.step) == ("stopped", 2)
+    assert not list(folder.samples.glob("*"))
+    assert [path.name for path in folder.states.iterdir()] == ["step-000002"]
+
+
 KILLED = """
 import torch, sys
 from pathlib import Path

@@ -170,7 +170,7 @@ def test_our_own_clip_restores_its_settings_and_offers_its_frames(
         expect(other.page.locator("#dials")).not_to_contain_text("Wide scenery")
         expect(other.dial("seed")).to_have_value("77")
         lead, source = other.page.locator(".scrub-lead"), other.page.locator("#finder .source")
-        expect(lead).to_have_text("Go on from a frame of the clip")
+        expect(lead).to_have_text("Continue from a frame of the clip")
         expect(source).to_have_attribute("data-w", "320")
         other.page.click("#finder .scrub button:has-text('Last frame')")
         expect(lead).to_have_text("Frame of the clip")
@@ -198,9 +198,9 @@ def test_of_several_files_the_good_ones_are_taken_and_the_others_named(
     (tmp_path / "empty.png").touch()
     visit.choose(photo, tmp_path / "empty.png", phone_clip(tmp_path))
     expect(visit.page.locator("#finder .strip")).to_contain_text("2 pictures")
-    expect(visit.page.locator("#still-notice")).to_have_text("empty.png was left out: The file is empty.")
+    expect(visit.page.locator("#still-notice")).to_have_text("empty.png was skipped: The file is empty.")
     visit.page.click("#finder [data-act=clear]")
-    expect(visit.page.locator("#still-notice")).not_to_contain_text("left out")
+    expect(visit.page.locator("#still-notice")).not_to_contain_text("skipped")
 
 
 def test_a_double_click_starts_one_clip(visit: Visit, photo: Path) -> None:

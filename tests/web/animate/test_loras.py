@@ -41,7 +41,7 @@ def served(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_loras_of_any_name(browser: sync_api.Browser, served: Served, photo: Path) -> None:
     with Visit(browser, served) as visit:
         page, rows = visit.page, visit.page.locator("#loras .lora")
-        expect(rows.filter(has_text="Strength not known")).to_have_count(4)
+        expect(rows.filter(has_text="Strength unknown")).to_have_count(4)
         expect(rows.filter(has_text="rank 8, alpha 4")).to_have_count(1)
         expect(page.locator("#loras summary")).to_have_text("5 files cannot be used")
         for count, name in enumerate(NAMES, 1):

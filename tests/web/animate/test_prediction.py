@@ -163,10 +163,10 @@ def test_a_result_says_what_was_effective_and_what_is_approximate() -> None:
     html = stage.stage(finished(request, effective=used, notes=(note, "Another.")), lambda *_: None)
     for said in (
         "profile 6gb",
-        "exact speed-ups",
+        "lossless speed-ups",
         "compiled",
         "fast",
-        "one step in 3. About 40% of the exact",
+        "1 step in 3. About 40% of the work",
         "&lt;why&gt;",
     ):
         assert said in html

@@ -70,7 +70,7 @@ def test_of_several_files_those_that_are_pictures_are_taken(assets: Assets, uplo
     assert [item["path"] for item in items] == [video]
     assert [line.split()[0] for line in left] == ["empty.jpg", "notes.txt"]
     assert "The file is empty." in left[0]
-    with pytest.raises(BadPicture, match=r"empty.jpg was left out.* notes.txt was left out"):
+    with pytest.raises(BadPicture, match=r"empty.jpg was skipped.* notes.txt was skipped"):
         take(assets, bad, "#ffffff")
     with pytest.raises(BadPicture, match=r"^The file is empty\.$"):
         take(assets, bad[:1], "#ffffff")
@@ -79,7 +79,7 @@ def test_of_several_files_those_that_are_pictures_are_taken(assets: Assets, uplo
 def test_an_upload_that_is_gone_is_said(assets: Assets, video: str) -> None:
     shown: Stills = {"items": take(assets, [video], "#ffffff")[0], "at": 0}
     Path(video).unlink()
-    with pytest.raises(BadPicture, match="not here any more: add the file again"):
+    with pytest.raises(BadPicture, match="is gone: add the file again"):
         sought(assets, shown, 3, "#ffffff")
 
 

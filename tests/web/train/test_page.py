@@ -76,7 +76,7 @@ def test_from_clips_to_a_lora_that_is_tried(visit: Visit, clips: list[Path], pho
     page.fill("#train-rank input", "2")
     page.locator("#train-advanced button").first.click()
     page.fill("#train-sample_every input", "2")
-    expect(page.locator("#train-cost")).to_contain_text("numbers trained", timeout=WAIT)
+    expect(page.locator("#train-cost")).to_contain_text("parameters", timeout=WAIT)
     page.click("#train-start")
     run = page.locator("#runs .run")
     expect(run).to_contain_text("my pans", timeout=WAIT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from svd_ui.web.train import views
 from svd_ui.web.train.actions import TrainActions
 from svd_ui.web.train.scan_worker import Looked, Looker
 from svd_ui.web.visitor import may_train
+from tests.clips.test_scan import mp4, pan
 
 REF = "sha256:" + "a" * 64
 STILL = {"ref": REF, "width": 400, "height": 300, "notes": []}
@@ -126,7 +129,7 @@ def test_the_list_says_what_fits_and_what_cannot_be_used() -> None:
     weak = LoraFile(name="w", path=Path("d"), bytes=1, rank=8, alpha=4)
     assert "rank 8, alpha 4" in lora_list({"w": weak}, "", rows["nano"], rows)
     unsure = weak.model_copy(update={"notes": (Note.of("lora_alpha_assumed", title="w", some=""),)})
-    assert "Strength not known" in lora_list({"w": unsure}, "", rows["nano"], rows)
+    assert "Strength unknown" in lora_list({"w": unsure}, "", rows["nano"], rows)
     assert "alpha is taken to be its rank" in lora_list({"w": unsure}, "w:1", rows["nano"], rows)
     many = {f"odd{i}": known["odd"].model_copy(update={"name": f"odd{i}"}) for i in range(5)}
     assert "5 files cannot be used" in lora_list(many, "", rows["nano"], rows)
@@ -182,13 +185,13 @@ def test_samples_are_found_by_name_and_step_alone(actions: TrainActions, name: s
 
 def test_only_uploads_become_clips(actions: TrainActions, tmp_path: Path) -> None:
     actions.take([upload(tmp_path, "a.mp4"), upload(tmp_path, "b.GIF")], "set")
-    assert actions.count("set") == 2
-    assert actions.collections() == ["set"]
+    assert actions.clips.count("set") == 2
+    assert actions.clips.names() == ["set"]
     assert list((tmp_path / "uploads").iterdir()) == []  # moved, not kept twice
     assert actions.take([upload(tmp_path, "photo.jpg"), upload(tmp_path, "IMG_1.MOV")], "phone").endswith(
         ": photo.jpg."
     )
-    assert actions.count("phone") == 1
+    assert actions.clips.count("phone") == 1
     (tmp_path / "outside.mp4").write_bytes(b"x")
     for file, words in (
         ({"path": str(tmp_path / "outside.mp4")}, "Upload the file"),
@@ -200,7 +203,7 @@ def test_only_uploads_become_clips(actions: TrainActions, tmp_path: Path) -> Non
         actions.take([upload(tmp_path, "d.mp4")], "../set")
     with pytest.raises(BadInput, match="more than 200"):
         actions.take([upload(tmp_path, f"{i}.mp4") for i in range(199)], "set")
-    assert actions.count("set") == 2
+    assert actions.clips.count("set") == 2
 
 
 def test_looking_says_what_went_wrong(actions: TrainActions, tmp_path: Path) -> None:
@@ -218,9 +221,35 @@ def test_looking_says_what_went_wrong(actions: TrainActions, tmp_path: Path) -> 
 
 def test_a_newer_look_is_not_overwritten_by_an_older_one() -> None:
     looker = Looker()
-    looker.now = Looked(number=1, state="looking", key=("b", 1, 1, 1, 7.0, 0.0))
-    looker._tell(("a", 1, 1, 1, 7.0, 0.0), state="failed")
+    looker.now = Looked(number=1, state="looking", key=("b", 1, 1, 1, 7.0, 0.0, ()))
+    looker._tell(("a", 1, 1, 1, 7.0, 0.0, ()), state="failed")
     assert looker.now.state == "looking"
+
+
+def test_what_was_found_follows_the_clips(actions: TrainActions, tmp_path: Path) -> None:
+    values = {"checkpoint": "nano", "num_frames": 4}
+
+    def shown() -> str:
+        end = time.monotonic() + 60
+        while "Checking clips" in (html := actions.looked("set", values)) and time.monotonic() < end:
+            time.sleep(0.05)
+        return html
+
+    def add(name: str, shift: int) -> None:
+        mp4(tmp_path / "uploads" / name, pan(shift, 4, shift))
+        actions.take([{"path": str(tmp_path / "uploads" / name)}], "set")
+
+    add("a.mp4", 2)
+    assert "training clip" not in shown()  # nobody has asked yet
+    actions.look("set", values)
+    assert "1 training clip of 4 frames" in shown()
+    add("b.mp4", 3)
+    assert "2 training clips of 4 frames" in shown()
+    assert "2 files in set" in re.sub("</?b>", "", actions.door("set"))
+    (actions.clips.folder("set") / "a.mp4").unlink()
+    assert "1 training clip of 4 frames" in shown()
+    (actions.clips.folder("set") / "b.mp4").unlink()
+    assert "has no clips" in shown()
 
 
 def test_the_histogram_is_told_in_words() -> None:
@@ -232,13 +261,13 @@ def test_the_histogram_is_told_in_words() -> None:
         stretches=(one,), dropped=(Dropped(name="b<.mp4", reason=Note.of("text", text="is damaged.")),), sources=2, scenes=1,
         histogram=(0, 3, 0, 1),
     )  # fmt: skip
-    key = ("set", 8, 8, 4, 7.0, 0.01)
+    key = ("set", 8, 8, 4, 7.0, 0.01, ())
     html = views.scan(Looked(state="done", collection="set", key=key, scan=found), key)
     assert "1 training clip of 4 frames" in html
     assert 'aria-label="Motion labels: 3 from 65 to 128, 1 from 192 to 255"' in html
     assert "<b>b&lt;.mp4</b> is damaged." in html
     assert "stale" not in html
-    assert "stale" in views.scan(Looked(state="done", key=key, scan=found), (*key[:3], 8, 7.0, 0.01))
+    assert "stale" in views.scan(Looked(state="done", key=key, scan=found), (*key[:3], 8, 7.0, 0.01, ()))
 
 
 # Runs
@@ -281,7 +310,7 @@ def test_a_run_says_how_it_ended_and_what_can_be_done(actions: TrainActions) -> 
     assert 'data-act="resume"' in html
     assert 'data-act="use"' not in html
     put_run(actions, state="finished", step=9, result="mine.safetensors")
-    assert "is not in the models folder" in actions.listed()
+    assert "is no longer in the models folder" in actions.listed()
     with pytest.raises(NotFound):
         actions.use("mine")
 
@@ -302,6 +331,15 @@ def test_a_checkpoint_that_was_trained_is_tried(actions: TrainActions, settings:
     assert actions.use("mine") == {"checkpoint": "local:mine", "loras": ""}
 
 
+@pytest.mark.parametrize(("state", "said"), [("preparing", "Stopping."), ("training", "Progress is saved.")])
+def test_a_run_that_is_asked_to_stop_says_so(actions: TrainActions, state: str, said: str) -> None:
+    put_run(actions, state=state, step=3, pid=os.getpid(), message="Waiting for the device.")
+    actions.runs.stop("mine")
+    html = actions.listed()
+    assert said in html
+    assert "Waiting" not in html
+
+
 def test_what_a_client_names_cannot_leave_the_training_folder(actions: TrainActions) -> None:
     for act in (actions.runs.stop, actions.runs.delete, actions.resume, actions.use):
         with pytest.raises(SvdUiError):
@@ -320,7 +358,7 @@ def test_the_curve_smooths_and_thins() -> None:
 def test_costs_in_words() -> None:
     cost = Cost(parameters=2_048, peak_bytes=2**30, seconds=125, fits=True)
     assert "About 2 min 5 s, 1.0 of 8" in views.cost(cost, CPU)
-    assert "2,048 numbers" in views.cost(cost, CPU)
+    assert "2,048 parameters" in views.cost(cost, CPU)
     assert "obstacle" in views.cost(cost.model_copy(update={"fits": False}), CPU)
     assert views.cost(None, CPU) == ""
     assert views.sample_url("my pans", 20, 1) == "svd/run/my%20pans/20?v=1"
