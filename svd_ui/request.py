@@ -131,14 +131,14 @@ class GenerationRequest(Frozen):
         ge=0,
         le=1,
         title="Focus across",
-        description="Which part a crop keeps: 0 left, 1 right; blank = the subject.",
+        description="Which part a crop keeps: 0 left, 1 right. Blank: the subject.",
     )
     focus_y: float | None = Field(
         None,
         ge=0,
         le=1,
         title="Focus down",
-        description="Which part a crop keeps: 0 top, 1 bottom; blank = the subject.",
+        description="Which part a crop keeps: 0 top, 1 bottom. Blank: the subject.",
     )
     num_frames: int | None = Field(
         None, ge=2, le=64, title="Frames", description="Length of the clip. The checkpoint's own works best."
@@ -247,7 +247,7 @@ class GenerationRequest(Frozen):
         ge=64,
         le=1920,
         multiple_of=2,
-        title="Height of the file",
+        title="Output height",
         description="Lines of each frame, as many as the picture has and 1080p at most; blank = the clip's height.",
     )
 

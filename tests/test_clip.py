@@ -113,13 +113,13 @@ def test_a_walls_frames_are_as_small_as_its_tiles_and_others_stay() -> None:
 
 
 def test_a_checkpoint_that_does_not_render_says_what_to_do_instead() -> None:
-    with pytest.raises(BadInput, match="leave Height of the file blank, and set Width and Height") as caught:
+    with pytest.raises(BadInput, match="leave Output height blank, and set Width and Height") as caught:
         SVD.check(ClipSpec.of(GenerationRequest(render_height=720), SVD))
     assert caught.value.field == "render_height"
 
 
 def test_a_clip_of_one_frame_is_refused() -> None:
-    with pytest.raises(BadInput, match="raise FPS of the file") as caught:
+    with pytest.raises(BadInput, match="raise Playback FPS") as caught:
         RENDERING.check(rendering(num_frames=4, fps=30, output_fps=1))
     assert caught.value.field == "output_fps"
 

@@ -149,7 +149,7 @@ def test_after_running_out_of_memory_it_goes_on_from_the_first_frame_that_is_mis
 
 
 def test_other_checkpoints_refuse_another_size_and_play_their_frames_faster(make: Make) -> None:
-    with pytest.raises(BadInput, match="leave Height of the file blank"):
+    with pytest.raises(BadInput, match="leave Output height blank"):
         make("svd", render_height=720)
     result = result_of(make("svd", width=64, height=64, output_fps=30)[0])
     assert result.shape == ClipShape(num_frames=4, width=64, height=64, fps=30)

@@ -91,7 +91,7 @@ class CheckpointFamily:
             )
         if clip.render_height is not None and not self.renders(clip.row):
             raise BadInput(
-                f"{clip.row.title} makes frames of the clip's own size only: leave Height of the file blank, and set "
+                f"{clip.row.title} makes frames of the clip's own size only: leave Output height blank, and set "
                 "Width and Height instead.",
                 field="render_height",
             )

@@ -32,7 +32,7 @@ class Warp(CheckpointFamily):
     labels = {"num_frames": "Key frames", "fps": "Key FPS"}
     help = {
         "motion_bucket_id": "How far the camera moves: 127 is 5 % of the width, 255 12 %.",
-        "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank = a new one.",
+        "seed": "Decides the camera’s move: push, pull, pan, tilt, roll or arc. Blank: a new one each time.",
         "num_frames": "More key frames make a longer clip.",
         "fps": "Fewer key frames a second make it longer and slower.",
         "output_fps": "How smoothly it plays: frames between the key frames are rendered, the length stays the same.",
@@ -60,7 +60,7 @@ class Warp(CheckpointFamily):
         if clip.shape.num_frames < 2:
             raise BadInput(
                 f"At {clip.output_fps} frames a second this clip of {(clip.num_frames - 1) / clip.fps:.2g} s would be a "
-                "single picture: raise FPS of the file.",
+                "single picture: raise Playback FPS.",
                 field="output_fps",
             )
 
