@@ -16,6 +16,8 @@ PARALLAX = 0.8
 """How much faster than the picture's middle depth what is one whole depth nearer moves, as a share."""
 ARC = 2.5
 """The same for an arc around the middle depth, which shows nothing but parallax."""
+LAYER_REACH, LAYER_CELLS, LAYER_DEPTH, LAYER_ROUNDS = 4, 2.0, 0.15, 3
+"""Cells around a cell that its layer is looked for in, how near they count, how alike, and how often."""
 RELIEF_CELLS = 128
 """Depth and drift are looked up on so many points along the longer side, and evenly between: they are smooth."""
 
@@ -99,6 +101,23 @@ def _before(values: Tensor) -> Tensor:
     if len(values) == 2:
         return 2 * values[:1] - values[1:2]
     return 3 * values[:1] - 3 * values[1:2] + values[2:3]
+
+
+def in_layers(nearness: Tensor) -> Tensor:
+    """``nearness`` [h w] with what differs little from its neighbours made alike, so that what is rigid moves as one.
+
+    Mean shift over cells (Comaniciu and Meer 2002, doi:10.1109/34.1000236): each goes to the mean of those around it,
+    weighed by how near they are in the picture and in depth; steps between things stay.
+    """
+    height, width = nearness.shape
+    reach = torch.arange(-LAYER_REACH, LAYER_REACH + 1, device=nearness.device, dtype=torch.float32)
+    close = torch.exp(-(reach[:, None].square() + reach.square()) / (2 * LAYER_CELLS**2)).flatten()[:, None]
+    for _ in range(LAYER_ROUNDS):
+        padded = functional.pad(nearness[None, None], (LAYER_REACH,) * 4, mode="replicate")
+        around = functional.unfold(padded, len(reach))[0]
+        weight = close * torch.exp(-(around - nearness.flatten()).square() / (2 * LAYER_DEPTH**2))
+        nearness = ((around * weight).sum(dim=0) / weight.sum(dim=0)).view(height, width)
+    return nearness
 
 
 def looked_up(maps: Tensor, places: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from ..optical_flow import displacements
-from .scene import Scene, grid
+from .scene import Scene, grid, in_layers
 from .scene_fit import fitted
 
 CAMERA, RELIEF, DRIFT = 5, 2, 2
@@ -29,7 +29,7 @@ CAMERA, RELIEF, DRIFT = 5, 2, 2
 SCENE_CHANNELS = CAMERA + RELIEF + DRIFT
 MOTION_GAIN = 48.0
 """Brings steps and drifts, in halves of the longer side, to the size of the other channels."""
-STIRS = (0.35, 0.65)
+STIRS = (0.6, 0.85)
 """Below the first a cell is still, above the second it stirs wholly."""
 
 
@@ -170,6 +170,7 @@ def scene_of(z: Tensor) -> Scene:
     camera, relief, drift = parts_of(coherent(z[None, :, -SCENE_CHANNELS:].float()))
     pose = (camera[0, :, :, 0, 0] / MOTION_GAIN).cumsum(dim=0)
     nearness, stirring = relief[0, 0]
+    nearness = in_layers(nearness)
     share = ((stirring - STIRS[0]) / (STIRS[1] - STIRS[0])).clamp(0, 1)
     height, width = z.shape[-2:]
     moved = (drift[0] - grid(height, width, z)) / MOTION_GAIN
