@@ -38,11 +38,10 @@ class CheckpointRow(Frozen):
     is joined with ``base_repo`` or what is here of it. ``same_as`` names the row of the catalogue that it is; ``sources``
     are what is here of a row of the catalogue outside the hub's cache.
 
-    Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where
-    ``motion_paths`` are given, the last latent channels hold a scene instead (``core/families/warp_autoencoder.py``), and
-    nothing but these is diffused, in units of what ``motion_bucket_id`` asks for: pairs of it and of how far the camera
-    then goes in ``path_seconds``, mean over the frame, as a share of its longer side. ``moves`` are the camera's, by kind: pan
-    x and y, log zoom, roll and arc, each in units of the path it makes alone, and how softly it starts and ends.
+    Of the family ``warp``: the last latent channels hold a scene (``core/families/warp_autoencoder.py``), and nothing but
+    these is diffused, in units of what ``motion_bucket_id`` asks for: ``motion_paths`` are pairs of it and of how far the
+    camera then goes in ``path_seconds``, mean over the frame, as a share of its longer side. ``moves`` are the camera's, by
+    kind: pan x and y, log zoom, roll and arc, each in units of the path it makes alone, and how softly it starts and ends.
     """
 
     id: str
@@ -67,7 +66,6 @@ class CheckpointRow(Frozen):
     fps: int = 7
     decode_chunk_size: int | None = None  # None: the memory profile's
     sigma_reference: float = 700.0
-    residual_scale: float = 1.0
     train_sigma: tuple[float, float] = (0.7, 1.6)
     preview: tuple[tuple[float, float, float], ...] = ()
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
