@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from ..errors import BadInput
 from ..notes import sentence
@@ -23,6 +23,14 @@ LEAST_SHARE, MOST_SHARE = 0.7, 1.26
 """Of its own area, what a checkpoint is given by itself; 1.25 admits 4:5 as 768x960, the size such clips are made at."""
 AS_OWN = 0.04
 """An aspect less than this share from a checkpoint's own is taken as that: a model of stills rounds to 3 %."""
+
+
+Move = tuple[float, float, float, float, float, float]
+
+
+def _pairs(given: object) -> object:
+    """A file's object as pairs: a row is a key of what is remembered, and a dictionary is none."""
+    return tuple(given.items()) if isinstance(given, dict) else given
 
 
 class CheckpointRow(Frozen):
@@ -71,7 +79,7 @@ class CheckpointRow(Frozen):
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
     motion_paths: tuple[tuple[float, float], ...] = ()
     path_seconds: float = 1.0
-    moves: dict[str, tuple[tuple[float, float, float, float, float, float], ...]] = {}
+    moves: Annotated[tuple[tuple[str, tuple[Move, ...]], ...], BeforeValidator(_pairs)] = ()
     licence: str = ""
     licence_url: str = ""
     link: str = ""

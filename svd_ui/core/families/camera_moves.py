@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def moves(row: CheckpointRow, frames: int) -> Tensor:
     """The steps of every move of ``row`` in a clip of ``frames``, kind by kind, ``[K F 5]``, in units of the asked motion."""
-    known = torch.tensor([move for kind in row.moves.values() for move in kind])
+    known = torch.tensor([move for _, kind in row.moves for move in kind])
     return pace(frames, known[:, 5])[..., None] * known[:, None, :5]
 
 
@@ -26,7 +26,7 @@ def chosen(row: CheckpointRow, frames: int, noise: Tensor, seeds: Sequence[int])
     The length stays, and with it the size of the noise.
     """
     first, places = 0, []
-    for kind in row.moves.values():
+    for _, kind in row.moves:
         places.append(slice(first, first + len(kind)))
         first += len(kind)
     known, turned = moves(row, frames), []

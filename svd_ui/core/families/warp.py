@@ -66,7 +66,7 @@ class WarpVerbs(FamilyVerbs):
         row, noise = runtime.row, self.noise(runtime.row, noise)
         camera = chosen(row, noise.shape[1], noise[:, :, CAMERA_AT, 0, 0], seeds)
         noise[:, :, CAMERA_AT] = camera[..., None, None]
-        noise = noise * self._units(row, cond.added_time_ids, noise)
+        noise = noise * self.units(row, cond.added_time_ids, noise)
         return super().start(runtime, sigmas, cond, noise, seeds) + cond.image_latents * runtime.scaling_factor
 
     def unconditional(self, cond: Conditioning) -> Conditioning:
@@ -75,7 +75,7 @@ class WarpVerbs(FamilyVerbs):
 
     def denoiser(self, runtime: Runtime, unet: Callable[..., Any], cond: Conditioning) -> Denoiser:
         row, still = runtime.row, cond.image_latents * runtime.scaling_factor
-        units, of_difference = self._units(row, cond.added_time_ids, still), super().denoiser(runtime, unet, cond)
+        units, of_difference = self.units(row, cond.added_time_ids, still), super().denoiser(runtime, unet, cond)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             base = still.to(x)
@@ -102,7 +102,7 @@ class WarpVerbs(FamilyVerbs):
         return latents
 
     def diffused(self, row: CheckpointRow, latents: Tensor, still: Tensor, time_ids: Tensor) -> Tensor:
-        return (latents - still) / self._units(row, time_ids, latents)
+        return (latents - still) / self.units(row, time_ids, latents)
 
     def held(self, row: CheckpointRow, channels: int) -> int:
         """All but the scene."""
@@ -128,7 +128,7 @@ class WarpVerbs(FamilyVerbs):
         trust[:, :, CAMERA : CAMERA + RELIEF] = 1
         return functional.pad(told, _room(x)), functional.pad(trust, _room(x))
 
-    def _units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
+    def units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
         """What 1 in the U-Net stands for in ``latents`` [B F C h w], for each clip and channel: [B 1 C 1 1]."""
         units = torch.ones(len(time_ids), latents.shape[2])
         arm = float(grid(*latents.shape[-2:], torch.empty(0)).norm(dim=0).mean())

@@ -18,11 +18,11 @@ ROW = CheckpointRow(
     width=512,
     height=288,
     motion_paths=((255, 0.1),),
-    moves={
-        "push": ((0, 0, 1, 0, 0, 0.2), (0.3, 0, 0.9, 0, 0, 0.5)),
-        "pan": ((1, 0, 0.1, 0, 0, 0.2),),
-        "roll": ((0, 0, 0.1, 1, 0, 0.2), (0, 0, 0.1, -1, 0, 0.2)),
-    },
+    moves=(
+        ("push", ((0, 0, 1, 0, 0, 0.2), (0.3, 0, 0.9, 0, 0, 0.5))),
+        ("pan", ((1, 0, 0.1, 0, 0, 0.2),)),
+        ("roll", ((0, 0, 0.1, 1, 0, 0.2), (0, 0, 0.1, -1, 0, 0.2))),
+    ),
 )
 
 
@@ -34,7 +34,7 @@ def test_a_move_begins_at_rest_and_goes_as_far_as_is_asked() -> None:
     known = moves(ROW, FRAMES)
     assert known.shape == (5, FRAMES, 5)
     assert known[:, 0].abs().max() == 0
-    torch.testing.assert_close(known[:, 1:].mean(dim=1), torch.tensor([m[:5] for k in ROW.moves.values() for m in k]))
+    torch.testing.assert_close(known[:, 1:].mean(dim=1), torch.tensor([move[:5] for _, kind in ROW.moves for move in kind]))
 
 
 @pytest.mark.parametrize("frames", [2, 4, 14, 40])

@@ -61,10 +61,8 @@ def asked_path(runtime: Runtime, motion: float, frames: int, fps: float) -> floa
         {},
         {"motion_bucket_id": 30},
         {"motion_bucket_id": 255},
-        {"num_frames": 8},
-        {"num_frames": 25},
+        {"num_frames": 4},
         {"fps": 12, "num_frames": 20},
-        {"fps": 2, "num_frames": 6},
         {"width": 64, "height": 128},
         {"width": 128, "height": 128},
     ],
@@ -75,8 +73,8 @@ def test_a_clip_goes_as_far_as_motion_says(tiny: Runtime, values: dict[str, int]
     motion, frames, fps = (
         values.get(*one) for one in (("motion_bucket_id", 127), ("num_frames", 14), ("fps", 5))
     )
-    paths = [path(tiny.vae.scene(made(tiny, seed=seed, **values))) for seed in (1, 2, 3)]
-    assert paths == pytest.approx([asked_path(tiny, motion, frames, fps)] * 3, rel=0.35)
+    paths = [path(tiny.vae.scene(made(tiny, seed=seed, **values))) for seed in (1, 2)]
+    assert paths == pytest.approx([asked_path(tiny, motion, frames, fps)] * 2, rel=0.35)
 
 
 @pytest.mark.parametrize("values", [{}, {"num_frames": 25, "fps": 12}, {"width": 288, "height": 512}], ids=str)
@@ -88,7 +86,7 @@ def test_nano_goes_as_far_too(nano: Runtime, values: dict[str, int]) -> None:
 
 
 def test_a_seed_makes_the_kind_of_move_it_is_for(tiny: Runtime) -> None:
-    kinds = [kind for kind, some in tiny.row.moves.items() for _ in some]
+    kinds = [kind for kind, some in tiny.row.moves for _ in some]
     known = moves(tiny.row, 14).flatten(1)
     arm = float(grid(4, 8, torch.empty(0)).norm(dim=0).mean())
     unit = torch.tensor(scene_units(tiny.row, 127, 5, arm)[:CAMERA]) / MOTION_GAIN
@@ -96,7 +94,7 @@ def test_a_seed_makes_the_kind_of_move_it_is_for(tiny: Runtime) -> None:
         pose = tiny.vae.scene(made(tiny, seed=seed)).pose
         steps = torch.cat([torch.zeros(1, CAMERA), pose.diff(dim=0)]) / unit
         nearest = (known - steps.flatten()).square().sum(dim=1).argmin()
-        assert kinds[int(nearest)] == [*tiny.row.moves][seed % len(tiny.row.moves)]
+        assert kinds[int(nearest)] == tiny.row.moves[seed % len(tiny.row.moves)][0]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +155,12 @@ def test_what_is_diffused_and_what_the_denoiser_gives_are_each_others_inverse(ti
 def test_the_unet_sees_no_noise_where_the_still_alone_tells(tiny: Runtime) -> None:
     seen = WarpVerbs().shown(tiny.row, torch.ones(1, 4, tiny.latent_channels, 2, 2))[0, 0, :, 0, 0]
     assert seen.tolist() == [0] * (tiny.latent_channels - SCENE_CHANNELS) + [1] * CAMERA + [0, 0, 1, 1]
+
+
+def test_a_row_is_a_key_and_comes_back_from_what_is_written_of_it(tiny: Runtime) -> None:
+    """What is kept between clips is kept by row; a trained checkpoint's file says what its base's row does."""
+    assert hash(tiny.row) == hash(tiny.row.model_copy())
+    assert type(tiny.row).model_validate_json(tiny.row.model_dump_json()) == tiny.row
 
 
 def test_a_checkpoint_of_an_earlier_nano_is_refused_with_what_to_do(tmp_path: Path) -> None:
