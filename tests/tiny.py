@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 SVD_SCHEDULER: dict[str, Any] = {
@@ -129,6 +130,7 @@ def save_tiny_warp(folder: Path) -> Path:
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 
     from recipes.nano.autoencoder import fit, preview_matrix
+    from recipes.nano.moves import known_moves
 
     pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     vae = fit(pictures.cumsum(-1).sin(), components=6)
@@ -137,6 +139,7 @@ def save_tiny_warp(folder: Path) -> Path:
         "family": "warp",
         "motion_paths": [[127, 0.05], [255, 0.12]],
         "path_seconds": 2.6,
+        "moves": known_moves(np.random.default_rng(0), each=2),
         "size_multiple": 16,
         "preview": matrix.tolist(),
         "preview_bias": bias.tolist(),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from ..errors import BadInput
 from ..notes import sentence
@@ -25,6 +25,14 @@ AS_OWN = 0.04
 """An aspect less than this share from a checkpoint's own is taken as that: a model of stills rounds to 3 %."""
 
 
+Move = tuple[float, float, float, float, float, float]
+
+
+def _pairs(given: object) -> object:
+    """A file's object as pairs: a row is a key of what is remembered, and a dictionary is none."""
+    return tuple(given.items()) if isinstance(given, dict) else given
+
+
 class CheckpointRow(Frozen):
     """One checkpoint and everything the app must know about it without loading it.
 
@@ -38,11 +46,10 @@ class CheckpointRow(Frozen):
     is joined with ``base_repo`` or what is here of it. ``same_as`` names the row of the catalogue that it is; ``sources``
     are what is here of a row of the catalogue outside the hub's cache.
 
-    Of the family ``warp``: the difference from the still is diffused in units of ``residual_scale``. Where
-    ``motion_paths`` are given, the last latent channels hold a scene instead (``core/families/warp_autoencoder.py``), and
-    nothing but these is diffused, in units of what ``motion_bucket_id`` asks for: pairs of it and of how far the camera
-    then goes in ``path_seconds``, mean over the frame, as a share of its longer side. ``moves`` are the camera's, by kind: pan
-    x and y, log zoom, roll and arc, each in units of the path it makes alone, and how softly it starts and ends.
+    Of the family ``warp``: the last latent channels hold a scene (``core/families/warp_autoencoder.py``), and nothing but
+    these is diffused, in units of what ``motion_bucket_id`` asks for: ``motion_paths`` are pairs of it and of how far the
+    camera then goes in ``path_seconds``, mean over the frame, as a share of its longer side. ``moves`` are the camera's, by
+    kind: pan x and y, log zoom, roll and arc, each in units of the path it makes alone, and how softly it starts and ends.
     """
 
     id: str
@@ -67,13 +74,12 @@ class CheckpointRow(Frozen):
     fps: int = 7
     decode_chunk_size: int | None = None  # None: the memory profile's
     sigma_reference: float = 700.0
-    residual_scale: float = 1.0
     train_sigma: tuple[float, float] = (0.7, 1.6)
     preview: tuple[tuple[float, float, float], ...] = ()
     preview_bias: tuple[float, float, float] = (0.5, 0.5, 0.5)
     motion_paths: tuple[tuple[float, float], ...] = ()
     path_seconds: float = 1.0
-    moves: tuple[tuple[str, tuple[tuple[float, float, float, float, float, float], ...]], ...] = ()
+    moves: Annotated[tuple[tuple[str, tuple[Move, ...]], ...], BeforeValidator(_pairs)] = ()
     licence: str = ""
     licence_url: str = ""
     link: str = ""

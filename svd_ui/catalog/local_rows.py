@@ -88,7 +88,7 @@ def _row(path: Path, where: str, around: Sequence[str], unet: dict[str, Any], fi
         first = error.errors()[0]
         what = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise BadInput(f"{path.name}: its svd_ui.json cannot be used: {what}.") from error
-    family_of(row)
+    family_of(row).check_row(row)
     return row
 
 

@@ -54,7 +54,7 @@ def _rows_of(plugin: Plugin) -> tuple[CheckpointRow, ...]:
         given = given() if callable(given) else given
         rows = (given,) if isinstance(given, CheckpointRow) else tuple(given or ())
         for row in rows:
-            family_of(row)
+            family_of(row).check_row(row)
         return rows
     except Exception as error:  # as many kinds of failure as there are packages
         log.warning("the checkpoints of %s were left out", plugin.value, exc_info=error)

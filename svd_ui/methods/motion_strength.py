@@ -38,7 +38,7 @@ class MotionStrength(MethodParams):
         if self.strength == 0:
             return context.walk(context.approximated(context.sigmas()), context.start(), context.sigmas())
         sigmas = lowered(context.sigmas(), (context.clip.row.facts.least_start or 1.0) ** self.strength)
-        return context.walk(context.approximated(sigmas), context.start(sigmas, around_still=False), sigmas)
+        return context.walk(context.approximated(sigmas), context.start(sigmas), sigmas)
 
 
 def lowered(sigmas: Tensor, share: float) -> Tensor:

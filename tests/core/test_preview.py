@@ -14,7 +14,9 @@ from PIL import Image
 
 from svd_ui.catalog import CheckpointRow, folder_row
 from svd_ui.core.decode import PREVIEW_FRAMES, PREVIEW_SIDES, _on_device, preview, preview_frames
+from svd_ui.core.families.scene import grid
 from svd_ui.core.families.svd import colours_on_device
+from svd_ui.core.families.warp_autoencoder import MOTION_GAIN, SCENE_CHANNELS
 
 
 def row(**values: object) -> CheckpointRow:
@@ -77,57 +79,63 @@ def test_frames_are_small_whatever_the_clip_measures(cells: tuple[int, int], fra
     assert PREVIEW_SIDES[0] <= max(frame) <= PREVIEW_SIDES[1]
 
 
-def moving(across: float = 0.0, down: float = 0.0, gain: float = 8.0) -> torch.Tensor:
-    """One channel that rises from 0 at the left to 1 at the right; the middle frame looks so many cells away."""
-    latents = torch.zeros(1, 5, 3, 9, 16)
+CELLS = (9, 16)
+
+
+def warped() -> CheckpointRow:
+    colours, black = ((1, 0, 0), *[(0, 0, 0)] * SCENE_CHANNELS), (0.0, 0.0, 0.0)
+    return row(preview=colours, preview_bias=black, family="warp", motion_paths=((255, 0.1),), moves={"x": [[1] * 6]})
+
+
+def moving(across: float = 0.0, down: float = 0.0) -> torch.Tensor:
+    """One channel that rises from 0 at the left to 1 at the right; the last of five frames looks so many cells away."""
+    latents = torch.zeros(1, 5, 1 + SCENE_CHANNELS, *CELLS)
     latents[0, :, 0] = torch.linspace(0, 1, 16)
-    latents[0, :, 1] = (torch.arange(16) + 0.5 - 8 + gain * across / 3) / 8
-    latents[0, :, 2] = (torch.arange(9)[:, None] + 0.5 - 4.5 + gain * down / 3) / 8
+    latents[0, :, -2:] = grid(*CELLS, latents)
+    steps = torch.tensor([across, down]) / 8 / 4 * MOTION_GAIN  # a cell is an eighth of half the longer side
+    latents[0, 1:, 1:3] = steps[:, None, None]
     return latents
 
 
 def red(row: CheckpointRow, latents: torch.Tensor) -> list[int]:
-    """Along the middle of the middle frame, once in every cell."""
-    return [int(shown(row, latents)[2][18, 2 + 4 * cell, 0]) for cell in range(16)]
+    """Along the middle of the last frame, once in every cell."""
+    return [int(shown(row, latents)[4][18, 2 + 4 * cell, 0]) for cell in range(16)]
 
 
 def test_a_cell_has_the_colour_of_where_it_looks() -> None:
-    colours, black = ((1, 0, 0), (0, 0, 0), (0, 0, 0)), (0.0, 0.0, 0.0)
-    warped = row(preview=colours, preview_bias=black, family="warp", motion_gain=8.0)
-    still = red(warped, moving())
+    still = red(warped(), moving())
     assert still == pytest.approx([17 * cell for cell in range(16)], abs=4)
-    assert red(warped, moving(down=3)) == pytest.approx(still, abs=4)
-    assert red(warped, moving(across=1)) == pytest.approx([*still[1:], still[-1]], abs=4)  # the last one repeats
+    assert red(warped(), moving(down=3)) == pytest.approx(still, abs=4)
+    assert red(warped(), moving(across=1)) == pytest.approx([*still[1:], still[-1]], abs=4)  # the last one repeats
     between = [(a + b) / 2 for a, b in itertools.pairwise(still)]
-    assert red(warped, moving(across=-0.5)) == pytest.approx([still[0], *between], abs=4)
-    assert red(row(preview=colours, preview_bias=black), moving(across=1)) == pytest.approx(still, abs=4)
+    assert red(warped(), moving(across=-0.5)) == pytest.approx([still[0], *between], abs=4)
+    plain = row(preview=((1, 0, 0), *[(0, 0, 0)] * SCENE_CHANNELS), preview_bias=(0.0, 0.0, 0.0))
+    assert red(plain, moving(across=1)) == pytest.approx(still, abs=4)
 
 
 def test_wild_latents_still_give_a_picture(tiny_folder: Path) -> None:
-    latents = torch.full((1, 4, 4, 8, 12), float("nan"))
-    latents[..., ::2] = 1e9
-    for gain in (0.0, 8.0):
-        tiny = folder_row(tiny_folder, family="warp", motion_gain=gain)
-        assert [frame.shape for frame in shown(tiny, latents)] == [(43, 64, 3)] * 4
+    for wild, channels in ((folder_row(tiny_folder), 4), (warped(), 1 + SCENE_CHANNELS)):
+        latents = torch.full((1, 4, channels, 8, 12), float("nan"))
+        latents[..., ::2] = 1e9
+        assert [frame.shape for frame in shown(wild, latents)] == [(43, 64, 3)] * 4
 
 
 def test_without_a_matrix_there_is_none() -> None:
     assert preview(row(), torch.zeros(1, 4, 16, 8, 8)) is None
 
 
-def test_every_frame_of_a_moving_still_moves_on(tiny_folder: Path) -> None:
+def test_every_frame_of_a_moving_still_moves_on() -> None:
     """What each frame looks at is added up from the first one on."""
-    colours, black = ((1, 0, 0), (0, 0, 0), (0, 0, 0)), (0.0, 0.0, 0.0)
-    warped = row(preview=colours, preview_bias=black, family="warp", motion_gain=8.0)
-    at = [int(frame[18, 34, 0]) for frame in shown(warped, moving(across=3))]
+    at = [int(frame[18, 34, 0]) for frame in shown(warped(), moving(across=4))]
     assert np.diff(at) == pytest.approx([17] * 4, abs=4)
 
 
 @pytest.mark.slow  # it times: on a machine that does other work too it tells nothing
-@pytest.mark.parametrize(("gain", "size", "most"), [(8.0, (18, 32), 0.0026), (0.0, (72, 128), 0.006)])
-def test_it_costs_little_of_a_step(tiny_folder: Path, gain: float, size: tuple[int, int], most: float) -> None:
-    """2 % of nano's step of 130 ms; and of SVD's, of which the fastest card takes hundreds, 1 %."""
-    tiny, latents, seconds = folder_row(tiny_folder, family="warp", motion_gain=gain), torch.zeros(1, 25, 4, *size), []
+@pytest.mark.parametrize(("moves", "size", "most"), [(True, (18, 32), 0.004), (False, (72, 128), 0.006)])
+def test_it_costs_little_of_a_step(tiny_folder: Path, moves: bool, size: tuple[int, int], most: float) -> None:
+    """3 % of nano's step of 130 ms; and of SVD's, of which the fastest card takes hundreds, 1 %."""
+    tiny, channels = (warped(), 1 + SCENE_CHANNELS) if moves else (folder_row(tiny_folder), 4)
+    latents, seconds = torch.zeros(1, 25, channels, *size), []
     for _ in range(20):
         started = time.perf_counter()
         made = preview(tiny, latents)

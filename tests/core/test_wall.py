@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
+from svd_ui.catalog.families.warp import camera_speed
 from svd_ui.clip import ClipSpec
 from svd_ui.core import wall
 from svd_ui.core.conditioning import condition
@@ -22,7 +23,7 @@ from svd_ui.core.wall import Batch
 from svd_ui.engine import CancelToken, never
 from svd_ui.errors import Cancelled
 from svd_ui.request import MAX_SEED, GenerationRequest, Wall
-from tests.tiny import save_tiny_svd
+from tests.tiny import save_tiny_warp
 
 from .conftest import CPU_PLAN, picture, prepared, request
 
@@ -30,10 +31,9 @@ WALL = Wall(seeds=2, motion_bucket_ids=(30, 220))
 
 
 @pytest.fixture(scope="module")
-def residual(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """A checkpoint that diffuses the difference from the still, as nano does."""
-    folder = tmp_path_factory.mktemp("residual") / "tiny"
-    save_tiny_svd(folder, svd_ui={"form": "residual", "residual_scale": 2.0})
+def warp(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    """A checkpoint that diffuses a scene in units of each clip's motion, as nano does."""
+    folder = save_tiny_warp(tmp_path_factory.mktemp("warp") / "tiny")
     return Runtime(folder_row(folder), folder, CPU_PLAN)
 
 
@@ -84,14 +84,20 @@ def test_every_tile_is_the_clip_of_its_seed_and_motion(
         assert torch.equal(finished(runtime, one, asked)[0], expected)
 
 
-def test_a_checkpoint_that_diffuses_the_difference_has_walls_too(
-    residual: Runtime, still: Callable[[int, int], Image.Image]
+def test_a_wall_of_scenes_has_each_seed_s_move_as_far_as_each_motion_says(
+    warp: Runtime, still: Callable[[int, int], Image.Image]
 ) -> None:
-    asked, picture = wall_request(num_inference_steps=2), still(64, 64)
-    made = finished(residual, whole_wall(residual, picture, asked), asked)
+    asked, picture = wall_request(num_inference_steps=6, max_guidance_scale=1.0), still(64, 64)
+    made = finished(warp, whole_wall(warp, picture, asked), asked)
+    ends = []
     for latents, (seed, motion) in zip(made, WALL.pairs(5), strict=True):
-        expected = alone(residual, picture, asked.tile(seed, motion))
+        expected = alone(warp, picture, asked.tile(seed, motion))
         torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
+        ends.append(warp.vae.scene(latents[0] / warp.scaling_factor).pose[-1])
+    faster = camera_speed(warp.row, 220) / camera_speed(warp.row, 30)
+    for calm, lively in (ends[:2], ends[2:]):
+        torch.testing.assert_close(lively, faster * calm, atol=1e-4, rtol=0.02)
+    assert torch.cosine_similarity(ends[0], ends[2], dim=0) < 0.9  # the next seed is for another kind
 
 
 def test_a_batch_split_halfway_goes_on_from_its_last_step(

@@ -1,103 +1,116 @@
-"""Motion: exact warps, measured labels, scenes, no aliasing."""
+"""What a training set is drawn from: moves of an exact length, winds, what stands in front, no aliasing."""
 
 from __future__ import annotations
 
-import itertools
+import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from numpy.random import Generator
 
-from recipes.nano.motion import FULL_FLOW, Grid, Motion, at_flow, bucket_of, mean_flow, point_grid, sources
-from recipes.nano.moves import CAMERAS, WINDS, draw
+from recipes.nano.cutouts import Cutout, blurred, find_cutouts, load_cutout, stand_in
+from recipes.nano.motion import Wave, Wind, point_grid
+from recipes.nano.moves import CAMERAS, WINDS, draw_fps, known_moves, path_of
 from recipes.nano.photos import augment
 from recipes.nano.render import View, render, still, view_at
-from recipes.nano.scenes import NOTHING, Scene, Window, known, scene_of
+from recipes.nano.scenes import NOTHING, Window, known, scene_of
+from svd_ui.core.families.scene import Scene as Seen
 
 POINTS = point_grid(9, 16)
-SIZE = (144, 256)
-EVERYTHING = Scene(np.ones((36, 64), np.float32), {kind: np.ones((36, 64), np.float32) for kind in WINDS})
+
+
+def rng(seed: int = 0) -> Generator:
+    return np.random.default_rng(seed)
 
 
 def picture(height: int = 400, width: int = 640, seed: int = 0) -> np.ndarray:
     """A smooth random picture."""
-    noise = np.random.default_rng(seed).uniform(0, 255, (height // 16, width // 16, 3)).astype(np.uint8)
+    noise = rng(seed).uniform(0, 255, (height // 16, width // 16, 3)).astype(np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def flow_of(motion: Motion, fps: float = 7, points: Grid = POINTS, scene: Scene = NOTHING) -> float:
-    return mean_flow(sources(motion, points, 14, fps, scene))
+def seen(*poses: tuple[float, float, float, float, float]) -> Seen:
+    """A camera before something flat."""
+    return Seen(torch.tensor(poses), torch.zeros(6, 8), torch.zeros(len(poses), 2, 6, 8))
 
 
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_time_zero_is_the_still(kind: str) -> None:
-    rng = np.random.default_rng(1)
-    motion = CAMERAS[kind][1](rng).scaled(0.01)
-    motion = Motion(motion.zoom, motion.pan, motion.roll, motion.focus, 1.0, tuple(w(rng) for w in WINDS.values()))
-    np.testing.assert_allclose(motion.source(POINTS, 0.0, EVERYTHING), POINTS, atol=1e-9)
-    assert np.abs(motion.source(POINTS, 5.0, EVERYTHING) - POINTS).max() > 0.01
+# Moves
 
 
-def test_flow_of_a_pan_and_a_zoom_is_exact() -> None:
-    assert flow_of(Motion(pan=(0.003, 0.004))) == pytest.approx(0.005)
-    radius = np.linalg.norm(POINTS, axis=-1).mean()
-    assert flow_of(Motion(zoom=0.01)) == pytest.approx(radius * (1 - np.exp(-0.01)), rel=1e-3)
+def test_every_known_move_goes_exactly_as_far_as_is_asked() -> None:
+    moves = known_moves(rng(), each=6)
+    assert [*moves] == [*CAMERAS]
+    for kind, some in moves.items():
+        assert len(some) == 6
+        for *way, softness in some:
+            if kind != "arc":  # which goes past what is near: how far depends on it
+                assert path_of(tuple(way), torch.zeros(18, 32)) == pytest.approx(1, abs=0.002)  # type: ignore[arg-type]
+            assert 0.1 <= softness <= 0.6
 
 
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_label_follows_the_flow_that_is_seen(kind: str) -> None:
-    """DIS flow of the rendered frames rises with the label, and agrees with it for a plain scene."""
-    path = CAMERAS[kind][1](np.random.default_rng(2))
-    view = view_at(picture(800, 1280), SIZE, 3.0, (0.5, 0.5))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    seen, labels = [], []
-    for share in (0.15, 0.5, 0.95):
-        motion = at_flow(path, share * FULL_FLOW, POINTS, 5)
-        grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in render(view, motion, SIZE, 5, 7)]
-        pairs = itertools.pairwise(grey)
-        seen.append(np.mean([np.linalg.norm(dis.calc(a, b, None), axis=-1).mean() for a, b in pairs]))
-        labels.append(bucket_of(mean_flow(sources(motion, POINTS, 5, 7)), 7))
-    assert labels[0] < labels[1] < labels[2]
-    assert seen[0] < seen[1] < seen[2]
-    assert seen[2] == pytest.approx(0.95 * FULL_FLOW * 128, rel=0.25)
+def test_the_same_moves_are_known_every_time() -> None:
+    assert known_moves(rng(0)) == known_moves(rng(0)) != known_moves(rng(1))
 
 
-def test_fps_halves_the_step_and_keeps_the_bucket() -> None:
-    motion = Motion(pan=(0.008, 0.0))
-    assert flow_of(motion, 14) == pytest.approx(0.004)
-    assert bucket_of(0.004, 14) == pytest.approx(bucket_of(0.008, 7))
+@pytest.mark.parametrize(
+    ("kind", "number", "sign"),
+    [
+        ("push_in", 2, 1), ("pull_back", 2, -1), ("pan_right", 0, 1), ("pan_left", 0, -1), ("tilt_down", 1, 1),
+        ("tilt_up", 1, -1),
+    ],
+)  # fmt: skip
+def test_a_kind_of_move_is_what_its_name_says(kind: str, number: int, sign: int) -> None:
+    for move in known_moves(rng(3))[kind]:
+        assert move[number] * sign > 0
+        assert abs(move[number]) == max(abs(part) for part in move[:5])
 
 
-def test_drawn_motions_fill_the_dial() -> None:
-    rng = np.random.default_rng(0)
-    buckets = [bucket_of(flow_of(draw(rng, POINTS, 14, NOTHING)), 7) for _ in range(60)]
-    assert min(buckets) < 40
-    assert max(buckets) > 215
-    assert np.median(buckets) == pytest.approx(130, abs=35)
+@pytest.mark.parametrize(("kind", "number"), [("roll", 3), ("arc", 4)])
+def test_rolls_and_arcs_go_both_ways(kind: str, number: int) -> None:
+    signs = [np.sign(move[number]) for move in known_moves(rng())[kind]]
+    assert {*signs} == {-1, 1}
 
 
-def test_winds_move_their_part_of_the_scene_only() -> None:
-    left = np.zeros((36, 64), np.float32)
-    left[:, :32] = 1
-    scene = Scene(stirring={"water": left})
-    wind = WINDS["water"](np.random.default_rng(0))
-    moved = np.linalg.norm(Motion(winds=(wind,)).source(POINTS, 5.0, scene) - POINTS, axis=-1)
-    assert moved[:, :7].mean() > 1e-3
-    assert moved[:, 9:].max() == 0
+def test_all_but_a_pull_show_little_of_what_lies_beyond_the_edge() -> None:
+    """They go inwards a little."""
+    for kind, some in known_moves(rng()).items():
+        assert kind == "pull_back" or min(move[2] for move in some) > 0
 
 
-def test_the_near_part_moves_faster() -> None:
-    near = np.zeros((36, 64), np.float32)
-    near[:, 32:] = 1
-    moved = Motion(pan=(0.01, 0.0), parallax=0.5).source(POINTS, 4.0, Scene(near)) - POINTS
-    assert moved[:, 2, 0] == pytest.approx(-0.04)
-    assert moved[:, 14, 0] == pytest.approx(-0.06)
+def test_most_clips_have_the_rate_of_the_checkpoint() -> None:
+    generator = rng()
+    rates = [draw_fps(generator) for _ in range(400)]
+    assert np.mean(np.array(rates) == 5) == pytest.approx(0.6, abs=0.08)
+    assert {4, 12, 30} <= {*rates}
 
 
-def test_strong_winds_give_way_to_the_label() -> None:
-    motion = Motion(pan=(1.0, 0.0), winds=(WINDS["sky"](np.random.default_rng(0)).scaled(10),))
-    slow = at_flow(motion, 0.1 * FULL_FLOW, POINTS, 14, EVERYTHING)
-    assert flow_of(slow, scene=EVERYTHING) == pytest.approx(0.1 * FULL_FLOW, rel=0.1)
+# Winds
+
+
+@pytest.mark.parametrize("kind", WINDS)
+def test_a_wind_begins_at_nothing_and_then_is_of_the_size_of_the_motion_asked_for(kind: str) -> None:
+    sizes = []
+    for seed in range(20):
+        wind = WINDS[kind](rng(seed))
+        np.testing.assert_allclose(wind.shift(POINTS, 0.0), 0, atol=1e-9)
+        sizes.append(np.linalg.norm(np.stack([wind.shift(POINTS, t) for t in (0.5, 1, 1.5, 2)]), axis=-1).mean())
+    assert 0.3 < np.mean(sizes) < 3
+
+
+def test_a_wave_travels_along_its_vector_and_clouds_go_on() -> None:
+    wave = Wave((2 * math.pi, 0.0), (0.0, 1.0), 2 * math.pi, 0.0)
+    at = wave.shift(POINTS, 0.25)[4, :, 1] - wave.shift(POINTS, 0.0)[4, :, 1]
+    x = POINTS[4, :, 0]
+    np.testing.assert_allclose(at, np.sin(2 * math.pi * (x + 0.25)) - np.sin(2 * math.pi * x), atol=1e-6)
+    np.testing.assert_allclose(wave.shift(POINTS, 1.0), 0, atol=1e-6)
+    clouds = Wind("sky", drift=(0.5, 0.0))
+    np.testing.assert_allclose(clouds.shift(POINTS, 2.0)[..., 0], -1.0)  # what goes right was further left
+
+
+# What is where
 
 
 def test_a_scene_follows_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +138,13 @@ def test_every_known_scene_can_be_read() -> None:
         assert np.array([p for part in about["moving"] for p in part["polygon"]] or [[0, 0]]).max() <= 1
 
 
+# Pictures
+
+
 def test_a_pan_by_whole_pixels_moves_the_picture_exactly() -> None:
     view = View(picture(), 1.0, (320.0, 200.0))
-    clip = render(view, Motion(pan=(3 / 64, 0.0)), (96, 128), 3, 7).astype(int)
-    assert np.abs(clip[2][:, 6:] - clip[0][:, :-6]).max() <= 1
+    clip = render(view, seen((0, 0, 0, 0, 0), (6 / 64, 0, 0, 0, 0)), (96, 128)).astype(int)
+    assert np.abs(clip[1][:, 6:-12] - clip[0][:, 12:-6]).max() <= 2
     assert np.abs(clip[0] - still(view, (96, 128))).mean() < 1
 
 
@@ -137,9 +153,55 @@ def test_fine_stripes_do_not_alias() -> None:
     stripes = np.zeros((1600, 1600, 3), np.uint8)
     stripes[:, ::3] = 255
     view = view_at(stripes, (96, 96), 16.0, (0.5, 0.5))
-    assert render(view, Motion(zoom=0.01), (96, 96), 4, 7).std() < 0.1 * stripes.std()
+    assert render(view, seen(*((0, 0, 0.01 * t, 0, 0) for t in range(3))), (96, 96)).std() < 0.1 * stripes.std()
 
 
 def test_augmentation_is_reproducible() -> None:
     first, second = (augment(picture(64, 64), np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+# What stands in front
+
+
+def disc(sways: bool = False) -> Cutout:
+    cover = np.zeros((80, 40), np.float32)
+    cv2.ellipse(cover, (20, 40), (16, 36), 0, 0, 360, 1.0, -1)
+    return Cutout(np.full((80, 40, 3), 200, np.uint8), cover, sways)
+
+
+def test_a_thing_covers_what_is_behind_it_and_nothing_else() -> None:
+    background, found = np.zeros((144, 256, 3), np.uint8), 0
+    for seed in range(12):
+        frame, placed = stand_in(background, [disc()], rng(seed))
+        assert not background.any(), "what was given is not painted on"
+        hidden = np.max([cover for cover, _, _ in placed], axis=0)
+        assert not frame[hidden == 0].any()
+        assert (frame[hidden > 0.99] > 60).all()
+        nearness = [near for _, near, _ in placed]
+        assert nearness == sorted(nearness)  # the nearest covers the others
+        assert 0.5 < nearness[0] <= nearness[-1] <= 1
+        found += len(placed)
+    assert found > 12  # sometimes several
+
+
+def test_a_cutout_is_read_with_its_outline_and_only_plants_sway(tmp_path: Path) -> None:
+    pixels = np.zeros((400, 800, 4), np.uint8)
+    pixels[..., 2], pixels[:, 400:, 3] = 250, 255  # red, its right half
+    for name in ("plants", "people"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), pixels)
+    people, plants = (load_cutout(path) for path in find_cutouts(tmp_path))
+    assert (plants.sways, people.sways) == (True, False)
+    assert plants.cover.shape == (160, 320)
+    assert (plants.cover[:, :150].max(), plants.cover[:, 170:].min()) == (0, 1)
+    assert plants.picture[80, 300].tolist() == [250, 0, 0]
+    cv2.imwrite(str(tmp_path / "opaque.png"), pixels[..., :3])
+    with pytest.raises(ValueError, match=r"opaque\.png is not a picture with transparency"):
+        load_cutout(tmp_path / "opaque.png")
+    assert find_cutouts(None) == []
+
+
+def test_a_background_out_of_focus_has_less_detail() -> None:
+    sharp = rng().integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    assert blurred(sharp, rng(1)).std() < sharp.std()

@@ -49,6 +49,9 @@ class CheckpointFamily:
         """Its id and those of the families it is made from, nearest first."""
         return [vars(cls)["id"] for cls in type(self).__mro__ if vars(cls).get("id")]
 
+    def check_row(self, row: CheckpointRow) -> None:
+        """Raise BadInput where ``row`` does not say what its kind has to know."""
+
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
         """What a request's blank fields mean for ``row`` at ``speed``."""
         names = ("num_frames", "width", "height", "num_inference_steps", "fps")

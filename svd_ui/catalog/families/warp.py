@@ -23,8 +23,8 @@ LOOK_UP_FLOPS = 1500.0
 
 
 class Warp(CheckpointFamily):
-    """Motion is a field, so frames are rendered at any size and time. Of a row, ``residual_scale`` and ``motion_paths`` are
-    this family's; without paths its frames are decoded as SVD's are.
+    """Motion is a field, so frames are rendered at any size and time. Of a row, ``motion_paths``, ``path_seconds`` and
+    ``moves`` are this family's.
     """
 
     id = "warp"
@@ -41,10 +41,8 @@ class Warp(CheckpointFamily):
     verbs = "svd_ui.core.families.warp:WarpVerbs"
 
     def defaults(self, row: CheckpointRow, speed: Speed) -> dict[str, Any]:
-        """Where it renders, the size of the frames decides how many are made at once."""
+        """The size of the frames decides how many are made at once."""
         own = super().defaults(row, speed)
-        if not self.renders(row):
-            return own
         own.pop("decode_chunk_size", None)
         return own | {"output_fps": FILM}
 
@@ -53,7 +51,14 @@ class Warp(CheckpointFamily):
         return {"num_inference_steps": max(1, row.num_inference_steps // (2 if speed == "fast" else 4))}
 
     def renders(self, row: CheckpointRow) -> bool:
-        return bool(row.motion_paths)
+        return True
+
+    def check_row(self, row: CheckpointRow) -> None:
+        if not (row.motion_paths and row.moves):
+            raise BadInput(
+                f"{row.title} was made for an earlier nano, whose motion this version cannot read: train it anew.",
+                field="checkpoint",
+            )
 
     def check(self, clip: ClipSpec) -> None:
         super().check(clip)
@@ -65,13 +70,11 @@ class Warp(CheckpointFamily):
             )
 
     def frames_at_once(self, clip: ClipSpec, profile: ProfileRow) -> int:
-        if not self.renders(clip.row):
-            return super().frames_at_once(clip, profile)
         return max(1, PIXELS_AT_ONCE // (clip.shape.width * clip.shape.height))
 
     def rendering_flops(self, clip: ClipSpec) -> float:
         shape = clip.shape
-        return LOOK_UP_FLOPS * shape.num_frames * shape.width * shape.height if clip.renders else 0.0
+        return LOOK_UP_FLOPS * shape.num_frames * shape.width * shape.height
 
 
 def camera_speed(row: CheckpointRow, motion_bucket_id: float) -> float:

@@ -44,7 +44,7 @@ def pace(frames: int, softness: Tensor) -> Tensor:
     """
     turns = 2 * math.pi * (torch.arange(1, frames) - 0.5) / max(frames - 1, 1)
     going = 1 - softness[:, None] * turns.cos()
-    return torch.cat([torch.zeros(len(softness), 1), going], dim=1)
+    return torch.cat([torch.zeros(len(softness), 1), going / going.mean(dim=1, keepdim=True)], dim=1)
 
 
 def nearest(known: Tensor, x: Tensor, sigma: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .continuation import Sides, continued, looked_up, resized, roughness, spread
-from .patch_search import Grid, Search
+from .patch_search import PatchGrid, Search
 
 SIZES = {24: 4, 48: 2, 96: 2, 192: 1}
 """Side of a square with as many cells => rounds of searching and averaging."""
@@ -43,16 +43,16 @@ def outpaint(known: NDArray[np.uint8], sides: Sides) -> NDArray[np.uint8]:
     return whole
 
 
-def _searched(known: Tensor, sides: Sides) -> tuple[Grid, Tensor, Tensor]:
+def _searched(known: Tensor, sides: Sides) -> tuple[PatchGrid, Tensor, Tensor]:
     """``known`` uint8 [H W 3] => the finest grid, its shift map [2 h w] and the colours to add to copies [1 3 h w]."""
     height, width = known.shape[:2]
     looked_at = _working(known)
-    grid: Grid | None = None
+    grid: PatchGrid | None = None
     picture = guide = shift_map = rarity = torch.empty(0)
     for size, rounds in SIZES.items():
         if grid and size * size > height * width:
             break
-        coarser, grid = grid, Grid.of(height, width, sides, size)
+        coarser, grid = grid, PatchGrid.of(height, width, sides, size)
         cells = resized(looked_at, grid.height, grid.width)
         if coarser is None:
             first = grid
@@ -81,7 +81,7 @@ def _working(known: Tensor) -> Tensor:
     return torch.cat([picture, ROUGHNESS * roughness(picture)], dim=1)
 
 
-def _evening(known: Tensor, guide: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
+def _evening(known: Tensor, guide: Tensor, grid: PatchGrid, shift_map: Tensor) -> Tensor:
     """What to add to the copies of ``known`` [3 h w] so that they meet without a step, [3 h' w'] as ``guide``.
 
     Poisson image editing (Perez et al. 2003): between neighbours that come from different places the step shall be the mean
@@ -137,7 +137,7 @@ def _divergence(down: Tensor, right: Tensor) -> Tensor:
     return pad(down, (0, 0, 1, 0)) - pad(down, (0, 0, 0, 1)) + pad(right, (1, 0)) - pad(right, (0, 1))
 
 
-def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: Grid, shift_map: Tensor, evening: Tensor) -> None:
+def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: PatchGrid, shift_map: Tensor, evening: Tensor) -> None:
     """Fill the sides of ``whole`` uint8 [H' W' 3] from ``known`` [H W 3].
 
     A strip begins with the edge's own line, which tells how far the copies are from it.
@@ -159,7 +159,7 @@ def _paint(whole: Tensor, known: Tensor, sides: Sides, grid: Grid, shift_map: Te
             whole[top + rows[1:]] = _bytes(strip[1:])
 
 
-def _outside(pixels: Tensor, count: int, grid: Grid, axis: int) -> Tensor:
+def _outside(pixels: Tensor, count: int, grid: PatchGrid, axis: int) -> Tensor:
     """``pixels`` that go outwards from the first or the last of ``count``, none nearer to it than the first cell's middle."""
     half = 0.5 / grid.per_pixel[axis]
     return pixels.clamp(max=-half - 0.5) if pixels[-1] < 0 else pixels.clamp(min=count + half - 0.5)
@@ -180,7 +180,7 @@ def _bytes(strip: Tensor) -> Tensor:
     return strip.clamp(0, 255).round_().byte()
 
 
-def _copied(known: Tensor, rows: Tensor, columns: Tensor, grid: Grid, shift_map: Tensor) -> Tensor:
+def _copied(known: Tensor, rows: Tensor, columns: Tensor, grid: PatchGrid, shift_map: Tensor) -> Tensor:
     """Copies by the four nearest cells' shifts, blended evenly: [h w 3] of pixel ``rows`` and ``columns``."""
     height, width = known.shape[:2]
     flat = known.reshape(-1, 3)
@@ -199,7 +199,7 @@ def _copied(known: Tensor, rows: Tensor, columns: Tensor, grid: Grid, shift_map:
     return strip
 
 
-def _evening_at(evening: Tensor, grid: Grid, rows: Tensor, columns: Tensor) -> Tensor:
+def _evening_at(evening: Tensor, grid: PatchGrid, rows: Tensor, columns: Tensor) -> Tensor:
     """In the unit of bytes, [h w 3]."""
     y, x = grid.cells(rows + 0.5, columns + 0.5)
     return looked_up(evening * 127.5, y, x)[0].permute(1, 2, 0)

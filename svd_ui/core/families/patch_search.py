@@ -34,7 +34,7 @@ ACROSS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 @dataclass(frozen=True)
-class Grid:
+class PatchGrid:
     """Cells of the known picture, and how many are around it. ``per_pixel`` (y, x) is less than 1 where cells are larger."""
 
     height: int
@@ -43,7 +43,7 @@ class Grid:
     per_pixel: tuple[float, float]
 
     @classmethod
-    def of(cls, height: int, width: int, sides: Sides, size: int) -> Grid:
+    def of(cls, height: int, width: int, sides: Sides, size: int) -> PatchGrid:
         """Of a picture's pixels, with as many cells as a square of ``size`` has. Patches stick out by their reach."""
         scale = size / math.sqrt(height * width)
         h, w = max(PATCH + 1, round(height * scale)), max(PATCH + 1, round(width * scale))
@@ -73,7 +73,7 @@ class Grid:
 class Search:
     """Patches of one size. A shift is how far from a patch's middle its source's is, along the flattened canvas."""
 
-    def __init__(self, grid: Grid, known: Tensor, guide: Tensor, rarity: Tensor | None = None) -> None:
+    def __init__(self, grid: PatchGrid, known: Tensor, guide: Tensor, rarity: Tensor | None = None) -> None:
         """``known`` [1 5 h w]: colours and roughness. ``guide`` [1 5 h' w']: of the whole canvas. ``rarity`` [1 1 h w]."""
         self.grid, (rows, self._columns) = grid, grid.size
         self._known = known[0, :3]
@@ -125,7 +125,7 @@ class Search:
         inner = whole.reshape(1, 2, *self.grid.size)[:, :, REACH:-REACH, REACH:-REACH].double()
         return functional.pad(inner, (REACH,) * 4, mode="replicate")[0].long()
 
-    def inherited(self, smaller: Grid, shift_map: Tensor) -> Tensor:
+    def inherited(self, smaller: PatchGrid, shift_map: Tensor) -> Tensor:
         """The shifts [n] that a ``smaller`` size's map says."""
         y, x = smaller.cells(*self.grid.pixels())
         rows = y.floor().long().clamp(0, smaller.size[0] - 1)[self._at // self._columns]
@@ -229,7 +229,7 @@ class Search:
         return functional.pad(inner, (REACH,) * 4, mode="replicate")
 
 
-def _sureness(grid: Grid) -> Tensor:
+def _sureness(grid: PatchGrid) -> Tensor:
     """Of each cell of the canvas, flattened: 2 where it is known, and less with the distance from that."""
     left, top = grid.sides[:2]
     row, column = (torch.arange(count, dtype=torch.float32) for count in grid.size)

@@ -20,9 +20,10 @@ def fitted(flow: Tensor) -> tuple[Scene, Tensor]:
     height, width = flow.shape[-2:]
     here = grid(height, width, flow)
     pose = torch.stack([_camera(here, here + frame) for frame in flow])
+    rigid = Scene(pose, torch.zeros_like(here[0]), torch.zeros_like(flow)).displacement()
     before = _undone(pose, here)
     shift = here - before
-    left = looked_up(flow, before) - shift  # of what is seen there, not of where it is seen
+    left = looked_up(flow - rigid, before)  # of what is seen there, not of where it is seen
     known = shift.square().sum(dim=(0, 1)) + len(flow) * KNOWN_SHIFT**2
     nearness = ((left * shift).sum(dim=(0, 1)) / (PARALLAX * known)).clamp(-1, 1)
     nearness = nearness - nearness.mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..conditioning import encode
 from ..sampling import samplers
-from ..sampling.denoiser import Conditioning, Denoiser, Preconditioning, svd_denoiser
+from ..sampling.denoiser import Conditioning, Denoiser, edm_skip, svd_denoiser
 from ..sampling.samplers import down_to_zero
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ClipFrames:
 
 
 class FamilyVerbs:
-    """What the stages of a clip ask of a checkpoint's family. Outside, latents and sigmas are those of scaled latents."""
+    """What the stages of a clip ask of a checkpoint's family. Outside, latents are scaled ones; sigmas are the scheduler's."""
 
     def sigmas(self, runtime: Runtime, clip: ClipSpec) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU."""
@@ -82,12 +82,11 @@ class FamilyVerbs:
         cond: Conditioning,
         noise: Tensor,
         seeds: Sequence[int],
-        around_still: bool = True,
     ) -> Tensor:
         """Unit ``noise`` ``[B F C h w]`` on the CPU => the latents that a walk down ``sigmas`` begins with, on the device.
 
         ``seeds`` are what ``noise`` was drawn from, one for each clip, for families that spread something over consecutive
-        ones. ``around_still`` concerns families whose noise lies around the still: without it, it lies around nothing.
+        ones.
         """
         return (noise * runtime.initial_scale(sigmas)).to(runtime.device)
 
@@ -97,7 +96,8 @@ class FamilyVerbs:
 
     def denoiser(self, runtime: Runtime, unet: Callable[..., Any], cond: Conditioning) -> Denoiser:
         """``unet``, which is called like the runtime's, as ``(x, sigma) -> x0``."""
-        return svd_denoiser(unet, cond, runtime.plan.dtype)
+        shown, skip = partial(self.shown, runtime.row), partial(self.skip, runtime.row)
+        return svd_denoiser(unet, cond, runtime.plan.dtype, shown, skip)
 
     def walk(
         self, denoiser: Denoiser, x: Tensor, sigmas: Tensor, noise: Callable[[], Tensor], first: int
@@ -133,7 +133,7 @@ class FamilyVerbs:
         """
         return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
 
-    # What fine-tuning minimises.
+    # What is diffused, for the denoiser and for what fine-tuning minimises.
 
     keeps_still = False
     """The latents of the still are never taken away in training: the estimate is added to them."""
@@ -155,8 +155,7 @@ class FamilyVerbs:
 
         EDM's c_skip x and c_out, unless more is known. ``sigma`` is [] or as long as ``x``.
         """
-        pre = Preconditioning.at(sigma.to(x.device).reshape(-1, 1, 1, 1, 1))
-        return pre.c_skip * x, pre.c_out
+        return edm_skip(x, sigma)
 
     def coherent(self, row: CheckpointRow, values: Tensor) -> Tensor:
         """``values`` [B F C h w] with what is one number for several cells or frames made one."""

@@ -53,17 +53,16 @@ class SamplingContext:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
         return self._family.sigmas(self.runtime, self.clip)
 
-    def start(self, sigmas: Tensor | None = None, around_still: bool = True) -> Tensor:
+    def start(self, sigmas: Tensor | None = None) -> Tensor:
         """Noise, drawn from ``generator``, to begin at the first sigma: ``[B F C h w]`` float32.
 
-        The size of the noise is that of the checkpoint's own sigmas, unless others are given. A family whose noise lies
-        around the still starts around nothing where ``around_still`` says so.
+        The size of the noise is that of the checkpoint's own sigmas, unless others are given.
         """
         noise = gaussian(self.conditioning.image_latents.shape, self.generator)
         levels = self.runtime.sigmas(self.clip.num_inference_steps) if sigmas is None else sigmas
         generators = [self.generator] if isinstance(self.generator, torch.Generator) else self.generator
         seeds = [one.initial_seed() for one in generators]
-        return self._family.start(self.runtime, levels, self.conditioning, noise, seeds, around_still)
+        return self._family.start(self.runtime, levels, self.conditioning, noise, seeds)
 
     def walk(self, denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Iterator[Step]:
         """The checkpoint's sampler from ``x`` down ``sigmas`` ``[N + 1]``; after ``resume`` where that is given."""

@@ -16,6 +16,8 @@ from torch import Tensor
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """``(x, sigma) -> (conditional x0, unconditional x0)``, for methods that need both."""
+Skip = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``(x, sigma) -> (guess, trust)``: x0 is guess + trust times the U-Net's raw output."""
 
 
 class UNet(Protocol):
@@ -75,15 +77,33 @@ class Preconditioning:
         )
 
 
-def svd_denoiser(unet: UNet, cond: Conditioning, dtype: torch.dtype) -> Denoiser:
+def edm_skip(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """(c_skip x, c_out): what the U-Net's raw output is added to, and times what. ``sigma`` is [] or as long as ``x``."""
+    pre = Preconditioning.at(sigma.reshape(-1, 1, 1, 1, 1) if sigma.dim() else sigma)
+    return pre.c_skip * x, pre.c_out
+
+
+def all_of(x: Tensor) -> Tensor:
+    """``x``: the U-Net sees all that is diffused."""
+    return x
+
+
+def svd_denoiser(
+    unet: UNet,
+    cond: Conditioning,
+    dtype: torch.dtype,
+    shown: Callable[[Tensor], Tensor] = all_of,
+    skip: Skip = edm_skip,
+) -> Denoiser:
     """v-prediction preconditioning around the U-Net: x0 = c_skip x + c_out unet(c_in x, c_noise).
 
-    The U-Net runs in ``dtype``; the estimate is combined and returned in x's own dtype (fp32).
+    The U-Net runs in ``dtype``; the estimate is combined and returned in x's own dtype (fp32). ``shown`` is what the U-Net
+    sees of c_in x; ``skip`` is for families that know more of the clip than c_skip x.
     """
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         pre = Preconditioning.at(sigma)
-        sample = torch.cat([(x * pre.c_in).to(dtype), cond.image_latents.to(dtype)], dim=2)
+        sample = torch.cat([shown(x * pre.c_in).to(dtype), cond.image_latents.to(dtype)], dim=2)
         (v,) = unet(
             sample,
             pre.c_noise,
@@ -91,7 +111,8 @@ def svd_denoiser(unet: UNet, cond: Conditioning, dtype: torch.dtype) -> Denoiser
             added_time_ids=cond.added_time_ids.to(dtype),
             return_dict=False,
         )
-        return pre.c_skip * x + pre.c_out * v.to(x.dtype)
+        guess, trust = skip(x, sigma)
+        return guess + trust * v.to(x.dtype)
 
     return denoise
 
@@ -139,22 +160,5 @@ def cfg_interval(guided: Denoiser, conditional: Denoiser, low: float, high: floa
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return (guided if low < float(sigma) <= high else conditional)(x, sigma)
-
-    return denoise
-
-
-def residual(denoiser: Denoiser, still: Tensor, scale: float, held: int = 0) -> Denoiser:
-    """A checkpoint that diffuses the difference from the still, ``r = (x - still) / scale``.
-
-    ``still`` is ``[B F C h w]`` in scaled latents. The wrapper keeps the outside in latent space, so
-    the sampler and every other wrapper treat such a checkpoint like any other: noise of size sigma
-    on x is noise of size sigma / scale on r. The first ``held`` channels are the still's in every frame.
-    """
-
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        base = still.to(x)
-        estimate = base + scale * denoiser((x - base) / scale, sigma / scale)
-        estimate[:, :, :held] = base[:, :, :held]
-        return estimate
 
     return denoise

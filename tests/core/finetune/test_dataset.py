@@ -13,7 +13,7 @@ from PIL import Image
 from recipes.nano.autoencoder import fit
 from svd_ui import clips
 from svd_ui.catalog import folder_row
-from svd_ui.core.families.warp_autoencoder import WarpAutoencoder
+from svd_ui.core.families.warp_autoencoder import SCENE_CHANNELS, WarpAutoencoder
 from svd_ui.core.finetune.dataset import Dataset
 from svd_ui.core.runtime import Runtime
 from svd_ui.events import never
@@ -65,8 +65,10 @@ def test_a_clip_that_moves_right_looks_ever_further_left(
     examples = Dataset(tmp_path, stretches, SIZE, base, runtime.scaling_factor)
     examples.build(runtime, lambda done: None, never().is_set)
     latents = examples.batch([0], torch.device("cpu")).latents[0]
-    assert latents.shape == (4, 8, 4, 6)
-    x, y = vae.displacement(latents).unbind(dim=1)
+    assert latents.shape == (4, 6 + SCENE_CHANNELS, 4, 6)
+    scene = vae.scene(latents)
+    assert (scene.pose[:, 0] * SIZE[0] / 2).tolist() == pytest.approx([0, -3, -6, -9], abs=0.4)
+    x, y = (scene.displacement() * SIZE[0] / 2).unbind(dim=1)
     assert x.flatten(1).median(dim=1).values.tolist() == pytest.approx([0, -3, -6, -9], abs=0.4)
     assert y.flatten(1).median(dim=1).values.tolist() == pytest.approx([0, 0, 0, 0], abs=0.4)
 

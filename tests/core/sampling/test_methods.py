@@ -1,4 +1,4 @@
-"""The sampler's algebra, cancelling, and checkpoints that diffuse the difference from the still."""
+"""The sampler's algebra, cancelling, and checkpoints that diffuse what happens in front of the still."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 
 from svd_ui.catalog import folder_row
 from svd_ui.core.decode import decode, decoder_of
+from svd_ui.core.families.warp_autoencoder import SCENE_CHANNELS
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
-from svd_ui.core.sampling.samplers import euler, gaussian, seeded
+from svd_ui.core.sampling.samplers import gaussian, seeded
 from svd_ui.errors import Cancelled
 from tests.core.conftest import CPU_PLAN, picture, prepared, request
+from tests.tiny import save_tiny_warp
 
-SCALE = 0.6
 
-
-@pytest.fixture
-def residual_runtime(tiny_folder: Path) -> Runtime:
-    row = folder_row(tiny_folder, form="residual", residual_scale=SCALE)
-    return Runtime(row, tiny_folder, CPU_PLAN)
+@pytest.fixture(scope="module")
+def warp(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    folder = save_tiny_warp(tmp_path_factory.mktemp("models") / "warp")
+    return Runtime(folder_row(folder), folder, CPU_PLAN)
 
 
 def test_steps_count_from_one_and_the_last_is_clean(runtime: Runtime) -> None:
@@ -70,26 +70,20 @@ def test_a_run_goes_on_from_any_step(runtime: Runtime) -> None:
     torch.testing.assert_close(rest[-1].latents, steps[-1].latents)
 
 
-def test_what_only_moves_keeps_the_still_in_every_other_channel(tiny_folder: Path) -> None:
-    asked = request()
-    row = folder_row(tiny_folder, form="residual", residual_scale=SCALE, motion_gain=8.0)
-    context = prepared(Runtime(row, tiny_folder, CPU_PLAN), asked)
-    *_, last = sample(context)
-    torch.testing.assert_close(last.latents[:, :, :-2], context.still[:, :, :-2])
-    assert (last.latents[:, :, -2:] - context.still[:, :, -2:]).abs().max() > 1e-3
+def test_what_only_moves_keeps_the_still_in_every_other_channel(warp: Runtime) -> None:
+    """At every step, so that a clip that is cancelled or seen on the way is one of the still too."""
+    context = prepared(warp, request(width=128, num_frames=6))
+    for step in sample(context):
+        torch.testing.assert_close(step.latents[:, :, :-SCENE_CHANNELS], context.still[:, :, :-SCENE_CHANNELS])
+        assert (step.latents - context.still)[:, :, -SCENE_CHANNELS:].abs().max() > 1e-3
 
 
-def test_a_residual_checkpoint_is_the_plain_one_on_differences(runtime: Runtime, residual_runtime: Runtime) -> None:
-    """Sampling the difference in its own units with the plain loop, then adding the still, gives the same clip."""
-    asked = request(max_guidance_scale=1.0)
-    outer = replace(prepared(residual_runtime, asked), generator=seeded(9))
-    x, sigmas = outer.start(), outer.sigmas()
-    plain = replace(outer, runtime=runtime).conditional()
-    with torch.no_grad():
-        *_, difference = euler(plain, (x - outer.still) / SCALE, sigmas / SCALE)
-    *_, whole = sample(replace(outer, generator=seeded(9)))
-    expected = outer.still + SCALE * difference.latents
-    torch.testing.assert_close(whole.latents, expected, atol=1e-3, rtol=0)
+def test_guidance_takes_the_embedding_away_and_leaves_the_still(warp: Runtime) -> None:
+    context = prepared(warp, request(width=128))
+    x = context.start()
+    with_both, without = context.pair()(x, context.sigmas()[0])
+    for estimate in (with_both, without):
+        torch.testing.assert_close(estimate[:, :, :-SCENE_CHANNELS], context.still[:, :, :-SCENE_CHANNELS])
 
 
 def test_bfloat16_stays_close_and_latents_stay_in_float32(tiny_folder: Path, runtime: Runtime) -> None:
