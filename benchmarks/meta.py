@@ -104,7 +104,7 @@ class Ours:
     def streamed(self) -> int:
         """Parameters of the U-Net that are on the device at a time while its weights are streamed."""
         units = units_of(self.modules["unet"], unused_in_steps(self.modules["unet"]))
-        sizes = sorted(sum(tensor.numel() for tensor in unit.piece.tensors) for unit in units)
+        sizes = sorted(sum(tensor.numel() for tensor in unit.weights.tensors) for unit in units)
         small = sum(size for size in sizes if size * self.dtype.itemsize <= SMALL_BYTES)
         return 2 * sizes[-1] + small
 

@@ -248,7 +248,7 @@ class GenerationRequest(Frozen):
         le=1920,
         multiple_of=2,
         title="Output height",
-        description="Lines of each frame, as many as the picture has and 1080p at most; blank = the clip's height.",
+        description="Lines of each frame, as many as the picture has, 1080p at most. Blank: the clip's height.",
     )
 
     @model_validator(mode="after")

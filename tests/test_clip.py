@@ -52,7 +52,7 @@ def test_guidance_ends_scale_with_the_checkpoints_noise() -> None:
     request = GenerationRequest(max_guidance_scale=2.0, guidance_sigma_max=70.0)
     assert ClipSpec.of(request, SVD).guidance_interval == (-math.inf, 70.0)
     low, high = ClipSpec.of(request, NANO).guidance_interval
-    assert (low, high) == (-math.inf, pytest.approx(70.0 * 90 / 700))
+    assert (low, high) == (-math.inf, pytest.approx(70.0 * 80 / 700))
     assert not ClipSpec.of(GenerationRequest(), NANO).guided
 
 

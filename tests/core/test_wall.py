@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from svd_ui.catalog import folder_row
-from svd_ui.catalog.families.warp import camera_speed
 from svd_ui.clip import ClipSpec
 from svd_ui.core import wall
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decoder_of
+from svd_ui.core.families.warp import camera_speeds
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
 from svd_ui.core.sampling.samplers import seeded
@@ -94,7 +94,8 @@ def test_a_wall_of_scenes_has_each_seed_s_move_as_far_as_each_motion_says(
         expected = alone(warp, picture, asked.tile(seed, motion))
         torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
         ends.append(warp.vae.scene(latents[0] / warp.scaling_factor).pose[-1])
-    faster = camera_speed(warp.row, 220) / camera_speed(warp.row, 30)
+    fast, slow = camera_speeds(warp.row, torch.tensor([220.0, 30.0])).tolist()
+    faster = fast / slow
     for calm, lively in (ends[:2], ends[2:]):
         torch.testing.assert_close(lively, faster * calm, atol=1e-4, rtol=0.02)
     assert torch.cosine_similarity(ends[0], ends[2], dim=0) < 0.9  # the next seed is for another kind

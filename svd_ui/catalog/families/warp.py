@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
@@ -75,16 +74,3 @@ class Warp(CheckpointFamily):
     def rendering_flops(self, clip: ClipSpec) -> float:
         shape = clip.shape
         return LOOK_UP_FLOPS * shape.num_frames * shape.width * shape.height
-
-
-def camera_speed(row: CheckpointRow, motion_bucket_id: float) -> float:
-    """How far a clip's camera goes in a second, mean over the frame, as a share of its longer side."""
-    return _path(row.motion_paths, motion_bucket_id) / row.path_seconds
-
-
-def _path(known: tuple[tuple[float, float], ...], motion_bucket_id: float) -> float:
-    """``known`` (motion, path) pairs, evenly between and from 0; the last one beyond them."""
-    for (low, a), (high, b) in pairwise([(0.0, 0.0), *known]):
-        if motion_bucket_id <= high:
-            return a + (b - a) * (motion_bucket_id - low) / (high - low)
-    return known[-1][1]

@@ -26,7 +26,7 @@ class UNetLevels:
 
 ATTENDING, PLAIN = "CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"
 SVD = UNetLevels((ATTENDING, ATTENDING, ATTENDING, PLAIN), (320, 640, 1280, 1280), (5, 10, 20, 20))
-NANO = UNetLevels((PLAIN, ATTENDING, ATTENDING), (64, 64, 128), (2, 2, 4))
+NANO = UNetLevels((PLAIN, ATTENDING, ATTENDING), (64, 96, 128), (2, 3, 4))
 SVD_CLIP, NANO_CLIP = (2, 25, 72, 128), (1, 14, 18, 32)
 """(clips, frames, height, width) of the latents at the size a checkpoint is for; SVD's two are those of guidance."""
 

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...catalog.families.warp import camera_speed
 from ..sampling.denoiser import Conditioning, Denoiser
 from .camera_moves import chosen, moves, nearest
 from .rendering import Renderer, WarpDecoder
@@ -23,7 +22,6 @@ from .scene import ARC, grid
 from .svd import Decoder, FamilyVerbs, linear_colours
 from .warp_autoencoder import (
     CAMERA,
-    DRIFT,
     MOTION_GAIN,
     RELIEF,
     SCENE_CHANNELS,
@@ -130,12 +128,11 @@ class WarpVerbs(FamilyVerbs):
 
     def units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
         """What 1 in the U-Net stands for in ``latents`` [B F C h w], for each clip and channel: [B 1 C 1 1]."""
-        units = torch.ones(len(time_ids), latents.shape[2])
         height, width = latents.shape[-2:]
         arm = float(grid(height, width, torch.empty(0)).norm(dim=0).mean())
-        for clip, (fps, motion, _) in enumerate(time_ids.tolist()):
-            units[clip, -SCENE_CHANNELS:] = torch.tensor(scene_units(row, motion, fps + 1, arm))
-        return units[:, None, :, None, None].to(latents.device)
+        fps, motion, _ = time_ids.to(latents.device, torch.float32).unbind(dim=1)
+        scene = scene_units(row, motion, fps + 1, arm)[:, None, :, None, None]
+        return functional.pad(scene, _room(latents), value=1.0)
 
 
 def _room(values: Tensor) -> tuple[int, ...]:
@@ -143,9 +140,18 @@ def _room(values: Tensor) -> tuple[int, ...]:
     return 0, 0, 0, 0, values.shape[2] - SCENE_CHANNELS, 0
 
 
-def scene_units(row: CheckpointRow, motion_bucket_id: float, fps: float, arm: float) -> list[float]:
-    """Of each of a scene's channels. ``arm``: how far from its middle a frame's cells are in the mean."""
-    step = MOTION_GAIN * 2 * camera_speed(row, motion_bucket_id) / fps
-    drift = MOTION_GAIN * FULL_DRIFT * (motion_bucket_id / 255) ** 0.5
+def scene_units(row: CheckpointRow, motion_bucket_ids: Tensor, fps: Tensor, arm: float) -> Tensor:
+    """Of each of a scene's channels, for each clip: ``[B 9]``. ``arm``: how far a frame's cells are from its middle, mean."""
+    step = MOTION_GAIN * 2 * camera_speeds(row, motion_bucket_ids) / fps
+    drift = MOTION_GAIN * FULL_DRIFT * (motion_bucket_ids / 255) ** 0.5
+    near, stir = torch.full_like(step, NEAR_UNIT), torch.full_like(step, STIR_UNIT)
     camera = [step, step, step / arm, step / arm, step / (ARC * MEAN_DEPTH)]
-    return [*camera, NEAR_UNIT, STIR_UNIT, drift, drift]
+    return torch.stack([*camera, near, stir, drift, drift], dim=1)
+
+
+def camera_speeds(row: CheckpointRow, motion_bucket_ids: Tensor) -> Tensor:
+    """How far cameras go in a second, mean over the frame, as shares of its longer side: evenly between what is known."""
+    known = torch.tensor([(0.0, 0.0), *row.motion_paths], device=motion_bucket_ids.device)
+    above = (motion_bucket_ids[:, None] > known[1:-1, 0]).sum(dim=1)
+    (low, a), (high, b) = known[above].unbind(dim=1), known[above + 1].unbind(dim=1)
+    return (a + (b - a) * (motion_bucket_ids - low) / (high - low)) / row.path_seconds

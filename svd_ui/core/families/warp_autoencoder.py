@@ -151,7 +151,8 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.decode(posterior.mode(), num_frames=num_frames, return_dict=return_dict, still=still)
 
     def _components(self, centred: Tensor) -> Tensor:
-        return functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
+        parts: Tensor = functional.conv2d(centred, self.analysis.float(), stride=self.patch_size)
+        return parts
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         parts = z[:, : self.components].float()

@@ -20,7 +20,7 @@ from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
 from . import events, groups, job_events, stage
-from .form import EXTRAS, PICTURE, PROMPT, default_of, preset_choices
+from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
@@ -218,7 +218,9 @@ def _kinds(page: Page, field: str) -> None:
     for kind, cls in group.classes.items():
         if group.several:
             switch: dict[str, Any] = {"label": cls.title(), "info": cls.summary(), "elem_id": f"dial-{field}-{kind}"}
-            page.control(f"{field}.{kind}", gr.Checkbox(default_of(f"{field}.{kind}"), elem_classes=["dial"], **switch))
+            page.control(
+                f"{field}.{kind}", gr.Checkbox(FRESH.get(f"{field}.{kind}", False), elem_classes=["dial"], **switch)
+            )
         if group.names(kind):
             with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
                 for control, name in group.names(kind).items():

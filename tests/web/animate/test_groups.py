@@ -13,7 +13,7 @@ from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
 from svd_ui.web import animate
 from svd_ui.web.animate import groups
-from svd_ui.web.animate.form import EXTRAS, default_of, explicit, request_of, values_of
+from svd_ui.web.animate.form import EXTRAS, FRESH, default_of, explicit, request_of, values_of
 from svd_ui.web.animate.groups import Kinds
 from svd_ui.web.controls import CLIP, Controls
 from svd_ui.web.page import Page
@@ -81,7 +81,7 @@ def test_the_post_steps_there_are_pass_through_the_form() -> None:
     back = values_of(request, ROW, STILL)
     assert back[f"post.{kind}"] is True
     assert explicit({**values(), **back})["post"][0]["kind"] == kind
-    assert default_of(f"post.{kind}") is False
+    assert default_of(f"post.{kind}") is FRESH.get(f"post.{kind}", False)
 
 
 def test_kinds_become_controls(registry: Registry[Params], monkeypatch: pytest.MonkeyPatch) -> None:
