@@ -67,13 +67,18 @@ class Perfect:
         self.seen, pre = sample, Preconditioning.at(self._sigma)
         _, relief, drift = parts_of(self._batch.told)
         x = drift + self._sigma * parts_of(coherent_noise(unit_noise(self._batch)))[2]
-        says = torch.cat([torch.full((len(x), 3, COMPONENTS + CAMERA, 4, 6), 7.0), relief, (drift - pre.c_skip * x) / pre.c_out], dim=2)
+        says = torch.cat(
+            [torch.full((len(x), 3, COMPONENTS + CAMERA, 4, 6), 7.0), relief, (drift - pre.c_skip * x) / pre.c_out],
+            dim=2,
+        )
         return (says + self._off,)
 
 
 def losses(batch: Batch, sigma: Tensor, off: Tensor | float = 0.0) -> dict[str, Tensor]:
     objective = Objective()
-    cond = objective.conditioning(batch, torch.zeros_like(batch.stills), torch.zeros(len(sigma)), torch.ones(len(sigma)))
+    cond = objective.conditioning(
+        batch, torch.zeros_like(batch.stills), torch.zeros(len(sigma)), torch.ones(len(sigma))
+    )
     return objective.loss(Perfect(batch, sigma, off), batch, cond, sigma, unit_noise(batch))
 
 

@@ -23,7 +23,6 @@ from .scene import ARC, grid
 from .svd import Decoder, FamilyVerbs, linear_colours
 from .warp_autoencoder import (
     CAMERA,
-    DRIFT,
     MOTION_GAIN,
     RELIEF,
     SCENE_CHANNELS,

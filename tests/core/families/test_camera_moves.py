@@ -34,7 +34,9 @@ def test_a_move_begins_at_rest_and_goes_as_far_as_is_asked() -> None:
     known = moves(ROW, FRAMES)
     assert known.shape == (5, FRAMES, 5)
     assert known[:, 0].abs().max() == 0
-    torch.testing.assert_close(known[:, 1:].mean(dim=1), torch.tensor([move[:5] for _, kind in ROW.moves for move in kind]))
+    torch.testing.assert_close(
+        known[:, 1:].mean(dim=1), torch.tensor([move[:5] for _, kind in ROW.moves for move in kind])
+    )
 
 
 @pytest.mark.parametrize("frames", [2, 4, 14, 40])

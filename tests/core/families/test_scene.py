@@ -96,7 +96,9 @@ def test_only_what_stirs_bends_and_it_is_seen_where_the_camera_sees_it() -> None
     moved = shift(scene(drift=drift))[0, 0]
     assert float(moved[:, 2:20].mean()) == pytest.approx(0.03, rel=0.05)
     assert moved[:, 28:].abs().max() < 1e-4
-    panned = shift(scene(drift=drift, pan_x=0.5))[0, 0] - 0.5  # a quarter of the width: half of what stirs is out of view
+    panned = (
+        shift(scene(drift=drift, pan_x=0.5))[0, 0] - 0.5
+    )  # a quarter of the width: half of what stirs is out of view
     assert float(panned[:, :6].mean()) == pytest.approx(0.03, rel=0.1)
     assert panned[:, 12:].abs().max() < 1e-4
 
@@ -134,5 +136,7 @@ def test_between_key_frames_a_curve_stays_a_curve() -> None:
     curve = torch.arange(5.0)
     torch.testing.assert_close(between(curve, times), times)
     torch.testing.assert_close(between(curve.square(), times), times.square(), atol=1e-4, rtol=0)
-    torch.testing.assert_close(between(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.5, 1.0])), torch.tensor([1.0, 2, 3]))
+    torch.testing.assert_close(
+        between(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.5, 1.0])), torch.tensor([1.0, 2, 3])
+    )
     assert between(torch.tensor([7.0]), torch.zeros(2)).tolist() == [7, 7]

@@ -70,9 +70,7 @@ def asked_path(runtime: Runtime, motion: float, frames: int, fps: float) -> floa
 )
 def test_a_clip_goes_as_far_as_motion_says(tiny: Runtime, values: dict[str, int]) -> None:
     """Whatever its length, rate and shape; the checkpoint's own motion_paths are what is promised."""
-    motion, frames, fps = (
-        values.get(*one) for one in (("motion_bucket_id", 127), ("num_frames", 14), ("fps", 5))
-    )
+    motion, frames, fps = (values.get(*one) for one in (("motion_bucket_id", 127), ("num_frames", 14), ("fps", 5)))
     paths = [path(tiny.vae.scene(made(tiny, seed=seed, **values))) for seed in (1, 2)]
     assert paths == pytest.approx([asked_path(tiny, motion, frames, fps)] * 2, rel=0.35)
 
@@ -98,7 +96,9 @@ def test_a_seed_makes_the_kind_of_move_it_is_for(tiny: Runtime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channel", "nearness"), [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (4, MEAN_DEPTH)], ids=["x", "y", "zoom", "roll", "arc"]
+    ("channel", "nearness"),
+    [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (4, MEAN_DEPTH)],
+    ids=["x", "y", "zoom", "roll", "arc"],
 )
 @pytest.mark.parametrize("cells", [(18, 32), (32, 18)], ids=["wide", "tall"])
 def test_a_unit_of_each_part_of_a_move_is_one_step_of_the_asked_path(
@@ -135,7 +135,9 @@ def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runti
     off = began - both.image_latents * tiny.scaling_factor
     assert off[:, :, :-SCENE_CHANNELS].abs().max() == 0
     calm, lively = off[:, :, -SCENE_CHANNELS]
-    torch.testing.assert_close(lively, calm * camera_speed(tiny.row, 255) / camera_speed(tiny.row, 30), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        lively, calm * camera_speed(tiny.row, 255) / camera_speed(tiny.row, 30), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_what_is_diffused_and_what_the_denoiser_gives_are_each_others_inverse(tiny: Runtime) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import CheckpointRow
-from svd_ui.core.finetune.dataset import order
-from svd_ui.core.finetune.loss import ClipBatch, DiffusionLoss, Draw
 from svd_ui.core.families import verbs_of
 from svd_ui.core.families.warp_autoencoder import CAMERA, RELIEF, SCENE_CHANNELS, coherent
+from svd_ui.core.finetune.dataset import order
+from svd_ui.core.finetune.loss import ClipBatch, DiffusionLoss, Draw
 from svd_ui.core.sampling.denoiser import Conditioning
 
 SCALING = 0.18215
@@ -82,7 +82,9 @@ def test_what_is_not_diffused_costs_nothing() -> None:
     draw = objective.draw(batch, torch.Generator().manual_seed(0))
     cond = still_of(objective, batch, draw)
     x0 = diffused(WARP, batch, cond)
-    v = answer(WARP, x0, x0 + draw.sigma[:, None, None, None, None] * verbs_of(WARP).noise(WARP, draw.noise), draw.sigma)
+    v = answer(
+        WARP, x0, x0 + draw.sigma[:, None, None, None, None] * verbs_of(WARP).noise(WARP, draw.noise), draw.sigma
+    )
 
     def loss(wrong: Tensor) -> Tensor:
         return objective.loss(lambda *_, **__: (wrong,), batch, draw, cond, SCALING)
@@ -106,7 +108,11 @@ def test_the_loss_is_the_sampler_s_error_over_what_it_trusts_the_unet_with(row: 
     cond = still_of(objective, batch, draw)
 
     def unet(sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, **_: Any) -> tuple[Tensor]:
-        return (sample[:, :, :CHANNELS] * 0.3 + encoder_hidden_states.mean((1, 2))[:, None, None, None, None] + timestep.view(-1, 1, 1, 1, 1),)
+        return (
+            sample[:, :, :CHANNELS] * 0.3
+            + encoder_hidden_states.mean((1, 2))[:, None, None, None, None]
+            + timestep.view(-1, 1, 1, 1, 1),
+        )
 
     losses = objective.loss(unet, batch, draw, cond, SCALING)
     for index, sigma in enumerate(draw.sigma):
