@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_twice_the_rate_halves_the_step_and_motion_lengthens_it(tiny: Runtime) -
     assert at[10][:CAMERA] == pytest.approx([unit / 2 for unit in at[5][:CAMERA]])
     assert at[10][CAMERA:] == at[5][CAMERA:]
     steps = [scene_units(tiny.row, motion, 5, 0.5) for motion in range(1, 256)]
-    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in itertools.pairwise(steps))
 
 
 def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runtime) -> None:
