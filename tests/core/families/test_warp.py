@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.catalog import NANO, CheckpointRow, folder_row, nano_row
+from svd_ui.catalog import NANO, folder_row, nano_row
+from svd_ui.catalog.families.warp import camera_speed
 from svd_ui.core.families import verbs_of
 from svd_ui.core.families.camera_moves import moves
 from svd_ui.core.families.scene import ARC, Scene, grid
-from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, camera_speeds
-from svd_ui.core.families.warp import scene_units as units_of
+from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, scene_units
 from svd_ui.core.families.warp_autoencoder import CAMERA, MOTION_GAIN, SCENE_CHANNELS
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
@@ -35,14 +35,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 @pytest.fixture(scope="module")
 def nano() -> Runtime:
     return Runtime(nano_row(), NANO, CPU_PLAN)
-
-
-def scene_units(row: CheckpointRow, motion: float, fps: float, arm: float) -> list[float]:
-    return units_of(row, torch.tensor([motion]), torch.tensor([fps]), arm)[0].tolist()  # type: ignore[no-any-return]
-
-
-def camera_speed(row: CheckpointRow, motion: float) -> float:
-    return float(camera_speeds(row, torch.tensor([motion])))
 
 
 def made(runtime: Runtime, **values: Any) -> Tensor:
@@ -130,7 +122,7 @@ def test_twice_the_rate_halves_the_step_and_motion_lengthens_it(tiny: Runtime) -
     assert at[10][:CAMERA] == pytest.approx([unit / 2 for unit in at[5][:CAMERA]])
     assert at[10][CAMERA:] == at[5][CAMERA:]
     steps = [scene_units(tiny.row, motion, 5, 0.5) for motion in range(1, 256)]
-    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in pairwise(steps))
+    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in itertools.pairwise(steps))
 
 
 def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runtime) -> None:
