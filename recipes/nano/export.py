@@ -38,7 +38,7 @@ def settings(vae: WarpAutoencoder) -> dict[str, Any]:
         "family": "warp",
         "motion_paths": [list(pair) for pair in MOTION_PATHS],
         "path_seconds": PATH_SECONDS,
-        "moves": list(known_moves(np.random.default_rng(0)).items()),
+        "moves": known_moves(np.random.default_rng(0)),
         "train_sigma": [objective.sigma_mean, objective.sigma_std],
         "sigma_reference": SIGMA_MAX,
         "num_frames": 14,

@@ -156,8 +156,9 @@ class WarpAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         parts = z[:, : self.components].float()
-        frames: Tensor = functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
-        return frames + self.mean.float()[:, None, None]
+        centred = functional.conv_transpose2d(parts, self.synthesis.float(), stride=self.patch_size)
+        frames: Tensor = centred + self.mean.float()[:, None, None]
+        return frames
 
 
 def parts_of(told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
