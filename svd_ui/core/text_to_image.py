@@ -119,6 +119,8 @@ class _PipelineThread:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
+                if self._cancel.is_set():  # the thread may be steps ahead, or done
+                    raise Cancelled()
             self.picture = item
         finally:
             self._abandoned.set()

@@ -103,11 +103,11 @@ def test_attention_to_one_key_needs_no_kernel(runtime: Runtime) -> None:
         ("auto", CUDA, set(), "sdpa", "xformers is not installed; flash-attn is not installed"),
         ("auto", CUDA, {"xformers"}, "auto", "the fastest of sdpa, xformers for each shape"),
         ("auto", CUDA, {"xformers", "flash_attn"}, "auto", "sdpa, xformers, flash"),
-        ("sdpa", CUDA, {"xformers"}, "sdpa", "chosen"),
+        ("sdpa", CUDA, {"xformers"}, "sdpa", "your choice"),
         ("xformers", CPU, {"xformers"}, "sdpa", "needs a CUDA device"),
-        ("xformers", CUDA, {"xformers"}, "xformers", "chosen"),
+        ("xformers", CUDA, {"xformers"}, "xformers", "your choice"),
         ("flash", CUDA, {"xformers"}, "sdpa", "flash-attn is not installed"),
-        ("flash", CUDA, {"flash_attn"}, "flash", "chosen"),
+        ("flash", CUDA, {"flash_attn"}, "flash", "your choice"),
     ],
 )
 def test_the_choice_comes_with_its_reason(

@@ -51,7 +51,7 @@ def test_when_blocks_are_compiled() -> None:
     assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 3, 4, 9)] == [False, False, True, True]
     assert decide("auto", CUDA, resident, 0, True)[0] is True
     assert decide("auto", CPU, resident, 9, True)[0] is False
-    assert said("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips wait"
+    assert said("auto", CUDA, resident, 4, False)[1] == "compiled: 4 more clips waiting"
 
 
 def test_the_same_clip_without_a_graph_more_over_steps_conditionings_and_clips(runtime: Runtime) -> None:

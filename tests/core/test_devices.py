@@ -71,7 +71,7 @@ def test_stepping_down_says_so() -> None:
     plan = Plan(torch.device("cuda:0"), PROFILES["12gb"], torch.float16, "sdpa", reasons)
     down = plan.step_down(PROFILES["8gb"])
     assert down.profile.offload == "model"
-    assert [sentence(note) for note in down.notes] == ["profile 8gb: memory ran out", "float16 on a GPU"]
+    assert [sentence(note) for note in down.notes] == ["profile 8gb: out of memory", "float16 on a GPU"]
 
 
 @pytest.mark.parametrize(("kind", "conv2d"), [("cpu", True), ("cuda", False)])
@@ -131,7 +131,7 @@ def test_a_card_that_torch_has_no_code_for_is_left_alone_and_the_plan_says_why(m
         plan = plan_for(Settings(devices="auto"))
         assert plan.device.type == "cpu"
         assert "GTX 1080" in sentence(plan.reasons["device"])
-        with pytest.raises(BadInput, match="no code for its compute capability 6.1.*cu126"):
+        with pytest.raises(BadInput, match="does not support its compute capability 6.1.*cu126"):
             select_devices(Settings(devices="cuda:0"))
     finally:
         build_mismatch.cache_clear()

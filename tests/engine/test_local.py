@@ -315,12 +315,12 @@ def test_oom_while_reading_the_still_takes_the_next_profile_and_the_same_clip_co
     assert [event.stage for event in events if isinstance(event, SteppedDown)] == ["conditioning", "conditioning"]
     assert result.effective is not None
     assert result.effective.profile == "12gb"
-    assert "reading the still" in sentence(result.notes[0])
+    assert "reading the picture" in sentence(result.notes[0])
     one, two = (load_file(tmp_path / name / "latents.safetensors")["latents"] for name in ("calm", "out"))
     np.testing.assert_allclose(one, two, atol=1e-3 if result.effective.dtype == "float32" else 0.1)
 
     engine = LocalEngine(here, stages=Trouble(here, condition_at="4gb"))
-    with pytest.raises(OutOfMemory, match="while reading the still"):
+    with pytest.raises(OutOfMemory, match="while reading the picture"):
         list(engine.generate(ask(image, profile="4gb"), tmp_path / "no", never()))
 
 
@@ -335,7 +335,7 @@ def test_oom_in_every_stage_of_one_clip_goes_down_the_same_ladder(here: Settings
     result = result_of(events)
     assert result.effective is not None
     assert (result.effective.profile, result.effective.decode_chunk_size) == ("8gb", 1)
-    assert [note for note in result.notes if "ran out" in sentence(note)] == list(result.effective.reasons[-5:])
+    assert [note for note in result.notes if "Out of memory" in sentence(note)] == list(result.effective.reasons[-5:])
 
 
 def test_oom_while_decoding_takes_smaller_chunks(here: Settings, image: str, tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_missing_things_are_named(here: Settings, image: str, tmp_path: Path, mo
         run(GenerationRequest(image=image, checkpoint="svd-xt"))
     with pytest.raises(BadInput, match="no checkpoint"):
         run(GenerationRequest(image=image, checkpoint="other"))
-    with pytest.raises(BadInput, match="still"):
+    with pytest.raises(BadInput, match="picture"):
         run(ask(None))
     with pytest.raises(WeightsMissing, match="text-to-image"):
         run(ask(None, prompt="a boat"))
@@ -458,7 +458,7 @@ def test_what_nobody_foresaw_is_still_one_of_ours(here: Settings, image: str, tm
         def condition(self, *_: Any) -> Any:
             raise KeyError("surprise")
 
-    with pytest.raises(Unexpected, match="KeyError while reading the still"):
+    with pytest.raises(Unexpected, match="KeyError while reading the picture"):
         list(LocalEngine(here, stages=Broken(here, "cpu")).generate(ask(image), tmp_path / "out", never()))
 
 

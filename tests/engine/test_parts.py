@@ -53,7 +53,7 @@ def test_advice_only_where_it_is_due() -> None:
     assert len(advised(num_frames=60)) == 1
     assert len(advised(width=1000)) == 1
     assert "64x64" in sentence(advised(width=64, height=64)[0])
-    assert "keeps 32%: leave width and height blank" in sentence(advised((1152, 2048))[-1])
+    assert "keeps 32% of the picture (1152x2048). Leave width and height blank" in sentence(advised((1152, 2048))[-1])
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_advice_only_where_it_is_due() -> None:
     [
         (XT, {}, None),
         (XT, {"num_inference_steps": 12}, None),  # fewer steps by one's own choice
-        (XT, {"speed": "fast"}, "features reused, all layers computed at one step in 3. About 41%"),
+        (XT, {"speed": "fast"}, "features reused, all layers run at 1 step in 3. About 41%"),
         (
             XT,
             {"speed": "draft"},
-            "the AYS schedule in 10 steps; features reused, all layers computed at one step in 2. ",
+            "the AYS schedule in 10 steps; features reused, all layers run at 1 step in 2. ",
         ),
-        (XT, {"guidance_sigma_max": 50}, "no guidance above sigma 50. About 8"),
+        (XT, {"guidance_sigma_max": 50}, "no guidance above noise level 50. About 8"),
         (XT, {"guidance_sigma_min": 0.5, "max_guidance_scale": 1.0}, None),  # there is none to leave out
-        (ANIMATE_LCM, {}, "few-step weights. About 12% of the exact clip's work."),
+        (ANIMATE_LCM, {}, "few-step model. About 12% of the work at full quality."),
     ],
 )
 def test_what_is_approximate_is_said_with_its_cost(

@@ -35,9 +35,9 @@ def engine(settings: Settings, checkpoints: Path) -> LocalEngine:
     ("checkpoint", "speed", "steps", "said"),
     [
         ("plain", "exact", 12, None),
-        ("plain", "fast", 12, "features reused, all layers computed at one step in 3"),
-        ("plain", "draft", 10, "the AYS schedule in 10 steps; features reused, all layers computed at one step in 2"),
-        ("few", "exact", 4, "few-step weights"),
+        ("plain", "fast", 12, "features reused, all layers run at 1 step in 3"),
+        ("plain", "draft", 10, "the AYS schedule in 10 steps; features reused, all layers run at 1 step in 2"),
+        ("few", "exact", 4, "few-step model"),
     ],
 )
 def test_a_speed_takes_its_steps_and_is_named_in_the_result(

@@ -150,5 +150,5 @@ def test_the_blocks_of_nano_are_found_in_its_files() -> None:
     assert layers.total == ARCHITECTURES["nano"].parameters["unet"]
     resnets = [block for block in layers.blocks if block.kind == "resnet"]
     attending = [block for block in layers.blocks if block.kind == "transformer"]
-    assert {(block.level, block.channels) for block in resnets} == {(0, 64), (1, 64), (2, 128)}
+    assert {(block.level, block.channels) for block in resnets} == {(0, 64), (1, 96), (2, 128)}
     assert all(block.inputs == block.channels and block.depth == 1 for block in attending)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from .continuation import Sides
 from .outpaint import outpaint
+from .scene import bicubic
 
 Picture = NDArray[np.uint8]
 """[H W 3]"""
@@ -59,16 +59,9 @@ class Canvas:
 
         A place is x and y in halves of the still's longer side from its middle. Beyond the canvas its edge is seen.
         """
-        if self.pixels.device.type == "mps":  # its grid_sample knows no bicubic look-up
-            return self._look(self.pixels.cpu(), places.cpu()).to(self.pixels.device)
-        return self._look(self.pixels, places.to(self.pixels.device))
-
-    def _look(self, pixels: Tensor, places: Tensor) -> Tensor:
-        x, y = self._in_pixels(places.float())
-        grid = torch.stack([2 * x / pixels.shape[-1] - 1, 2 * y / pixels.shape[-2] - 1], dim=-1)
-        pixels = pixels.expand(len(places), -1, -1, -1)
-        seen = functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        return seen.clamp_(-1, 1)
+        x, y = self._in_pixels(places.to(self.pixels.device, torch.float32))
+        grid = torch.stack([2 * x / self.pixels.shape[-1] - 1, 2 * y / self.pixels.shape[-2] - 1], dim=-1)
+        return bicubic(self.pixels.expand(len(places), -1, -1, -1), grid).clamp_(-1, 1)
 
     def outside(self, places: Tensor) -> int:
         """How many of ``places`` [N 2 h w] lie beyond the canvas: none, where the margin was enough."""

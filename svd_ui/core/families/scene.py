@@ -125,7 +125,13 @@ def looked_up(maps: Tensor, places: Tensor) -> Tensor:
     h, w = maps.shape[-2:]
     half = max(h, w) / 2
     unit = torch.tensor([2 * half / w, 2 * half / h], device=places.device)
-    where = places.permute(0, 2, 3, 1) * unit
+    return bicubic(maps, places.permute(0, 2, 3, 1) * unit)
+
+
+def bicubic(maps: Tensor, where: Tensor) -> Tensor:
+    """``maps`` [N C h w] at ``where`` [N H W 2], x and y in -1 to 1: [N C H W]. Beyond the edges they are held."""
+    if maps.device.type == "mps":  # not every version's grid_sample knows bicubic look-ups
+        return bicubic(maps.cpu(), where.cpu()).to(maps.device)
     return functional.grid_sample(maps, where, mode="bicubic", padding_mode="border", align_corners=False)
 
 

@@ -21,7 +21,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from ..optical_flow import displacements
-from .scene import Scene, grid, in_layers
+from .scene import Scene, bicubic, grid, in_layers
 from .scene_fit import fitted
 
 CAMERA, RELIEF, DRIFT = 5, 2, 2
@@ -200,12 +200,7 @@ def coherent_noise(noise: Tensor) -> Tensor:
 
 def moved(still: Tensor, places: Tensor) -> Tensor:
     """``still`` [1 3 H W] looked up bicubically at ``places`` [F 2 H W] (``scene.py``): [F 3 H W]; held beyond its edges."""
-    if still.device.type == "mps":  # its grid_sample knows no bicubic look-up
-        return moved(still.cpu(), places.cpu()).to(still.device)
     height, width = still.shape[-2:]
     half = max(height, width)
     unit = torch.tensor([half / width, half / height], device=places.device)
-    pixels = still.expand(len(places), -1, -1, -1)
-    where = places.permute(0, 2, 3, 1) * unit
-    frames: Tensor = functional.grid_sample(pixels, where, mode="bicubic", padding_mode="border", align_corners=False)
-    return frames
+    return bicubic(still.expand(len(places), -1, -1, -1), places.permute(0, 2, 3, 1) * unit)

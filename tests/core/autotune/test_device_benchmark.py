@@ -101,9 +101,9 @@ class TestNumberFormat:
         ("amx", "avx", "seconds", "dtype", "why"),
         [
             (False, False, 0.1, torch.float32, "no bfloat16 units"),
-            (True, False, 0.5, torch.bfloat16, "AMX tiles win"),
-            (False, True, 0.5, torch.bfloat16, "AVX-512 bfloat16 units win"),
-            (False, True, 1.5, torch.float32, "AVX-512 bfloat16 units do not win"),
+            (True, False, 0.5, torch.bfloat16, "faster on this CPU's AMX tiles"),
+            (False, True, 0.5, torch.bfloat16, "faster on this CPU's AVX-512 bfloat16 units"),
+            (False, True, 1.5, torch.float32, "no faster on this CPU's AVX-512 bfloat16 units"),
         ],
     )
     def test_bfloat16_needs_units_and_has_to_win(

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from svd_ui.catalog import NANO, folder_row, nano_row
-from svd_ui.catalog.families.warp import camera_speed
 from svd_ui.core.families import verbs_of
 from svd_ui.core.families.camera_moves import moves
 from svd_ui.core.families.scene import ARC, Scene, grid
-from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, scene_units
+from svd_ui.core.families.warp import MEAN_DEPTH, WarpVerbs, camera_speeds, scene_units
 from svd_ui.core.families.warp_autoencoder import CAMERA, MOTION_GAIN, SCENE_CHANNELS
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import sample
@@ -52,8 +51,18 @@ def path(scene: Scene) -> float:
     return float(scene.displacement().diff(dim=0).norm(dim=1).mean(dim=(1, 2)).sum()) / 2
 
 
+def speed(runtime: Runtime, motion: float) -> float:
+    return float(camera_speeds(runtime.row, torch.tensor([float(motion)])))
+
+
+def units(runtime: Runtime, motion: float, fps: float, arm: float) -> list[float]:
+    """Of each of a scene's channels, for one clip."""
+    of_clips = scene_units(runtime.row, torch.tensor([float(motion)]), torch.tensor([float(fps)]), arm)
+    return of_clips[0].tolist()  # type: ignore[no-any-return]
+
+
 def asked_path(runtime: Runtime, motion: float, frames: int, fps: float) -> float:
-    return camera_speed(runtime.row, motion) * (frames - 1) / fps
+    return speed(runtime, motion) * (frames - 1) / fps
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_a_seed_makes_the_kind_of_move_it_is_for(tiny: Runtime) -> None:
     kinds = [kind for kind, some in tiny.row.moves for _ in some]
     known = moves(tiny.row, 14).flatten(1)
     arm = float(grid(4, 8, torch.empty(0)).norm(dim=0).mean())
-    unit = torch.tensor(scene_units(tiny.row, 127, 5, arm)[:CAMERA]) / MOTION_GAIN
+    unit = torch.tensor(units(tiny, 127, 5, arm)[:CAMERA]) / MOTION_GAIN
     for seed in range(8):
         pose = tiny.vae.scene(made(tiny, seed=seed)).pose
         steps = torch.cat([torch.zeros(1, CAMERA), pose.diff(dim=0)]) / unit
@@ -107,21 +116,21 @@ def test_a_unit_of_each_part_of_a_move_is_one_step_of_the_asked_path(
 ) -> None:
     arm = float(grid(*cells, torch.empty(0)).norm(dim=0).mean())
     pose = torch.zeros(1, 5)
-    pose[0, channel] = scene_units(tiny.row, 60, 5, arm)[channel] / MOTION_GAIN
+    pose[0, channel] = units(tiny, 60, 5, arm)[channel] / MOTION_GAIN
     depth = torch.full(cells, nearness)
     depth[:, : cells[1] // 2] *= -1
     moved = Scene(pose, depth, torch.zeros(1, 2, *cells)).displacement().norm(dim=1)
-    step = 2 * camera_speed(tiny.row, 60) / 5  # in halves of the longer side
+    step = 2 * speed(tiny, 60) / 5  # in halves of the longer side
     # At the step between near and far an arc is softened over a cell or two.
     assert float(moved.mean()) == pytest.approx(step, rel=0.06 if channel == 4 else 0.02)
     assert ARC > 0
 
 
 def test_twice_the_rate_halves_the_step_and_motion_lengthens_it(tiny: Runtime) -> None:
-    at = {fps: scene_units(tiny.row, 100, fps, 0.5) for fps in (5, 10)}
+    at = {fps: units(tiny, 100, fps, 0.5) for fps in (5, 10)}
     assert at[10][:CAMERA] == pytest.approx([unit / 2 for unit in at[5][:CAMERA]])
     assert at[10][CAMERA:] == at[5][CAMERA:]
-    steps = [scene_units(tiny.row, motion, 5, 0.5) for motion in range(1, 256)]
+    steps = [units(tiny, motion, 5, 0.5) for motion in range(1, 256)]
     assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in itertools.pairwise(steps))
 
 
@@ -136,9 +145,7 @@ def test_noise_is_given_to_the_scene_alone_in_the_units_of_each_clip(tiny: Runti
     off = began - both.image_latents * tiny.scaling_factor
     assert off[:, :, :-SCENE_CHANNELS].abs().max() == 0
     calm, lively = off[:, :, -SCENE_CHANNELS]
-    torch.testing.assert_close(
-        lively, calm * camera_speed(tiny.row, 255) / camera_speed(tiny.row, 30), rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(lively, calm * speed(tiny, 255) / speed(tiny, 30), rtol=1e-4, atol=1e-3)
 
 
 def test_what_is_diffused_and_what_the_denoiser_gives_are_each_others_inverse(tiny: Runtime) -> None:
