@@ -22,10 +22,12 @@ from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from tests.tiny import save_tiny_warp
 
+CALM, FRAMES = 1, 11
+
 
 @pytest.fixture(scope="module")
 def warp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """4 frames of 128x64 in 4 steps, all of them the still."""
+    """4 latents of 128x64 at 7 fps, which is 11 frames at 24."""
     return save_tiny_warp(tmp_path_factory.mktemp("models") / "warp")
 
 
@@ -61,7 +63,13 @@ class Watched(Stages):
 
 def made(stages: Stages, settings: Settings, out: Path, image: str, **values: Any) -> list[Event]:
     request = GenerationRequest(
-        image=image, checkpoint="local:warp", seed=7, num_inference_steps=2, noise_aug_strength=0, **values
+        image=image,
+        checkpoint="local:warp",
+        seed=7,
+        num_inference_steps=2,
+        motion_bucket_id=CALM,
+        noise_aug_strength=0,
+        **values,
     )
     events = list(LocalEngine(settings, stages=stages).generate(request, out, never()))
     assert isinstance(events[-1], Finished)
@@ -69,9 +77,11 @@ def made(stages: Stages, settings: Settings, out: Path, image: str, **values: An
 
 
 def shows(clip: list[np.ndarray], still: Image.Image) -> None:
-    assert len(clip) == 4
-    for frame in clip:
-        assert np.abs(frame.astype(int) - np.asarray(still)).max() <= 1
+    """All of it the still, from which so calm a camera goes no further than a fiftieth of a pixel."""
+    assert len(clip) == FRAMES
+    off = [np.abs(frame.astype(int) - np.asarray(still)).max() for frame in clip]
+    assert off[0] == 0
+    assert max(off) <= 6
 
 
 @pytest.mark.parametrize("size", [(128, 64), (64, 96)])
@@ -92,7 +102,7 @@ def test_after_running_out_of_memory_the_rest_is_too(here: Settings, noisy: str,
 
 def test_so_is_every_tile_of_a_wall(here: Settings, noisy: str, tmp_path: Path) -> None:
     stages = Watched(here)
-    made(stages, here, tmp_path, noisy, wall=Wall(seeds=2, motion_bucket_ids=(30, 220)))
+    made(stages, here, tmp_path, noisy, wall=Wall(seeds=2, motion_bucket_ids=(CALM, 2)))
     assert len(stages.clips) == 4
     for clip in stages.clips:
         shows(clip, fit(Assets.of(here).open(noisy), 128, 64))
