@@ -123,9 +123,10 @@ def save_tiny_svd(
 
 
 def save_tiny_warp(folder: Path) -> Path:
-    """The same with our own autoencoder, which looks at the still, in cells of 16 pixels; its clips show the still.
+    """The same with our own autoencoder, which looks at the still, in cells of 16 pixels.
 
-    As nano has it: the U-Net diffuses what differs from the still, here next to nothing.
+    As nano has it: what differs from the still is diffused. The U-Net says next to nothing of it, so that of the clip
+    only the camera moves, as the row's ``moves`` have it.
     """
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.tiny import save_tiny_warp
 
 DATA = REPOSITORY / "benchmarks" / "data"
 CELLS = (4, 8)
+UNSEEN = [[127, 1e-6], [255, 2e-6]]
+"""Paths as shares of the width, by motion."""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +35,13 @@ def photo(nano: Nano) -> Photo:
 
 
 @pytest.fixture(scope="module")
-def measured(nano: Nano) -> Measured:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Of a checkpoint that makes the moves it knows too small to be seen."""
+    folder = save_tiny_warp(tmp_path_factory.mktemp("models") / "standing")
+    about = folder / "svd_ui.json"
+    about.write_text(json.dumps(json.loads(about.read_text("utf-8")) | {"motion_paths": UNSEEN}), "utf-8")
     with torch.inference_mode():
-        return measure(nano, DATA / "pagoda.jpg", labels()["pagoda"], 2, 0)
+        return measure(Nano.load(folder, "exact"), DATA / "pagoda.jpg", labels()["pagoda"], 2, 0)
 
 
 def panned(nano: Nano, photo: Photo, far: float) -> Clip:

@@ -58,7 +58,7 @@ def clip(home: Path) -> Path:
 
 
 def test_a_clip_is_made_where_names_have_any_letters(clip: Path) -> None:
-    assert len(read_frames(clip)) == 4
+    assert len(read_frames(clip)) == 15
 
 
 @pytest.mark.parametrize("console", CONSOLES)

@@ -34,5 +34,5 @@ def test_nano_from_photo_to_clip(tmp_path: Path) -> None:
     status = json.loads(done.stdout)
     assert status["state"] == "finished"
     frames = read_frames(tmp_path / "clip.mp4")
-    assert len(frames) == 4
+    assert len(frames) == 15, "of 4 key frames, 5 a second, played at 24"
     assert frames.shape[1:3] == (status["request"]["height"], status["request"]["width"])

@@ -21,6 +21,8 @@ from tests.fakes import picture
 
 HERE = Path(__file__).parent
 QUICK = ["--num-frames", "4", "--num-inference-steps", "2", "--seed", "1", "--checkpoint", "nano"]
+FILM = 15
+"""Frames that ``QUICK`` makes: of 4 key frames, 5 a second, played at 24."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from svd_ui.media.video import read_comment, read_frames
 
-from .conftest import QUICK, App
+from .conftest import FILM, QUICK, App
 
 STRANGER = ["--wobble.amount", "0.9", "--post", "vignette", "--vignette", "strength=1"]
 
@@ -98,7 +98,7 @@ def test_when_the_package_is_gone_its_clips_open_and_it_is_named(app: App, alone
     text = " ".join(said.stderr.split())
     assert "method wobble" in text
     assert "post vignette" in text
-    assert len(read_frames(app.folder / "gone.mp4")) == 4
+    assert len(read_frames(app.folder / "gone.mp4")) == FILM
     assert "finished" in alone("history").stdout
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_theirs_is_in_the_catalogue(app: App, photo: Path) -> No
     path = app.folder / "twin.mp4"
     options = ["--checkpoint", "stranger:twin", "--num-inference-steps", "2", "--seed", "1"]
     app("generate", photo, "-o", path, *options)
-    assert len(read_frames(path)) == 6, "its own number of frames"
+    assert len(read_frames(path)) == 25, "its own 6 key frames, 5 a second, played at 24"
 
 
 def test_a_family_of_theirs_samples_its_own_way(app: App, photo: Path) -> None:

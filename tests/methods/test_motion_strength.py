@@ -79,6 +79,6 @@ def test_lowered_sigmas_keep_their_end_and_their_order() -> None:
 @pytest.mark.parametrize("id", ["animatelcm-svd-xt", "nano"])
 def test_what_starts_from_its_own_noise_only_is_refused(tmp_path: Path, id: str) -> None:
     row = find_checkpoint(Settings(data_dir=tmp_path), id)
-    with pytest.raises(BadInput, match="few-step weights .* nano moves exactly as far as Motion says") as caught:
+    with pytest.raises(BadInput, match="few-step models .* nano moves exactly as far as Motion says") as caught:
         row.check(ClipSpec.of(GenerationRequest(method=MotionStrength()), row))
     assert caught.value.field == "method"
