@@ -202,8 +202,8 @@ def crop_of(page: sync_api.Page) -> dict[str, float]:
     return page.evaluate(
         """() => {
           const crop = document.querySelector('#finder .crop').style, share = (name) => parseFloat(crop[name]) / 100;
-          return { left: share('left'), top: share('top'), right: share('left') + share('width'),
-                   bottom: share('top') + share('height') };
+          const [left, top] = ['--x', '--y'].map((name) => parseFloat(crop.getPropertyValue(name)));
+          return { left, top, right: left + share('width'), bottom: top + share('height') };
         }"""
     )
 
