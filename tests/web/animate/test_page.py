@@ -294,7 +294,7 @@ def test_a_finger_drags_the_crop_and_scrolls_the_page_along_the_other_side(
         before, at = crop_of(page), page.evaluate("scrollY")
         finger(page, 0, -120)
         page.wait_for_function(f"Math.abs(scrollY - {at}) > 40")
-        assert crop_of(page) == before
+        assert crop_of(page) == pytest.approx(before, abs=1e-3), "the browser rounds otherwise than the server"
         expect(page.locator("#finder .framing")).to_have_text("Framed on the subject")
         source.scroll_into_view_if_needed()
         finger(page, 60, 0)
