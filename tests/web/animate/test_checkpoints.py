@@ -70,7 +70,7 @@ def test_restored_settings_leave_to_the_checkpoint_what_it_sets_itself(visit: Vi
         expect(visit.dial(name)).to_have_attribute("placeholder", str(value))
     choose(visit, XT)
     expect(visit.dial("num_frames")).to_have_attribute("placeholder", "25", timeout=WAIT)
-    expect(visit.page.locator("#offer .changed")).to_contain_text("FPS the model is told 9 instead of 7", timeout=WAIT)
+    expect(visit.page.locator("#offer .changed")).to_contain_text("Model FPS 9 instead of 7", timeout=WAIT)
 
 
 def test_values_of_another_checkpoint_give_way_to_its_own_and_come_back(visit: Visit) -> None:

@@ -123,6 +123,7 @@ class TestPlayback:
     @at(*DESKS, PHONE)
     def test_the_clip_uses_the_room_and_is_seen_whole(self, visit: Visit, photo: Path) -> None:
         visit.choose(photo)
+        visit.page.click("#aspect label:has-text('16:9')")
         visit.animate()
         visit.finished()
         visit.page.wait_for_timeout(900)

@@ -175,7 +175,9 @@ def test_clips_are_called_by_the_file_and_by_the_prompt(visit: Visit, photo: Pat
     card = page.locator(".history .job.on .cap")
     expect(card.locator("b")).to_have_text("red boat")
     expect(card).to_contain_text("seed 3")
+    first = page.url
     page.click(".stage [data-act=reseed]")
+    expect(page).not_to_have_url(first, timeout=WAIT)  # else the clip before is taken for this one
     expect(page.locator(".history .job.on .cap b")).to_have_text("red boat", timeout=WAIT)
     visit.finished()
     job = newest(visit.served)
