@@ -87,6 +87,7 @@ def test_from_clips_to_a_lora_that_is_tried(visit: Visit, clips: list[Path], pho
     expect(run.locator(".curve .mean")).to_be_visible(timeout=2 * WAIT)
     expect(run).to_contain_text("Finished", timeout=2 * WAIT)
     expect(run.locator(".samples video")).to_have_count(2)
+    run.locator(".samples video").first.scroll_into_view_if_needed()  # a browser may wait to play what nobody sees
     page.wait_for_function("document.querySelector('.samples video').readyState > 1")
     visit.shot("train-finished")
 
