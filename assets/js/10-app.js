@@ -2,7 +2,14 @@
 // are in pictures.js, the draft wall in wall.js. Every piece of HTML calls one of the functions below when it is first shown.
 window.svdui = (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
-  let say = () => {};
+  // What is read out. No event of the document is waited for: gradio may run this after them. It also draws the whole body
+  // anew when it starts, and a reader speaks only of what it had met before.
+  const live = Object.assign(document.createElement("div"), { className: "sr-only", id: "spoken" });
+  live.setAttribute("aria-live", "polite");
+  function say(text) {
+    if (!live.isConnected) document.body.append(live);
+    setTimeout(() => { live.textContent = text; }, 100);
+  }
 
   function delegate(element, trigger) {
     element.addEventListener("click", async (event) => {
@@ -153,17 +160,8 @@ window.svdui = (() => {
 
   // The page is shown when what the browser kept stands in it, so nothing moves on the way; at the latest after a while.
   const shown = () => { document.body.dataset.shown = "yes"; };
-  // What is read out. Gradio draws the whole body anew when it starts, and a reader speaks only of what it had met before.
-  addEventListener("DOMContentLoaded", () => {
-    setTimeout(shown, 6000);
-    document.documentElement.lang = "en";
-    const live = Object.assign(document.createElement("div"), { className: "sr-only", id: "spoken" });
-    live.setAttribute("aria-live", "polite");
-    say = (text) => {
-      if (!live.isConnected) document.body.append(live);
-      setTimeout(() => { live.textContent = text; }, 100);
-    };
-  });
+  setTimeout(shown, 6000);
+  document.documentElement.lang = "en";
 
   // A start waits while the picture is on its way to another: who presses Animate means the one that is to come.
   // Null: nothing has come of it.

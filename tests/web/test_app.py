@@ -125,4 +125,4 @@ def test_limits_and_login_reach_the_server() -> None:
 def test_a_finished_download_says_what_to_do_next() -> None:
     html = stage(job(kind="download", state="finished"), lambda *_: None)
     assert "Download complete" in html
-    assert "goes on from there" in stage(job(kind="download", state="cancelled"), lambda *_: None)
+    assert "Run it again to resume" in stage(job(kind="download", state="cancelled"), lambda *_: None)
