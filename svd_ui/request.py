@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from .asset_ref import AssetRef as AssetRef
 from .methods import Method
 from .methods.plain import Plain
 from .plugins import Frozen as Frozen
@@ -34,16 +35,6 @@ MAX_TILES = 24
 MAX_POST = 8
 APPROXIMATE: dict[str, JsonValue] = {"approximate": True}
 """Marks the fields that trade likeness for time."""
-
-
-def _asset_ref(value: str) -> str:
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
-        raise ValueError("pictures are named sha256:<64 hex digits>: upload the file instead of sending a path")
-    return value
-
-
-AssetRef = Annotated[str, AfterValidator(_asset_ref)]
-"""A picture kept by ``assets.py``, named by its content; never a path."""
 
 
 class Wall(Frozen):

@@ -7,7 +7,7 @@ torch: a method imports it inside ``sample``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from .. import plugins
 from ..plugins import ByKind, Params, Registry
@@ -18,10 +18,24 @@ if TYPE_CHECKING:
     from ..core.sampling.context import SamplingContext
     from ..core.sampling.samplers import Step
     from ..notes import Note
+    from ..steering.choreography import Choreography, View
 
 
 class MethodParams(Params):
-    """Base of the parameters of a control method."""
+    """Base of the parameters of a control method.
+
+    ``shorthand`` names the parameter that the method's name alone sets: ``--lock mask.png`` for ``--lock.mask mask.png``.
+    """
+
+    shorthand: ClassVar[str] = ""
+
+    def length(self, clip: ClipSpec) -> int:
+        """How many frames of latents the clip has in the end; ``clip.num_frames`` are made at once."""
+        return clip.num_frames
+
+    def choreography(self, view: View) -> Choreography | None:
+        """The plan of what moves; None where the method has none. Raises BadInput where the marks fit nothing."""
+        return None
 
     def relative_cost(self, clip: ClipSpec) -> float:
         """Denoising work as a share of the plain clip's: 2 where every step calls the U-Net twice as often."""
@@ -37,6 +51,14 @@ class MethodParams(Params):
         Called without gradients, after an error again with ``context.resume`` as the last step that was seen.
         """
         raise NotImplementedError
+
+
+class Directed(MethodParams):
+    """Base of methods whose whole meaning is their choreography."""
+
+    def sample(self, context: SamplingContext) -> Iterator[Step]:
+        """The checkpoint's own walk, held to the plan."""
+        return context.directed()
 
 
 METHODS: Registry[MethodParams] = Registry(plugins.METHODS, __name__)

@@ -1,0 +1,103 @@
+"""What is to move, and how, before any checkpoint has seen it: the plan of a clip.
+
+A family that moves a still's own pixels plays it as it is; others are shown it as a crude clip to follow (``core/staging.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..media.image import Box
+from .camera import CameraPath
+from .marks import Mask, Point, Stroke, painted
+
+Picture = NDArray[np.uint8]
+"""[H W 3]"""
+Scenery = Callable[[float], Picture]
+"""A picture that changes by itself: at a share of the clip's time, in front of a camera at rest."""
+
+
+@dataclass(frozen=True)
+class Choreography:
+    """camera    the camera's path; None is the checkpoint's own
+    parallax  how much of what depth does is shown, 1 being all
+    nearness  [h w] over the frame, -0.5 far to 0.5 near; None is what the checkpoint takes it for, or flat
+    hold      [H W], 1 where nothing of what the checkpoint makes may move; None holds nothing
+    lifted    what is not held moves in front of a painted background, else it bends with its surroundings
+    scenery   for the still at any size, what moves in it by itself; None for nothing
+    follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is
+              everywhere
+    to_the_end  it follows to the last step, else until the family lets go
+    rest_stays  what nobody directs is kept calm: such a checkpoint starts near the plan
+    """
+
+    camera: CameraPath | None = None
+    parallax: float = 1.0
+    nearness: Mask | None = None
+    hold: Mask | None = None
+    lifted: bool = False
+    scenery: Callable[[Picture], Scenery] | None = None
+    follow: Callable[[float], Mask] | None = None
+    to_the_end: bool = False
+    rest_stays: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """What a plan is made from. ``still`` is the RGB picture at the frame's size, ``box`` what it shows of the whole picture,
+    in shares of that; ``open`` gives another picture of the request by its ref.
+    """
+
+    still: Image.Image
+    box: Box
+    open: Callable[[str], Image.Image]
+    seconds: float
+    frames: int
+    seed: int
+    motion_bucket_id: int = 127
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the frame."""
+        return self.still.size
+
+    def mask(self, ref: str) -> Mask:
+        """A black and white picture as a mask over the frame: it lies over the whole picture, whatever its size."""
+        picture = self.open(ref).convert("L")
+        left, top, right, bottom = self.box
+        within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+        small = picture.resize(self.size, Image.Resampling.BILINEAR, box=within)
+        return np.asarray(small, np.float32) / 255
+
+    def painted(self, strokes: tuple[Stroke, ...]) -> Mask:
+        """Where strokes lie in the frame: [H W]."""
+        left, top, right, bottom = self.box
+        here = [
+            Stroke(
+                tuple(self.place(point) for point in stroke.points),
+                stroke.width * self._scale,
+                stroke.erase,
+                stroke.angle,
+                stroke.strength,
+            )
+            for stroke in strokes
+        ]
+        return painted(here, *self.size)
+
+    def place(self, point: Point) -> Point:
+        """A place of the whole picture as shares of the frame."""
+        left, top, right, bottom = self.box
+        return (point[0] - left) / (right - left), (point[1] - top) / (bottom - top)
+
+    @property
+    def _scale(self) -> float:
+        """What a share of the picture's longer side is as a share of the frame's."""
+        width, height = self.size
+        left, top, right, bottom = self.box
+        whole = width / (right - left), height / (bottom - top)
+        return max(whole) / max(width, height)
