@@ -153,7 +153,7 @@ window.svdui = (() => {
       setTimeout(() => $(svdui.training() ? "#train-start" : "#animate")?.click(), 60);
     } else if (event.key === "Escape" && (closeStatus() || svdui.closeWall())) {
       event.preventDefault();
-    } else if (event.key === "Escape" && !svdui.training() && !document.fullscreenElement && !$("dialog[open]")) {
+    } else if (event.key === "Escape" && !svdui.training() && !document.fullscreenElement && !$("dialog[open]") && !event.target.closest?.("canvas.marks")) {
       $("#stage [data-act=stop]")?.click();
     }
   }, true);
@@ -230,5 +230,5 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, delegate, mount, jumps, says, shown, copy, submitted, refused, look, focus, count, changing };
+  return { $, heard: say, delegate, mount, jumps, says, shown, copy, submitted, refused, look, focus, count, changing };
 })();

@@ -97,6 +97,8 @@
     document.body.classList.remove("dropping");
     if (!enters(event)) return;
     event.preventDefault();
+    const zone = event.target.closest?.("[data-takes]");
+    if (files?.length && zone?.svduiTakes) return void zone.svduiTakes(files);
     if (files?.length) return void (svdui.takesClips() || takeFiles)?.(files);
     const address = addressIn(event.dataTransfer);
     if (address && takeFiles) takeAddress(address);
@@ -104,7 +106,8 @@
   });
   addEventListener("paste", (event) => {
     if (!takeFiles || svdui.training()) return;
-    const files = [...(event.clipboardData?.files || [])];
+    const files = [...(event.clipboardData?.files || [])], zone = document.activeElement?.closest?.("[data-takes]");
+    if (files.length && zone?.svduiTakes) { event.preventDefault(); return void zone.svduiTakes(files); }
     const inField = event.target.closest?.("input, textarea, [contenteditable]");
     if (files.length) { event.preventDefault(); return void takeFiles(files); }
     const address = inField ? "" : addressIn(event.clipboardData);

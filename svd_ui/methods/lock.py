@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ..asset_ref import AssetRef
-from ..steering.fields import CameraText, StrokesText, camera_field, picture_field, strokes_field
+from ..steering.fields import CameraText, StrokesText, camera_field, picture_field, strokes_field, widget
 from . import Directed, method
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ class Lock(Directed):
 
     shorthand: ClassVar[str] = "mask"
     strokes: StrokesText = strokes_field("Subject", "Paint what may move. Blank: what stands out.")
-    box: str = Field("", max_length=80, title="Box", description="Around the subject: left,top,right,bottom from 0 to 1.")
+    box: str = Field(
+        "", max_length=80, title="Box", description="Around the subject: left,top,right,bottom from 0 to 1.",
+        json_schema_extra=widget("box"),
+    )  # fmt: skip
     mask: AssetRef | None = picture_field("Mask picture", "White may move, black is held.")
     camera: CameraText = camera_field("How the subject moves before the background. Blank: the checkpoint’s own motion.")

@@ -83,8 +83,12 @@ class Controls:
         return gr.Slider
 
     def step(self, name: str) -> float:
-        """The least change of a number."""
-        return 1 if self[name].type is int else 0.01
+        """The least change of a number; of a wide range, tenths."""
+        facts = self[name]
+        if facts.type is int:
+            return 1
+        wide = facts.low is not None and facts.high is not None and (facts.high - facts.low) / 0.01 > SLIDER_STEPS
+        return 0.1 if wide else 0.01
 
     def control(
         self, name: str, kind: type[gr.components.Component] | None = None, **extra: Any

@@ -21,6 +21,8 @@ from .visitor import said
 
 SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+MOST_TEXT = 20_000
+"""Of a control that sets no limit itself."""
 Changes = dict[str, Any]
 """Component's name => its new value or ``gr.update``."""
 
@@ -199,4 +201,5 @@ def plausible(control: Any, value: Any) -> bool:
         return value in [choice[1] for choice in control.choices]
     if isinstance(control, gr.Number | gr.Slider):
         return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    return isinstance(value, str) and len(value) < 20_000
+    longest = getattr(control, "max_length", None) or MOST_TEXT
+    return isinstance(value, str) and len(value) <= longest

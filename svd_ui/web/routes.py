@@ -22,6 +22,7 @@ from ..finetune.runs import TrainingRuns
 from ..jobs import Job, tile_of
 from ..media.footage import LAST, Moment
 from ..media.image import fit
+from .animate.sketches import SKETCHES
 from .animate.stills import EXAMPLES, examples
 from .context import uploaded
 from .train import views
@@ -87,6 +88,10 @@ def routes(context: Context) -> list[Route]:
             return _gone()
         return Response(await run_in_threadpool(_example_bytes, path), media_type="image/jpeg", headers=FOREVER)
 
+    async def sketch(request: Request) -> Response:
+        data = SKETCHES.get(request.path_params["name"])
+        return _gone() if data is None else Response(data, media_type="image/jpeg", headers=FOREVER)
+
     runs = TrainingRuns(context.settings)
 
     async def sample(request: Request) -> Response:
@@ -98,6 +103,7 @@ def routes(context: Context) -> list[Route]:
         "/svd/still/{digest}": still,
         "/svd/example/{name}": example,
         "/svd/frame": frame,
+        "/svd/sketch/{name}": sketch,
     }
     if may_train(context.settings):
         paths[SAMPLES] = sample

@@ -19,7 +19,7 @@ from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
-from . import events, groups, job_events, stage
+from . import directing, events, groups, job_events, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
@@ -33,6 +33,8 @@ SCRIPTS = {
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
     "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
     "wall_toggle": "svdui.wallToggle(element, watch)",
+    "tools": "svdui.tools(element)",
+    "sketch": "svdui.sketch(element, watch)",
     "jump": "svdui.jumps(element)",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
     "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
@@ -53,6 +55,7 @@ def page_of(jobs: JobService, settings: Settings) -> gr.Blocks:
         page.add("root", demo)
         tab = _layout(page, context)
         events.wire(page, context)
+        directing.wire(page, context)
         job_events.wire(page, context)
         if tab is not None:
             train.wire(tab, page, context)
@@ -84,7 +87,9 @@ def _layout(page: Page, context: Context) -> Page | None:
             _model_card(page, context)
             _run_bar(page)
         with gr.Column(elem_id="right", scale=6, min_width=320):
-            _piece(page, "stage", stage.stage(None, context.jobs.file))
+            with gr.Column(elem_id="viewer"):
+                _piece(page, "stage", stage.stage(None, context.jobs.file))
+                _piece(page, "sketch")
             page.notice("stage_notice", "stage-notice")
             _piece(page, "history")
             page.notice("history_notice", "history-notice")
@@ -131,14 +136,18 @@ def _still_card(page: Page, context: Context) -> None:
                 page.add("make_still", gr.Button("Make picture", elem_id="make-still", size="md"))
                 _piece(page, "still_offer")
             _piece(page, "finder")
+            _piece(page, "tools", html("animate/tools"))
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
         _movement(page)
         _field(page, "speed", info=None, elem_classes=["seg", "wide", "speed"])
 
 
 def _movement(page: Page) -> None:
-    """How the picture moves, directly under it: what is asked of the camera comes here too."""
+    """How the picture moves, directly under it: how much, and what directs it."""
     _field(page, "motion_bucket_id")
+    with gr.Column(elem_id="direct"):
+        _kinds(page, "method")
+        page.notice("method_notice", "method-notice")
 
 
 def _settings_card(page: Page) -> None:
@@ -155,7 +164,6 @@ def _settings_card(page: Page) -> None:
             _several_seeds(page)
         _kinds(page, "post")
         _field(page, "output_format", **CHIPS)
-        _kinds(page, "method")
         _advanced(page)
 
 
@@ -224,7 +232,7 @@ def _kinds(page: Page, field: str) -> None:
         if group.names(kind):
             with page.add(f"{field}.{kind}.parameters", gr.Column(visible=False, elem_classes=["kind"])):
                 for control, name in group.names(kind).items():
-                    page.control(control, group.of_kind[kind].control(name))
+                    directing.control(page, control, group.of_kind[kind], name)
 
 
 def _run_bar(page: Page) -> None:

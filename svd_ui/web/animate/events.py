@@ -18,6 +18,7 @@ from .form_view import form_view, status
 from .groups import toggled, weighed
 from .offers import own_values
 from .prediction import Change, asked, change_of, estimated
+from .sketches import sketched
 from .stills import NO_STILLS, Stills, aimed, checked, example, repainted, sought
 
 VIEW = ("stage", "history", "timer", "seen")
@@ -165,10 +166,14 @@ def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
     def refresh(given: Given) -> Changes:
         return _shown(page, context, dict(given.form), given["stills"], given["change"], given["own"])
 
+    def sketch(given: Given) -> Changes:
+        return {"sketch": sketched(context, given.form, given["stills"])}
+
     changes = [control.change for name, control in page.form.items() if name not in SHOWN_NOWHERE]
     reads, count = ("stills", "change", "own", *page.form), "() => svdui.count()"
     redraw = [*changes, page["stills"].change, page["own"].change]
     page.on(redraw, refresh, reads, follows, then=count, trigger_mode="always_last")
+    page.on(redraw, sketch, ("stills", *page.form), ("sketch",), trigger_mode="always_last")
     gr.on([control.input for control in page.form.values()], **page.keeping())
 
     def preset(given: Given) -> Changes:

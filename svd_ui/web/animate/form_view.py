@@ -22,6 +22,7 @@ from ..context import Context
 from ..controls import CLIP, hint
 from ..formatting import duration, frame_size, html, memory
 from ..page import Changes
+from . import directing
 from .form import PICTURE, PROMPT, describe_preset, hints_of, shown_still
 from .groups import WEIGHT, Kinds, groups, wall_of, weights, with_wall
 from .offers import offers
@@ -86,11 +87,12 @@ def _shown_kinds(values: Mapping[str, Any], row: CheckpointRow) -> Changes:
     """The parameters of the kinds that are chosen, and why the checkpoint cannot be steered by the chosen method."""
     kinds = [group for group in groups() if isinstance(group, Kinds)]
     shown = {name: gr.update(visible=on) for group in kinds for name, on in group.shown(values).items()}
+    shown |= directing.troubles(values)
     chosen = METHODS.classes().get(str(values.get("method")))
     if chosen is None or len(METHODS.classes()) == 1:
         return shown
     reason = chosen.model_construct().needs(row.facts)
-    return {**shown, "method": gr.update(info=sentence(reason) if reason else CLIP.info("method"))}
+    return {**shown, "method": gr.update(info=sentence(reason) if reason else chosen.summary())}
 
 
 def _negative(context: Context, prompting: bool) -> Any:

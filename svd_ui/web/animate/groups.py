@@ -22,6 +22,9 @@ from ...request import GenerationRequest, LoraRef, Wall
 from ..controls import CLIP, Controls
 
 Values = Mapping[str, Any]
+IN_ORDER = ("plain", "camera", "lock", "drag", "brush", "end_frame", "loop", "extend")
+"""Kinds as they are offered; those of packages follow, and then what few need."""
+FOR_FEW = ("motion_strength",)
 
 
 class Group(Protocol):
@@ -58,7 +61,11 @@ class Kinds:
         known = dict(registry.classes())
         self.first = "plain" if "plain" in known else next(iter(known), "")
         """What does nothing more: plain, where there is such a kind."""
-        self.classes = {kind: known[kind] for kind in sorted(known, key=lambda kind: kind != self.first)}
+        order = {kind: place for place, kind in enumerate(IN_ORDER)}
+        self.classes = {
+            kind: known[kind]
+            for kind in sorted(known, key=lambda kind: (kind in FOR_FEW, order.get(kind, len(order)), kind != self.first))
+        }
         self.of_kind = {kind: Controls(_parameters(cls), f"dial-{field}-{kind}") for kind, cls in self.classes.items()}
 
     def names(self, kind: str) -> dict[str, str]:
