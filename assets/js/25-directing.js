@@ -366,8 +366,14 @@
     mode = id;
     chosen = -1;
     sync();
-    $("#finder").scrollIntoView({ block: "nearest" });
+    into();
     canvas()?.focus({ preventScroll: true });
+  }
+
+  // What is drawn on comes into view, where a phone has scrolled it away.
+  function into() {
+    const box = source().getBoundingClientRect();
+    if (box.top + box.height / 3 < 60) $("#finder").scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   function done() {
@@ -429,7 +435,7 @@
   function sync() {
     const shown = drawable(), still = $("#still"), there = Boolean(source()) && shown.length > 0;
     if (!still || !tools) return;
-    if (asked && there) { mode = shown[0].id; asked = false; }
+    if (asked && there) { mode = shown[0].id; asked = false; into(); }
     if (mode && (!there || !shown.some((field) => field.id === mode))) mode = there && still.classList.contains("drawing") ? shown[0].id : "";
     const field = active();
     still.classList.toggle("directs", there);
@@ -488,23 +494,25 @@
     new MutationObserver((changes) => { if (changes.some((one) => !one.target.closest?.(".editor, .tools"))) soon(); }).observe(place, { childList: true, subtree: true });
   }
 
-  // What comes up under the method slides what is below it away, instead of throwing it.
+  // What comes up under the method slides what is below it away, instead of throwing it: see the style of ``--pushed``.
   function slides() {
-    const panel = $("#direct"), calm = matchMedia("(prefers-reduced-motion: reduce)");
+    const panel = $("#direct");
     if (!panel) return void setTimeout(slides, 200);
-    let tall = panel.offsetHeight;
-    const below = () => {
-      const found = [];
-      for (let at = panel; at && at.id !== "main"; at = at.parentElement) for (let next = at.nextElementSibling; next; next = next.nextElementSibling) if (next.id !== "run-bar") found.push(next);
-      return found.filter((part) => part.id !== "right" || innerWidth <= 900);
+    let least = 0, tall = 0;
+    // What stands there whichever method is chosen; whatever is more has come up since.
+    const measure = () => {
+      const own = [...panel.children].filter((part) => !part.matches(".kind, #method-notice"));
+      least = Math.max(0, ...own.map((part) => part.offsetTop + part.offsetHeight));
     };
-    new ResizeObserver(() => {
-      const by = panel.offsetHeight - tall;
-      tall += by;
-      if (!by || Math.abs(by) > 2000) return;
-      const time = { duration: calm.matches ? 1 : 220, easing: "ease-out" };
-      for (const part of below()) part.animate([{ transform: `translateY(${-by}px)` }, { transform: "none" }], time);
-    }).observe(panel);
+    const pushed = () => {
+      if (!least) measure();
+      const by = Math.max(0, panel.offsetHeight - least);
+      if (by !== tall) $("#left").style.setProperty("--pushed", `${tall = by}px`);
+    };
+    addEventListener("resize", () => { measure(); pushed(); });
+    // At once: a frame may be laid out, and what moved in it counted, before a ResizeObserver is asked.
+    new MutationObserver(pushed).observe(panel, { childList: true, subtree: true, attributes: true, attributeFilter: ["style", "class", "hidden"] });
+    new ResizeObserver(pushed).observe(panel);
   }
 
   // The sketch plays as a preview does, and rests at its end.
@@ -520,7 +528,7 @@
     };
     const shown = async () => {
       const reel = $(".sketch-reel", element);
-      element.classList.toggle("off", hidden);
+      $("#sketch").classList.toggle("off", hidden);
       if (!reel) return;
       const image = new Image();
       image.src = reel.dataset.reel;
@@ -529,8 +537,8 @@
       turn();
       if (!sketching) sketching = setInterval(turn, SKETCH_MS);
     };
-    element.addEventListener("click", (event) => { if (event.target.closest("[data-hide]")) { hidden = true; element.classList.add("off"); } });
-    addEventListener("change", (event) => { if (event.target.closest?.("#dial-method")) { hidden = false; element.classList.remove("off"); } }, true);
+    element.addEventListener("click", (event) => { if (event.target.closest("[data-hide]")) { hidden = true; $("#sketch").classList.add("off"); } });
+    addEventListener("change", (event) => { if (event.target.closest?.("#dial-method")) { hidden = false; $("#sketch").classList.remove("off"); } }, true);
     watch("value", shown);
     shown();
   }

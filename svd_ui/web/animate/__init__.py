@@ -139,7 +139,6 @@ def _still_card(page: Page, context: Context) -> None:
             _piece(page, "tools", html("animate/tools"))
         _choice(page, "aspect", list(ASPECT_CHOICES), "Aspect", "seg", "wide")
         _movement(page)
-        _field(page, "speed", info=None, elem_classes=["seg", "wide", "speed"])
 
 
 def _movement(page: Page) -> None:
@@ -152,6 +151,7 @@ def _movement(page: Page) -> None:
 
 def _settings_card(page: Page) -> None:
     with gr.Column(elem_id="dials", elem_classes=["card"]):
+        _field(page, "speed", info=None, elem_classes=["seg", "wide", "speed"])
         _choice(page, "preset", preset_choices(), "Preset", "chips")
         _piece(page, "preset_help")
         with gr.Row(elem_classes=["dials-row"]):

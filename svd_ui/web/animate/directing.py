@@ -68,7 +68,10 @@ def control(page: Page, name: str, controls: Controls, field: str) -> None:
         return
     typed = kind == "camera"
     page.add(f"{name}.editor", gr.HTML(_editor(kind, controls, field), js_on_load=SCRIPT, elem_classes=["edits"]))
-    shown: dict[str, Any] = {"lines": 1, "max_lines": 4} if typed else {"visible": "hidden", "info": None}
+    # Not ``visible="hidden"``: what is in a column that comes into view is shown with it.
+    shown: dict[str, Any] = {"info": None, "elem_classes": ["dial", "by-editor"]}
+    if typed:
+        shown = {"label": f"{controls.label(field)} as text", "lines": 1, "max_lines": 4}
     page.control(name, controls.control(field, gr.Textbox, **shown), checked=typed)
     id = page[name].elem_id
     page[name].change(None, [page[name]], None, js=f"(text) => svdui.directed('{id}', text)", **QUIET)
