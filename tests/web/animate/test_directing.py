@@ -13,7 +13,6 @@ from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.steering import camera, marks
 from tests.fakes import FakeEngine
-from tests.web.animate.test_layout import MOST, WATCH, moved
 from tests.web.conftest import Served, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -168,19 +167,3 @@ def test_a_second_picture_is_dropped_beside_the_first(browser: sync_api.Browser,
         assert end.input_value() == ref
         page.click("[data-widget=picture] .x")
         expect(end).to_have_value("")
-
-
-@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desk", "phone"])
-def test_nothing_jumps_when_a_method_is_chosen(
-    browser: sync_api.Browser, served: Served, photo: Path, size: tuple[int, int]
-) -> None:
-    with Visit(browser, served, viewport={"width": size[0], "height": size[1]}, has_touch=size[0] < 600) as visit:
-        visit.context.add_init_script(WATCH)
-        visit.open()
-        visit.choose(photo)
-        jumps = {}
-        for kind in ("Camera", "Brush", "Plain"):
-            visit.page.locator(f"#dial-method label:has-text('{kind}')").scroll_into_view_if_needed()
-            jumps[kind] = moved(visit, lambda kind=kind: direct(visit, kind))  # type: ignore[misc]
-        assert max(jumps.values()) <= MOST, jumps
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]

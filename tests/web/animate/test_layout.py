@@ -89,6 +89,8 @@ class TestHoldsStill:
             click(f"#aspect label:has-text('{shape}')")
         click("#source label:has-text('Prompt')")
         click("#source label:has-text('Picture')")
+        for kind in ("Camera", "Brush", "Plain"):
+            click(f"#dial-method label:has-text('{kind}')")
         for choice in (1, 2, 0):
             click(f"#dial-speed label >> nth={choice}")
         for preset in ("Portrait", "Artwork", "None"):
