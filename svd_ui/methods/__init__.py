@@ -6,6 +6,7 @@ torch: a method imports it inside ``sample``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -54,7 +55,17 @@ class MethodParams(Params):
 
 
 class Directed(MethodParams):
-    """Base of methods whose whole meaning is their choreography."""
+    """Base of methods whose whole meaning is their choreography.
+
+    ``tells_all``: the plan says what every pixel does, so what comes before a model is let go needs no call of it.
+    """
+
+    tells_all: ClassVar[bool] = False
+
+    def relative_cost(self, clip: ClipSpec) -> float:
+        """The steps that are left out above the noise at which a clip near its plan begins (``SamplingContext.directed``)."""
+        begin, release = clip.row.facts.follows(clip)
+        return clip.share_after(clip.first_step_below(release if self.tells_all else begin)) if begin < math.inf else 1.0
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         """The checkpoint's own walk, held to the plan."""

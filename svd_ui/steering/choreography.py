@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..media.image import Box
+from ..media.image import Box, crop_box
 from .camera import CameraPath
 from .marks import Mask, Point, Stroke, painted
+
+if TYPE_CHECKING:
+    from ..clip import ClipSpec
 
 Picture = NDArray[np.uint8]
 """[H W 3]"""
@@ -24,7 +28,8 @@ Scenery = Callable[[float], Picture]
 
 @dataclass(frozen=True)
 class Choreography:
-    """camera    the camera's path; None is the checkpoint's own
+    """camera    the camera's path; None is the checkpoint's own, or rest where something is held
+    own       a path in place of the checkpoint's own motion, where nothing is held
     parallax  how much of what depth does is shown, 1 being all
     nearness  [h w] over the frame, -0.5 far to 0.5 near; None is what the checkpoint takes it for, or flat
     hold      [H W], 1 where nothing of what the checkpoint makes may move; None holds nothing
@@ -37,6 +42,7 @@ class Choreography:
     """
 
     camera: CameraPath | None = None
+    own: CameraPath | None = None
     parallax: float = 1.0
     nearness: Mask | None = None
     hold: Mask | None = None
@@ -101,3 +107,13 @@ class View:
         left, top, right, bottom = self.box
         whole = width / (right - left), height / (bottom - top)
         return max(whole) / max(width, height)
+
+
+def view_of(
+    clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: Callable[[str], Image.Image]
+) -> View:
+    """The view that ``clip``'s plan is made from. ``frame`` is its still, cut from a picture of that (width, height)."""
+    left, top, right, bottom = crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
+    box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]
+    shape = clip.shape
+    return View(frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id)

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from ...catalog import CheckpointRow
     from ...clip import ClipSpec
+    from ...steering.choreography import Choreography
     from ..runtime import Runtime
+    from ..staging import Stage
 
 CAMERA_AT = slice(-SCENE_CHANNELS, -SCENE_CHANNELS + CAMERA)
 MEAN_DEPTH = 0.25
@@ -82,9 +84,27 @@ class WarpVerbs(FamilyVerbs):
         return denoise
 
     def decoder(
-        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+        self,
+        runtime: Runtime,
+        still: Tensor,
+        clip: ClipSpec | None = None,
+        picture: Image.Image | None = None,
+        choreography: Choreography | None = None,
     ) -> Decoder:
-        return WarpDecoder(runtime, still) if clip is None else Renderer(runtime, still, clip, picture)
+        return WarpDecoder(runtime, still) if clip is None else Renderer(runtime, still, clip, picture, choreography)
+
+    def reference(self, stage: Stage, clip: ClipSpec, still: Tensor) -> tuple[Tensor, Tensor]:
+        """The camera's path alone: what else is planned is played when frames are looked at."""
+        plan, frames = stage.choreography, still.shape[1]
+        path = plan.own if plan.hold is not None else plan.camera
+        keep = torch.zeros(1, 1, still.shape[2], 1, 1, device=still.device)
+        reference = still.clone()
+        if path is not None:
+            pose, _ = stage.poses(path, torch.linspace(0, 1, frames))
+            steps = pose.diff(dim=0, prepend=pose[:1]) * MOTION_GAIN * stage.runtime.scaling_factor
+            reference[:, :, CAMERA_AT] = steps.to(still.device)[None, :, :, None, None]
+            keep[:, :, CAMERA_AT] = 1
+        return reference, keep
 
     def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
         """Those of the places that each frame looks at."""

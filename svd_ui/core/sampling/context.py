@@ -20,6 +20,7 @@ from ..exact import CrossConstants
 from ..families import verbs_of
 from ..interruptible import cells_of, interruptible
 from ..runtime import Runtime
+from .anchoring import masked
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
 from .samplers import Generators, Step, gaussian
@@ -70,6 +71,26 @@ class SamplingContext:
         return self._family.walk(
             denoiser, x, sigmas, lambda: gaussian(x.shape, self.generator).to(x.device), self._first
         )
+
+    def directed(self) -> Iterator[Step]:
+        """The checkpoint's walk, held to the clip's plan as far as its family follows one; its own where there is none.
+
+        Where the plan tells everything, the walk begins where it is let go: what is above costs no call. Where what
+        nobody directs shall stay calm, it begins near the plan (arXiv 2511.08633).
+        """
+        stage, sigmas = self.decoder.stage if self.decoder else None, self.sigmas()
+        if stage is None:
+            return self.walk(self.approximated(sigmas), self.start(), sigmas)
+        reference, keep = self._family.reference(stage, self.clip, self.still)
+        plan, (begin, release) = stage.choreography, self.clip.row.facts.follows(self.clip)
+        release = 0.0 if plan.to_the_end else release
+        level = release if bool((keep == 1).all()) else begin
+        first = self.clip.first_step_below(level) if plan.rest_stays else 0
+        sigmas = sigmas[first:]
+        start = self.start(sigmas)
+        if first:
+            start = start + reference.to(start)
+        return self.walk(masked(self.approximated(sigmas), reference, keep, release), start, sigmas)
 
     def conditional(self) -> Denoiser:
         """The model told about the still."""
