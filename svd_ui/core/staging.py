@@ -60,8 +60,16 @@ class Stage:
             self._around = _around(picture, self.width, self.height, (clip.focus_x, clip.focus_y))
         if self._still.shape[:2] != (self.height, self.width):
             self._still = self._enlarged()
+        self.span = self._span()
         self._scenery = choreography.scenery(self._still.numpy()) if choreography.scenery else None
         self._hold = self._held()
+
+    def _span(self) -> float:
+        """How many frames of latents later the share of the clip's time is 1."""
+        clip = self.clip
+        if self.choreography.closed:
+            return clip.shape.num_frames * clip.fps / clip.output_fps if clip.renders else clip.length
+        return max(1, clip.length - 1)
 
     def prepare(self, scene: Scene, shares: Tensor) -> None:
         """Paint what the frames of ``scene`` look at beyond the still: once, and not as each comes."""

@@ -73,6 +73,7 @@ class LocalEngine:
             runtime = yield from load(self._stages, generation, folder)
             frame = _framed(generation.clip, still, picture)
             plan = self._choreography(generation.clip, frame, picture)
+            generation.notes += plan.notes if plan else ()
             decoder = self._stages.decoder(runtime, still, generation.clip, picture, plan)
             del picture  # the decoder took what it needs
             if generation.clip.request.wall:

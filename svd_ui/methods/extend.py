@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from ..asset_ref import AssetRef
+from ..steering import camera
+from ..steering.choreography import Choreography
 from ..steering.fields import CameraText, camera_field, picture_field
-from . import MethodParams, method
+from . import Directed, method
+
+if TYPE_CHECKING:
+    from ..clip import ClipSpec
+    from ..core.sampling.context import SamplingContext
+    from ..core.sampling.samplers import Step
+    from ..steering.choreography import View
 
 
 @method("extend")
-class Extend(MethodParams):
+class Extend(Directed):
     """As many seconds as you like."""
 
     shorthand: ClassVar[str] = "seconds"
@@ -24,3 +34,21 @@ class Extend(MethodParams):
         description="Ends where the picture has drifted so far from the first, in steps of colour (delta E). 0: never.",
     )  # fmt: skip
     before: AssetRef | None = picture_field("Frame before", "A frame shortly before the picture: its motion goes on.")
+
+    def length(self, clip: ClipSpec) -> int:
+        if clip.row.facts.plays_plans:
+            return max(clip.num_frames, round(self.seconds * clip.fps) + 1)
+        return max(clip.num_frames, round(self.seconds * clip.output_fps))
+
+    def choreography(self, view: View) -> Choreography | None:
+        return Choreography(camera=camera.read(self.camera)) if self.camera else None
+
+    def sample(self, context: SamplingContext) -> Iterator[Step]:
+        if context.clip.row.facts.plays_plans:
+            return self._prolonged(context)
+        raise NotImplementedError
+
+    def _prolonged(self, context: SamplingContext) -> Iterator[Step]:
+        for step in context.directed():
+            last = step.index == step.total
+            yield replace(step, latents=context.prolonged(step.latents, self.length(context.clip))) if last else step

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..media.image import Box, crop_box
+from ..media.image import Box, crop_box, fit
+from ..notes import Note
 from .camera import CameraPath
 from .marks import Mask, Point, Stroke, painted
 
@@ -38,6 +39,9 @@ class Choreography:
     follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is
               everywhere
     to_the_end  it follows to the last step, else until the family lets go
+    closed    after the last frame comes the first: the share 1 would be the first again
+    stills    further stills at shares of the clip, RGB at the frame's size, the last one at 1
+    notes     what people should know of the plan
     rest_stays  what nobody directs is kept calm: such a checkpoint starts near the plan
     """
 
@@ -49,6 +53,9 @@ class Choreography:
     lifted: bool = False
     scenery: Callable[[Picture], Scenery] | None = None
     follow: Callable[[float], Mask] | None = None
+    closed: bool = False
+    stills: tuple[tuple[float, Image.Image], ...] = ()
+    notes: tuple[Note, ...] = ()
     to_the_end: bool = False
     rest_stays: bool = True
 
@@ -79,6 +86,17 @@ class View:
         within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
         small = picture.resize(self.size, Image.Resampling.BILINEAR, box=within)
         return np.asarray(small, np.float32) / 255
+
+    def still_of(self, ref: str) -> Image.Image:
+        """Another picture at the frame's size, cut as the still is where it has the same shape, else in its middle."""
+        picture = self.open(ref)
+        width, height = self.size
+        left, top, right, bottom = self.box
+        whole = (width / (right - left)) / (height / (bottom - top))
+        if abs(picture.width / picture.height / whole - 1) > 0.02:
+            return fit(picture, width, height)
+        within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+        return picture.convert("RGB").resize(self.size, Image.Resampling.LANCZOS, box=within)
 
     def painted(self, strokes: tuple[Stroke, ...]) -> Mask:
         """Where strokes lie in the frame: [H W]."""

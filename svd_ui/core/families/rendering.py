@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from ...steering.choreography import Choreography
 from ..staging import Stage
 from .canvas import Canvas
+from .prolonging import whole_cycles
 from .scene import Scene
 from .svd import ClipFrames, Decoder
 
@@ -67,14 +69,17 @@ class RenderedFrames(ClipFrames):
         runtime = decoder.runtime
         raw = latents.float() / runtime.scaling_factor
         with runtime.use("vae") as vae:
-            self._scene: Scene = vae.scene(raw.to(runtime.device, vae.dtype))
+            scene: Scene = vae.scene(raw.to(runtime.device, vae.dtype))
+        if stage.choreography.closed:
+            drift = whole_cycles(scene.drift, stage.span, len(scene) + 2)
+            scene = replace(scene, pose=torch.cat([scene.pose, scene.pose[-1:].expand(2, -1)]), drift=drift)
+        self._scene, self._stage = scene, stage
         self._times = torch.tensor(decoder.times, device=runtime.device)
-        self._stage, self._last = stage, max(1, len(latents) - 1)
-        stage.prepare(self._scene.at(self._times), self._times / self._last)
+        stage.prepare(scene.at(self._times), self._times / stage.span)
 
     def __len__(self) -> int:
         return len(self._times)
 
     def pixels(self, first: int, last: int, dtype: torch.dtype | None = None) -> Tensor:
         times = self._times[first:last]
-        return self._stage.frames(self._scene.at(times), times / self._last)
+        return self._stage.frames(self._scene.at(times), times / self._stage.span)

@@ -131,7 +131,7 @@ class FamilyVerbs:
         ``still`` is the still's scaled latents in every frame ``[1 F C h w]``.
         """
         frames, (height, width) = still.shape[1], still.shape[-2:]
-        shares = torch.linspace(0, 1, frames)
+        shares = torch.arange(frames) / stage.span
         pixels = torch.cat([stage.frames(flat(len(part), still.device), part) for part in shares.split(ENCODED_AT_ONCE)])
         latents = torch.cat([encode(stage.runtime, part) for part in pixels.split(ENCODED_AT_ONCE)])
         return latents[None] * stage.runtime.scaling_factor, stage.followed(shares, height, width).to(still.device)
@@ -153,6 +153,10 @@ class FamilyVerbs:
         Float32, a few frames at a time.
         """
         return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
+
+    def prolonged(self, latents: Tensor, length: int) -> Tensor:
+        """A clip's latents ``[1 F C h w]`` made ``length`` frames long without a model; only where ``plays_plans``."""
+        raise NotImplementedError
 
     # What is diffused, for the denoiser and for what fine-tuning minimises.
 

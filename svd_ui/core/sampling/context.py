@@ -127,6 +127,10 @@ class SamplingContext:
         reuse = FeatureCache.along(sigmas, self.clip.cache_interval, self._first)
         return reuse.count_steps(replace(self, reuse=reuse).guided())
 
+    def prolonged(self, latents: Tensor, length: int) -> Tensor:
+        """A finished clip ``[1 F C h w]`` made ``length`` frames long without a model, where the family can."""
+        return self._family.prolonged(latents, length)
+
     @property
     def still(self) -> Tensor:
         """The still repeated over the frames, ``[B F C h w]`` in scaled latents."""

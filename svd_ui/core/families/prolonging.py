@@ -1,0 +1,54 @@
+"""A scene beyond its last frame: the camera goes on as it went, and what stirs does so in whole cycles."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+CYCLES = 3
+"""Of what stirs, in the time of the clip it was made for, at most."""
+FAR = (0.95, 0.95, 0.6, 0.6, 0.4)
+"""How far a camera goes before it slows down and stays: pan x and y, log zoom, roll and arc, as ``Scene.pose``."""
+KNEE = 0.85
+"""Share of that which it goes at an even speed."""
+
+
+def carried_on(pose: Tensor, frames: int) -> Tensor:
+    """``pose`` [F 5] => [frames 5]; the first are the same up to the fastest step."""
+    steps = pose.diff(dim=0)
+    fastest = int(steps.norm(dim=1).argmax())
+    going = torch.cat([steps[: fastest + 1], steps[fastest : fastest + 1].expand(max(0, frames - 2 - fastest), -1)])
+    path = torch.cat([pose[:1], pose[:1] + going.cumsum(dim=0)])[:frames]
+    far = torch.tensor(FAR).to(pose)
+    return torch.where(path.abs() > KNEE * far, path.sign() * _slowing(path.abs(), far), path)
+
+
+def _slowing(way: Tensor, far: Tensor) -> Tensor:
+    """An even way up to the knee, then ever slower towards ``far``."""
+    room = (1 - KNEE) * far
+    return KNEE * far + room * (1 - (-(way - KNEE * far).clamp_min(0) / room).exp())
+
+
+def whole_cycles(drift: Tensor, period: float, frames: int) -> Tensor:
+    """``drift`` [F 2 h w] as swings of whole cycles in ``period`` frames, at rest in the first: [frames 2 h w].
+
+    Least squares; how far it swings stays as it was.
+    """
+    count = min(CYCLES, max(1, (len(drift) - 1) // 3))
+    basis = _swings(torch.arange(len(drift)).to(drift) * (2 * math.pi / period), count)
+    wanted = drift.flatten(1)
+    # A damping of small weight: a drift that only goes one way has no good swing, and gets a calm one.
+    gram = basis.T @ basis + 0.05 * len(drift) * torch.eye(basis.shape[1]).to(drift)
+    found = torch.linalg.solve(gram, basis.T @ (wanted - wanted.mean(dim=0)))
+    much = wanted.std(dim=0, correction=0) / (basis @ found).std(dim=0, correction=0).clamp_min(1e-6)
+    found = found * much.clamp(0.5, 2)
+    later = _swings(torch.arange(frames).to(drift) * (2 * math.pi / period), count) @ found
+    return (later - later[:1]).view(frames, *drift.shape[1:])
+
+
+def _swings(turns: Tensor, count: int) -> Tensor:
+    """[N] => [N 2 count]"""
+    cycles = turns[:, None] * torch.arange(1, count + 1).to(turns)
+    return torch.cat([cycles.sin(), cycles.cos()], dim=1)
