@@ -128,7 +128,8 @@ class Stage:
         """``path`` at ``shares`` [N] of the clip as a scene has it: pose [N 5] and dolly [N]."""
         clip = self.clip
         seconds = clip.shape.num_frames / clip.output_fps
-        found = torch.from_numpy(path.poses(shares.tolist(), seconds, clip.seed)).float().to(shares.device)
+        aspect = self.width / self.height
+        found = torch.from_numpy(path.poses(shares.tolist(), seconds, clip.seed, aspect)).float().to(shares.device)
         pan, tilt, zoom, roll, dolly, arc, _ = found.unbind(dim=1)
         longer = max(self.width, self.height)
         across, down = 2 * self.width / longer, 2 * self.height / longer

@@ -9,10 +9,12 @@ from torch import Tensor
 
 CYCLES = 3
 """Of what stirs, in the time of the clip it was made for, at most."""
-FAR = (0.95, 0.95, 0.6, 0.6, 0.4)
-"""How far a camera goes before it slows down and stays: pan x and y, log zoom, roll and arc, as ``Scene.pose``."""
-KNEE = 0.85
-"""Share of that which it goes at an even speed."""
+FAR = (0.6, 0.6, 0.7, 0.25, 0.35)
+"""How far a camera goes before it turns back: pan x and y, log zoom, roll and arc, as ``Scene.pose``."""
+FAR_BACK = 0.3
+"""The same for a zoom outwards, which shows what has to be painted."""
+CORNER = 0.97
+"""How sharply it turns, below 1."""
 
 
 def carried_on(pose: Tensor, frames: int) -> Tensor:
@@ -21,14 +23,16 @@ def carried_on(pose: Tensor, frames: int) -> Tensor:
     fastest = int(steps.norm(dim=1).argmax())
     going = torch.cat([steps[: fastest + 1], steps[fastest : fastest + 1].expand(max(0, frames - 2 - fastest), -1)])
     path = torch.cat([pose[:1], pose[:1] + going.cumsum(dim=0)])[:frames]
-    far = torch.tensor(FAR).to(pose)
-    return torch.where(path.abs() > KNEE * far, path.sign() * _slowing(path.abs(), far), path)
+    far = torch.tensor(FAR).to(pose).expand_as(path).clone()
+    far[:, 2] = torch.where(path[:, 2] < 0, FAR_BACK, far[:, 2])
+    within = (path.abs() <= far / 2).all(dim=0)  # which never comes near a corner is left as it is
+    return torch.where(within, path, _there_and_back(path, far))
 
 
-def _slowing(way: Tensor, far: Tensor) -> Tensor:
-    """An even way up to the knee, then ever slower towards ``far``."""
-    room = (1 - KNEE) * far
-    return KNEE * far + room * (1 - (-(way - KNEE * far).clamp_min(0) / room).exp())
+def _there_and_back(way: Tensor, far: Tensor) -> Tensor:
+    """An even way that turns round ``far`` from rest: a triangle's wave with round corners."""
+    turned = (CORNER * (way / far * (math.pi / 2)).sin()).asin() / (math.pi / 2)
+    return far * turned / (math.asin(CORNER) / (math.pi / 2))
 
 
 def whole_cycles(drift: Tensor, period: float, frames: int) -> Tensor:
