@@ -18,7 +18,9 @@ class Loop(Directed):
     """The clip ends as it began, so it plays for ever."""
 
     tells_all: ClassVar[bool] = True
-    camera: CameraText = camera_field("A path that ends where it begins. Blank: an orbit, or what the checkpoint finds.")
+    camera: CameraText = camera_field(
+        "A path that ends where it begins. Blank: an orbit, or what the checkpoint finds."
+    )
 
     def choreography(self, view: View) -> Choreography:
         return Choreography(camera=closed(camera.read(self.camera or "orbit")), closed=True)

@@ -127,9 +127,7 @@ class View:
         return max(whole) / max(width, height)
 
 
-def view_of(
-    clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: Callable[[str], Image.Image]
-) -> View:
+def view_of(clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: Callable[[str], Image.Image]) -> View:
     """The view that ``clip``'s plan is made from. ``frame`` is its still, cut from a picture of that (width, height)."""
     left, top, right, bottom = crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
     box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]

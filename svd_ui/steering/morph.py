@@ -41,11 +41,15 @@ def way(first: Picture, last: Picture) -> Way:
     height, width = first.shape[:2]
     scale = min(1.0, WORKING_SIZE / max(height, width))
     size = max(16, round(width * scale)), max(16, round(height * scale))
-    a, b = (cv2.cvtColor(cv2.resize(one, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for one in (first, last))
+    a, b = (
+        cv2.cvtColor(cv2.resize(one, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for one in (first, last)
+    )
     seen = _homography(a, b)
     if seen is None:
         return Way(np.zeros((size[1], size[0], 2), np.float32), False)
-    there = cv2.warpPerspective(b, seen, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    there = cv2.warpPerspective(
+        b, seen, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
     rest = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, there, None)
     inside = cv2.warpPerspective(np.ones_like(b), seen, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     rest = cv2.GaussianBlur(rest * inside[..., None], (0, 0), 2)
@@ -103,7 +107,10 @@ def _homography(a: Any, b: Any) -> NDArray[np.float64] | None:
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < RATIO * pair[1].distance]
     if len(good) < INLIERS:
         return None
-    from_, to = (np.float32([points[one.queryIdx].pt for one in good]), np.float32([others[one.trainIdx].pt for one in good]))
+    from_, to = (
+        np.float32([points[one.queryIdx].pt for one in good]),
+        np.float32([others[one.trainIdx].pt for one in good]),
+    )
     cv2.setRNGSeed(0)
     found, agree = cv2.findHomography(from_, to, cv2.RANSAC, 3.0)
     if found is None or int(agree.sum()) < INLIERS or not 0.1 < abs(np.linalg.det(found[:2, :2])) < 10:
