@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -62,7 +63,7 @@ class EndFrame(Directed):
         refs = (*read_keys(self.keys), (1.0, self.image))
         stills = ((0.0, view.still), *((share, view.still_of(ref)) for share, ref in refs))
         arrays = [np.asarray(still) for _, still in stills]
-        ways = [way(*pair) for pair in zip(arrays, arrays[1:], strict=False)]
+        ways = [way(*pair) for pair in pairwise(arrays)]
         notes = () if all(each.related for each in ways) else (Note.of("stills_unrelated"),)
 
         def scenery(picture: Picture) -> Scenery:

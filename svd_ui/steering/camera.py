@@ -123,7 +123,8 @@ class CameraPath:
 
 def read(text: str) -> CameraPath:
     """A path as people write it. Raises ValueError with a sentence that says what is wrong and what would be right."""
-    keys, said = {}, {"ease": "in-out", "handheld": "0"}
+    keys: dict[float, Pose] = {}
+    said = {"ease": "in-out", "handheld": "0"}
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         time, entries = _timed(part)
         pose = dict(zip(NAMES, astuple(keys.get(time, REST)), strict=True))

@@ -6,7 +6,7 @@ A family that moves a still's own pixels plays it as it is; others are shown it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,7 +85,8 @@ class View:
         left, top, right, bottom = self.box
         within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
         small = picture.resize(self.size, Image.Resampling.BILINEAR, box=within)
-        return np.asarray(small, np.float32) / 255
+        mask: Mask = np.asarray(small, np.float32) / np.float32(255)
+        return mask
 
     def still_of(self, ref: str) -> Image.Image:
         """Another picture at the frame's size, cut as the still is where it has the same shape, else in its middle."""
@@ -100,18 +101,10 @@ class View:
 
     def painted(self, strokes: tuple[Stroke, ...]) -> Mask:
         """Where strokes lie in the frame: [H W]."""
-        left, top, right, bottom = self.box
-        here = [
-            Stroke(
-                tuple(self.place(point) for point in stroke.points),
-                stroke.width * self._scale,
-                stroke.erase,
-                stroke.angle,
-                stroke.strength,
-            )
-            for stroke in strokes
-        ]
-        return painted(here, *self.size)
+        return painted([self._stroke(stroke) for stroke in strokes], *self.size)
+
+    def _stroke(self, stroke: Stroke) -> Stroke:
+        return replace(stroke, points=tuple(map(self.place, stroke.points)), width=stroke.width * self._scale)
 
     def place(self, point: Point) -> Point:
         """A place of the whole picture as shares of the frame."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from .choreography import Picture
 from .marks import Mask
+from .vision import opencv
 
 WORKING_SIZE = 512
 """Longer side at which the hole is painted; it is smooth, so more detail would only cost time."""
@@ -15,8 +16,7 @@ GROWN = 5
 
 def without(picture: Picture, mask: Mask) -> Picture:
     """``picture`` with what ``mask`` [H W] covers painted over; to the bit where it covers nothing."""
-    import cv2
-
+    cv2 = opencv()
     height, width = mask.shape
     scale = min(1.0, WORKING_SIZE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -27,4 +27,6 @@ def without(picture: Picture, mask: Mask) -> Picture:
     share = cv2.GaussianBlur(cv2.resize(hole.astype(np.float32), (width, height)), (0, 0), 1 / scale)
     share = np.where(cv2.resize(hole, (width, height), interpolation=cv2.INTER_NEAREST) > 0, 1.0, share)[..., None]
     share[share < 1 / 255] = 0
-    return (picture + share * (painted.astype(np.float32) - picture)).round().clip(0, 255).astype(np.uint8)
+    mixed = picture + share * (painted.astype(np.float32) - picture)
+    without: Picture = mixed.round().clip(0, 255).astype(np.uint8)
+    return without

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .choreography import Picture, Scenery
+from .vision import opencv
 
 WORKING_SIZE = 640
 """Longer side at which the ways are measured."""
@@ -36,8 +37,7 @@ class Way:
 
 def way(first: Picture, last: Picture) -> Way:
     """Measured by SIFT, a homography and, for what is left, dense inverse search (Kroeger et al., ECCV 2016)."""
-    import cv2
-
+    cv2 = opencv()
     height, width = first.shape[:2]
     scale = min(1.0, WORKING_SIZE / max(height, width))
     size = max(16, round(width * scale)), max(16, round(height * scale))
@@ -75,8 +75,7 @@ def morph(stills: Sequence[tuple[float, Picture]], ways: Sequence[Way]) -> Scene
 
 def between(first: Picture, last: Picture, way: Way, share: float) -> Picture:
     """What is seen at ``share`` of the way; the stills themselves at its ends."""
-    import cv2
-
+    cv2 = opencv()
     if share <= 0 or share >= 1:
         return first if share <= 0 else last
     height, width = first.shape[:2]
@@ -97,8 +96,7 @@ def between(first: Picture, last: Picture, way: Way, share: float) -> Picture:
 
 def _homography(a: Any, b: Any) -> NDArray[np.float64] | None:
     """Where the points of ``a`` are in ``b``; None where too few agree on it."""
-    import cv2
-
+    cv2 = opencv()
     sift = cv2.SIFT_create(3000)
     (points, marks), (others, signs) = sift.detectAndCompute(a, None), sift.detectAndCompute(b, None)
     if marks is None or signs is None or min(len(marks), len(signs)) < INLIERS:
@@ -107,10 +105,8 @@ def _homography(a: Any, b: Any) -> NDArray[np.float64] | None:
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < RATIO * pair[1].distance]
     if len(good) < INLIERS:
         return None
-    from_, to = (
-        np.float32([points[one.queryIdx].pt for one in good]),
-        np.float32([others[one.trainIdx].pt for one in good]),
-    )
+    from_ = np.array([points[one.queryIdx].pt for one in good], np.float32)
+    to = np.array([others[one.trainIdx].pt for one in good], np.float32)
     cv2.setRNGSeed(0)
     found, agree = cv2.findHomography(from_, to, cv2.RANSAC, 3.0)
     if found is None or int(agree.sum()) < INLIERS or not 0.1 < abs(np.linalg.det(found[:2, :2])) < 10:
@@ -124,8 +120,7 @@ def _grid(height: int, width: int) -> Floats:
 
 
 def _looked(picture: Floats, places: Floats) -> Floats:
-    import cv2
-
+    cv2 = opencv()
     finely = cv2.INTER_CUBIC if picture.shape[-1] == 3 else cv2.INTER_LINEAR
     found: Floats = cv2.remap(picture, places.astype(np.float32), None, finely, borderMode=cv2.BORDER_REPLICATE)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,7 +55,7 @@ def test_the_way_is_where_things_really_went(pair: tuple[np.ndarray, np.ndarray,
 def test_it_goes_evenly_and_stays_sharp(pair: tuple[np.ndarray, np.ndarray, Way]) -> None:
     first, last, found = pair
     frames = [between(first, last, found, share) for share in np.linspace(0, 1, 13)]
-    steps = [np.abs(a.astype(float) - b).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    steps = [np.abs(a.astype(float) - b).mean() for a, b in pairwise(frames)]
     assert max(steps) / np.median(steps) <= 1.3
     assert sharpness(frames[6]) >= 0.85 * min(sharpness(first), sharpness(last))
 

@@ -32,7 +32,8 @@ def carried_on(pose: Tensor, frames: int) -> Tensor:
 def _there_and_back(way: Tensor, far: Tensor) -> Tensor:
     """An even way that turns round ``far`` from rest: a triangle's wave with round corners."""
     turned = (CORNER * (way / far * (math.pi / 2)).sin()).asin() / (math.pi / 2)
-    return far * turned / (math.asin(CORNER) / (math.pi / 2))
+    there: Tensor = far * turned / (math.asin(CORNER) / (math.pi / 2))
+    return there
 
 
 def whole_cycles(drift: Tensor, period: float, frames: int) -> Tensor:

@@ -51,7 +51,7 @@ class Renderer(WarpDecoder):
     ) -> None:
         super().__init__(runtime, still)
         self.clip, self.times = clip, clip.frame_times
-        self.stage = Stage(runtime, still, clip, picture, choreography or Choreography(), clip.frame_size)
+        self.stage: Stage = Stage(runtime, still, clip, picture, choreography or Choreography(), clip.frame_size)
 
     def frames_of(self, latents: Tensor) -> ClipFrames:
         return RenderedFrames(self, self.stage, latents)

@@ -39,7 +39,8 @@ class Decoder:
     """
 
     def __init__(self, runtime: Runtime, stage: Stage | None = None) -> None:
-        self.runtime, self.stage = runtime, stage
+        self.runtime = runtime
+        self.stage: Stage | None = stage
         self.may_be_flat = self.overflowed = False
 
     def pixels(self, latents: Tensor, first: int = 0, dtype: torch.dtype | None = None) -> Tensor:
@@ -132,11 +133,10 @@ class FamilyVerbs:
         """
         frames, (height, width) = still.shape[1], still.shape[-2:]
         shares = torch.arange(frames) / stage.span
-        pixels = torch.cat(
-            [stage.frames(flat(len(part), still.device), part) for part in shares.split(ENCODED_AT_ONCE)]
-        )
-        latents = torch.cat([encode(stage.runtime, part) for part in pixels.split(ENCODED_AT_ONCE)])
-        return latents[None] * stage.runtime.scaling_factor, stage.followed(shares, height, width).to(still.device)
+        parts = (shares[at : at + ENCODED_AT_ONCE] for at in range(0, frames, ENCODED_AT_ONCE))
+        latents = [encode(stage.runtime, stage.frames(flat(len(part), still.device), part)) for part in parts]
+        kept = stage.followed(shares, height, width).to(still.device)
+        return torch.cat(latents)[None] * stage.runtime.scaling_factor, kept
 
     def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
         """``frames`` of a clip's estimate ``[F C h w]`` as small colours ``[N h w 3]``, float32, 0 to 1 where all is well.

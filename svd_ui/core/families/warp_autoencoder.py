@@ -187,7 +187,8 @@ def scene_of(z: Tensor) -> Scene:
 def prolonged(z: Tensor, frames: int) -> Tensor:
     """Latents of a clip [F C h w] => of one that goes on: [frames C h w] (``prolonging.py``)."""
     camera, relief, drift = (part[0] for part in parts_of(coherent(z[None, :, -SCENE_CHANNELS:])))
-    here = grid(*z.shape[-2:], z)
+    height, width = z.shape[-2:]
+    here = grid(height, width, z)
     pose = carried_on(camera[:, :, 0, 0].cumsum(dim=0) / MOTION_GAIN, frames)
     steps = torch.cat([torch.zeros_like(pose[:1]), pose.diff(dim=0)]) * MOTION_GAIN
     swinging = whole_cycles(drift - here, len(z) - 1, frames) + here
