@@ -1,13 +1,15 @@
 """From one still to another: a model that continues a still, run from both ends.
 
 A clip between two stills has to please two denoisers: one told about the still it begins with, and one told about the still
-it ends with that sees time running backwards. Both are the model as it is, so that nothing is trained.
+it ends with that sees time running backwards. Both are the model as it is: nothing is trained.
 
-After "ViBiDSampler: Enhancing Video Interpolation Using Bidirectional Diffusion Sampler" (Yang et al., ICLR 2025,
-arXiv 2410.05651), whose steps ask one after the other, and for the high noise, where the motion is settled, after "Motion
-Prior Distillation in Time Reversal Sampling for Generative Inbetweening" (Jeon et al., arXiv 2602.12679), whose steps ask
-only the first and move its estimate until it ends at the end. That work moves all frames alike; here frame f of F moves by
-f / (F - 1) of it, so that the first stays where it is and none is where the clip jumps.
+After two works. "ViBiDSampler: Enhancing Video Interpolation Using Bidirectional Diffusion Sampler" (Yang et al., ICLR 2025,
+arXiv 2410.05651): a step asks one denoiser, noises anew, and asks the other. "Motion Prior Distillation in Time Reversal
+Sampling for Generative Inbetweening" (Jeon et al., arXiv 2602.12679): at high noise, where the motion is settled, only the
+first is asked, and its estimate is moved until it ends at the end. Two things differ from the latter here. Frame f of F is
+moved by f / (F - 1) of what the last one is, where that work moves all alike, so that the first stays where it is and the
+clip jumps nowhere. And the last frame is moved ``PULL`` times as far as it has to go: one frame in F says little against what
+the noise of the others says of the motion. tests/core/sampling/test_bridge.py shows on an exact denoiser what each is worth.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from torch import Tensor
 from .denoiser import Denoiser, Pair
 from .samplers import Step
 
-DISTILLED_ABOVE = 93.0
+DISTILLED_ABOVE = 40.0
 """SVD's sigma at and above which the motion comes from the first still alone; scales with a checkpoint's own levels."""
-ROUNDS = 3
-"""How often a step above it is done, noised anew between."""
+PULL = 6.0
+"""How much farther than to the end the last frame is moved there: less than the noise, whose size is sigma."""
+CALLS = 2
+"""Calls of a pair in a step: the first still's twice, or each of them once, noised anew between."""
 
 
 def flipped(x: Tensor) -> Tensor:
@@ -41,10 +45,9 @@ def unguided(denoiser: Denoiser) -> Pair:
     return denoise
 
 
-def bridge_calls(sigmas: Tensor, threshold: float = DISTILLED_ABOVE) -> int:
+def bridge_calls(sigmas: Tensor) -> int:
     """How many calls of a pair ``bridge`` makes down ``sigmas`` ``[N + 1]``; the plain clip makes N."""
-    levels = sigmas[:-1].tolist()
-    return sum(ROUNDS if sigma >= threshold else 2 for sigma in levels)
+    return CALLS * (len(sigmas) - 1)
 
 
 def bridge(
@@ -58,54 +61,58 @@ def bridge(
     threshold: float = DISTILLED_ABOVE,
     reversed: Callable[[Tensor], Tensor] = flipped,
     first: int = 0,
+    pull: float = PULL,
 ) -> Iterator[Step]:
     """Walk ``x`` ``[B F C h w]`` down ``sigmas`` ``[N + 1]`` to a clip from ``z_start`` to ``z_end`` (each ``[B C h w]``).
 
     ``forward`` is told about the first still, ``backward`` about the last; ``backward`` gets ``reversed(x)``, and
-    ``reversed`` undoes itself. ``noise`` returns fresh unit noise shaped like ``x``, twice a step at and above
-    ``threshold`` and once below it. ``first`` skips the steps already done; their noise is drawn all the same, so that what
-    follows is what it would have been. The last step's latents begin and end with the stills exactly.
+    ``reversed`` undoes itself. ``noise`` returns fresh unit noise shaped like ``x``, once a step, also for the ``first``
+    steps, which are done already: what follows is what it would have been. ``threshold`` and ``pull`` are as
+    ``DISTILLED_ABOVE`` and ``PULL``; a ``threshold`` of infinity is ViBiD alone. The finished clip begins and ends with the
+    stills to the bit.
 
     A step goes on by its own estimate from the unconditional one's noise, x' = D_c + (s' / s) (x - D_u), which is CFG++
-    (arXiv 2406.08070) of scale 1, as both papers have it; with ``unguided`` it is Euler's step.
+    (arXiv 2406.08070) of scale 1, as both works have it; with ``unguided`` it is Euler's step. Raises ValueError for fewer
+    than two frames.
     """
+    if x.shape[1] < 2:
+        raise ValueError("a bridge has two ends: it takes at least two frames")
     total = len(sigmas) - 1
-    levels = sigmas.tolist()
-    for sigma in levels[:first]:
-        for _ in range(_draws(sigma, threshold)):
-            noise()
-    tilt = torch.linspace(0, 1, x.shape[1], device=x.device, dtype=x.dtype)[:, None, None, None]
+    sigmas = sigmas.to(x.dtype)
+    weights = torch.linspace(0, 1, x.shape[1], device=x.device, dtype=x.dtype)
+    weights[-1] = pull
+    weights = weights[:, None, None, None]
+    for _ in range(first):
+        noise()
 
     def pinned(denoised: Tensor) -> Tensor:
         return torch.cat([z_start[:, None], denoised[:, 1:-1], z_end[:, None]], 1)
 
     def distilled(x: Tensor, index: int) -> tuple[Tensor, Tensor]:
         denoised, without = forward(x, sigmas[index])
-        denoised = pinned(denoised + tilt * (z_end - denoised[:, -1])[:, None])
-        return denoised + sigmas[index + 1] / sigmas[index] * (x - without), denoised
+        moved = denoised + weights * (z_end - denoised[:, -1])[:, None]
+        moved = torch.cat([z_start[:, None], moved[:, 1:]], 1)
+        return _next(moved, x - without, sigmas, index), pinned(moved)
 
-    def two_sided(x: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        ratio = sigmas[index + 1] / sigmas[index]
+    def from_start(x: Tensor, index: int) -> tuple[Tensor, Tensor]:
         denoised, without = forward(x, sigmas[index])
-        x = again(pinned(denoised) + ratio * (x - without), index)
+        denoised = pinned(denoised)
+        return _next(denoised, x - without, sigmas, index), denoised
+
+    def from_end(x: Tensor, index: int) -> tuple[Tensor, Tensor]:
         denoised, without = (reversed(one) for one in backward(reversed(x), sigmas[index]))
         denoised = pinned(denoised)
-        return denoised + ratio * (x - without), denoised
-
-    def again(x: Tensor, index: int) -> Tensor:
-        """From the next step's noise back to this one's."""
-        return x + (sigmas[index].square() - sigmas[index + 1].square()).sqrt() * noise()
+        return _next(denoised, x - without, sigmas, index), denoised
 
     for index in range(first, total):
-        if levels[index] >= threshold:
-            for _ in range(ROUNDS - 1):
-                x = again(distilled(x, index)[0], index)
-            x, denoised = distilled(x, index)
-        else:
-            x, denoised = two_sided(x, index)
+        # In a single step to 0 nothing would hold the end: the last one is two-sided whatever the threshold.
+        high = float(sigmas[index]) >= threshold and index + 1 < total
+        x, _ = (distilled if high else from_start)(x, index)
+        x = x + (sigmas[index].square() - sigmas[index + 1].square()).sqrt() * noise()
+        x, denoised = (distilled if high else from_end)(x, index)
         yield Step(index + 1, total, x, denoised)
 
 
-def _draws(sigma: float, threshold: float) -> int:
-    """How often a step at ``sigma`` draws noise."""
-    return ROUNDS - 1 if sigma >= threshold else 1
+def _next(denoised: Tensor, residual: Tensor, sigmas: Tensor, index: int) -> Tensor:
+    """Euler's step with a ``residual`` of its own: x - D_u."""
+    return denoised + (sigmas[index + 1] / sigmas[index]) * residual

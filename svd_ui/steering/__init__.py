@@ -1,0 +1,1 @@
+"""What steering a clip takes on the side of pictures: numpy only."""
