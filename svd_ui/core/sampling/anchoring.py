@@ -1,32 +1,42 @@
-"""A denoiser held to a reference where that is known."""
+"""Where a clip is held to known content while it is made.
+
+After "Time-to-Move: Training-Free Motion Controlled Video Generation via Dual-Clock Denoising" (arXiv 2511.08633, ICLR
+2026). It noises the known content anew after each step; Euler's step from an estimate that is the known content gives the
+same, so that a wrapper of the denoiser is all there is: no noise to keep, and a clip goes on from any step.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .denoiser import Denoiser
 
+SVD_RELEASE = 31.0
+"""SVD's sigma down to which motion is held that is then freed; scales with a checkpoint's own levels."""
+SVD_REST_STAYS = 74.5
+"""SVD's sigma to start at, from the known content, where what is not held shall stay as it is there."""
 
-def masked(denoiser: Denoiser, reference: Tensor, keep: Tensor, release: float = 0.0) -> Denoiser:
-    """``denoiser`` whose estimate is ``reference`` [B F C h w] where ``keep`` is 1, while sigma is at least ``release``.
 
-    ``keep`` [B F C h w], or what broadcasts to it, is 0 to 1. Where it is 1 everywhere the denoiser is not called. Equal to
-    putting the noised reference in after each step, as "Time-to-Move" does (arXiv 2511.08633), without noise to keep.
+def masked(denoiser: Denoiser, reference: Tensor, keep: Tensor, release: float) -> Denoiser:
+    """``denoiser`` held to ``reference`` ``[B F C h w]`` by ``keep`` while sigma >= ``release``; below it ``denoiser`` alone.
+
+    ``keep`` is 1 where the reference is held and 0 where the clip is free, and broadcasts to the reference: ``[F 1 h w]``,
+    ``[1 F C h w]``, ``[h w]`` and so on. Where it is 1 everywhere, ``denoiser`` is not called above ``release``. With a
+    ``release`` of 0 the finished clip is the reference to the bit where ``keep`` is 1, as its last step is held too.
     """
-    whole = bool((keep == 1).all())
-    nothing = bool((keep == 0).all())
+    everywhere = bool((keep == 1).all())
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        if nothing or float(sigma) < release:
+        if float(sigma) < release:
             return denoiser(x, sigma)
-        known, share = reference.to(x), keep.to(x)
-        if whole:
-            return known.expand_as(x).clone()
-        return _mixed(denoiser(x, sigma), known, share)
+        known = reference.to(x).expand_as(x)
+        return known if everywhere else torch.lerp(denoiser(x, sigma), known, keep.to(x))
 
     return denoise
 
 
-def _mixed(own: Tensor, known: Tensor, share: Tensor) -> Tensor:
-    """Known to the bit where its share is 1, own to the bit where it is 0."""
-    return own * (1 - share) + known * share
+def masked_calls(sigmas: Tensor, keep: Tensor, release: float) -> int:
+    """How often ``masked`` calls its denoiser down ``sigmas`` ``[N + 1]``; the plain clip does N times."""
+    levels = sigmas[:-1].tolist()
+    return sum(sigma < release for sigma in levels) if bool((keep == 1).all()) else len(levels)
