@@ -115,6 +115,13 @@ class ClipSpec:
         """How many frames are decoded together under ``profile``."""
         return min(self.decode_chunk_size or self.row.facts.frames_at_once(self, profile), self.shape.num_frames)
 
+    def of_length(self, length: int) -> ClipSpec:
+        """The same clip that turned out to have ``length`` frames of latents."""
+        if length == self.length:
+            return self
+        method = self.request.method.shortened(self, length)
+        return replace(self, request=self.request.model_copy(update={"method": method}))
+
     def of_picture(self, picture: tuple[int, int]) -> ClipSpec:
         """The same clip of a picture of that (width, height): rendered no larger than that shows, and 1080p."""
         if self.render_height is None:
@@ -164,8 +171,13 @@ class ClipSpec:
 
         The request's sigmas are for SVD's range of noise and scale with the checkpoint's.
         """
-        scale, low, high = self.row.sigma_reference / SIGMA_MAX, self.guidance_sigma_min, self.guidance_sigma_max
+        scale, low, high = self.sigma_scale, self.guidance_sigma_min, self.guidance_sigma_max
         return -math.inf if low is None else low * scale, math.inf if high is None else high * scale
+
+    @property
+    def sigma_scale(self) -> float:
+        """What a level of SVD's noise is multiplied by to be one of the checkpoint's."""
+        return self.row.sigma_reference / SIGMA_MAX
 
     @property
     def sigmas(self) -> list[float]:

@@ -52,16 +52,16 @@ class Stage:
         """``still`` is [1 3 H W] in [-1, 1], cut from ``picture``; ``size`` (width, height) that of the frames."""
         self.runtime, self.clip, self.choreography = runtime, clip, choreography
         self.width, self.height = size
-        self._still = levels(still)[0].permute(1, 2, 0).contiguous()
+        self.still = levels(still)[0].permute(1, 2, 0).contiguous()
         self._around: tuple[NDArray[np.uint8], Box] | None = None
         self._canvas: Canvas | None = None
         self._margin = 0.0, 0.0
         if picture is not None:
             self._around = _around(picture, self.width, self.height, (clip.focus_x, clip.focus_y))
-        if self._still.shape[:2] != (self.height, self.width):
-            self._still = self._enlarged()
+        if self.still.shape[:2] != (self.height, self.width):
+            self.still = self._enlarged()
         self.span = self._span()
-        self._scenery = choreography.scenery(self._still.numpy()) if choreography.scenery else None
+        self._scenery = choreography.scenery(self.still.numpy()) if choreography.scenery else None
         self._hold = self._held()
 
     def _span(self) -> float:
@@ -166,8 +166,8 @@ class Stage:
         from ..steering.inpainting import without
 
         assert self.choreography.hold is not None
-        key = "plate", digest(self._still), digest(torch.from_numpy(np.ascontiguousarray(self.choreography.hold)))
-        paint = lambda: torch.from_numpy(without(self._still.numpy(), 1 - self.choreography.hold))  # noqa: E731
+        key = "plate", digest(self.still), digest(torch.from_numpy(np.ascontiguousarray(self.choreography.hold)))
+        paint = lambda: torch.from_numpy(without(self.still.numpy(), 1 - self.choreography.hold))  # noqa: E731
         return self.runtime.encoder_cache.get_or_encode(key, paint)
 
     def _held(self) -> Tensor | None:
@@ -196,9 +196,9 @@ class Stage:
         around = None if self._around is None else (digest(torch.from_numpy(self._around[0])), self._around[1])
 
         def paint() -> Tensor:
-            return levels(Canvas.of(self._still.to(self.runtime.device), self._around, margin).pixels)
+            return levels(Canvas.of(self.still.to(self.runtime.device), self._around, margin).pixels)
 
-        key = "canvas", digest(self._still), around, margin
+        key = "canvas", digest(self.still), around, margin
         found = self.runtime.encoder_cache.get_or_encode(key, paint).to(self.runtime.device)
         left, top = (found.shape[-1] - self.width) // 2, (found.shape[-2] - self.height) // 2
         return Canvas(found.float() / 127.5 - 1, left, top, self.height, self.width)
@@ -206,7 +206,7 @@ class Stage:
     def _enlarged(self) -> Tensor:
         """The still at the frames' size, from its picture where that is known."""
         if self._around is None:
-            still = Image.fromarray(self._still.numpy()).resize((self.width, self.height), Image.Resampling.LANCZOS)
+            still = Image.fromarray(self.still.numpy()).resize((self.width, self.height), Image.Resampling.LANCZOS)
             return torch.from_numpy(np.array(still))
         pixels, (left, top, _, _) = self._around
         return torch.from_numpy(pixels[int(top) :, int(left) :][: self.height, : self.width].copy())

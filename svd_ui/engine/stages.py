@@ -141,12 +141,15 @@ class Stages:
         generator: torch.Generator,
         cancel: CancelToken,
         resume: Step | None,
+        notes: list[Note] | None = None,
     ) -> Generator[Step]:
+        """The clip's steps; ``notes`` gains what its method has to say."""
         from ..core.sampling.context import SamplingContext, sample
 
         runtime = decoder.runtime
         with self._loras(runtime, clip):
-            context = SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder)
+            told = [] if notes is None else notes
+            context = SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder, notes=told)
             yield from self._minding(sample(context), runtime)
 
     def whole_wall(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:

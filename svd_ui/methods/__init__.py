@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from .. import plugins
 from ..plugins import ByKind, Params, Registry
@@ -26,13 +26,19 @@ class MethodParams(Params):
     """Base of the parameters of a control method.
 
     ``shorthand`` names the parameter that the method's name alone sets: ``--lock mask.png`` for ``--lock.mask mask.png``.
+    ``in_parts``: its clips are chains of parts, so those of a wall are made one by one.
     """
 
     shorthand: ClassVar[str] = ""
+    in_parts: ClassVar[bool] = False
 
     def length(self, clip: ClipSpec) -> int:
         """How many frames of latents the clip has in the end; ``clip.num_frames`` are made at once."""
         return clip.num_frames
+
+    def shortened(self, clip: ClipSpec, length: int) -> Self:
+        """The method of ``clip`` where it ended after ``length`` frames of latents."""
+        return self
 
     def choreography(self, view: View) -> Choreography | None:
         """The plan of what moves; None where the method has none. Raises BadInput where the marks fit nothing."""

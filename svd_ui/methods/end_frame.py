@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -17,9 +18,15 @@ from ..steering.morph import morph, way
 from . import Directed, method
 
 if TYPE_CHECKING:
+    from ..catalog.families import CheckpointFamily
+    from ..clip import ClipSpec
+    from ..core.sampling.context import SamplingContext
+    from ..core.sampling.samplers import Step
     from ..steering.choreography import View
 
 MOST_BETWEEN = 2
+CALLS = 2
+"""Of the model by a bridge, for one of the plain clip (``core/sampling/bridge.py``)."""
 Keys = tuple[tuple[float, str], ...]
 
 
@@ -50,12 +57,41 @@ class EndFrame(Directed):
     """The clip ends on a second picture."""
 
     shorthand: ClassVar[str] = "image"
+    in_parts: ClassVar[bool] = True
     image: AssetRef | None = picture_field("End frame", "The picture the clip ends on.")
     keys: Annotated[str, AfterValidator(_keys)] = Field(
         "", max_length=400, title="Pictures between",
         description="Up to two more, at shares of the clip: 0.4=sha256:…; 0.7=sha256:….",
         json_schema_extra=widget("pictures"),
     )  # fmt: skip
+
+    def needs(self, family: CheckpointFamily) -> Note | None:
+        return None if family.bridges else Note.of("steps_too_large")
+
+    def relative_cost(self, clip: ClipSpec) -> float:
+        """A bridge asks from both ends in turn; where the plan is played nothing is asked."""
+        return 0.0 if clip.row.facts.plays_plans else float(CALLS)
+
+    def sample(self, context: SamplingContext) -> Iterator[Step]:
+        return context.directed() if context.clip.row.facts.plays_plans else self._bridged(context)
+
+    def _bridged(self, context: SamplingContext) -> Iterator[Step]:
+        """From each still to the next, at the frames nearest to their times."""
+        from ..core.sampling.chain import chain, spans
+        from ..core.sampling.segments import Between, still_of
+
+        assert context.stage is not None, "a clip with an end frame has a plan"
+        last = context.clip.num_frames - 1
+        later = context.stage.choreography.stills
+        places = [0, *(round(share * last) for share, _ in later)]
+        if min(b - a for a, b in pairwise(places)) < 2:
+            raise BadInput("The pictures stand too close together for so few frames.", field="method.end_frame.keys")
+        stills = [still_of(context), *(still for _, still in later)]
+        parts = [
+            Between(context, number, stills[number], stills[number + 1], span.frames, overlap=min(number, 1))
+            for number, span in enumerate(spans(places, last + 1))
+        ]
+        return chain(parts, context.resume)
 
     def choreography(self, view: View) -> Choreography:
         if self.image is None:

@@ -58,7 +58,9 @@ def _moved(picture: Frames, shift: Floats, ahead: NDArray[np.intp]) -> Frames:
     uncovered = holes & _inside(x, y) & (_differing(shift, arriving, x, y) > UNCOVERED)
     if uncovered.any():
         # Blended edges of what moved away would be smeared into the hole: they go too.
-        moved = cv2.inpaint(moved, cv2.dilate(uncovered.astype(np.uint8), np.ones((3, 3), np.uint8)), REACH, cv2.INPAINT_TELEA)
+        moved = cv2.inpaint(
+            moved, cv2.dilate(uncovered.astype(np.uint8), np.ones((3, 3), np.uint8)), REACH, cv2.INPAINT_TELEA
+        )
     return np.asarray(moved, np.uint8)
 
 

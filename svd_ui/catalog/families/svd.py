@@ -76,13 +76,14 @@ class CheckpointFamily:
         """
         return False
 
+    bridges = True
+    """Whether its steps are small enough to be asked from two ends in turn."""
     plays_plans = False
     """Whether a clip is the plan itself, played with the still's own pixels, and no model has to follow it."""
 
     def follows(self, clip: ClipSpec) -> tuple[float, float]:
         """(from, to): the noise between which ``clip`` is held to its plan, in units of its latents."""
-        scale = clip.row.sigma_reference / SVD_RANGE[1]
-        return FOLLOWS_FROM * scale, FOLLOWS_TO * scale
+        return FOLLOWS_FROM * clip.sigma_scale, FOLLOWS_TO * clip.sigma_scale
 
     def frames_at_once(self, clip: ClipSpec, profile: ProfileRow) -> int:
         """How many frames of ``clip`` are decoded together where nobody says."""

@@ -31,7 +31,7 @@ def carried_on(pose: Tensor, frames: int) -> Tensor:
 
 def _there_and_back(way: Tensor, far: Tensor) -> Tensor:
     """An even way that turns round ``far`` from rest: a triangle's wave with round corners."""
-    turned = (CORNER * (way / far * (math.pi / 2)).sin()).asin() / (math.pi / 2)
+    turned: Tensor = (CORNER * (way / far * (math.pi / 2)).sin()).asin() / (math.pi / 2)
     there: Tensor = far * turned / (math.asin(CORNER) / (math.pi / 2))
     return there
 
@@ -50,7 +50,8 @@ def whole_cycles(drift: Tensor, period: float, frames: int) -> Tensor:
     much = wanted.std(dim=0, correction=0) / (basis @ found).std(dim=0, correction=0).clamp_min(1e-6)
     found = found * much.clamp(0.5, 2)
     later = _swings(torch.arange(frames).to(drift) * (2 * math.pi / period), count) @ found
-    return (later - later[:1]).view(frames, *drift.shape[1:])
+    swung: Tensor = (later - later[:1]).view(frames, *drift.shape[1:])
+    return swung
 
 
 def _swings(turns: Tensor, count: int) -> Tensor:

@@ -12,11 +12,6 @@ from torch import Tensor
 
 from .denoiser import Denoiser
 
-SVD_RELEASE = 31.0
-"""SVD's sigma down to which motion is held that is then freed; scales with a checkpoint's own levels."""
-SVD_REST_STAYS = 74.5
-"""SVD's sigma to start at, from the known content, where what is not held shall stay as it is there."""
-
 
 def masked(denoiser: Denoiser, reference: Tensor, keep: Tensor, release: float) -> Denoiser:
     """``denoiser`` held to ``reference`` ``[B F C h w]`` by ``keep`` while sigma >= ``release``; below it ``denoiser`` alone.
