@@ -9,7 +9,7 @@ from torch import Tensor
 
 CYCLES = 3
 """Of what stirs, in the time of the clip it was made for, at most."""
-FAR = (0.6, 0.6, 0.7, 0.25, 0.35)
+FAR = (0.5, 0.28, 0.7, 0.25, 0.35)
 """How far a camera goes before it turns back: pan x and y, log zoom, roll and arc, as ``Scene.pose``."""
 FAR_BACK = 0.3
 """The same for a zoom outwards, which shows what has to be painted."""
