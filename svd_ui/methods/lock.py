@@ -11,7 +11,7 @@ from ..steering.fields import CameraText, StrokesText, camera_field, picture_fie
 from . import Directed, method
 
 if TYPE_CHECKING:
-    from ..steering.choreography import Choreography, View
+    pass
 
 
 @method("lock")
@@ -25,4 +25,6 @@ class Lock(Directed):
         json_schema_extra=widget("box"),
     )  # fmt: skip
     mask: AssetRef | None = picture_field("Mask picture", "White may move, black is held.")
-    camera: CameraText = camera_field("How the subject moves before the background. Blank: the checkpoint’s own motion.")
+    camera: CameraText = camera_field(
+        "How the subject moves before the background. Blank: the checkpoint’s own motion."
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from .camera import NAMES, Floats
-from .choreography import Choreography, Picture, View
+from .choreography import Choreography, Picture, Scenery, View
 from .marks import Arrow, Mask
 
 WIDTH = 512
@@ -55,7 +55,7 @@ def sketch(
             frame = _seen(frame, poses[index], near, plan.parallax)
         if held is not None:
             frame = _veiled(frame, held)
-        image = Image.fromarray(np.asarray(frame, np.uint8))
+        image = Image.fromarray(np.ascontiguousarray(frame, np.uint8))
         _drawn(image, poses, index, ways, float(time))
         made.append(image)
     return made
@@ -70,6 +70,24 @@ def strip(pictures: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
+def _rgb(image: Image.Image, size: tuple[int, int]) -> Picture:
+    return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+
+
+def _dissolve(plan: Choreography, still: Picture, size: tuple[int, int]) -> Scenery:
+    """From each still over into the next, where the plan has several."""
+    known = [(0.0, still), *((time, _rgb(image, size)) for time, image in plan.stills)]
+
+    def at(time: float) -> Picture:
+        later = next((index for index, (when, _) in enumerate(known) if when >= time), len(known) - 1)
+        (start, before), (end, after) = known[max(0, later - 1)], known[later]
+        share = np.float32(min(1.0, max(0.0, (time - start) / (end - start))) if end > start else 1.0)
+        share = share * share * (3 - 2 * share)
+        return (before * (1 - share) + after * share).astype(np.uint8)
+
+    return at
+
+
 # What the camera sees
 
 
@@ -79,7 +97,8 @@ def _nearness(plan: Choreography, size: tuple[int, int]) -> Mask:
         return _resized(plan.nearness, size)
     width, height = size
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    return np.broadcast_to(down * down * (3 - 2 * down) - 0.5, (height, width))
+    near: Mask = np.broadcast_to(down * down * (3 - 2 * down) - np.float32(0.5), (height, width))
+    return near
 
 
 def _seen(picture: Picture, pose: Floats, near: Mask, parallax: float) -> Picture:
@@ -131,7 +150,8 @@ def _veiled(picture: Picture, held: Mask) -> Picture:
     edge[1:] |= inside[1:] != inside[:-1]
     edge[:, 1:] |= inside[:, 1:] != inside[:, :-1]
     found[edge] = LINE
-    return found.astype(np.uint8)
+    veiled: Picture = found.astype(np.uint8)
+    return veiled
 
 
 def _drawn(

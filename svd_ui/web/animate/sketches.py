@@ -13,12 +13,14 @@ from PIL import Image
 
 from ...assets import Assets
 from ...catalog import CheckpointRow
+from ...clip import ClipSpec
 from ...errors import SvdUiError
-from ...media.image import crop_box, fit
+from ...media.image import fit
 from ...methods import MethodParams
-from ...request import GenerationRequest
+from ...request import FOCUS, GenerationRequest
 from ...steering import sketch as drawing
 from ...steering.choreography import Choreography, View
+from ...steering.choreography import view_of as view_of_clip
 from ...steering.marks import Arrow, read_arrows
 from ..context import Context
 from ..formatting import html
@@ -92,7 +94,8 @@ def _shown(context: Context, request: GenerationRequest, row: CheckpointRow, sti
 
 def nothing(plan: Choreography) -> bool:
     """Whether a plan has nothing to show."""
-    return (plan.camera is None or plan.camera.still) and plan.scenery is None and plan.hold is None
+    path = plan.camera or plan.own
+    return (path is None or path.still) and plan.scenery is None and plan.hold is None and not plan.stills
 
 
 def arrows_of(method: MethodParams) -> tuple[Arrow, ...]:
@@ -104,19 +107,13 @@ def arrows_of(method: MethodParams) -> tuple[Arrow, ...]:
 
 def view_of(assets: Assets, request: GenerationRequest, row: CheckpointRow, still: Still) -> View:
     """What the plan is made from, no larger than a sketch: the same crop as the clip's. Raises what ``Assets.open`` does."""
-    width, height = request.width or row.width, request.height or row.height
-    focus, _ = focus_of(assets, still, (width, height), (request.focus_x, request.focus_y))
-    scale = min(1.0, drawing.WIDTH / max(width, height))
-    size = max(2, round(width * scale)), max(2, round(height * scale))
     picture = still["width"], still["height"]
-    left, top, right, bottom = crop_box(picture, width, height, *focus)
-    box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]
-    frames = request.num_frames or row.num_frames
-    fps = request.output_fps or request.fps or row.fps
-    return View(
-        _small(assets, still["ref"], *size, *focus), box, assets.open, frames / fps, frames, request.seed or 0,
-        request.motion_bucket_id,
-    )  # fmt: skip
+    shape = ClipSpec.of(request, row)
+    focus, _ = focus_of(assets, still, (shape.width, shape.height), (request.focus_x, request.focus_y))
+    clip = shape.model_copy(update=dict(zip(FOCUS, focus, strict=True)))
+    scale = min(1.0, drawing.WIDTH / max(clip.width, clip.height))
+    size = max(2, round(clip.width * scale)), max(2, round(clip.height * scale))
+    return view_of_clip(clip, _small(assets, still["ref"], *size, *focus), picture, assets.open)
 
 
 @lru_cache(maxsize=8)
