@@ -543,8 +543,14 @@
     shown();
   }
 
+  // What was said may want strokes that say where: then one paints next.
+  function spoken(element, trigger, watch) {
+    svdui.delegate(element, trigger);
+    watch("value", () => { if ($("[data-wants=strokes]", element)) { asked = true; soon(); } });
+  }
+
   watched("#finder");
   watched("#direct");
   slides();
-  Object.assign(svdui, { editor, directed, tools: toolbar, sketch, fields: { write, kinds, clamp, short } });
+  Object.assign(svdui, { editor, directed, spoken, tools: toolbar, sketch, fields: { write, kinds, clamp, short } });
 })();

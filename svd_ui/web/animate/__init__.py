@@ -19,7 +19,7 @@ from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
-from . import directing, events, groups, job_events, stage
+from . import directing, events, groups, job_events, spoken, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
@@ -33,6 +33,7 @@ SCRIPTS = {
     "lora_list": "svdui.loras(element, trigger)  /* 'choose' 'weigh' */",
     "obstacle": "svdui.mount('obstacle', element, trigger, watch)  /* 'remedy' 'unremedy' */",
     "wall_toggle": "svdui.wallToggle(element, watch)",
+    "spoken": "svdui.spoken(element, trigger, watch)  /* 'unsay' */",
     "tools": "svdui.tools(element)",
     "sketch": "svdui.sketch(element, watch)",
     "jump": "svdui.jumps(element)",
@@ -69,7 +70,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
     page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
-    states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}}
+    states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}, "said_before": {}, "unsaid": ()}
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
     page.add("timer", gr.Timer(0.5, active=False))
@@ -145,6 +146,15 @@ def _movement(page: Page) -> None:
     """How the picture moves, directly under it: how much, and what directs it."""
     _field(page, "motion_bucket_id")
     with gr.Column(elem_id="direct"):
+        if spoken.RECIPE is not None:
+            said: dict[str, Any] = {"lines": 1, "max_lines": 1, "placeholder": spoken.PLACEHOLDER, "info": None}
+            page.control(
+                "say",
+                gr.Textbox(
+                    EXTRAS["say"], label="Say what should move", elem_id="dial-say", elem_classes=["dial"], **said
+                ),
+            )
+            _piece(page, "spoken")
         _kinds(page, "method")
         page.notice("method_notice", "method-notice")
 

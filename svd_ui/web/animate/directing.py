@@ -37,7 +37,12 @@ EDITORS = {
 MOST_BETWEEN = 2
 """Pictures of a ``pictures`` widget."""
 SCRIPT = "svdui.editor(element, trigger, upload)  /* 'take' */"
-EASES = {"in-out": "M2 18C10 18 10 4 18 4", "in": "M2 18C12 18 16 12 18 4", "out": "M2 18C4 10 8 4 18 4", "linear": "M2 18L18 4"}
+EASES = {
+    "in-out": "M2 18C10 18 10 4 18 4",
+    "in": "M2 18C12 18 16 12 18 4",
+    "out": "M2 18C4 10 8 4 18 4",
+    "linear": "M2 18L18 4",
+}
 """How a move starts and ends => the curve that is drawn for it, in a square of 20."""
 
 
@@ -118,7 +123,12 @@ def wire(page: Page, context: Context) -> None:
         if kind in DROPPED:
             take = _taking(context.assets, name, kind)
             page.on(
-                page[f"{name}.editor"].take, take, (name, "background"), (name, "notice"), keep=True, says="method_notice"
+                page[f"{name}.editor"].take,
+                take,
+                (name, "background"),
+                (name, "notice"),
+                keep=True,
+                says="method_notice",
             )
 
 

@@ -12,6 +12,7 @@ from ...request import FOCUS
 from ..context import Context
 from ..formatting import html
 from ..page import Changes, Given, Page
+from . import spoken
 from .actions import Actions
 from .form import OWN, default_of, kept_values, preset_values, shown_still, switched
 from .form_view import form_view, status
@@ -23,7 +24,7 @@ from .stills import NO_STILLS, Stills, aimed, checked, example, repainted, sough
 
 VIEW = ("stage", "history", "timer", "seen")
 """What ``Actions.view`` changes."""
-SHOWN_NOWHERE = {"motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
+SHOWN_NOWHERE = {"say", "motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
 """Controls whose change shows in nothing that ``form_view`` draws."""
 
 BLANK = "Blank means the checkpoint’s own value, shown in grey."
@@ -41,6 +42,8 @@ def wire(page: Page, context: Context) -> None:
     _checkpoint(page, context)
     _remedies(page, context)
     _loras(page)
+    if spoken.RECIPE is not None:
+        _spoken(page)
 
 
 def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str, ...]) -> None:
@@ -252,3 +255,24 @@ def _loras(page: Page) -> None:
 
     page.on(page["lora_list"].choose, choose, ("loras",), ("loras",), keep=True)
     page.on(page["lora_list"].weigh, weigh, ("loras",), ("loras",), keep=True, trigger_mode="always_last")
+
+
+def _spoken(page: Page) -> None:
+    def say(given: Given) -> Changes:
+        return heard(given, ())
+
+    def unsay(given: Given) -> Changes:
+        return heard(given, (*given["unsaid"], int(given.event.at)))
+
+    def heard(given: Given, unsaid: tuple[int, ...]) -> Changes:
+        recipe = spoken.understood(str(given["say"] or ""), unsaid)
+        after = spoken.values_of(recipe)
+        changes = spoken.changes(given["said_before"], after, given.form)
+        return {**changes, "spoken": spoken.chips(recipe), "said_before": after, "unsaid": unsaid}
+
+    reads, writes = ("said_before", "unsaid", *page.form), ("spoken", "said_before", "unsaid", "notice", *page.form)
+    said: dict[str, Any] = {"keep": True, "says": "method_notice"}
+    page.on(page["say"].submit, say, reads, writes, **said)
+    page.on(
+        page["spoken"].unsay, unsay, reads, writes, then="() => svdui.focus('#dial-say :is(input, textarea)')", **said
+    )

@@ -24,6 +24,7 @@ EXTRAS: dict[str, Any] = {
     "preset": OWN,
     "background": "#ffffff",
     "seeds": 1,
+    "say": "",
     **wall_values(Wall()),
 }
 """Controls that are no fields of a request, with their defaults."""

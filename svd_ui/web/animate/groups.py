@@ -64,7 +64,9 @@ class Kinds:
         order = {kind: place for place, kind in enumerate(IN_ORDER)}
         self.classes = {
             kind: known[kind]
-            for kind in sorted(known, key=lambda kind: (kind in FOR_FEW, order.get(kind, len(order)), kind != self.first))
+            for kind in sorted(
+                known, key=lambda kind: (kind in FOR_FEW, order.get(kind, len(order)), kind != self.first)
+            )
         }
         self.of_kind = {kind: Controls(_parameters(cls), f"dial-{field}-{kind}") for kind, cls in self.classes.items()}
 

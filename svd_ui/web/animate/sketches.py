@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from ...clip import ClipSpec
 from ...errors import SvdUiError
 from ...media.image import fit
 from ...methods import MethodParams
-from ...request import FOCUS, GenerationRequest
+from ...request import GenerationRequest
 from ...steering import sketch as drawing
 from ...steering.choreography import Choreography, View
 from ...steering.choreography import view_of as view_of_clip
@@ -110,7 +111,7 @@ def view_of(assets: Assets, request: GenerationRequest, row: CheckpointRow, stil
     picture = still["width"], still["height"]
     shape = ClipSpec.of(request, row)
     focus, _ = focus_of(assets, still, (shape.width, shape.height), (request.focus_x, request.focus_y))
-    clip = shape.model_copy(update=dict(zip(FOCUS, focus, strict=True)))
+    clip = replace(shape, focus_x=focus[0], focus_y=focus[1])
     scale = min(1.0, drawing.WIDTH / max(clip.width, clip.height))
     size = max(2, round(clip.width * scale)), max(2, round(clip.height * scale))
     return view_of_clip(clip, _small(assets, still["ref"], *size, *focus), picture, assets.open)
