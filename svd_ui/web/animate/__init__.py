@@ -38,7 +38,7 @@ SCRIPTS = {
     "sketch": "svdui.sketch(element, watch)",
     "jump": "svdui.jumps(element)",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
-    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' */",
+    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' */",
     "history": "svdui.mount('history', element, trigger, watch, props)"
     "  /* 'view' 'restore' 'stop' 'remove' 'undo' 'more' */",
 }

@@ -97,7 +97,7 @@ class Actions:
 
     def full_tile(self, id: str, index: int, request: gr.Request) -> Job:
         """Render one tile of a wall in full: its seed and motion, exactly. Raises NotFound."""
-        job = self._got(id)
+        job = self.got(id)
         return self.context.jobs.submit(in_full(job, index), visitor(request), name=self._name(job, request))
 
     def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
@@ -132,11 +132,11 @@ class Actions:
         return self.context.jobs.submit(GenerationRequest(checkpoint=what), visitor(request), kind="download")
 
     def retry(self, id: str, request: gr.Request) -> Job:
-        return self.context.jobs.retry(id, visitor(request), self._name(self._got(id), request))
+        return self.context.jobs.retry(id, visitor(request), self._name(self.got(id), request))
 
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
-        job = self._got(id)
+        job = self.got(id)
         wanted = job.known_request
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
@@ -169,7 +169,7 @@ class Actions:
 
     def reuse(self, id: str, request: gr.Request) -> Still:
         """The last frame of a clip, or a still that was made, as the next still."""
-        job = self._got(id)
+        job = self.got(id)
         if job.result is None:
             raise NotFound(what="frame")
         ref = job.result.last_frame if job.result.video else job.result.image
@@ -204,12 +204,12 @@ class Actions:
 
     def restored(self, id: str, stills: Stills, request: gr.Request) -> Changes:
         """The form as a job was asked for."""
-        job = self._got(id)
+        job = self.got(id)
         return self.into_form(job.known_request, stills, name=self._name(job, request))
 
     def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
         """What a tile of a wall would be rendered with. Raises NotFound."""
-        return in_full(self._got(id), index)
+        return in_full(self.got(id), index)
 
     def into_form(
         self,
@@ -269,5 +269,6 @@ class Actions:
             )
         return changes
 
-    def _got(self, id: str) -> Job:
+    def got(self, id: str) -> Job:
+        """Raises NotFound."""
         return self.context.jobs.get(id)

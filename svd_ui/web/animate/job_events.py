@@ -11,6 +11,7 @@ from ...errors import SvdUiError
 from ...jobs import Job
 from ..context import Context
 from ..page import Changes, Given, Page
+from . import further
 from .actions import Actions
 from .events import VIEW
 from .form import PICTURE, PROMPT
@@ -97,7 +98,16 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
         still = actions.reuse(given["watched"] or "", given.request)
         return {"source": PROMPT if still.get("prompt") else PICTURE, "stills": {"items": [still], "at": 0}}
 
+    def go_further(given: Given) -> Changes:
+        """The settings of the clip that is shown, with more asked of it; nothing is started."""
+        job = actions.got(given["watched"] or "")
+        row = actions.context.row(job.known_request.checkpoint)
+        request, text = further.asked(job, str(given.event.name), row)
+        return actions.into_form(request, given["stills"], text=text)
+
     up = "() => document.querySelector('#left').scrollIntoView({behavior: 'smooth'})"
+    form = ("stills", "notice", *page.form)
+    page.on(stage.further, go_further, ("watched", "stills"), form, says="stage_notice", keep=True, then=up)
     page.on(stage.reuse, reuse, ("watched",), ("source", "stills", "notice"), says="stage_notice", then=up)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import BadInput
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = "Slow push in, hold the background, clouds drift left"
 
 
-class Recipe(Protocol):
+class Understood(Protocol):
     """What ``steering.words`` makes of a text."""
 
     @property
@@ -27,10 +28,10 @@ class Recipe(Protocol):
     def unknown(self) -> Sequence[Any]: ...
 
 
-def _recipe() -> Callable[..., Recipe] | None:
+def _recipe() -> Callable[..., Understood] | None:
     try:
-        from ...steering import words
-    except ImportError:
+        words = import_module("svd_ui.steering.words")
+    except ModuleNotFoundError:
         return None
     return words.recipe  # type: ignore[no-any-return]
 
@@ -39,7 +40,7 @@ RECIPE = _recipe()
 """None where nothing here understands words: then the page has no such line."""
 
 
-def understood(text: str, without: Collection[int] = ()) -> Recipe:
+def understood(text: str, without: Collection[int] = ()) -> Understood:
     """Raises BadInput on ``say`` where the text is too long."""
     assert RECIPE is not None
     try:
@@ -49,7 +50,7 @@ def understood(text: str, without: Collection[int] = ()) -> Recipe:
         raise BadInput(f"{said[:1].upper()}{said[1:]}.", field="say") from error
 
 
-def values_of(recipe: Recipe) -> dict[str, Any]:
+def values_of(recipe: Understood) -> dict[str, Any]:
     """What a recipe sets, as the form's controls: of a method no more than what was said, so that marks stay."""
     values = dict(recipe.values)
     for group in groups():
@@ -67,6 +68,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], values: Mapping
     return {name: value for name, value in {**gone, **after}.items() if name in values}
 
 
-def chips(recipe: Recipe) -> str:
+def chips(recipe: Understood) -> str:
     """What was understood, each to be taken out again, and what was not."""
     return html("animate/spoken", chips=recipe.chips, unknown=[str(one) for one in recipe.unknown])

@@ -13,6 +13,7 @@ from ...jobs import Files, Job, file_of
 from ...notes import WORDS, Note, sentence
 from ..formatting import STATES, fraction, html, left, preview_url, queue_place, still_url, title
 from ..visitor import error_report, said, settings_json
+from . import further
 
 PAGE = 24
 """Jobs of the history at first, and again at every "Show older"."""
@@ -203,6 +204,7 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "notes": _notes(job),
         "settings": settings_json(job),
         "origin": origin,
+        "further": further.offered(result.request.method.kind) if "video" in has else [],
     }
 
 

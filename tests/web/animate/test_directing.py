@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.methods import MethodParams
 from svd_ui.methods.camera import Camera
 from svd_ui.methods.drag import Drag
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.steering import camera, marks
+from svd_ui.web.animate import spoken
+from svd_ui.web.animate.directing import widget_of
 from tests.fakes import FakeEngine
 from tests.web.conftest import Served, serving
 
@@ -20,6 +23,7 @@ from tests.web.visit import MARKS, Visit  # noqa: E402  (only where there is Pla
 
 pytestmark = MARKS
 expect = sync_api.expect
+CAMERA = next(name for name, info in Camera.model_fields.items() if widget_of(info) == "camera")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,11 @@ def drag(visit: Visit, start: tuple[float, float], end: tuple[float, float]) -> 
     visit.page.mouse.down()
     visit.page.mouse.move(*places[1], steps=5)
     visit.page.mouse.up()
+
+
+def paths(method: MethodParams) -> list[str]:
+    """What its fields with a camera's path hold."""
+    return [getattr(method, name) for name, info in type(method).model_fields.items() if widget_of(info) == "camera"]
 
 
 def made(visit: Visit, count: int) -> GenerationRequest:
@@ -100,9 +109,11 @@ def test_marks_on_the_still_go_with_the_request_and_come_back(
         expect(page.locator(".editor.drawn .marked").first).to_have_text("1 arrow")
 
 
-def test_the_camera_goes_by_chips_by_sliders_and_by_text(browser: sync_api.Browser, served: Served, photo: Path) -> None:
+def test_the_camera_goes_by_chips_by_sliders_and_by_text(
+    browser: sync_api.Browser, served: Served, photo: Path
+) -> None:
     with Visit(browser, served) as visit:
-        page, path = visit.page, text(visit, "camera-path")
+        page, path = visit.page, text(visit, f"camera-{CAMERA}")
         visit.choose(photo)
         direct(visit, "Camera")
         pressed = page.locator(".move[aria-pressed=true]")
@@ -125,17 +136,22 @@ def test_the_camera_goes_by_chips_by_sliders_and_by_text(browser: sync_api.Brows
         reel = page.request.get(f"{served.url.rstrip('/')}/{page.locator('.sketch-reel').get_attribute('data-reel')}")
         assert reel.ok and reel.headers["content-type"] == "image/jpeg"
         path.fill("sideways")
-        expect(page.locator("#dial-method-camera-path.invalid")).to_contain_text("The camera knows no 'sideways'")
+        expect(page.locator(f"#dial-method-camera-{CAMERA}.invalid")).to_contain_text("The camera knows no 'sideways'")
         path.fill("tilt=0.1")
-        expect(page.locator("#dial-method-camera-path.invalid")).to_have_count(0)
+        expect(page.locator(f"#dial-method-camera-{CAMERA}.invalid")).to_have_count(0)
         expect(page.locator(".pulls i")).to_have_text("tilt")
         visit.shot("camera")
         count = page.locator(".history .job").count()
         asked = made(visit, count + 1).method
-        assert isinstance(asked, Camera) and asked.path == "tilt=0.1"
+        assert isinstance(asked, Camera) and paths(asked) == ["tilt=0.1"]
+        job = visit.served.jobs.history(limit=1)[0]
         expect(page.locator("#sketch .sketch")).to_be_visible()  # now a small card over the clip
         page.click("#sketch [data-hide]")
         expect(page.locator("#sketch .sketch")).to_be_hidden()
+        page.click("#stage [data-act=further][data-name=extend]")
+        expect(page.locator("#dial-method label.selected")).to_have_text("Extend")
+        expect(text(visit, "extend-camera")).to_have_value("tilt=0.1")
+        assert visit.served.jobs.history(limit=2)[0].id == job.id  # nothing was started
 
 
 def test_a_second_picture_is_dropped_beside_the_first(browser: sync_api.Browser, served: Served, photo: Path) -> None:
@@ -167,3 +183,19 @@ def test_a_second_picture_is_dropped_beside_the_first(browser: sync_api.Browser,
         assert end.input_value() == ref
         page.click("[data-widget=picture] .x")
         expect(end).to_have_value("")
+
+
+@pytest.mark.skipif(spoken.RECIPE is None, reason="nothing here understands words")
+def test_what_is_said_fills_the_form(browser: sync_api.Browser, served: Served, photo: Path) -> None:
+    with Visit(browser, served) as visit:
+        page, said = visit.page, visit.page.locator("#dial-say :is(input, textarea)")
+        visit.choose(photo)
+        said.fill("slow push in, hold the background")
+        said.press("Enter")
+        chips = page.locator(".spoken-chip")
+        expect(chips).to_have_count(2)
+        expect(page.locator("#dial-method label.selected")).to_have_text("Lock")
+        chips.filter(has_text="background").locator(".x").click()
+        expect(chips).to_have_count(1)
+        expect(page.locator("#dial-method label.selected")).to_have_text("Camera")
+        expect(page.locator(".move[aria-pressed=true]")).to_have_text(["push in"])
