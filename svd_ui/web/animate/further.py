@@ -12,7 +12,7 @@ from ...methods import METHODS, MethodParams
 from ...request import GenerationRequest
 from .directing import widget_of
 
-OFFERS = {"extend": "Make it longer", "loop": "Make it a loop"}
+OFFERS = {"extend": "Extend", "loop": "Loop"}
 """Method => its button."""
 SAID = {
     "extend": "Set to a clip of {seconds:g} s with the same settings. Press Animate.",
