@@ -157,3 +157,21 @@ def step_ratio(clip: Tensor) -> float:
     """The largest mean difference between two neighbouring frames of ``[F 1 h w]``, in medians: how much a clip jumps."""
     steps = clip.diff(dim=0).abs().flatten(1).mean(1)
     return float(steps.max() / steps.median())
+
+
+def unit_noise(generator: torch.Generator, frames: int = FRAMES) -> Tensor:
+    """``[1 F 1 h w]``."""
+    return torch.randn(1, frames, 1, *SIZE, generator=generator)
+
+
+def shift_of(frame: Tensor, still: Tensor, where: Tensor) -> float:
+    """By how many pixels ``frame`` ``[h w]`` has moved from ``still`` where ``where`` is 1: Lucas-Kanade, some rounds of it."""
+    size, total = torch.tensor(still.shape), torch.zeros(2)
+    frequencies = [torch.fft.fftfreq(int(length)) for length in size]
+    for _ in range(8):
+        turn = -2j * torch.pi * (frequencies[0][:, None] * total[0] + frequencies[1] * total[1])
+        moved = torch.fft.ifft2(torch.fft.fft2(still) * turn.exp()).real
+        slopes = torch.stack([(moved.roll(-1, axis) - moved.roll(1, axis)) / 2 for axis in (0, 1)])[:, where > 0]
+        left = (moved - frame)[where > 0]
+        total = total + torch.linalg.solve(slopes @ slopes.T, slopes @ left)
+    return float(total.norm())
