@@ -99,6 +99,16 @@ def straight(start: Sequence[int] | Tensor, velocities: Tensor, frames: int = FR
     return torch.as_tensor(start) + velocities[:, None] * torch.arange(frames)[:, None]
 
 
+def arcs(frames: int = FRAMES) -> Tensor:
+    """``[25 F 2]``: 5 velocities, each with 5 arcs across it."""
+    times = torch.linspace(0, 1, frames)[:, None]
+    ways = [torch.tensor(way, dtype=torch.float32) for way in ((0, 0), (0, 2), (0, -2), (1, 1), (-1, -1))]
+    across = [torch.tensor((1.0, 0.0)) if way[0] == 0 else torch.tensor((1.0, -1.0)) / 2**0.5 for way in ways]
+    heights = [height * 4 * times * (1 - times) for height in (-4, -2, 0, 2, 4)]
+    paths = [way * times * (frames - 1) + aside * height for way, aside in zip(ways, across, strict=True) for height in heights]
+    return torch.stack(paths).round().long()
+
+
 def each_with_each(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """``[N ...]`` and ``[M ...]`` => ``[N M ...]`` of each as one axis."""
     return first.repeat_interleave(len(second), 0), second.repeat(len(first), *[1] * (second.dim() - 1))
@@ -115,6 +125,12 @@ class Family:
     def moving(cls, scene: Scene, starts: Sequence[Sequence[int]] = STARTS, frames: int = FRAMES) -> Family:
         """The 625 clips that begin with the sprites at ``starts``: each of them has any of 25 velocities."""
         first, second = each_with_each(*(straight(start, VELOCITIES, frames) for start in starts))
+        return cls(scene.clips(first, second), torch.stack([first, second], 1))
+
+    @classmethod
+    def arching(cls, scene: Scene, starts: Sequence[Sequence[int]] = STARTS, frames: int = FRAMES) -> Family:
+        """625 clips again, of 5 ways to go in 5 arcs each: there are several ways back from where one of them ends."""
+        first, second = each_with_each(*(torch.as_tensor(start) + arcs(frames) for start in starts))
         return cls(scene.clips(first, second), torch.stack([first, second], 1))
 
     @classmethod
