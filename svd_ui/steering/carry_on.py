@@ -1,7 +1,8 @@
 """A clip carried on as its last frames moved: the crude reference that a longer clip is anchored to.
 
 Optical flow by dense inverse search (Kroeger et al., ECCV 2016, arXiv 1603.03590), which OpenCV has. Each pixel of the last
-frame goes on along its own; where two meet, the faster one is in front.
+frame goes on along its own; where two meet, the one that moves less like most of the frame is in front: a camera moves most
+of it, a subject that it follows stays where it is.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def carried_on(frames: Frames, count: int) -> Frames:
         raise ValueError("at least two frames of at least 16 pixels are needed to see motion")
     last = np.ascontiguousarray(frames[-1])
     velocity = _velocity(frames)
-    ahead = np.argsort((velocity**2).sum(-1), axis=None, kind="stable")
+    unlike = ((velocity - np.median(velocity, (0, 1))) ** 2).sum(-1)
+    ahead = np.argsort(unlike, axis=None, kind="stable")
     moved = [_moved(last, velocity * np.float32(step), ahead) for step in range(1, count)]
     return np.stack([last, *moved])
 

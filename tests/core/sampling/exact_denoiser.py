@@ -84,6 +84,11 @@ class Scene:
             sprites.append(Layer(SCALE * pattern * cover, cover))
         return cls(ground, (sprites[0], sprites[1]))
 
+    def with_one(self) -> Scene:
+        """The same with the second sprite taken away."""
+        nothing = torch.zeros_like(self.ground.colour)
+        return Scene(self.ground, (self.sprites[0], Layer(nothing, nothing)))
+
     def clips(self, first: Tensor, second: Tensor, ground: Tensor | None = None) -> Tensor:
         """Paths ``[N F 2]`` of the two sprites, and of the ground => clips ``[N F 1 h w]``."""
         still = torch.zeros_like(first)
@@ -100,10 +105,10 @@ def straight(start: Sequence[int] | Tensor, velocities: Tensor, frames: int = FR
 
 
 def arcs(frames: int = FRAMES) -> Tensor:
-    """``[25 F 2]``: 5 velocities, each with 5 arcs across it."""
+    """``[20 F 2]``: 4 velocities, each with 5 arcs across it."""
     times = torch.linspace(0, 1, frames)[:, None]
-    ways = [torch.tensor(way, dtype=torch.float32) for way in ((0, 0), (0, 2), (0, -2), (1, 1), (-1, -1))]
-    across = [torch.tensor((1.0, 0.0)) if way[0] == 0 else torch.tensor((1.0, -1.0)) / 2**0.5 for way in ways]
+    ways = [torch.tensor(way, dtype=torch.float32) for way in ((0, 2), (0, -2), (2, 0), (-2, 0))]
+    across = [way.flip(0) / 2 for way in ways]
     heights = [height * 4 * times * (1 - times) for height in (-4, -2, 0, 2, 4)]
     paths = [way * times * (frames - 1) + aside * height for way, aside in zip(ways, across, strict=True) for height in heights]
     return torch.stack(paths).round().long()
@@ -129,18 +134,18 @@ class Family:
 
     @classmethod
     def arching(cls, scene: Scene, starts: Sequence[Sequence[int]] = STARTS, frames: int = FRAMES) -> Family:
-        """625 clips again, of 5 ways to go in 5 arcs each: there are several ways back from where one of them ends."""
+        """400 clips, of 4 ways to go in 5 arcs each: there are several ways back from where one of them ends."""
         first, second = each_with_each(*(torch.as_tensor(start) + arcs(frames) for start in starts))
         return cls(scene.clips(first, second), torch.stack([first, second], 1))
 
     @classmethod
-    def panning(cls, scene: Scene, start: Sequence[int] = STARTS[0], frames: int = FRAMES) -> Family:
-        """The 625 clips in which the ground moves with any of 25 velocities and the first sprite with any of its own.
+    def panning(cls, scene: Scene, start: Sequence[int] = STARTS[0], ground: Sequence[int] = (0, 0)) -> Family:
+        """The 625 clips in which the camera pans with any of 25 velocities and the first sprite moves with any of its own.
 
         The second sprite is a part of the ground.
         """
-        sprite, ground = each_with_each(straight(start, VELOCITIES, frames), straight((0, 0), VELOCITIES, frames))
-        return cls(scene.clips(sprite, ground + torch.tensor(STARTS[1]), ground), torch.stack([sprite, ground], 1))
+        sprite, panned = each_with_each(straight(start, VELOCITIES), straight(ground, VELOCITIES))
+        return cls(scene.clips(sprite, panned + torch.tensor(STARTS[1]), panned), torch.stack([sprite, panned], 1))
 
     @classmethod
     def together(cls, *families: Family) -> Family:
