@@ -24,7 +24,7 @@ REACH = 3.0
 def carried_on(frames: Frames, count: int) -> Frames:
     """The last of ``frames`` ``[K H W 3]`` (RGB, K >= 2) and what comes after it => ``[count H W 3]``; the first is itself.
 
-    Motion is that from the first to the last of ``frames``, spread over the K - 1 steps between: three or so are best.
+    Motion is that between the last two: over more of them what moves fast is lost.
     Places that come into the frame repeat its edge, those that something moved away from are filled from around them.
     Frames below 16 pixels on a side are too small for the flow: raises ValueError, as with fewer than two frames.
     """
@@ -42,11 +42,11 @@ def _velocity(frames: Frames) -> Floats:
     """How far each pixel of the last of ``frames`` goes in a step, ``[H W 2]``: x, then y."""
     import cv2
 
-    first, last = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in (frames[0], frames[-1]))
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    before, last = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in frames[-2:])
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
-    flow = search.calc(last, first, None)
-    return np.asarray(flow, np.float32) / np.float32(1 - len(frames))
+    flow = search.calc(last, before, None)
+    return -np.asarray(flow, np.float32)
 
 
 def _moved(picture: Frames, shift: Floats, ahead: NDArray[np.intp]) -> Frames:
@@ -60,7 +60,9 @@ def _moved(picture: Frames, shift: Floats, ahead: NDArray[np.intp]) -> Frames:
     uncovered = holes & _inside(x, y) & (_differing(shift, arriving, x, y) > UNCOVERED)
     if uncovered.any():
         # Blended edges of what moved away would be smeared into the hole: they go too.
-        moved = cv2.inpaint(moved, cv2.dilate(uncovered.astype(np.uint8), np.ones((3, 3), np.uint8)), REACH, cv2.INPAINT_TELEA)
+        moved = cv2.inpaint(
+            moved, cv2.dilate(uncovered.astype(np.uint8), np.ones((3, 3), np.uint8)), REACH, cv2.INPAINT_TELEA
+        )
     return np.asarray(moved, np.uint8)
 
 
@@ -89,7 +91,7 @@ def _scattered(shift: Floats, ahead: NDArray[np.intp]) -> tuple[Floats, NDArray[
 
 def _inside(x: Floats, y: Floats) -> NDArray[np.bool_]:
     height, width = x.shape
-    return (x > -1) & (x < width) & (y > -1) & (y < height)
+    return np.asarray((x > -1) & (x < width) & (y > -1) & (y < height))
 
 
 def _differing(shift: Floats, arriving: Floats, x: Floats, y: Floats) -> Any:

@@ -110,7 +110,11 @@ def arcs(frames: int = FRAMES) -> Tensor:
     ways = [torch.tensor(way, dtype=torch.float32) for way in ((0, 2), (0, -2), (2, 0), (-2, 0))]
     across = [way.flip(0) / 2 for way in ways]
     heights = [height * 4 * times * (1 - times) for height in (-4, -2, 0, 2, 4)]
-    paths = [way * times * (frames - 1) + aside * height for way, aside in zip(ways, across, strict=True) for height in heights]
+    paths = [
+        way * times * (frames - 1) + aside * height
+        for way, aside in zip(ways, across, strict=True)
+        for height in heights
+    ]
     return torch.stack(paths).round().long()
 
 

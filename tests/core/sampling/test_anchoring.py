@@ -84,7 +84,9 @@ def test_a_lock_holds_the_ground_and_lets_the_sprite_go() -> None:
             rows.append((ground, speed(clip, 0)))
     free, lock = rows[::2], rows[1::2]
     for way, figures in (("free", free), ("lock", lock)):
-        print(f"{way}: ground moved (px) {[f'{a:.3f}' for a, _ in figures]}, sprite (px/frame) {[f'{b:.2f}' for _, b in figures]}")
+        print(
+            f"{way}: ground moved (px) {[f'{a:.3f}' for a, _ in figures]}, sprite (px/frame) {[f'{b:.2f}' for _, b in figures]}"
+        )
     assert max(ground for ground, _ in lock) <= 0.05 and min(ground for ground, _ in free) > 0.5
     assert sum(moving for _, moving in lock) >= 0.5 * sum(moving for _, moving in free)
 
@@ -112,7 +114,9 @@ def drags(way: str, start: float, pull: float = PULL) -> tuple[list[float], floa
     """(pixels off at the end of each, mean speed of the other sprite, how often it is at rest), printed."""
     figures = [drag(start, seed, pull) for seed in range(2 * SEEDS)]
     off, other = [one for one, _ in figures], [one for _, one in figures]
-    print(f"{way}: end off (px) {[round(one, 1) for one in off]}, other sprite (px/frame) {[round(one, 1) for one in other]}")
+    print(
+        f"{way}: end off (px) {[round(one, 1) for one in off]}, other sprite (px/frame) {[round(one, 1) for one in other]}"
+    )
     return off, sum(other) / len(other), other.count(0)
 
 
@@ -145,7 +149,10 @@ def test_a_pull_is_only_where_it_is_taken_back() -> None:
 
 def test_an_undragged_sprite_goes_elsewhere() -> None:
     """The baseline: nothing in the family ends there by itself."""
-    off = [around(places(made(family().denoiser(), seed), scene().sprites[0])[-1] - dragged(DRAGS[seed])[0][-1]) for seed in range(SEEDS)]
+    off = [
+        around(places(made(family().denoiser(), seed), scene().sprites[0])[-1] - dragged(DRAGS[seed])[0][-1])
+        for seed in range(SEEDS)
+    ]
     assert sum(float(one.float().norm()) > 1 for one in off) >= 3
 
 

@@ -79,7 +79,9 @@ def cases(count: int = 8) -> list[Case]:
     return [Case(family().clips[chosen], seeded(100 + seed), forward, back) for seed, chosen, back in found]
 
 
-def bridged(one: Case, steps: int, forward: Pair | None = None, backward: Pair | None = None, **options: float) -> Tensor:
+def bridged(
+    one: Case, steps: int, forward: Pair | None = None, backward: Pair | None = None, **options: float
+) -> Tensor:
     sigmas = sigmas_down(steps)
     options = {"threshold": svd(DISTILLED_ABOVE), **options}
     pairs = forward or unguided(one.forward), backward or unguided(one.backward)
@@ -131,7 +133,9 @@ def test_guidance_does_not_lose_the_end() -> None:
             own = family() if conditional is one.forward else Family.moving(scene(), _last_places(one))
             without = Family.together(own, *others).denoiser()
 
-            def pair(x: Tensor, sigma: Tensor, c: Denoiser = conditional, u: Denoiser = without) -> tuple[Tensor, Tensor]:
+            def pair(
+                x: Tensor, sigma: Tensor, c: Denoiser = conditional, u: Denoiser = without
+            ) -> tuple[Tensor, Tensor]:
                 return c(x, sigma), u(x, sigma)
 
             scales = torch.linspace(1, scale or 1, FRAMES)
@@ -212,7 +216,11 @@ def _noise() -> Callable[[], Tensor]:
 def test_a_bridge_of_one_frame_is_refused() -> None:
     still = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match="two ends"):
-        next(bridge(unguided(_same), unguided(_same), still[:, None], sigmas_down(2), lambda: still[:, None], still, still))
+        next(
+            bridge(
+                unguided(_same), unguided(_same), still[:, None], sigmas_down(2), lambda: still[:, None], still, still
+            )
+        )
 
 
 def _same(x: Tensor, sigma: Tensor) -> Tensor:
