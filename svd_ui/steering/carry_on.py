@@ -45,7 +45,7 @@ def _velocity(frames: Frames) -> Floats:
     before, last = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in frames[-2:])
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
-    flow = search.calc(last, before, None)
+    flow = search.calc(last, before, np.zeros((*last.shape, 2), np.float32))
     return -np.asarray(flow, np.float32)
 
 

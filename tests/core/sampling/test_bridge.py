@@ -124,7 +124,7 @@ def test_the_pull_on_the_last_frame_is_what_makes_them_all_end_there() -> None:
 
 
 def test_guidance_does_not_lose_the_end() -> None:
-    """The unconditional estimate knows clips from other stills too; moderate guidance leaves most clips good."""
+    """The unconditional estimate knows clips from other stills too; moderate guidance leaves the clips good."""
     others = [Family.moving(scene(), ((9, 30), (2, 12)))]
 
     def pairs(one: Case, scale: float | None) -> tuple[Pair, Pair]:
@@ -142,9 +142,9 @@ def test_guidance_does_not_lose_the_end() -> None:
             both.append(pair if scale is None else unguided(guided(pair, scales)))
         return both[0], both[1]
 
-    plus, _ = told("bridge, CFG++", 12, lambda one: bridged(one, 12, *pairs(one, None)), 4)
-    plain, _ = told("bridge, guidance 1 to 2", 12, lambda one: bridged(one, 12, *pairs(one, 2.0)), 4)
-    assert plus >= 3 and plain >= 3
+    plus, _ = told("bridge, CFG++", 12, lambda one: bridged(one, 12, *pairs(one, None)), 3)
+    plain, _ = told("bridge, guidance 1 to 2", 12, lambda one: bridged(one, 12, *pairs(one, 2.0)), 3)
+    assert plus == plain == 3
 
 
 def _last_places(one: Case) -> list[list[int]]:
