@@ -104,11 +104,11 @@ def test_the_keyboard_stays_on_the_speed_dial_while_its_labels_change(visit: Vis
 def test_the_choice_of_a_method_says_why_a_checkpoint_cannot_be_steered_so(visit: Visit) -> None:
     method = visit.page.locator("#dial-method")
     visit.page.get_by_label("Motion strength", exact=True).check()
-    expect(method).to_contain_text("How the motion is made", timeout=WAIT)
+    expect(method).to_contain_text("More motion", timeout=WAIT)
     visit.page.get_by_label("AnimateLCM", exact=False).check()
     expect(method).to_contain_text("own noise levels", timeout=WAIT)
     visit.page.get_by_label("Plain", exact=True).check()
-    expect(method).to_contain_text("How the motion is made", timeout=WAIT)
+    expect(method).to_contain_text("by itself", timeout=WAIT)
 
 
 def test_time_and_memory_are_predicted_before_the_run(visit: Visit) -> None:
