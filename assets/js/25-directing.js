@@ -449,7 +449,11 @@
       list.replaceChildren(...(shown.length > 1 ? shown.map((one) => Object.assign(document.createElement("button"), { type: "button", textContent: one.title, className: "tools-field" })) : []));
       [...list.children].forEach((button, index) => { button.dataset.draw = shown[index].id; });
     }
-    for (const button of document.querySelectorAll("[data-draw]")) button.setAttribute("aria-pressed", String(button.dataset.draw === mode));
+    for (const button of document.querySelectorAll("[data-draw]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.draw === mode));
+      button.disabled = !source();
+      button.title = source() ? "" : "Choose a picture first";
+    }
     for (const part of tools.querySelectorAll("[data-of]")) {
       const { of } = part.dataset;
       part.hidden = !field || (of === "flows" ? !(field.widget === "strokes" && field.flows) : of !== field.widget);
