@@ -25,7 +25,9 @@ class Visit:
     ``script`` runs in the page before its own scripts.
     """
 
-    def __init__(self, browser: sync_api.Browser, served: Served, script: str = "", **context: object) -> None:
+    def __init__(
+        self, browser: sync_api.Browser, served: Served, script: str = "", query: str = "", **context: object
+    ) -> None:
         size = {"width": 1360, "height": 960}
         self.context = browser.new_context(**{"viewport": size, "permissions": ["clipboard-read"], **context})
         self.context.set_default_timeout(WAIT)
@@ -36,7 +38,7 @@ class Visit:
             self.context.add_init_script(script)
         self.page.on("request", self._seen)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.open()
+        self.open(query)
 
     def __enter__(self) -> Self:
         return self
