@@ -7,7 +7,7 @@ torch: a method imports it inside ``sample``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from .. import plugins
 from ..plugins import ByKind, Params, Registry
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 class MethodParams(Params):
-    """Base of the parameters of a control method.
-
-    ``shorthand`` names the parameter that the method's name alone sets: ``--lock mask.png`` for ``--lock.mask mask.png``.
-    """
-
-    shorthand: ClassVar[str] = ""
+    """Base of the parameters of a control method."""
 
     def length(self, clip: ClipSpec) -> int:
         """How many frames of latents the clip has in the end; ``clip.num_frames`` are made at once."""

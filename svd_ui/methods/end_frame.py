@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ..asset_ref import AssetRef
+from ..asset_ref import AssetRef, TimedRefs
 from ..steering.fields import picture_field, widget
 from . import MethodParams, method
 
@@ -20,7 +20,7 @@ class EndFrame(MethodParams):
 
     shorthand: ClassVar[str] = "image"
     image: AssetRef | None = picture_field("End frame", "The picture the clip ends on.")
-    keys: str = Field(
+    keys: TimedRefs = Field(
         "", max_length=400, title="Pictures between",
         description="Up to two more, at shares of the clip: 0.4=sha256:…; 0.7=sha256:….",
         json_schema_extra=widget("pictures"),

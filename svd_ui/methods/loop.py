@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..steering.fields import CameraText, camera_field
 from . import MethodParams, method
 
@@ -10,4 +12,5 @@ from . import MethodParams, method
 class Loop(MethodParams):
     """The clip ends as it began, so it plays for ever."""
 
+    shorthand: ClassVar[str] = ""
     camera: CameraText = camera_field("A path that ends where it begins, such as orbit. Blank: as suits the checkpoint.")

@@ -22,6 +22,7 @@ from ..jobs import Job, in_full, status
 from ..media.footage import Moment
 from ..migration import old_names, renamed
 from ..notes import sentence as sentence_of
+from ..pictures import Place, taken
 from ..request import GenerationRequest, has_source
 from ..validation import validate
 from .context import Context, uploaded
@@ -134,6 +135,7 @@ class Api:
             notes += map(sentence_of, added.notes)
         elif frame is not None:
             raise BadInput("A frame is of a clip: upload one as image.", field=FRAME)
+        given = taken(given, lambda place, value: self._part(place, value, notes))
         request = validate(self._of_tile(given.pop(TILE, None)) | given)
         if not has_source(request):
             raise BadInput("Give exactly one of image and prompt.", field="image")
@@ -147,7 +149,16 @@ class Api:
         id, _, index = str(name).partition("/")
         return in_full(self.context.jobs.get(id), int(index) if index.isdecimal() else -1).explicit()
 
-    def _picture(self, value: Any, frame: Any) -> Added:
+    def _part(self, place: Place, value: Any, notes: list[str]) -> str:
+        """An upload inside a method or step -> its ref; ``notes`` gets what is said of it."""
+        try:
+            added = self._picture(value)
+        except BadPicture as error:
+            raise BadPicture(f"{place.title}: {error.message}", field=place.field) from None
+        notes += (f"{place.title}: {sentence_of(note)}" for note in added.notes)
+        return added.ref
+
+    def _picture(self, value: Any, frame: Any = None) -> Added:
         """An upload, a picture or a clip -> what is kept of it. Plain strings are refused: gradio hands them over unchecked."""
         path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
         if not isinstance(path, str) or not path:

@@ -150,6 +150,28 @@ def test_a_path_on_the_server_is_refused(client: Client, photo: Path) -> None:
             client.predict(image=value, api_name="/submit")
 
 
+def test_a_method_takes_uploads_as_the_picture_is_taken(client: Client, public: Served, photo: Path) -> None:
+    upload, assets = handle_file(photo), Assets.of(public.settings)
+    method = {"kind": "end_frame", "image": upload, "keys": {"0.4": upload}}
+    made = client.predict(image=upload, method=method, num_frames=2, api_name="/submit")
+    kept = public.jobs.get(made["id"]).request
+    assert kept.method.model_dump() == {"kind": "end_frame", "image": kept.image, "keys": f"0.4={kept.image}"}
+    again = {"kind": "lock", "mask": kept.image}
+    assert client.predict(image=upload, method=again, num_frames=2, api_name="/submit")["id"]
+    assert assets.path(kept.image or "").is_file()
+
+
+def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
+    forged = {"path": "/etc/passwd", "meta": {"_type": "nothing"}}
+    for value, said in (
+        ("/etc/passwd", "Upload the picture"),
+        (forged, "paths on the server are not read"),
+        (f"sha256:{'0' * 64}", "Mask picture: the picture is gone"),
+    ):
+        with pytest.raises(AppError, match=said):
+            client.predict(image=handle_file(photo), method={"kind": "brush", "mask": value}, api_name="/submit")
+
+
 def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
     """What gradio_client would never send: a FileData that names a file nobody uploaded."""
     base = public.url.replace("0.0.0.0", "127.0.0.1").rstrip("/")
