@@ -32,6 +32,7 @@ from ..pictures import Place, missing, taken
 from ..request import FOCUS, GenerationRequest, has_source
 from ..settings import Settings
 from ..settings_tag import open_settings
+from ..steering import words
 from .fields import picture_flag
 
 OWNER = "cli"
@@ -130,6 +131,7 @@ class Inputs:
     explicit: dict[str, Any]
     output_format: str | None
     frame: str | None = None
+    say: str | None = None
 
 
 def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[str]]:
@@ -143,6 +145,9 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         base = {name: value for name, value in base.items() if name not in FOCUS}
     if inputs.preset is not None:
         base |= _preset(runner, inputs.preset, explicit, base)
+    if inputs.say is not None:
+        spoken, said = _spoken(inputs.say, explicit)
+        base, notes = _over(base, spoken), [*notes, *said]
     if inputs.output_format is not None:
         base["output_format"] = inputs.output_format
     if still is not None:
@@ -159,6 +164,23 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         frame = " --frame first takes the first frame of that clip." if inputs.settings_of else ""
         raise BadInput(" ".join([*notes, f"Give a picture, or --prompt to make one.{frame}"]))
     return _shaped(runner, request).with_seed(), [*notes, *remarks, *more]
+
+
+def _spoken(text: str, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values that words set, for the method that flags chose if they did, and a line for each thing that was understood
+    or not. Raises BadInput.
+    """
+    method = given.get("method", {})
+    try:
+        recipe = words.recipe(text, kind=str(method.get("kind", "")))
+    except ValueError as error:
+        raise BadInput(f"--say: {error}.", field="say") from error
+    chips = [f"{chip.text} (“{chip.source}”)" for chip in recipe.chips]
+    if any(chip.wants == "picture" for chip in recipe.chips) and not method.get("image"):
+        raise BadInput(
+            "--say: give the picture that the clip ends on: --end-frame FILE.", field="method.end_frame.image"
+        )
+    return recipe.values, [*chips, *map(str, recipe.unknown)]
 
 
 def _over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The public API: ``/submit /generate /status /cancel /history /schema``, its parameters made from the request's fields."""
+"""The public API: ``/submit /generate /status /cancel /history /words /schema``, its parameters made from the request's fields."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ..migration import old_names, renamed
 from ..notes import sentence as sentence_of
 from ..pictures import Place, taken
 from ..request import GenerationRequest, has_source
+from ..steering.words import recipe
 from ..validation import validate
 from .context import Context, uploaded
 from .controls import CLIP
@@ -45,6 +46,7 @@ def declare(context: Context) -> None:
     declare_api(api.status, api_name="status", queue=False)
     declare_api(api.cancel, api_name="cancel", queue=False)
     declare_api(api.history, api_name="history", queue=False)
+    declare_api(api.words, api_name="words", queue=False)
     declare_api(api.schema, api_name="schema", queue=False)
 
 
@@ -110,6 +112,19 @@ class Api:
         with sentence():
             limit = min(MAX_HISTORY, max(1, int(limit or 24)))
             return [self._shown(job) for job in self.context.jobs.history(self._reader(token), limit, before)]
+
+    def words(self, text: str, without: list | None = None, kind: str = "") -> dict:  # type: ignore[type-arg]
+        """What words ask for, "slow push-in, hold the background", as values for /submit: ``{"chips", "values", "unknown"}``.
+
+        ``without`` are ids of chips to leave out; ``kind`` is a method that is chosen already, which the words then fill.
+        """
+        with sentence():
+            try:
+                return recipe(
+                    str(text or ""), [id for id in without or () if isinstance(id, int)], str(kind or "")
+                ).plain()
+            except ValueError as error:
+                raise BadInput(f"{str(error).capitalize()}.", field="text") from error
 
     def schema(self) -> dict:  # type: ignore[type-arg]
         """JSON Schema of a request: every field with its range and default, every method and post step there is here."""

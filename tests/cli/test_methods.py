@@ -163,3 +163,31 @@ def test_pairs_that_are_no_parameters_are_the_text() -> None:
     assert values({"method__camera": "zoom=1.2,path=x"})["method"] == {"kind": "camera", "path": "zoom=1.2,path=x"}
     with pytest.raises(BadInput, match="one method"):
         values({"method__loop": True, "method__lock": "a.png"})
+
+
+def test_words_fill_the_fields_and_flags_win(run: Run, photo: Path, second: Path) -> None:
+    say = ("--say", "slow push-in, hold the background, lively, make her smile")
+    result = run("generate", photo, "-o", "clip.mp4", *say, "--seed", 1)
+    assert result.exit_code == 0, result.output
+    assert inside("clip.mp4") == {"kind": "lock", "camera": "push in*0.5"}
+    assert open_settings(Path("clip.mp4")).request.motion_bucket_id == 180
+    heard = " ".join(result.stderr.split())
+    for line in ("Push in ×0.5 (“slow push-in”)", "The background stays (", "Motion 180 (", "Not used: make her smile"):
+        assert line in heard
+    made = method(run, *say, "--lock", second, "--lock.camera", "pan left", "--motion-bucket-id", 50)
+    assert (made["kind"], made["camera"]) == ("lock", "pan left")
+    assert made["mask"].startswith("sha256:")
+    assert open_settings(Path("clip.mp4")).request.motion_bucket_id == 50
+    assert method(run, "--say", "pan left", "--extend", "4s")["camera"] == "pan left", "the method that flags chose"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--say", "end on the second picture"), "--say: give the picture that the clip ends on: --end-frame FILE."),
+        (("--say", "x" * 600), "--say: describe the motion in at most 500 letters."),
+    ],
+)
+def test_words_that_need_more_say_what(run: Run, photo: Path, flags: tuple[str, ...], said: str) -> None:
+    result = run("generate", photo, "-o", "clip.mp4", *flags)
+    assert (result.exit_code, said in " ".join(result.stderr.split())) == (2, True), result.output

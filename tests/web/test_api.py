@@ -66,7 +66,7 @@ def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client)
 
 def test_only_the_named_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema"}
+    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history", "/words", "/schema"}
 
 
 def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) -> None:
@@ -159,6 +159,17 @@ def test_a_method_takes_uploads_as_the_picture_is_taken(client: Client, public: 
     again = {"kind": "lock", "mask": kept.image}
     assert client.predict(image=upload, method=again, num_frames=2, api_name="/submit")["id"]
     assert assets.path(kept.image or "").is_file()
+
+
+def test_words_become_values_and_chips(client: Client, photo: Path) -> None:
+    heard = client.predict(text="slow push-in, hold the background", api_name="/words")
+    assert heard["values"] == {"method": {"kind": "lock", "camera": "push in*0.5"}}
+    assert [chip["text"] for chip in heard["chips"]] == ["Push in ×0.5", "The background stays"]
+    fewer = client.predict(text="slow push-in, hold the background", without=[1], api_name="/words")
+    assert fewer["values"] == {"method": {"kind": "camera", "path": "push in*0.5"}}
+    assert client.predict(image=handle_file(photo), num_frames=2, **heard["values"], api_name="/submit")["id"]
+    with pytest.raises(AppError, match="at most 500 letters"):
+        client.predict(text="x" * 501, api_name="/words")
 
 
 def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
