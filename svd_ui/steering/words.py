@@ -1,6 +1,6 @@
 """Words to a recipe: "slow push-in, hold the background" as fields of a request, each shown as a chip that can be removed.
 
-Rules only, in English, without a network (``phrases.py`` is the vocabulary). A clip has one method: what fits it is joined,
+Rules only, in English, without a network (``phrases.py`` is the vocabulary, ``hearing.py`` listens). A clip has one method: what fits it is joined,
 and what does not is named with the reason, never dropped in silence.
 """
 
@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from . import camera
 from .camera import MOVES
-from .phrases import Wish, heard
+from .hearing import Wish, heard
 
 MOST_LETTERS = 500
 LONGEST, SHORTEST = 60.0, 1.0
 """Seconds that a clip may be extended to."""
 CAMERA_OF = {
-    "camera": "path",
+    "camera": "moves",
     "brush": "camera",
     "drag": "camera",
     "extend": "camera",
@@ -49,8 +49,8 @@ Wants = Literal["", "strokes", "picture"]
 class Chip:
     """One thing that was understood. ``id`` names it for ``recipe(text, without=...)``; ``source`` is the part of the text.
 
-    ``sets`` are request fields by name, ``method`` its kind, ``method.brush.effect``; empty where it only says what is so anyway. ``wants`` is what a
-    person has to add: strokes that say where, or a picture.
+    ``sets`` are request fields by name, ``method`` its kind, ``method.brush.effect``; empty where it only says what is so
+    anyway. ``wants`` is what a person has to add: strokes that say where, or a picture.
     """
 
     id: int

@@ -37,7 +37,7 @@ def test_a_chip_that_is_removed_takes_its_values_along() -> None:
     text = "slow push-in, hold the background, lively"
     ids = {chip.text: chip.id for chip in recipe(text).chips}
     assert recipe(text, without=[ids["The background stays"]]).values == {
-        "method": {"kind": "camera", "path": "push in*0.5"}, "motion_bucket_id": 180,
+        "method": {"kind": "camera", "moves": "push in*0.5"}, "motion_bucket_id": 180,
     }  # fmt: skip
     assert recipe(text, without=[ids["Motion 180"], ids["Push in ×0.5"]]).values == {"method": {"kind": "lock"}}
     nothing = recipe(text, without=ids.values())
@@ -50,7 +50,7 @@ def test_what_was_contradicted_counts_once_the_other_is_gone() -> None:
     text = "static camera, pan left"
     first = recipe(text)
     assert [(one.source, one.why) for one in first.unknown] == [("pan left", "it contradicts “static camera”")]
-    assert recipe(text, without=[first.chips[0].id]).values == {"method": {"kind": "camera", "path": "pan left"}}
+    assert recipe(text, without=[first.chips[0].id]).values == {"method": {"kind": "camera", "moves": "pan left"}}
 
 
 @pytest.mark.parametrize("kind", sorted(CAMERA_OF))

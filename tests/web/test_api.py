@@ -15,6 +15,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from svd_ui.assets import Assets
+from svd_ui.methods import METHODS
+from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
@@ -166,10 +168,16 @@ def test_words_become_values_and_chips(client: Client, photo: Path) -> None:
     assert heard["values"] == {"method": {"kind": "lock", "camera": "push in*0.5"}}
     assert [chip["text"] for chip in heard["chips"]] == ["Push in ×0.5", "The background stays"]
     fewer = client.predict(text="slow push-in, hold the background", without=[1], api_name="/words")
-    assert fewer["values"] == {"method": {"kind": "camera", "path": "push in*0.5"}}
+    assert fewer["values"] == {"method": {"kind": "camera", "moves": "push in*0.5"}}
     assert client.predict(image=handle_file(photo), num_frames=2, **heard["values"], api_name="/submit")["id"]
     with pytest.raises(AppError, match="at most 500 letters"):
         client.predict(text="x" * 501, api_name="/words")
+
+
+def test_no_parameter_is_taken_for_a_file() -> None:
+    """gradio and its client take any ``{"path": "..."}`` for one, and would try to fetch it."""
+    kinds = [*METHODS.classes().values(), *POST.classes().values()]
+    assert not [cls for cls in kinds if "path" in cls.model_fields]
 
 
 def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
