@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Camera(Directed):
     """The camera goes where you say."""
 
-    shorthand: ClassVar[str] = "moves"
-    moves: CameraText = camera_field("push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in")
+    shorthand: ClassVar[str] = "camera"
+    camera: CameraText = camera_field("push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in")
     parallax: float = Field(
         0.5, ge=0, le=1, title="Parallax", description="How much faster near things move than far ones. 0: flat."
     )
@@ -29,4 +29,4 @@ class Camera(Directed):
 
     def choreography(self, view: View) -> Choreography:
         nearness = None if self.depth is None else view.mask(self.depth) - 0.5
-        return Choreography(camera=camera.read(self.moves), parallax=self.parallax, nearness=nearness)
+        return Choreography(camera=camera.read(self.camera), parallax=self.parallax, nearness=nearness)

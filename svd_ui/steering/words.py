@@ -17,15 +17,8 @@ from .hearing import Wish, heard
 MOST_LETTERS = 500
 LONGEST, SHORTEST = 60.0, 1.0
 """Seconds that a clip may be extended to."""
-CAMERA_OF = {
-    "camera": "moves",
-    "brush": "camera",
-    "drag": "camera",
-    "extend": "camera",
-    "loop": "camera",
-    "lock": "camera",
-}
-"""Method => its parameter that holds the camera's path."""
+WITH_CAMERA = ("camera", "brush", "drag", "extend", "loop", "lock")
+"""Methods with a camera's path, which all have it in ``camera``."""
 METHOD_OF = {"end": "end_frame", "effect": "brush", "loop": "loop", "seconds": "extend", "hold": "lock"}
 """What is wished => the method that is about it."""
 CHOOSING = {*METHOD_OF, "move", "handheld", "stands"}
@@ -208,7 +201,7 @@ def _misfit(kind: str, wish: Wish) -> str:
     if kind == "loop" and what == "handheld":
         return "a hand’s tremor does not end where it began"
     fits = {
-        "move": kind in CAMERA_OF, "handheld": kind in CAMERA_OF, "ease": kind in CAMERA_OF, "stands": kind in CAMERA_OF,
+        "move": kind in WITH_CAMERA, "handheld": kind in WITH_CAMERA, "ease": kind in WITH_CAMERA, "stands": kind in WITH_CAMERA,
         "hold": kind in ("lock", "brush", "drag"), "effect": kind == "brush", "seconds": kind == "extend",
         "loop": kind in ("loop", "brush"), "end": kind == "end_frame",
     }  # fmt: skip
@@ -225,7 +218,7 @@ class _Clip:
     def __init__(self, text: str, kind: str, wishes: Wishes) -> None:
         self.text, self.kind, self.wishes = text, kind, wishes
         self.loops = any(wish.what == "loop" for _, wish in wishes) or kind == "loop"
-        self.path_field = f"method.{kind}.{CAMERA_OF.get(kind, '')}"
+        self.path_field = f"method.{kind}.camera"
 
     def values(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -237,8 +230,8 @@ class _Clip:
                 elif name != "method":
                     values[name] = value
         path = self._path()
-        if self.kind in CAMERA_OF and (path or self.kind == "camera"):
-            method[CAMERA_OF[self.kind]] = path
+        if self.kind in WITH_CAMERA and (path or self.kind == "camera"):
+            method["camera"] = path
         return {"method": method, **values} if self.kind else values
 
     def chips(self) -> Iterator[Chip]:

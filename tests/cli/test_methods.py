@@ -58,11 +58,11 @@ def inside(clip: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--camera", "zoom=1.2,pan=-0.1"), {"kind": "camera", "moves": "zoom=1.2,pan=-0.1"}),
-        (("--camera", "pan left*0.5"), {"kind": "camera", "moves": "pan left*0.5"}),
-        (("--camera", "0.5:zoom=1.2; 1:zoom=1"), {"kind": "camera", "moves": "0.5:zoom=1.2; 1:zoom=1"}),
-        (("--camera", "moves=pan left,parallax=0.2"), {"kind": "camera", "moves": "pan left", "parallax": 0.2}),
-        (("--camera", "pan left", "--camera.parallax", 0), {"kind": "camera", "moves": "pan left", "parallax": 0}),
+        (("--camera", "zoom=1.2,pan=-0.1"), {"kind": "camera", "camera": "zoom=1.2,pan=-0.1"}),
+        (("--camera", "pan left*0.5"), {"kind": "camera", "camera": "pan left*0.5"}),
+        (("--camera", "0.5:zoom=1.2; 1:zoom=1"), {"kind": "camera", "camera": "0.5:zoom=1.2; 1:zoom=1"}),
+        (("--camera", "camera=pan left,parallax=0.2"), {"kind": "camera", "camera": "pan left", "parallax": 0.2}),
+        (("--camera", "pan left", "--camera.parallax", 0), {"kind": "camera", "camera": "pan left", "parallax": 0}),
         (("--drag", "0.2,0.3>0.4,0.3"), {"kind": "drag", "arrows": "0.2,0.3>0.4,0.3"}),
         (("--brush", "effect=water"), {"kind": "brush", "effect": "water"}),
         (("--loop",), {"kind": "loop"}),
@@ -122,7 +122,7 @@ def test_a_clip_brings_its_method_back_with_its_pictures(run: Run, photo: Path, 
     assert run("generate", "--from", "clip.mp4", "-o", "again.mp4").exit_code == 0
     assert inside("again.mp4") == first
     assert run("generate", "--from", "clip.mp4", "--camera", "push in*2", "-o", "other.mp4").exit_code == 0
-    assert inside("other.mp4") == {**first, "moves": "push in*2"}, "a flag sets its parameter alone"
+    assert inside("other.mp4") == {**first, "camera": "push in*2"}, "a flag sets its parameter alone"
     assert run("generate", "--from", "clip.mp4", "--loop", "-o", "loop.mp4").exit_code == 0
     assert inside("loop.mp4") == {"kind": "loop"}, "another method takes the place of all of it"
 
@@ -160,7 +160,10 @@ def test_the_help_is_in_parts_and_says_what_a_flag_takes(run: Run, monkeypatch: 
 
 
 def test_pairs_that_are_no_parameters_are_the_text() -> None:
-    assert values({"method__camera": "zoom=1.2,moves=x"})["method"] == {"kind": "camera", "moves": "zoom=1.2,moves=x"}
+    assert values({"method__camera": "zoom=1.2,camera=x"})["method"] == {
+        "kind": "camera",
+        "camera": "zoom=1.2,camera=x",
+    }
     with pytest.raises(BadInput, match="one method"):
         values({"method__loop": True, "method__lock": "a.png"})
 

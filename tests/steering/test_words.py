@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from svd_ui.steering import camera
-from svd_ui.steering.words import CAMERA_OF, MOST_LETTERS, recipe
+from svd_ui.steering.words import MOST_LETTERS, WITH_CAMERA, recipe
 from svd_ui.validation import validate
 
 SENTENCES = json.loads((Path(__file__).parent / "sentences.json").read_text("utf-8"))
@@ -37,7 +37,7 @@ def test_a_chip_that_is_removed_takes_its_values_along() -> None:
     text = "slow push-in, hold the background, lively"
     ids = {chip.text: chip.id for chip in recipe(text).chips}
     assert recipe(text, without=[ids["The background stays"]]).values == {
-        "method": {"kind": "camera", "moves": "push in*0.5"}, "motion_bucket_id": 180,
+        "method": {"kind": "camera", "camera": "push in*0.5"}, "motion_bucket_id": 180,
     }  # fmt: skip
     assert recipe(text, without=[ids["Motion 180"], ids["Push in ×0.5"]]).values == {"method": {"kind": "lock"}}
     nothing = recipe(text, without=ids.values())
@@ -50,13 +50,13 @@ def test_what_was_contradicted_counts_once_the_other_is_gone() -> None:
     text = "static camera, pan left"
     first = recipe(text)
     assert [(one.source, one.why) for one in first.unknown] == [("pan left", "it contradicts “static camera”")]
-    assert recipe(text, without=[first.chips[0].id]).values == {"method": {"kind": "camera", "moves": "pan left"}}
+    assert recipe(text, without=[first.chips[0].id]).values == {"method": {"kind": "camera", "camera": "pan left"}}
 
 
-@pytest.mark.parametrize("kind", sorted(CAMERA_OF))
+@pytest.mark.parametrize("kind", WITH_CAMERA)
 def test_words_fill_the_method_that_is_chosen(kind: str) -> None:
     path = "0.5:pan left; 1:zoom=1" if kind == "loop" else "pan left"
-    assert recipe("pan left", kind=kind).values == {"method": {"kind": kind, CAMERA_OF[kind]: path}}
+    assert recipe("pan left", kind=kind).values == {"method": {"kind": kind, "camera": path}}
 
 
 def test_a_method_without_room_for_the_words_says_so() -> None:

@@ -168,7 +168,7 @@ def test_words_become_values_and_chips(client: Client, photo: Path) -> None:
     assert heard["values"] == {"method": {"kind": "lock", "camera": "push in*0.5"}}
     assert [chip["text"] for chip in heard["chips"]] == ["Push in ×0.5", "The background stays"]
     fewer = client.predict(text="slow push-in, hold the background", without=[1], api_name="/words")
-    assert fewer["values"] == {"method": {"kind": "camera", "moves": "push in*0.5"}}
+    assert fewer["values"] == {"method": {"kind": "camera", "camera": "push in*0.5"}}
     assert client.predict(image=handle_file(photo), num_frames=2, **heard["values"], api_name="/submit")["id"]
     with pytest.raises(AppError, match="at most 500 letters"):
         client.predict(text="x" * 501, api_name="/words")
