@@ -207,6 +207,7 @@ def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
 
 
 def _of_kind(name: str, kind: str, cls: type[Params], panel: str) -> list[inspect.Parameter]:
+    """The kind's own flag, and one for each parameter; that of its shorthand works too, but the help says it once."""
     own = _own(cls)
     parts = [
         _parameter(f"{name}__{kind}__{part}", _part_flag(kind, part, of), of, _part_type(part, of), panel=panel)
@@ -214,7 +215,13 @@ def _of_kind(name: str, kind: str, cls: type[Params], panel: str) -> list[inspec
     ]
     if not own or kind in GenerationRequest.model_fields:
         return parts
-    about = FieldInfo(annotation=str, default=None, title=cls.title(), description=cls.summary())
+    for parameter in parts:
+        if parameter.name == f"{name}__{kind}__{cls.shorthand}":
+            _, option = get_args(parameter.annotation)
+            option.hidden = True
+    short = own.get(cls.shorthand or "")
+    said = f"{cls.summary()} {_described(short)}" if short else cls.summary()
+    about = FieldInfo(annotation=str, default=None, title=cls.title(), description=said)
     takes, metavar = (bool, None) if cls.shorthand == "" else (str, _short_metavar(cls))
     return [_parameter(f"{name}__{kind}", flag(kind), about, takes, metavar, panel), *parts]
 
@@ -233,7 +240,7 @@ def _short_metavar(cls: type[Params]) -> str:
     """``FILE`` of a mask's flag, ``NAME=VALUE,...`` where only pairs are taken."""
     if not cls.shorthand:
         return "NAME=VALUE,..."
-    return _metavar(_own(cls)[cls.shorthand]) or cls.shorthand.upper()
+    return _metavar(_own(cls)[cls.shorthand]) or ("SECONDS" if cls.shorthand == SECONDS else "TEXT")
 
 
 def _parameter(
@@ -297,10 +304,14 @@ def _metavar(info: FieldInfo) -> str | None:
 
 def _help(info: FieldInfo) -> str:
     """``Motion: How much moves ... (1 to 255; default 127)``."""
+    return f"{info.title}: {_described(info)}"
+
+
+def _described(info: FieldInfo) -> str:
     notes, default = [FieldFacts.of(info).range], None if info.is_required() else info.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default)) or None
     if default not in (None, "") and not isinstance(default, BaseModel):
         notes.append(f"default {default}")
     tail = "; ".join(note for note in notes if note)
-    return f"{info.title}: {info.description}{f' ({tail})' if tail else ''}"
+    return f"{info.description}{f' ({tail})' if tail else ''}"

@@ -156,6 +156,8 @@ def test_the_help_is_in_parts_and_says_what_a_flag_takes(run: Run, monkeypatch: 
     assert "SHARE=FILE" in lines["--end-frame.keys"]
     assert "NAME=VALUE" in lines["--motion-strength"]
     assert "NAME=VALUE" not in lines["--loop"]
+    assert "--lock.mask" not in lines, "the same as --lock"
+    assert {"--lock.box", "--motion-strength.strength", "--loop.camera"} <= lines.keys()
     assert "(default )" not in text
 
 
