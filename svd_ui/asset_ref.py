@@ -11,7 +11,8 @@ from pydantic.fields import FieldInfo
 REF = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def _asset_ref(value: str) -> str:
+def checked_ref(value: str) -> str:
+    """``value``. Raises ValueError where it names no kept picture."""
     if not REF.fullmatch(value):
         raise ValueError("pictures are named sha256:<64 hex digits>: upload the file instead of sending a path")
     return value
@@ -39,11 +40,11 @@ def timed(text: str) -> tuple[tuple[float, str], ...]:
 
 def _timed_refs(text: str) -> str:
     for _, ref in timed(text):
-        _asset_ref(ref)
+        checked_ref(ref)
     return text
 
 
-AssetRef = Annotated[str, AfterValidator(_asset_ref)]
+AssetRef = Annotated[str, AfterValidator(checked_ref)]
 """A picture kept by ``assets.py``, named by its content; never a path."""
 TimedRefs = Annotated[str, AfterValidator(_timed_refs)]
 """Pictures at shares of the clip, as ``timed`` reads them: ``0.4=sha256:...; 0.7=sha256:...``."""
@@ -55,6 +56,6 @@ def holds_pictures(info: FieldInfo) -> Literal["one", "several"] | None:
         item for part in get_args(info.annotation) for item in getattr(part, "__metadata__", ())
     )
     said = (*info.metadata, *inner)
-    if AfterValidator(_asset_ref) in said:
+    if AfterValidator(checked_ref) in said:
         return "one"
     return "several" if AfterValidator(_timed_refs) in said else None

@@ -80,6 +80,11 @@ class ClipSpec:
         return cls(full, row, **values)
 
     @property
+    def length(self) -> int:
+        """How many frames of latents there are in the end: a method may make more than ``num_frames`` at once."""
+        return self.request.method.length(self)
+
+    @property
     def renders(self) -> bool:
         """Whether frames are free of the latents' size and times."""
         return self.row.facts.renders(self.row)
@@ -102,13 +107,20 @@ class ClipSpec:
     def frame_times(self) -> tuple[float, ...]:
         """When each frame is, counted in key frames from the first; the last is no later than the last of those."""
         if not self.renders:
-            return tuple(map(float, range(self.num_frames)))
-        count = (self.num_frames - 1) * self.output_fps // self.fps + 1
+            return tuple(map(float, range(self.length)))
+        count = (self.length - 1) * self.output_fps // self.fps + 1
         return tuple(index * self.fps / self.output_fps for index in range(count))
 
     def frames_at_once(self, profile: ProfileRow) -> int:
         """How many frames are decoded together under ``profile``."""
         return min(self.decode_chunk_size or self.row.facts.frames_at_once(self, profile), self.shape.num_frames)
+
+    def of_length(self, length: int) -> ClipSpec:
+        """The same clip that turned out to have ``length`` frames of latents."""
+        if length == self.length:
+            return self
+        method = self.request.method.shortened(self, length)
+        return replace(self, request=self.request.model_copy(update={"method": method}))
 
     def of_picture(self, picture: tuple[int, int]) -> ClipSpec:
         """The same clip of a picture of that (width, height): rendered no larger than that shows, and 1080p."""
@@ -159,13 +171,27 @@ class ClipSpec:
 
         The request's sigmas are for SVD's range of noise and scale with the checkpoint's.
         """
-        scale, low, high = self.row.sigma_reference / SIGMA_MAX, self.guidance_sigma_min, self.guidance_sigma_max
+        scale, low, high = self.sigma_scale, self.guidance_sigma_min, self.guidance_sigma_max
         return -math.inf if low is None else low * scale, math.inf if high is None else high * scale
+
+    @property
+    def sigma_scale(self) -> float:
+        """What a level of SVD's noise is multiplied by to be one of the checkpoint's."""
+        return self.row.sigma_reference / SIGMA_MAX
 
     @property
     def sigmas(self) -> list[float]:
         """The noise level of each step, falling, in units of scaled latents."""
         return self.row.facts.sigmas(self)
+
+    def first_step_below(self, level: float) -> int:
+        """Which step is the first whose noise is no more than ``level``; the last one where none is."""
+        return next((at for at, sigma in enumerate(self.sigmas) if sigma <= level), self.num_inference_steps - 1)
+
+    def share_after(self, first: int) -> float:
+        """Share of the denoising work that is left from the step ``first`` on."""
+        work = [2 if guided else 1 for guided in self.guided_steps]
+        return sum(work[first:]) / sum(work)
 
     @property
     def guided_steps(self) -> list[bool]:

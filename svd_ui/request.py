@@ -8,7 +8,6 @@ Fields that default to None take the checkpoint's value; precedence is explicit 
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self

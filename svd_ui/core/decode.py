@@ -14,6 +14,7 @@ from ..catalog import CheckpointRow
 from ..clip import ClipSpec
 from ..errors import Cancelled, NotFinite
 from ..events import CancelToken, Preview
+from ..steering.choreography import Choreography
 from .conditioning import to_pixels
 from .families import verbs_of
 from .families.svd import ClipFrames, Decoder
@@ -44,13 +45,17 @@ def decode(
 
 
 def decoder_of(
-    runtime: Runtime, still: Image.Image, clip: ClipSpec | None = None, picture: Image.Image | None = None
+    runtime: Runtime,
+    still: Image.Image,
+    clip: ClipSpec | None = None,
+    picture: Image.Image | None = None,
+    choreography: Choreography | None = None,
 ) -> Decoder:
     """For the clips of ``still``, the picture that conditions them: RGB at the clip's size, cut from ``picture``.
 
-    Frames are those of the latents unless ``clip`` has others rendered.
+    Frames are those of the latents unless ``clip`` has others rendered. ``choreography`` is the clip's plan, where it has one.
     """
-    decoder = verbs_of(runtime.row).decoder(runtime, to_pixels([still]), clip, picture)
+    decoder = verbs_of(runtime.row).decoder(runtime, to_pixels([still]), clip, picture, choreography)
     decoder.may_be_flat = is_flat(np.asarray(still.convert("RGB"))[None])
     return decoder
 

@@ -34,6 +34,7 @@ from ..notes import Note
 from ..post import Frames, PostParams
 from ..request import GenerationRequest
 from ..settings import Settings
+from ..steering.choreography import Choreography, view_of
 from . import CancelToken, Device, Estimate, Timed, never
 from .error_mapping import forget, mapping
 from .estimates import advice, estimate
@@ -70,8 +71,10 @@ class LocalEngine:
             still, picture = self._still(generation, image)
             yield Loading(checkpoint=row.id, title=row.title)
             runtime = yield from load(self._stages, generation, folder)
-            decoder = self._stages.decoder(runtime, still, generation.clip, picture)
             frame = _framed(generation.clip, still, picture)
+            plan = self._choreography(generation.clip, frame, picture)
+            generation.notes += plan.notes if plan else ()
+            decoder = self._stages.decoder(runtime, still, generation.clip, picture, plan)
             del picture  # the decoder took what it needs
             if generation.clip.request.wall:
                 names = yield from wall(self._stages, generation, request, decoder, still, out)
@@ -198,6 +201,10 @@ class LocalEngine:
         generation.clip = clip.of_picture(picture.size)
         return fit(picture, clip.width, clip.height, clip.focus_x, clip.focus_y), picture
 
+    def _choreography(self, clip: ClipSpec, frame: Image.Image, picture: Image.Image) -> Choreography | None:
+        """What the clip's method plans for ``frame``, which was cut from ``picture``."""
+        return clip.request.method.choreography(view_of(clip, frame, picture.size, self._assets.open))
+
     def _finish(
         self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path
     ) -> Iterator[Event]:
@@ -272,9 +279,9 @@ class LocalEngine:
 
 
 def _framed(clip: ClipSpec, still: Image.Image, picture: Image.Image) -> Image.Image:
-    """The ``still`` at the size of the frames, for post steps that look at it."""
+    """The ``still`` at the size of the frames, for plans and for post steps that look at it."""
     size = clip.frame_size
-    if size == still.size or not clip.request.post:
+    if size == still.size:
         return still
     return fit(picture, *size, clip.focus_x, clip.focus_y)
 

@@ -101,8 +101,8 @@ def denoise(
     while True:
         try:
             with generation.timer("denoising"):
-                started = time.perf_counter()
-                steps = stages.sample(decoder, cond, generation.clip, generator, generation.cancel, last)
+                started, notes = time.perf_counter(), list[Note]()
+                steps = stages.sample(decoder, cond, generation.clip, generator, generation.cancel, last, notes)
                 with closing(steps):
                     for step in steps:
                         stages.check_finite(step.latents)
@@ -112,6 +112,8 @@ def denoise(
                         seconds = round(time.perf_counter() - started, 4)
                         yield Denoising(step=step.index, total=step.total, preview=preview, seconds=seconds)
                         started = time.perf_counter()
+            generation.notes += notes
+            generation.clip = generation.clip.of_length(last.latents.shape[1])
             return last.latents
         except Exception as error:
             yield recover(stages, generation, runtime, error, "denoising")

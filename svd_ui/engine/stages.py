@@ -23,6 +23,7 @@ from ..events import Preview
 from ..loras import find
 from ..notes import Note
 from ..settings import Settings
+from ..steering.choreography import Choreography
 from . import CancelToken, Timed
 
 if TYPE_CHECKING:
@@ -140,12 +141,15 @@ class Stages:
         generator: torch.Generator,
         cancel: CancelToken,
         resume: Step | None,
+        notes: list[Note] | None = None,
     ) -> Generator[Step]:
+        """The clip's steps; ``notes`` gains what its method has to say."""
         from ..core.sampling.context import SamplingContext, sample
 
         runtime = decoder.runtime
         with self._loras(runtime, clip):
-            context = SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder)
+            told = [] if notes is None else notes
+            context = SamplingContext(runtime, cond, clip, generator, cancel, resume, decoder=decoder, notes=told)
             yield from self._minding(sample(context), runtime)
 
     def whole_wall(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> Batch:
@@ -205,11 +209,18 @@ class Stages:
         while generation.overflowed:
             remember_overflow(plan.benchmarks, plan.info.name, generation.clip, generation.overflowed.pop())
 
-    def decoder(self, runtime: Runtime, still: Image.Image, clip: ClipSpec, picture: Image.Image) -> Decoder:
-        """What decodes the clips of ``still``, which was cut from ``picture``."""
+    def decoder(
+        self,
+        runtime: Runtime,
+        still: Image.Image,
+        clip: ClipSpec,
+        picture: Image.Image,
+        choreography: Choreography | None = None,
+    ) -> Decoder:
+        """What decodes the clips of ``still``, which was cut from ``picture``, as their plan has it."""
         from ..core.decode import decoder_of
 
-        return decoder_of(runtime, still, clip, picture)
+        return decoder_of(runtime, still, clip, picture, choreography)
 
     def decode(
         self, decoder: Decoder, latents: Any, chunk: int, cancel: CancelToken, start: int

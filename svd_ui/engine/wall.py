@@ -194,7 +194,7 @@ def max_tiles_per_call(clip: ClipSpec, profile: ProfileRow, kind: str, total_byt
     """
     nominal = min((one.min_bytes for one in PROFILES.values() if one.order < profile.order), default=total_bytes)
     space = room(kind, None if total_bytes is None or nominal is None else min(total_bytes, nominal))
-    if kind == "cpu" or space is None:
+    if kind == "cpu" or space is None or clip.request.method.in_parts:
         return 1
     most = min(MOST, clip.tiles)
     return next((count for count in range(most, 1, -1) if _fits(clip, profile, count, space)), 1)

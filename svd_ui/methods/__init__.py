@@ -6,8 +6,9 @@ torch: a method imports it inside ``sample``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from .. import plugins
 from ..plugins import ByKind, Params, Registry
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
 
 
 class MethodParams(Params):
-    """Base of the parameters of a control method."""
+    """Base of the parameters of a control method.
+
+    ``in_parts``: its clips are chains of parts, so those of a wall are made one by one.
+    """
+
+    in_parts: ClassVar[bool] = False
 
     def length(self, clip: ClipSpec) -> int:
         """How many frames of latents the clip has in the end; ``clip.num_frames`` are made at once."""
         return clip.num_frames
+
+    def shortened(self, clip: ClipSpec, length: int) -> Self:
+        """The method of ``clip`` where it ended after ``length`` frames of latents."""
+        return self
 
     def choreography(self, view: View) -> Choreography | None:
         """The plan of what moves; None where the method has none. Raises BadInput where the marks fit nothing."""
@@ -49,7 +59,19 @@ class MethodParams(Params):
 
 
 class Directed(MethodParams):
-    """Base of methods whose whole meaning is their choreography."""
+    """Base of methods whose whole meaning is their choreography.
+
+    ``tells_all``: the plan says what every pixel does, so what comes before a model is let go needs no call of it.
+    """
+
+    tells_all: ClassVar[bool] = False
+
+    def relative_cost(self, clip: ClipSpec) -> float:
+        """The steps that are left out above the noise at which a clip near its plan begins (``SamplingContext.directed``)."""
+        begin, release = clip.row.facts.follows(clip)
+        return (
+            clip.share_after(clip.first_step_below(release if self.tells_all else begin)) if begin < math.inf else 1.0
+        )
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         """The checkpoint's own walk, held to the plan."""

@@ -11,7 +11,7 @@ from ..steering.fields import CameraText, StrokesText, camera_field, picture_fie
 from . import Directed, method
 
 if TYPE_CHECKING:
-    from ..steering.choreography import Choreography, View
+    pass
 
 
 @method("brush")

@@ -21,7 +21,10 @@ class Camera(Directed):
     """The camera goes where you say."""
 
     shorthand: ClassVar[str] = "camera"
-    camera: CameraText = camera_field("push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in")
+    tells_all: ClassVar[bool] = True
+    camera: CameraText = camera_field(
+        "push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in"
+    )
     parallax: float = Field(
         0.5, ge=0, le=1, title="Parallax", description="How much faster near things move than far ones. 0: flat."
     )

@@ -10,7 +10,7 @@ from ..steering.fields import ArrowsText, CameraText, StrokesText, camera_field,
 from . import Directed, method
 
 if TYPE_CHECKING:
-    from ..steering.choreography import Choreography, View
+    pass
 
 
 @method("drag")

@@ -11,7 +11,7 @@ from ..steering.fields import CameraText, StrokesText, camera_field, picture_fie
 from . import Directed, method
 
 if TYPE_CHECKING:
-    from ..steering.choreography import Choreography, View
+    pass
 
 
 @method("lock")
@@ -20,6 +20,10 @@ class Lock(Directed):
 
     shorthand: ClassVar[str] = "mask"
     strokes: StrokesText = strokes_field("Subject", "Paint what may move. Blank: what stands out.")
-    box: str = Field("", max_length=80, title="Box", description="Around the subject: left,top,right,bottom from 0 to 1.")
+    box: str = Field(
+        "", max_length=80, title="Box", description="Around the subject: left,top,right,bottom from 0 to 1."
+    )
     mask: AssetRef | None = picture_field("Mask picture", "White may move, black is held.")
-    camera: CameraText = camera_field("How the subject moves before the background. Blank: the checkpoint’s own motion.")
+    camera: CameraText = camera_field(
+        "How the subject moves before the background. Blank: the checkpoint’s own motion."
+    )

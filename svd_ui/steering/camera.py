@@ -66,7 +66,7 @@ MOVES: Mapping[str, Pose] = {
     "dolly out": Pose(dolly=0.85, zoom=0.95),
     "arc left": Pose(arc=-0.08),
     "arc right": Pose(arc=0.08),
-    "orbit": Pose(orbit=0.03, arc=0.0),
+    "orbit": Pose(orbit=0.02),
     "vertigo": Pose(dolly=1.3, zoom=0.88),
 }
 """Moves by name, as far as they go at a strength of 1."""
@@ -90,10 +90,10 @@ class CameraPath:
         """Whether it does not move at all."""
         return self.handheld == 0 and all(pose == REST for _, pose in self.keys)
 
-    def poses(self, times: Sequence[float], seconds: float, seed: int = 0) -> Floats:
+    def poses(self, times: Sequence[float], seconds: float, seed: int = 0, aspect: float = 16 / 9) -> Floats:
         """By time, a share of a clip of ``seconds``, the values of ``NAMES``: ``[N 7]``. Zoom and dolly in logarithms.
 
-        ``seed`` says how a hand trembles. At 0 everything is at rest.
+        ``aspect`` is the frame's width by its height, so that an orbit is round. ``seed`` says how a hand trembles. At 0 everything is at rest.
         """
         at = np.asarray(times, np.float64)
         keys = [(0.0, REST), *((time, pose) for time, pose in self.keys if time > 0)]
@@ -103,7 +103,7 @@ class CameraPath:
         radius = known[:, orbit].max() + known[:, orbit].min()
         found[:, orbit] = radius
         found[:, NAMES.index("pan")] += radius * np.sin(turn)
-        found[:, NAMES.index("tilt")] += radius / 2 * (np.cos(turn) - 1)
+        found[:, NAMES.index("tilt")] += radius * aspect * (np.cos(turn) - 1)
         found[:, NAMES.index("arc")] += radius * np.sin(turn)
         if self.handheld:
             found += self.handheld * _tremor(at * seconds, seed) - self.handheld * _tremor(np.zeros(1), seed)
@@ -123,7 +123,8 @@ class CameraPath:
 
 def read(text: str) -> CameraPath:
     """A path as people write it. Raises ValueError with a sentence that says what is wrong and what would be right."""
-    keys, said = {}, {"ease": "in-out", "handheld": "0"}
+    keys: dict[float, Pose] = {}
+    said = {"ease": "in-out", "handheld": "0"}
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         time, entries = _timed(part)
         pose = dict(zip(NAMES, astuple(keys.get(time, REST)), strict=True))
@@ -205,7 +206,10 @@ def _said(pose: Pose) -> str:
 
 
 def _logarithmic(pose: Pose) -> list[float]:
-    return [math.log(value) if name in ("zoom", "dolly") else value for name, value in zip(NAMES, astuple(pose), strict=True)]
+    return [
+        math.log(value) if name in ("zoom", "dolly") else value
+        for name, value in zip(NAMES, astuple(pose), strict=True)
+    ]
 
 
 def _between(times: Floats, values: Floats, at: Floats, ease: Ease) -> Floats:

@@ -6,15 +6,20 @@ A family that moves a still's own pixels plays it as it is; others are shown it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..media.image import Box
+from ..media.image import Box, crop_box, fit
+from ..notes import Note
 from .camera import CameraPath
 from .marks import Mask, Point, Stroke, painted
+
+if TYPE_CHECKING:
+    from ..clip import ClipSpec
 
 Picture = NDArray[np.uint8]
 """[H W 3]"""
@@ -24,7 +29,8 @@ Scenery = Callable[[float], Picture]
 
 @dataclass(frozen=True)
 class Choreography:
-    """camera    the camera's path; None is the checkpoint's own
+    """camera    the camera's path; None is the checkpoint's own, or rest where something is held
+    own       a path in place of the checkpoint's own motion, where nothing is held
     parallax  how much of what depth does is shown, 1 being all
     nearness  [h w] over the frame, -0.5 far to 0.5 near; None is what the checkpoint takes it for, or flat
     hold      [H W], 1 where nothing of what the checkpoint makes may move; None holds nothing
@@ -33,16 +39,23 @@ class Choreography:
     follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is
               everywhere
     to_the_end  it follows to the last step, else until the family lets go
+    closed    after the last frame comes the first: the share 1 would be the first again
+    stills    further stills at shares of the clip, RGB at the frame's size, the last one at 1
+    notes     what people should know of the plan
     rest_stays  what nobody directs is kept calm: such a checkpoint starts near the plan
     """
 
     camera: CameraPath | None = None
+    own: CameraPath | None = None
     parallax: float = 1.0
     nearness: Mask | None = None
     hold: Mask | None = None
     lifted: bool = False
     scenery: Callable[[Picture], Scenery] | None = None
     follow: Callable[[float], Mask] | None = None
+    closed: bool = False
+    stills: tuple[tuple[float, Image.Image], ...] = ()
+    notes: tuple[Note, ...] = ()
     to_the_end: bool = False
     rest_stays: bool = True
 
@@ -72,22 +85,26 @@ class View:
         left, top, right, bottom = self.box
         within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
         small = picture.resize(self.size, Image.Resampling.BILINEAR, box=within)
-        return np.asarray(small, np.float32) / 255
+        mask: Mask = np.asarray(small, np.float32) / np.float32(255)
+        return mask
+
+    def still_of(self, ref: str) -> Image.Image:
+        """Another picture at the frame's size, cut as the still is where it has the same shape, else in its middle."""
+        picture = self.open(ref)
+        width, height = self.size
+        left, top, right, bottom = self.box
+        whole = (width / (right - left)) / (height / (bottom - top))
+        if abs(picture.width / picture.height / whole - 1) > 0.02:
+            return fit(picture, width, height)
+        within = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+        return picture.convert("RGB").resize(self.size, Image.Resampling.LANCZOS, box=within)
 
     def painted(self, strokes: tuple[Stroke, ...]) -> Mask:
         """Where strokes lie in the frame: [H W]."""
-        left, top, right, bottom = self.box
-        here = [
-            Stroke(
-                tuple(self.place(point) for point in stroke.points),
-                stroke.width * self._scale,
-                stroke.erase,
-                stroke.angle,
-                stroke.strength,
-            )
-            for stroke in strokes
-        ]
-        return painted(here, *self.size)
+        return painted([self._stroke(stroke) for stroke in strokes], *self.size)
+
+    def _stroke(self, stroke: Stroke) -> Stroke:
+        return replace(stroke, points=tuple(map(self.place, stroke.points)), width=stroke.width * self._scale)
 
     def place(self, point: Point) -> Point:
         """A place of the whole picture as shares of the frame."""
@@ -101,3 +118,11 @@ class View:
         left, top, right, bottom = self.box
         whole = width / (right - left), height / (bottom - top)
         return max(whole) / max(width, height)
+
+
+def view_of(clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: Callable[[str], Image.Image]) -> View:
+    """The view that ``clip``'s plan is made from. ``frame`` is its still, cut from a picture of that (width, height)."""
+    left, top, right, bottom = crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
+    box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]
+    shape = clip.shape
+    return View(frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id)

@@ -86,7 +86,8 @@ def painted(strokes: Iterable[Stroke], width: int, height: int) -> Mask:
         for x, y in points:
             draw.ellipse((x - broad / 2, y - broad / 2, x + broad / 2, y + broad / 2), fill=fill)
     small = image.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / 255
+    mask: Mask = np.asarray(small, np.float32) / np.float32(255)
+    return mask
 
 
 def _said(stroke: Stroke) -> str:

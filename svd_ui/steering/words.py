@@ -217,7 +217,9 @@ class _Clip:
 
     def __init__(self, text: str, kind: str, wishes: Wishes) -> None:
         self.text, self.kind, self.wishes = text, kind, wishes
-        self.loops = any(wish.what == "loop" for _, wish in wishes) or kind == "loop"
+        self.loops = kind == "brush" and any(
+            wish.what == "loop" for _, wish in wishes
+        )  # a loop's own path comes back itself
         self.path_field = f"method.{kind}.camera"
 
     def values(self) -> dict[str, Any]:

@@ -55,8 +55,7 @@ def test_what_was_contradicted_counts_once_the_other_is_gone() -> None:
 
 @pytest.mark.parametrize("kind", WITH_CAMERA)
 def test_words_fill_the_method_that_is_chosen(kind: str) -> None:
-    path = "0.5:pan left; 1:zoom=1" if kind == "loop" else "pan left"
-    assert recipe("pan left", kind=kind).values == {"method": {"kind": kind, "camera": path}}
+    assert recipe("pan left", kind=kind).values == {"method": {"kind": kind, "camera": "pan left"}}
 
 
 def test_a_method_without_room_for_the_words_says_so() -> None:
@@ -74,8 +73,10 @@ def test_what_a_chip_sets_is_named_by_field() -> None:
     }  # fmt: skip
 
 
-def test_moves_go_there_and_come_back_in_a_loop() -> None:
-    path = camera.read(recipe("push in, pan left, seamless loop").values["method"]["camera"])
+def test_moves_beside_what_stirs_in_a_loop_come_back() -> None:
+    """A loop closes a path of its own, a brush plays what it is given."""
+    assert recipe("push in, seamless loop").values["method"] == {"kind": "loop", "camera": "push in"}
+    path = camera.read(recipe("push in, pan left, waves, seamless loop").values["method"]["camera"])
     assert path.keys[-1] == (1.0, camera.REST)
     assert path.keys[0][1] == camera.Pose(zoom=1.15, pan=-0.1)
 

@@ -28,6 +28,7 @@ class Consistency(CheckpointFamily):
     shows = Svd.shows
     verbs = "svd_ui.core.families.consistency:ConsistencyVerbs"
     trainable = False
+    bridges = False
 
     def check(self, clip: ClipSpec) -> None:
         super().check(clip)

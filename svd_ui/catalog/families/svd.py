@@ -22,6 +22,10 @@ AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034,
 Diffusion, ten steps from its largest to its smallest sigma."""
 SVD_RANGE = (0.002, 700.0)
 RHO = 7.0
+FOLLOWS_FROM, FOLLOWS_TO = 74.5, 31.0
+"""Noise, on SVD's scale, at which a clip that follows a plan begins, and at which it is let go (arXiv 2511.08633's
+settings for SVD as sigmas).
+"""
 LAST_SIGMA = 0.1
 """A walk that ends in a jump from above this sigma computes its last step whole, whatever it reuses before."""
 
@@ -71,6 +75,15 @@ class CheckpointFamily:
         Then ``output_fps`` is how many there are a second. Else it says how fast they are played.
         """
         return False
+
+    bridges = True
+    """Whether its steps are small enough to be asked from two ends in turn."""
+    plays_plans = False
+    """Whether a clip is the plan itself, played with the still's own pixels, and no model has to follow it."""
+
+    def follows(self, clip: ClipSpec) -> tuple[float, float]:
+        """(from, to): the noise between which ``clip`` is held to its plan, in units of its latents."""
+        return FOLLOWS_FROM * clip.sigma_scale, FOLLOWS_TO * clip.sigma_scale
 
     def frames_at_once(self, clip: ClipSpec, profile: ProfileRow) -> int:
         """How many frames of ``clip`` are decoded together where nobody says."""

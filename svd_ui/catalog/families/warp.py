@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
@@ -51,6 +52,12 @@ class Warp(CheckpointFamily):
 
     def renders(self, row: CheckpointRow) -> bool:
         return True
+
+    plays_plans = True
+
+    def follows(self, clip: ClipSpec) -> tuple[float, float]:
+        """From the first step to the last: it is the plan that is seen."""
+        return math.inf, 0.0
 
     def check_row(self, row: CheckpointRow) -> None:
         if not (row.motion_paths and row.moves):

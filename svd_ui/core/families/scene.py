@@ -29,18 +29,21 @@ class Scene:
     pose      [F 5]      by each frame: pan x and y (where the camera looks), log zoom, roll in radians, arc
     nearness  [h w]      of mean 0: what is one more is a whole depth nearer
     drift     [F 2 h w]  how far what stirs has come, x and y; 0 where nothing does
+    dolly     [F]        log of how much larger what is half a depth near has become; what is half a depth far stays
     """
 
     pose: Tensor
     nearness: Tensor
     drift: Tensor
+    dolly: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pose)
 
     def at(self, times: Tensor) -> Scene:
         """The frames at ``times`` [N], counted in frames of this scene, between its first and last."""
-        return replace(self, pose=between(self.pose, times), drift=between(self.drift, times))
+        dolly = None if self.dolly is None else between(self.dolly, times)
+        return replace(self, pose=between(self.pose, times), drift=between(self.drift, times), dolly=dolly)
 
     def places(self, height: int, width: int) -> Tensor:
         """Where the pixels of each frame look in the still: ``[F 2 height width]``, x then y."""
@@ -73,7 +76,18 @@ class Scene:
         near = looked_up(self.nearness.expand(len(self), 1, -1, -1), rigid)
         arc = functional.pad(self.pose[:, 4:5], (0, 1))[:, :, None, None]
         parallax = PARALLAX * near * (rigid - here) + ARC * near * arc
+        if self.dolly is not None:
+            parallax = parallax + (near + 0.5) * ((-self.dolly).exp() - 1)[:, None, None, None] * here
         return parallax + looked_up(self.drift, rigid)
+
+
+def flat(frames: int, device: torch.device | str = "cpu") -> Scene:
+    """A scene in which nothing happens, and nothing is nearer than anything else."""
+    return Scene(
+        torch.zeros(frames, 5, device=device),
+        torch.zeros(2, 2, device=device),
+        torch.zeros(frames, 2, 2, 2, device=device),
+    )
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:

@@ -15,12 +15,15 @@ from ..conditioning import encode
 from ..sampling import samplers
 from ..sampling.denoiser import Conditioning, Denoiser, edm_skip, svd_denoiser
 from ..sampling.samplers import down_to_zero
+from ..staging import Stage
+from .scene import flat
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ...catalog import CheckpointRow
     from ...clip import ClipSpec
+    from ...steering.choreography import Choreography
     from ..runtime import Runtime
 
 ENCODED_AT_ONCE = 4
@@ -32,11 +35,12 @@ Rows = tuple[tuple[float, float, float], ...]
 class Decoder:
     """Latents of one clip => pixels; made once per clip, it holds what decoding needs beside the latents.
 
-    ``may_be_flat``: frames of a single colour are believed. ``overflowed``: some had to be decoded in float32.
+    ``stage`` is where the clip's plan is played, None where it has none. ``may_be_flat``: frames of a single colour are believed. ``overflowed``: some had to be decoded in float32.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, stage: Stage | None = None) -> None:
         self.runtime = runtime
+        self.stage: Stage | None = stage
         self.may_be_flat = self.overflowed = False
 
     def pixels(self, latents: Tensor, first: int = 0, dtype: torch.dtype | None = None) -> Tensor:
@@ -106,14 +110,33 @@ class FamilyVerbs:
         return samplers.euler(denoiser, x, sigmas, first)
 
     def decoder(
-        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+        self,
+        runtime: Runtime,
+        still: Tensor,
+        clip: ClipSpec | None = None,
+        picture: Image.Image | None = None,
+        choreography: Choreography | None = None,
     ) -> Decoder:
         """For one clip of ``still`` ``[1 3 H W]`` in [-1, 1].
 
         A family that renders also needs ``clip``, which says when and how large the frames are, and the ``picture`` that
-        the still was cut from; without them frames are those of the latents.
+        the still was cut from; without them frames are those of the latents. ``choreography`` is the clip's plan.
         """
-        return Decoder(runtime)
+        if clip is None or choreography is None:
+            return Decoder(runtime)
+        return Decoder(runtime, Stage(runtime, still, clip, picture, choreography, (clip.width, clip.height)))
+
+    def reference(self, stage: Stage, clip: ClipSpec, still: Tensor) -> tuple[Tensor, Tensor]:
+        """What a clip's plan is in latents, and where it counts: ``[1 F C h w]``, and 0 to 1 in ``[1 F 1 h w]``.
+
+        ``still`` is the still's scaled latents in every frame ``[1 F C h w]``.
+        """
+        frames, (height, width) = still.shape[1], still.shape[-2:]
+        shares = torch.arange(frames) / stage.span
+        parts = (shares[at : at + ENCODED_AT_ONCE] for at in range(0, frames, ENCODED_AT_ONCE))
+        latents = [encode(stage.runtime, stage.frames(flat(len(part), still.device), part)) for part in parts]
+        kept = stage.followed(shares, height, width).to(still.device)
+        return torch.cat(latents)[None] * stage.runtime.scaling_factor, kept
 
     def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
         """``frames`` of a clip's estimate ``[F C h w]`` as small colours ``[N h w 3]``, float32, 0 to 1 where all is well.
@@ -132,6 +155,10 @@ class FamilyVerbs:
         Float32, a few frames at a time.
         """
         return torch.cat([encode(runtime, part) for part in frames.split(ENCODED_AT_ONCE)])  # type: ignore[no-untyped-call]
+
+    def prolonged(self, latents: Tensor, length: int) -> Tensor:
+        """A clip's latents ``[1 F C h w]`` made ``length`` frames long without a model; only where ``plays_plans``."""
+        raise NotImplementedError
 
     # What is diffused, for the denoiser and for what fine-tuning minimises.
 

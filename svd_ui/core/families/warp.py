@@ -29,6 +29,7 @@ from .warp_autoencoder import (
     coherent_noise,
     moved,
     parts_of,
+    prolonged,
     scene_of,
 )
 
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
     from ...catalog import CheckpointRow
     from ...clip import ClipSpec
+    from ...steering.choreography import Choreography
     from ..runtime import Runtime
+    from ..staging import Stage
 
 CAMERA_AT = slice(-SCENE_CHANNELS, -SCENE_CHANNELS + CAMERA)
 MEAN_DEPTH = 0.25
@@ -82,9 +85,28 @@ class WarpVerbs(FamilyVerbs):
         return denoise
 
     def decoder(
-        self, runtime: Runtime, still: Tensor, clip: ClipSpec | None = None, picture: Image.Image | None = None
+        self,
+        runtime: Runtime,
+        still: Tensor,
+        clip: ClipSpec | None = None,
+        picture: Image.Image | None = None,
+        choreography: Choreography | None = None,
     ) -> Decoder:
-        return WarpDecoder(runtime, still) if clip is None else Renderer(runtime, still, clip, picture)
+        return WarpDecoder(runtime, still) if clip is None else Renderer(runtime, still, clip, picture, choreography)
+
+    def reference(self, stage: Stage, clip: ClipSpec, still: Tensor) -> tuple[Tensor, Tensor]:
+        """The camera's path alone: what else is planned is played when frames are looked at."""
+        plan, frames = stage.choreography, still.shape[1]
+        path = plan.own if plan.hold is not None else plan.camera
+        nothing_moves = plan.hold is not None and bool((plan.hold == 1).all())
+        keep = torch.full((1, 1, still.shape[2], 1, 1), float(nothing_moves), device=still.device)
+        reference = still.clone()
+        if path is not None:
+            pose, _ = stage.poses(path, torch.arange(frames) / stage.span)
+            steps = pose.diff(dim=0, prepend=pose[:1]) * MOTION_GAIN * stage.runtime.scaling_factor
+            reference[:, :, CAMERA_AT] = steps.to(still.device)[None, :, :, None, None]
+            keep[:, :, CAMERA_AT] = 1
+        return reference, keep
 
     def colours(self, row: CheckpointRow, latents: Tensor, frames: slice) -> Tensor:
         """Those of the places that each frame looks at."""
@@ -125,6 +147,9 @@ class WarpVerbs(FamilyVerbs):
         trust = share.to(x).expand(len(x), 1, SCENE_CHANNELS, 1, 1).clone()
         trust[:, :, CAMERA : CAMERA + RELIEF] = 1
         return functional.pad(told, _room(x)), functional.pad(trust, _room(x))
+
+    def prolonged(self, latents: Tensor, length: int) -> Tensor:
+        return prolonged(latents[0].float(), length)[None].to(latents)
 
     def units(self, row: CheckpointRow, time_ids: Tensor, latents: Tensor) -> Tensor:
         """What 1 in the U-Net stands for in ``latents`` [B F C h w], for each clip and channel: [B 1 C 1 1]."""

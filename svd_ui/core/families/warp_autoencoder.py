@@ -21,6 +21,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from ..optical_flow import displacements
+from .prolonging import carried_on, whole_cycles
 from .scene import Scene, bicubic, grid, in_layers
 from .scene_fit import fitted
 
@@ -181,6 +182,18 @@ def scene_of(z: Tensor) -> Scene:
         nearness=nearness - nearness.mean(),
         drift=(moved - moved[:1]) * (share * share * (3 - 2 * share)),
     )
+
+
+def prolonged(z: Tensor, frames: int) -> Tensor:
+    """Latents of a clip [F C h w] => of one that goes on: [frames C h w] (``prolonging.py``)."""
+    camera, relief, drift = (part[0] for part in parts_of(coherent(z[None, :, -SCENE_CHANNELS:])))
+    height, width = z.shape[-2:]
+    here = grid(height, width, z)
+    pose = carried_on(camera[:, :, 0, 0].cumsum(dim=0) / MOTION_GAIN, frames)
+    steps = torch.cat([torch.zeros_like(pose[:1]), pose.diff(dim=0)]) * MOTION_GAIN
+    swinging = whole_cycles(drift - here, len(z) - 1, frames) + here
+    told = [steps[:, :, None, None].expand(-1, -1, *z.shape[-2:]), relief[:1].expand(frames, -1, -1, -1), swinging]
+    return torch.cat([z[:1, :-SCENE_CHANNELS].expand(frames, -1, -1, -1), *told], dim=1)
 
 
 def coherent(told: Tensor) -> Tensor:

@@ -14,20 +14,28 @@ from ...clip import ClipSpec
 from ...errors import Cancelled
 from ...events import CancelToken, never
 from ..autotune.attention import select_kernels
-from ..conditioning import encode
+from ..conditioning import condition, encode
 from ..decode import decode_pixels
 from ..exact import CrossConstants
 from ..families import verbs_of
+from ..families.svd import ENCODED_AT_ONCE
 from ..interruptible import cells_of, interruptible
 from ..runtime import Runtime
+from .anchoring import masked
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
-from .samplers import Generators, Step, gaussian
+from .samplers import Generators, Step, gaussian, seeded
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from ...notes import Note
     from ..families.svd import Decoder, FamilyVerbs
+    from ..staging import Stage
 
 EVERYWHERE = (-torch.inf, torch.inf)
+PRIME = 1_000_003
+"""Seeds of a long clip's parts lie so far apart: further than those of a wall."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class SamplingContext:
     be the one, or those, that the ``conditioning`` drew from. ``cancel`` is checked before every call of the U-Net, and within long ones.
     ``resume`` is the step to go on from. ``reuse`` is where this clip keeps features between steps; None computes all of
     them at every step. ``decoder`` knows the still, for methods that look at pixels on the way.
+    ``notes`` is where they say what people should know.
     """
 
     runtime: Runtime
@@ -48,6 +57,7 @@ class SamplingContext:
     resume: Step | None = None
     reuse: FeatureCache | None = None
     decoder: Decoder | None = None
+    notes: list[Note] = field(default_factory=list)
 
     def sigmas(self) -> Tensor:
         """Where the steps lie, ``[num_inference_steps + 1]``, the last one 0; on the CPU, so that reading one waits for no device."""
@@ -70,6 +80,26 @@ class SamplingContext:
         return self._family.walk(
             denoiser, x, sigmas, lambda: gaussian(x.shape, self.generator).to(x.device), self._first
         )
+
+    def directed(self) -> Iterator[Step]:
+        """The checkpoint's walk, held to the clip's plan as far as its family follows one; its own where there is none.
+
+        Where the plan tells everything, the walk begins where it is let go: what is above costs no call. Where what
+        nobody directs shall stay calm, it begins near the plan (arXiv 2511.08633).
+        """
+        stage, sigmas = self.stage, self.sigmas()
+        if stage is None:
+            return self.walk(self.approximated(sigmas), self.start(), sigmas)
+        reference, keep = self._family.reference(stage, self.clip, self.still)
+        plan, (begin, release) = stage.choreography, self.clip.row.facts.follows(self.clip)
+        release = 0.0 if plan.to_the_end else release
+        level = release if bool((keep == 1).all()) else begin
+        first = self.clip.first_step_below(level) if plan.rest_stays else 0
+        sigmas = sigmas[first:]
+        start = self.start(sigmas)
+        if first:
+            start = start + reference.to(start)
+        return self.walk(masked(self.approximated(sigmas), reference, keep, release), start, sigmas)
 
     def conditional(self) -> Denoiser:
         """The model told about the still."""
@@ -106,6 +136,25 @@ class SamplingContext:
         reuse = FeatureCache.along(sigmas, self.clip.cache_interval, self._first)
         return reuse.count_steps(replace(self, reuse=reuse).guided())
 
+    def about(self, still: Image.Image, frames: int, number: int) -> SamplingContext:
+        """The same clip of another ``still``, at the clip's size, in as many ``frames``; for part ``number`` of a long one.
+
+        It draws from a generator of its own.
+        """
+        clip = replace(self.clip, num_frames=frames)
+        generator = seeded((clip.seed + number * PRIME) % 2**32)
+        cond = condition(self.runtime, still, clip, generator)
+        return replace(self, clip=clip, conditioning=cond, generator=generator, resume=None, reuse=None)
+
+    @property
+    def stage(self) -> Stage | None:
+        """Where the clip's plan is played; None where it has none."""
+        return self.decoder.stage if self.decoder else None
+
+    def prolonged(self, latents: Tensor, length: int) -> Tensor:
+        """A finished clip ``[1 F C h w]`` made ``length`` frames long without a model, where the family can."""
+        return self._family.prolonged(latents, length)
+
     @property
     def still(self) -> Tensor:
         """The still repeated over the frames, ``[B F C h w]`` in scaled latents."""
@@ -114,6 +163,11 @@ class SamplingContext:
     def encode(self, pixels: Tensor) -> Tensor:
         """Frames ``[N 3 H W]`` in [-1, 1] => scaled latents ``[N C h w]``."""
         return encode(self.runtime, pixels) * self.runtime.scaling_factor
+
+    def encode_frames(self, pixels: Tensor) -> Tensor:
+        """``encode`` of many frames, a few at a time."""
+        parts = (pixels[at : at + ENCODED_AT_ONCE] for at in range(0, len(pixels), ENCODED_AT_ONCE))
+        return torch.cat([self.encode(part) for part in parts])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents of a clip's first frames ``[N C h w]`` => pixels ``[N 3 H W]`` around [-1, 1], float32.

@@ -1,0 +1,37 @@
+"""Where a clip is held to known content while it is made.
+
+After "Time-to-Move: Training-Free Motion Controlled Video Generation via Dual-Clock Denoising" (arXiv 2511.08633, ICLR
+2026). It noises the known content anew after each step; Euler's step from an estimate that is the known content gives the
+same, so that a wrapper of the denoiser is all there is: no noise to keep, and a clip goes on from any step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser
+
+
+def masked(denoiser: Denoiser, reference: Tensor, keep: Tensor, release: float) -> Denoiser:
+    """``denoiser`` held to ``reference`` ``[B F C h w]`` by ``keep`` while sigma >= ``release``; below it ``denoiser`` alone.
+
+    ``keep`` is 1 where the reference is held and 0 where the clip is free, and broadcasts to the reference: ``[F 1 h w]``,
+    ``[1 F C h w]``, ``[h w]`` and so on. Where it is 1 everywhere, ``denoiser`` is not called above ``release``. With a
+    ``release`` of 0 the finished clip is the reference to the bit where ``keep`` is 1, as its last step is held too.
+    """
+    everywhere = bool((keep == 1).all())
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        if float(sigma) < release:
+            return denoiser(x, sigma)
+        known = reference.to(x).expand_as(x)
+        return known if everywhere else torch.lerp(denoiser(x, sigma), known, keep.to(x))
+
+    return denoise
+
+
+def masked_calls(sigmas: Tensor, keep: Tensor, release: float) -> int:
+    """How often ``masked`` calls its denoiser down ``sigmas`` ``[N + 1]``; the plain clip does N times."""
+    levels = sigmas[:-1].tolist()
+    return sum(sigma < release for sigma in levels) if bool((keep == 1).all()) else len(levels)
