@@ -50,7 +50,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Directed(Opening):
+class Planned(Opening):
     """The clip as its plan has it."""
 
     @property
