@@ -39,6 +39,8 @@ STANDS_OUT = 0.35
 """Of the most salient place."""
 WIDEST = 0.35
 """Of the picture: what lies farther apart is not taken for one thing."""
+PART, MIDDLE = 0.07, (0.1, 0.06, 0.9, 1.0)
+"""What is smaller is a part, such as an eye, of what fills the middle."""
 
 Labels = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -106,7 +108,8 @@ def standing_out(picture: Picture) -> Mask:
     labels[sure] = cv2.GC_FGD
     edge = max(2, round(0.02 * max(height, width)))
     labels[:edge], labels[:-edge, :edge], labels[:-edge, -edge:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
-    return _edged(picture, _cut(small, labels), likely)
+    found = _whole(_cut(small, labels), likely)
+    return of_box(picture, MIDDLE) if found.mean() < PART else _edged(picture, found, likely)
 
 
 def refined(picture: Picture, mask: Mask) -> Mask:
