@@ -26,6 +26,8 @@ TRAVEL = 0.05
 """Of the longer side: how far what is pushed comes over the clip, at a strength of 1."""
 FEATHER = 0.02
 """Of the longer side: how far inside the paint's edge all of a flow is seen."""
+AROUND = 0.04
+"""Of the longer side: how far around a region its texture is continued; beyond, nothing is looked at."""
 RAMP = 1.7
 """How many times as far as it moves what is pushed is held at its region's edge: less would fold."""
 
@@ -163,20 +165,20 @@ class _Flowing:
         self._source = self._inside(picture)
         feather = min(FEATHER * window.longer, 0.5 * broad(window.mask))
         self._share = window.of(inwards(window.mask, feather))
+        self._shares = np.repeat(self._share[..., None], 3, axis=2)
         self._still = window.of(picture)
-        size = self._share.shape
         wave = kind.wave * window.longer
-        self._swings = [self._swing(rng, size, wave, kind.swing * window.longer, turns) for turns in (1, 2) if kind.swing]
-        self._flow = self._flows(rng, size, wave, kind, travel / self._cycles * window.longer) if travel else None
+        self._swings = [self._swing(rng, wave, kind.swing * window.longer, turns) for turns in (1, 2) if kind.swing]
+        self._flow = self._flows(rng, wave, kind, travel / self._cycles * window.longer) if travel else None
         self._alike = self._likeness() if travel else 1.0
 
     def __call__(self, share: float) -> Picture:
         import cv2
 
         cycles = self._cycles * share * (self._frames - 1) / self._frames
-        part = self._seen(cycles)
-        blended = cv2.blendLinear(part, self._still, self._share, 1 - self._share)
-        return self._window.framed(np.where(self._share[..., None] > 0, blended, self._still))
+        off = cv2.subtract(self._seen(cycles), self._still, dtype=cv2.CV_16S)
+        off = cv2.multiply(off, self._shares, dtype=cv2.CV_16S)
+        return self._window.framed(cv2.add(self._still, off, dtype=cv2.CV_8U))
 
     def _seen(self, cycles: float) -> Picture:
         import cv2
@@ -233,26 +235,33 @@ class _Flowing:
     def _inside(self, picture: Picture) -> Picture:
         """The picture with the region's own texture where something else is: none of that is to flow in."""
         outside = (self._window.mask <= 0.5).astype(np.float32)
-        return without(picture, outside, grown=0) if outside.any() else picture
+        if not outside.any():
+            return picture
+        beyond = math.ceil(AROUND * self._window.longer)
+        rows, columns = (
+            slice(max(0, part.start - beyond), part.stop + beyond) for part in (self._window.rows, self._window.columns)
+        )
+        around = np.ascontiguousarray(picture[rows, columns])
+        found = picture.copy()
+        found[rows, columns] = without(around, outside[rows, columns], grown=0)
+        return np.where(outside[..., None] > 0, found, picture)
 
-    def _flows(
-        self, rng: np.random.Generator, size: tuple[int, ...], wave: float, kind: Kind, travel: float
-    ) -> tuple[Floats, Floats]:
+    def _flows(self, rng: np.random.Generator, wave: float, kind: Kind, travel: float) -> tuple[Floats, Floats]:
         """How far each place goes in a cycle, x and y in pixels."""
         push = self._window.push
         much = np.hypot(push[..., 0], push[..., 1])
-        swirl = _noise(rng, size, wave)
+        swirl = _noise(rng, self._window, wave)
         across, down = np.gradient(swirl, axis=0), -np.gradient(swirl, axis=1)  # free of sources: nothing piles up
         turn = kind.swirl * much / max(float(np.hypot(across, down).std()) * 2, 1e-9)
         return travel * (push[..., 0] + turn * across), travel * (push[..., 1] + turn * down)
 
     def _swing(
-        self, rng: np.random.Generator, size: tuple[int, ...], wave: float, much: float, turns: int
+        self, rng: np.random.Generator, wave: float, much: float, turns: int
     ) -> tuple[Floats, Floats, Floats, Floats, int]:
         """(x, y, sine, cosine, turns): how far each place swings each way, and where in its swing it begins."""
-        phase = np.float32(2.2) * _noise(rng, size, 1.5 * wave / turns)
-        far = (much / turns * (0.6 + 0.4 * np.tanh(_noise(rng, size, wave)))).astype(np.float32)
-        aside = np.float32(0.35) * _noise(rng, size, wave).clip(-2, 2)
+        phase = np.float32(2.2) * _noise(rng, self._window, 1.5 * wave / turns)
+        far = (much / turns * (0.6 + 0.4 * np.tanh(_noise(rng, self._window, wave)))).astype(np.float32)
+        aside = np.float32(0.35) * _noise(rng, self._window, wave).clip(-2, 2)
         x, y = self._window.push[..., 0], self._window.push[..., 1]
         hold = self._window.of(inwards(self._window.mask, 3 * much))
         far = far * hold
@@ -269,15 +278,16 @@ class _Flowing:
         return across, down
 
 
-def _noise(rng: np.random.Generator, size: tuple[int, ...], wave: float) -> Floats:
-    """Smooth, of mean 0 and variance about 1, with waves about so many pixels long: [h w]."""
+def _noise(rng: np.random.Generator, window: _Window, wave: float) -> Floats:
+    """In a window, smooth, of mean about 0 and variance about 1, with waves about so many pixels long: [h w].
+
+    The same at any size of the picture.
+    """
     import cv2
 
-    height, width = size
-    cells = max(2, math.ceil(2 * height / wave) + 3), max(2, math.ceil(2 * width / wave) + 3)
-    coarse = rng.standard_normal(cells).astype(np.float32)
-    y = (np.arange(height, dtype=np.float32) * 2 / wave) + 1
-    x = (np.arange(width, dtype=np.float32) * 2 / wave) + 1
+    height, width = window.picture.shape[:2]
+    coarse = rng.standard_normal((math.ceil(2 * height / wave) + 4, math.ceil(2 * width / wave) + 4)).astype(np.float32)
     smooth = cv2.GaussianBlur(coarse, (0, 0), 0.8)
-    found: Floats = cv2.remap(smooth, *np.meshgrid(x, y), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return (found - found.mean()) / max(float(smooth.std()), 1e-6)
+    scale = np.float32(2 / wave)
+    found: Floats = cv2.remap(smooth, window.x * scale + 1, window.y * scale + 1, cv2.INTER_CUBIC)
+    return found / max(float(smooth.std()), 1e-6)
