@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOM = 0.04
 """Of the longer side: how far around the subject a checkpoint that makes new pixels may move it."""
-LEAST, MOST = 0.001, 0.999
+LEAST, MOST = 0.0003, 0.999
 """Of the frame."""
 
 

@@ -27,9 +27,13 @@ CORE = 0.45
 """Of how broad something is painted, how far from its edge it is surely the thing: people paint over edges."""
 ROUND_PAINT = 0.6
 """Of its own size, how far beyond what was painted the thing may reach."""
-SIZES = (0.07, 0.13, 0.22)
+SIZES = (0.05, 0.08, 0.12, 0.18)
 """Of the longer side: how large something around a place may be, as radii that are tried."""
-LEAST = 0.002
+AROUND = 1.6
+"""How many times as far away there is nothing of it any more."""
+SMALL = 0.08
+"""Power of a thing's area that its edge's clearness is divided by: of two that are as clear the smaller was meant."""
+LEAST = 0.0008
 """Of the picture: less than that is no thing."""
 EDGE = 0.006
 """Of the longer side: how far a soft edge reaches to both sides of a cut."""
@@ -88,9 +92,9 @@ def at_place(picture: Picture, place: Point) -> Mask:
     edges = _edges(small)
     tried = [(_around(small, away, size), size) for size in SIZES]
     scored = [
-        (_clear(found, edges, away < 2.2 * size) * found[away < size].sum() / found.sum(), found)
+        (_clear(found, edges, away < AROUND * size) * found[away < size].sum() / found.sum() / found.mean() ** SMALL, found)
         for found, size in tried
-        if found.mean() > LEAST
+        if found.sum() > 2 * (away < _seed(size)).sum()
     ]
     best = max(scored, key=lambda pair: pair[0])[1] if scored else np.zeros(away.shape, bool)
     return _edged(picture, best, away < SIZES[0])
@@ -172,10 +176,15 @@ def _around(small: Picture, away: NDArray[np.floating[Any]], size: float) -> Fla
     import cv2
 
     labels = np.full(away.shape, cv2.GC_BGD, np.uint8)
-    labels[away < 2.2 * size] = cv2.GC_PR_BGD
+    labels[away < AROUND * size] = cv2.GC_PR_BGD
     labels[away < size] = cv2.GC_PR_FGD
-    labels[away < max(0.2 * size, 0.012)] = cv2.GC_FGD
-    return _whole(_cut(small, labels), away < max(0.2 * size, 0.012))
+    labels[away < _seed(size)] = cv2.GC_FGD
+    return _whole(_cut(small, labels), away < _seed(size))
+
+
+def _seed(size: float) -> float:
+    """How far around a place it is surely the thing, where that is as large."""
+    return max(0.2 * size, 0.008)
 
 
 def _clear(found: Flags, edges: Mask, allowed: Flags) -> float:
