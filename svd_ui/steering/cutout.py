@@ -94,7 +94,7 @@ def at_place(picture: Picture, place: Point) -> Mask:
     scored = [
         (_clear(found, edges, away < AROUND * size) * found[away < size].sum() / found.sum() / found.mean() ** SMALL, found)
         for found, size in tried
-        if found.sum() > 2 * (away < _seed(size)).sum()
+        if found.sum() > 1.5 * (away < _seed(size)).sum()
     ]
     best = max(scored, key=lambda pair: pair[0])[1] if scored else np.zeros(away.shape, bool)
     return _edged(picture, best, away < SIZES[0])
@@ -197,7 +197,8 @@ def _clear(found: Flags, edges: Mask, allowed: Flags) -> float:
     if not ring.any():
         return 0.0
     jagged = ring.sum() / np.sqrt(max(1, found.sum())) / 4.5
-    return float(edges[ring & ~limit].sum() / ring.sum() / max(1.0, jagged))
+    free = float((ring & ~limit).sum() / ring.sum())
+    return float(edges[ring & ~limit].sum() / ring.sum() / max(1.0, jagged)) * free**2
 
 
 def _edges(small: Picture) -> Mask:
