@@ -27,12 +27,16 @@ CORE = 0.45
 """Of how broad something is painted, how far from its edge it is surely the thing: people paint over edges."""
 ROUND_PAINT = 0.6
 """Of its own size, how far beyond what was painted the thing may reach."""
+LEAST_REACH = 0.08
+"""The same of the longer side: a dab stands for the thing that it is on."""
 SIZES = (0.05, 0.08, 0.12, 0.18)
 """Of the longer side: how large something around a place may be, as radii that are tried."""
 AROUND = 1.6
 """How many times as far away there is nothing of it any more."""
 SMALL = 0.08
 """Power of a thing's area that its edge's clearness is divided by: of two that are as clear the smaller was meant."""
+UNCLEAR = 0.02
+"""Steps of colour along an edge, of 1, that are none."""
 LEAST = 0.0008
 """Of the picture: less than that is no thing."""
 EDGE = 0.006
@@ -58,12 +62,12 @@ def of_paint(picture: Picture, paint: Mask) -> Mask:
     if not mask.any():
         return paint
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    reach = ROUND_PAINT * float(np.sqrt(mask.sum()))
+    reach = max(ROUND_PAINT * float(np.sqrt(mask.sum())), LEAST_REACH * max(mask.shape))
     labels = np.full(mask.shape, cv2.GC_BGD, np.uint8)
     labels[_away_from(mask) < reach] = cv2.GC_PR_BGD
     labels[mask] = cv2.GC_PR_FGD
     labels[_core(mask, inside)] = cv2.GC_FGD
-    return _edged(picture, _cut(small, labels), mask)
+    return _edged(picture, _clearly(small, _cut(small, labels), mask), mask)
 
 
 def of_box(picture: Picture, box: Box) -> Mask:
@@ -80,7 +84,8 @@ def of_box(picture: Picture, box: Box) -> Mask:
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     labels[top:bottom, left:right] = cv2.GC_PR_FGD
     labels[(labels == cv2.GC_PR_FGD) & (away < 0.08)] = cv2.GC_FGD
-    return _edged(picture, _cut(small, labels), (away < 0.5) & (labels != cv2.GC_BGD))
+    oval = (away < 0.5) & (labels != cv2.GC_BGD)
+    return _edged(picture, _clearly(small, _cut(small, labels), oval), oval)
 
 
 def at_place(picture: Picture, place: Point) -> Mask:
@@ -92,7 +97,10 @@ def at_place(picture: Picture, place: Point) -> Mask:
     edges = _edges(small)
     tried = [(_around(small, away, size), size) for size in SIZES]
     scored = [
-        (_clear(found, edges, away < AROUND * size) * found[away < size].sum() / found.sum() / found.mean() ** SMALL, found)
+        (
+            _clear(found, edges, away < AROUND * size) * found[away < size].sum() / found.sum() / found.mean() ** SMALL,
+            found,
+        )
         for found, size in tried
         if found.sum() > 1.5 * (away < _seed(size)).sum()
     ]
@@ -185,6 +193,11 @@ def _around(small: Picture, away: NDArray[np.floating[Any]], size: float) -> Fla
 def _seed(size: float) -> float:
     """How far around a place it is surely the thing, where that is as large."""
     return max(0.2 * size, 0.008)
+
+
+def _clearly(small: Picture, found: Flags, instead: Flags) -> Flags:
+    """What was found, where it has an edge to speak of."""
+    return found if _clear(found, _edges(small), np.ones_like(found)) > UNCLEAR else instead
 
 
 def _clear(found: Flags, edges: Mask, allowed: Flags) -> float:

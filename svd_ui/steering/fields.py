@@ -46,9 +46,7 @@ def widget(name: str) -> dict[str, JsonValue]:
 
 def camera_field(description: str, default: str = "") -> Any:
     """A camera's path beside what else a method does."""
-    return Field(
-        default, max_length=2000, title="Camera", description=description, json_schema_extra=widget("camera")
-    )
+    return Field(default, max_length=2000, title="Camera", description=description, json_schema_extra=widget("camera"))
 
 
 def strokes_field(title: str, description: str) -> Any:

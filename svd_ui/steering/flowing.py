@@ -77,9 +77,12 @@ def pushed(region: Region) -> Callable[[Picture], Scenery]:
     return lambda picture: _Pushed(picture, region)
 
 
-def flowing(region: Region, effect: Effect, seconds: float, frames: int, seed: int) -> Callable[[Picture], Scenery]:
-    """The region moves as ``effect`` in a clip of that many ``frames``: the frame after the last would be the first."""
-    return lambda picture: _Flowing(picture, region, KINDS[effect], seconds, frames, seed)
+def flowing(region: Region, effect: Effect, seconds: float, closes: float, seed: int) -> Callable[[Picture], Scenery]:
+    """The region moves as ``effect`` does in a clip of so many ``seconds``.
+
+    ``closes`` is the share of the clip at which it is the still again: that of the frame that would come after the last.
+    """
+    return lambda picture: _Flowing(picture, region, KINDS[effect], seconds, closes, seed)
 
 
 def inwards(mask: Mask, reach: float) -> Mask:
@@ -154,14 +157,12 @@ class _Pushed:
 
 
 class _Flowing:
-    def __init__(
-        self, picture: Picture, region: Region, kind: Kind, seconds: float, frames: int, seed: int
-    ) -> None:
+    def __init__(self, picture: Picture, region: Region, kind: Kind, seconds: float, closes: float, seed: int) -> None:
         self._window = window = _Window(picture, region)
         rng = np.random.default_rng(seed)
         travel = kind.speed * seconds
         self._cycles = max(1, round(travel / kind.cycle if travel else seconds / kind.cycle))
-        self._frames = frames
+        self._closes = closes
         self._source = self._inside(picture)
         feather = min(FEATHER * window.longer, 0.5 * broad(window.mask))
         self._share = window.of(inwards(window.mask, feather))
@@ -175,7 +176,7 @@ class _Flowing:
     def __call__(self, share: float) -> Picture:
         import cv2
 
-        cycles = self._cycles * share * (self._frames - 1) / self._frames
+        cycles = self._cycles * share / self._closes
         off = cv2.subtract(self._seen(cycles), self._still, dtype=cv2.CV_16S)
         off = cv2.multiply(off, self._shares, dtype=cv2.CV_16S)
         return self._window.framed(cv2.add(self._still, off, dtype=cv2.CV_8U))
@@ -259,7 +260,7 @@ class _Flowing:
         self, rng: np.random.Generator, wave: float, much: float, turns: int
     ) -> tuple[Floats, Floats, Floats, Floats, int]:
         """(x, y, sine, cosine, turns): how far each place swings each way, and where in its swing it begins."""
-        phase = np.float32(2.2) * _noise(rng, self._window, 1.5 * wave / turns)
+        phase = np.float32(3.0) * _noise(rng, self._window, 1.5 * wave / turns)
         far = (much / turns * (0.6 + 0.4 * np.tanh(_noise(rng, self._window, wave)))).astype(np.float32)
         aside = np.float32(0.35) * _noise(rng, self._window, wave).clip(-2, 2)
         x, y = self._window.push[..., 0], self._window.push[..., 1]
