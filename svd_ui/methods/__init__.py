@@ -65,9 +65,7 @@ class Directed(MethodParams):
     def relative_cost(self, clip: ClipSpec) -> float:
         """The steps that are left out above the noise at which a clip near its plan begins (``SamplingContext.directed``)."""
         begin, release = clip.row.facts.follows(clip)
-        return (
-            clip.share_after(clip.first_step_below(release if self.tells_all else begin)) if begin < math.inf else 1.0
-        )
+        return clip.share_after(clip.first_step_below(release if self.tells_all else begin)) if begin < math.inf else 1.0
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         """The checkpoint's own walk, held to the plan."""

@@ -61,7 +61,7 @@ class Brush(Directed):
 
     def _scenery(self, painting: Paint, view: View) -> Callable[[Picture], Scenery] | None:
         if self.effect != "free":
-            region = painting.flowing(flowing.KINDS[self.effect].angle)
+            region = painting.flowing(flowing.BEHAVIOURS[self.effect].angle)
             closes = view.last * view.frames / max(1, view.frames - 1)
             return flowing.flowing(region, self.effect, view.seconds, closes, view.seed)
         return flowing.pushed(painting.pushed()) if painting.directed.max() >= 0.5 else None

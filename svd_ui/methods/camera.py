@@ -22,9 +22,7 @@ class Camera(Directed):
 
     shorthand: ClassVar[str] = "path"
     tells_all: ClassVar[bool] = True
-    path: CameraText = camera_field(
-        "push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in"
-    )
+    path: CameraText = camera_field("push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in")
     parallax: float = Field(
         0.5, ge=0, le=1, title="Parallax", description="How much faster near things move than far ones. 0: flat."
     )

@@ -10,6 +10,4 @@ from . import MethodParams, method
 class Loop(MethodParams):
     """The clip ends as it began, so it plays for ever."""
 
-    camera: CameraText = camera_field(
-        "A path that ends where it begins, such as orbit. Blank: as suits the checkpoint."
-    )
+    camera: CameraText = camera_field("A path that ends where it begins, such as orbit. Blank: as suits the checkpoint.")

@@ -205,10 +205,7 @@ def _said(pose: Pose) -> str:
 
 
 def _logarithmic(pose: Pose) -> list[float]:
-    return [
-        math.log(value) if name in ("zoom", "dolly") else value
-        for name, value in zip(NAMES, astuple(pose), strict=True)
-    ]
+    return [math.log(value) if name in ("zoom", "dolly") else value for name, value in zip(NAMES, astuple(pose), strict=True)]
 
 
 def _between(times: Floats, values: Floats, at: Floats, ease: Ease) -> Floats:

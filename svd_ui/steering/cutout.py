@@ -150,7 +150,7 @@ def _guided(guide: Mask, mask: Mask, reach: int) -> Mask:
 
     middle, level = mean(guide), mean(mask)
     slope = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle * middle + SMOOTH)
-    led: Mask = mean(slope) * guide + mean(level - slope * middle)
+    led: Mask = mean(slope) * guide + mean(np.asarray(level - slope * middle, np.float32))
     return led
 
 
@@ -220,7 +220,8 @@ def _edges(small: Picture) -> Mask:
     smooth = cv2.GaussianBlur(small, (0, 0), 1.5).astype(np.float32) / 255
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     strong: Mask = np.sqrt((across**2 + down**2).sum(axis=2))
-    return np.minimum(cv2.dilate(strong, np.ones((3, 3), np.uint8)), 1)
+    edges: Mask = np.minimum(cv2.dilate(strong, np.ones((3, 3), np.uint8)), 1)
+    return edges
 
 
 def _edged(picture: Picture, found: Flags, instead: Flags) -> Mask:
@@ -243,7 +244,8 @@ def _whole(found: Flags, seed: Flags) -> Flags:
     _, gaps, stats, _ = cv2.connectedComponentsWithStats((~whole).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < 0.03 * whole.sum()
     small[0] = False
-    return whole | small[gaps]
+    filled: Flags = whole | small[gaps]
+    return filled
 
 
 def _core(mask: Flags, inside: Mask) -> Flags:

@@ -63,7 +63,7 @@ def without(picture: Picture, mask: Mask, grown: int = GROWN) -> Picture:
     return _composed(picture, _copied(picture, hole, _chosen(guess, hole, shifts), shifts), hole)
 
 
-def spread(picture: Floats, known: Flags) -> NDArray[np.float32]:
+def spread(picture: Floats | Picture, known: Flags) -> NDArray[np.float32]:
     """Colours of where ``known`` [H W] spread smoothly to everywhere else, by a pyramid: [H W 3]; as they are where known."""
     import cv2
 
@@ -178,7 +178,8 @@ def _copied(picture: Picture, hole: Flags, chosen: NDArray[np.intp], shifts: lis
         left, right = int(columns[0] * across), min(width, int((columns[-1] + 1) * across) + 1)
         x = (np.arange(left, right, dtype=np.float32) + 0.5) / across - 0.5
         y = (np.arange(top, bottom, dtype=np.float32) + 0.5) / down - 0.5
-        much = cv2.remap(share, *np.meshgrid(x, y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None]
+        at_x, at_y = np.meshgrid(x, y)
+        much = cv2.remap(share, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None]
         from_y = np.clip(np.arange(top, bottom) + round(shifts[number][0] * down), 0, height - 1)
         from_x = np.clip(np.arange(left, right) + round(shifts[number][1] * across), 0, width - 1)
         sums[top:bottom, left:right] += much * picture[from_y[:, None], from_x]

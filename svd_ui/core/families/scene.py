@@ -83,11 +83,7 @@ class Scene:
 
 def flat(frames: int, device: torch.device | str = "cpu") -> Scene:
     """A scene in which nothing happens, and nothing is nearer than anything else."""
-    return Scene(
-        torch.zeros(frames, 5, device=device),
-        torch.zeros(2, 2, device=device),
-        torch.zeros(frames, 2, 2, 2, device=device),
-    )
+    return Scene(torch.zeros(frames, 5, device=device), torch.zeros(2, 2, device=device), torch.zeros(frames, 2, 2, 2, device=device))
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:

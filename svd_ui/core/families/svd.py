@@ -132,9 +132,7 @@ class FamilyVerbs:
         """
         frames, (height, width) = still.shape[1], still.shape[-2:]
         shares = torch.linspace(0, 1, frames)
-        pixels = torch.cat(
-            [stage.frames(flat(len(part), still.device), part) for part in shares.split(ENCODED_AT_ONCE)]
-        )
+        pixels = torch.cat([stage.frames(flat(len(part), still.device), part) for part in shares.split(ENCODED_AT_ONCE)])
         latents = torch.cat([encode(stage.runtime, part) for part in pixels.split(ENCODED_AT_ONCE)])
         return latents[None] * stage.runtime.scaling_factor, stage.followed(shares, height, width).to(still.device)
 
