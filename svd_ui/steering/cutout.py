@@ -149,7 +149,7 @@ def _guided(guide: Mask, mask: Mask, reach: int) -> Mask:
         return blurred
 
     middle, level = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle * middle + SMOOTH)
+    slope: Mask = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle * middle + SMOOTH)
     led: Mask = mean(slope) * guide + mean(np.asarray(level - slope * middle, np.float32))
     return led
 
