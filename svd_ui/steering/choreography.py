@@ -33,7 +33,8 @@ class Choreography:
     own       a path in place of the checkpoint's own motion, where nothing is held
     parallax  how much of what depth does is shown, 1 being all
     nearness  [h w] over the frame, -0.5 far to 0.5 near; None is what the checkpoint takes it for, or flat
-    hold      [H W], 1 where nothing of what the checkpoint makes may move; None holds nothing
+    hold      [H W], 1 where nothing of what the checkpoint makes may move, 0 where all of it does, less where it moves more;
+              None holds nothing
     lifted    what is not held moves in front of a painted background, else it bends with its surroundings
     scenery   for the still at any size, what moves in it by itself; None for nothing
     follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is
@@ -69,7 +70,8 @@ class Choreography:
 @dataclass(frozen=True)
 class View:
     """What a plan is made from. ``still`` is the RGB picture at the frame's size, ``box`` what it shows of the whole picture,
-    in shares of that; ``open`` gives another picture of the request by its ref.
+    in shares of that; ``open`` gives another picture of the request by its ref. ``last`` is when the last frame is shown, as a
+    share of the clip's time: it may lie a little before the end.
     """
 
     still: Image.Image
@@ -79,6 +81,7 @@ class View:
     frames: int
     seed: int
     motion_bucket_id: int = 127
+    last: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -131,4 +134,7 @@ def view_of(clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: 
     left, top, right, bottom = crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
     box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]
     shape = clip.shape
-    return View(frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id)
+    last = clip.frame_times[-1] / max(1, clip.length - 1)
+    return View(
+        frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id, last
+    )

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.core.sampling.anchoring import SVD_RELEASE, SVD_REST_STAYS, masked, masked_calls
+from svd_ui.catalog.families.svd import FOLLOWS_FROM, FOLLOWS_TO
+from svd_ui.core.sampling.anchoring import masked, masked_calls
 from svd_ui.core.sampling.denoiser import Denoiser
 from svd_ui.core.sampling.samplers import euler, seeded
 
@@ -74,7 +75,7 @@ def test_a_lock_holds_the_ground_and_lets_the_sprite_go() -> None:
     """Without it the camera goes where it likes; what is freed is a box that the sprite may cross."""
     panning = Family.panning(scene())
     denoiser, keep = panning.denoiser(), box((0, 14), (0, 20))
-    locked = masked(denoiser, panning.clips[:1, :1].expand_as(still()), keep, svd(SVD_RELEASE))
+    locked = masked(denoiser, panning.clips[:1, :1].expand_as(still()), keep, svd(FOLLOWS_TO))
     rows = []
     for seed in range(SEEDS):
         for one in (denoiser, locked):
@@ -105,7 +106,7 @@ DRAGS = ((0, 2), (1, 1), (0, -1), (2, 0))
 def drag(start: float, seed: int, pull: float = PULL) -> tuple[float, float]:
     """(pixels off at the end, pixels a frame of the other sprite)."""
     path, reference, keep = dragged(DRAGS[seed % len(DRAGS)])
-    clip = made(masked(family().denoiser(), reference, keep, svd(SVD_RELEASE), pull), seed, reference, start)
+    clip = made(masked(family().denoiser(), reference, keep, svd(FOLLOWS_TO), pull), seed, reference, start)
     off = around(places(clip, scene().sprites[0])[-1] - path[-1]).float().norm()
     return float(off), speed(clip, 1)
 
@@ -123,7 +124,7 @@ def drags(way: str, start: float, pull: float = PULL) -> tuple[list[float], floa
 def test_a_drag_ends_where_it_is_told_and_the_rest_lives_or_stays() -> None:
     free = sum(speed(made(family().denoiser(), seed), 1) for seed in range(2 * SEEDS)) / (2 * SEEDS)
     lives, moving, _ = drags(f"rest lives (free {free:.2f})", SIGMA_MAX)
-    stays, staying, resting = drags("rest stays", svd(SVD_REST_STAYS))
+    stays, staying, resting = drags("rest stays", svd(FOLLOWS_FROM))
     assert max(lives + stays) <= 1
     assert moving >= 0.5 * free and staying <= 0.3 * free and resting >= SEEDS
 
@@ -138,7 +139,7 @@ def test_the_rest_stays_for_certain_where_it_is_held_too() -> None:
     path, reference, keep = dragged(DRAGS[1])
     keep = torch.maximum(keep, scene().sprites[1].along(straight(STARTS[1], torch.tensor([(0, 0)])))[1][0][:, None])
     for seed in range(SEEDS):
-        clip = made(masked(family().denoiser(), reference, keep, svd(SVD_RELEASE), PULL), seed)
+        clip = made(masked(family().denoiser(), reference, keep, svd(FOLLOWS_TO), PULL), seed)
         assert torch.equal(places(clip, scene().sprites[0]), path) and speed(clip, 1) == 0
 
 
@@ -179,7 +180,7 @@ def test_where_all_is_held_the_model_is_not_asked(shape: tuple[int, ...]) -> Non
     assert torch.equal(made(masked(never, still(), torch.ones(shape), release=0), 1), still()[0])
 
 
-@pytest.mark.parametrize("release", [0.0, 1.0, svd(SVD_RELEASE), 100.0])
+@pytest.mark.parametrize("release", [0.0, 1.0, svd(FOLLOWS_TO), 100.0])
 def test_holding_ends_at_its_sigma(release: float) -> None:
     """Above it the estimate is the known content, below it the model's own; the calls are those foretold."""
     called: list[float] = []
@@ -200,7 +201,7 @@ def test_holding_ends_at_its_sigma(release: float) -> None:
 def test_it_is_noising_the_known_content_anew() -> None:
     """Time-to-Move's own way: after each step, the reference with the noise the clip began with."""
     path, reference, keep = dragged((0, 2))
-    noise, sigmas, release = unit_noise(seeded(5)), sigmas_down(STEPS), svd(SVD_RELEASE)
+    noise, sigmas, release = unit_noise(seeded(5)), sigmas_down(STEPS), svd(FOLLOWS_TO)
     x, plain = reference + SIGMA_MAX * noise, family().denoiser()
     ours = [step.latents for step in euler(masked(plain, reference, keep, release), x, sigmas)]
     for index, sigma in enumerate(sigmas[:-1]):

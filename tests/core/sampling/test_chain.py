@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from svd_ui.core.sampling.anchoring import SVD_RELEASE, masked
+from svd_ui.catalog.families.svd import FOLLOWS_TO
+from svd_ui.core.sampling.anchoring import masked
 from svd_ui.core.sampling.bridge import DISTILLED_ABOVE, bridge, unguided
 from svd_ui.core.sampling.chain import Segment, Span, chain, spans
 from svd_ui.core.sampling.samplers import Step, euler, seeded
@@ -78,7 +79,7 @@ class Open:
         noise = unit_noise(seeded(self.seed)) * SIGMA_MAX
         if self.carrying and previous is not None:
             reference = carried(previous[0, -2:], self.frames)
-            denoiser = masked(denoiser, reference[None], torch.ones(1), svd(SVD_RELEASE))
+            denoiser = masked(denoiser, reference[None], torch.ones(1), svd(FOLLOWS_TO))
             noise = noise + reference
         return euler(denoiser, noise if x is None else x, sigmas_down(self.total), first)
 
