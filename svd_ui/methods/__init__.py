@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class MethodParams(Params):
     """Base of the parameters of a control method.
 
+    ``ends_as_asked``: where the clip ends is part of what is asked for, so the page puts no loop on it by itself.
     ``in_parts``: its clips are chains of parts, so those of a wall are made one by one.
     """
 
     in_parts: ClassVar[bool] = False
+    ends_as_asked: ClassVar[bool] = False
 
     def length(self, clip: ClipSpec) -> int:
         """How many frames of latents the clip has in the end; ``clip.num_frames`` are made at once."""
@@ -65,6 +67,7 @@ class Directed(MethodParams):
     """
 
     tells_all: ClassVar[bool] = False
+    ends_as_asked: ClassVar[bool] = True
 
     def relative_cost(self, clip: ClipSpec) -> float:
         """The steps that are left out above the noise at which a clip near its plan begins (``SamplingContext.directed``)."""

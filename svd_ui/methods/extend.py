@@ -31,6 +31,7 @@ class Extend(MethodParams):
 
     shorthand: ClassVar[str] = "seconds"
     in_parts: ClassVar[bool] = True
+    ends_as_asked: ClassVar[bool] = True
     seconds: float = Field(8.0, ge=1, le=60, title="Seconds", description="How long the clip is in the end.")
     camera: CameraText = camera_field("The camera’s path over all of it. Blank: the checkpoint’s own, carried on.")
     colour_lock: bool = Field(True, title="Hold colours", description="Each part keeps the colours of the picture.")

@@ -146,15 +146,12 @@ def _movement(page: Page) -> None:
     """How the picture moves, directly under it: how much, and what directs it."""
     _field(page, "motion_bucket_id")
     with gr.Column(elem_id="direct"):
-        if spoken.RECIPE is not None:
-            said: dict[str, Any] = {"lines": 1, "max_lines": 1, "placeholder": spoken.PLACEHOLDER, "info": None}
-            page.control(
-                "say",
-                gr.Textbox(
-                    EXTRAS["say"], label="Say what should move", elem_id="dial-say", elem_classes=["dial"], **said
-                ),
-            )
-            _piece(page, "spoken")
+        said: dict[str, Any] = {"lines": 1, "max_lines": 1, "placeholder": spoken.PLACEHOLDER, "info": None}
+        page.control(
+            "say",
+            gr.Textbox(EXTRAS["say"], label="Say what should move", elem_id="dial-say", elem_classes=["dial"], **said),
+        )
+        _piece(page, "spoken")
         _kinds(page, "method")
         page.notice("method_notice", "method-notice")
 

@@ -14,7 +14,7 @@ from ..formatting import html
 from ..page import Changes, Given, Page
 from . import spoken
 from .actions import Actions
-from .form import OWN, default_of, kept_values, preset_values, shown_still, switched
+from .form import FRESH, OWN, default_of, kept_values, looped, preset_values, shown_still, switched
 from .form_view import form_view, status
 from .groups import toggled, weighed
 from .offers import own_values
@@ -42,8 +42,7 @@ def wire(page: Page, context: Context) -> None:
     _checkpoint(page, context)
     _remedies(page, context)
     _loras(page)
-    if spoken.RECIPE is not None:
-        _spoken(page)
+    _spoken(page)
 
 
 def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str, ...]) -> None:
@@ -183,6 +182,10 @@ def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
         after = preset_values(given["preset"], context.row(given["checkpoint"]))
         return {**switched(given["preset_before"], after, given.form), "preset_before": after}
 
+    def method(given: Given) -> Changes:
+        return looped(given["method"], given.form)
+
+    page.on(page["method"].input, method, page.form, tuple(FRESH), keep=True)
     reads = writes = ("preset_before", *page.form)
     page.on(page["preset"].input, preset, reads, writes, keep=True, trigger_mode="always_last")
     page.by_script(page["shuffle"].click, "() => Math.floor(Math.random() * 4294967296)", "seed")

@@ -7,6 +7,8 @@ from typing import Any
 
 from ...catalog import CheckpointRow
 from ...errors import BadInput
+from ...methods import METHODS
+from ...post import POST
 from ...presets import ASPECTS, presets, validate
 from ...request import FOCUS, MIDDLE, GenerationRequest, Wall
 from ..controls import CLIP, applied, hint
@@ -31,6 +33,17 @@ EXTRAS: dict[str, Any] = {
 FRESH: dict[str, Any] = {"post.boomerang": True}
 """What a form starts with that a request does not: a clip ends elsewhere than it began, so it plays there and back."""
 SIZE = {"width", "height"}
+
+
+def looped(method: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The loop that a fresh form puts on, for the ``method`` that is chosen now: none where that says how the clip ends.
+
+    Whoever has chosen another finish has decided for themselves.
+    """
+    cls = METHODS.classes().get(str(method))
+    if cls is None or any(values.get(f"post.{kind}") for kind in POST.classes() if f"post.{kind}" not in FRESH):
+        return {}
+    return {name: value and not cls.ends_as_asked for name, value in FRESH.items()}
 
 
 def default_of(name: str) -> Any:

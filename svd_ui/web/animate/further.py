@@ -11,6 +11,7 @@ from ...jobs import Job
 from ...methods import METHODS, MethodParams
 from ...request import GenerationRequest
 from .directing import widget_of
+from .form import FRESH
 
 OFFERS = {"extend": "Extend", "loop": "Loop"}
 """Method => its button."""
@@ -37,7 +38,8 @@ def asked(job: Job, kind: str, row: CheckpointRow) -> tuple[GenerationRequest, s
         raise NotFound(what="clip")
     request = job.known_request
     method = longer(request, row) if kind == "extend" else cls()
-    update: dict[str, Any] = {"method": method}
+    post = tuple(step for step in request.post if f"post.{step.kind}" not in FRESH)
+    update: dict[str, Any] = {"method": method, "post": post}
     if request.image and request.prompt:
         update["prompt"] = None  # the still is made already
     return request.model_copy(update=update), SAID[kind].format(seconds=getattr(method, "seconds", 0))

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from ...errors import BadInput
+from ...steering.words import Recipe, recipe
 from ..formatting import html
-from .form import default_of
+from .form import default_of, looped
 from .groups import Kinds, groups
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 PLACEHOLDER = "Slow push in, hold the background, clouds drift left"
 
 
-class Understood(Protocol):
-    """What ``steering.words`` makes of a text."""
-
-    @property
-    def chips(self) -> Sequence[Any]: ...
-    @property
-    def values(self) -> Mapping[str, Any]: ...
-    @property
-    def unknown(self) -> Sequence[Any]: ...
-
-
-def _recipe() -> Callable[..., Understood] | None:
-    try:
-        words = import_module("svd_ui.steering.words")
-    except ModuleNotFoundError:
-        return None
-    return words.recipe  # type: ignore[no-any-return]
-
-
-RECIPE = _recipe()
-"""None where nothing here understands words: then the page has no such line."""
-
-
-def understood(text: str, without: Collection[int] = ()) -> Understood:
+def understood(text: str, without: Collection[int] = ()) -> Recipe:
     """Raises BadInput on ``say`` where the text is too long."""
-    assert RECIPE is not None
     try:
-        return RECIPE(text, without=without)
+        return recipe(text, without=without)
     except ValueError as error:
         said = str(error)
         raise BadInput(f"{said[:1].upper()}{said[1:]}.", field="say") from error
 
 
-def values_of(recipe: Understood) -> dict[str, Any]:
+def values_of(said: Recipe) -> dict[str, Any]:
     """What a recipe sets, as the form's controls: of a method no more than what was said, so that marks stay."""
-    values = dict(recipe.values)
+    values = dict(said.values)
     for group in groups():
         if not isinstance(group, Kinds) or group.several or group.field not in values:
             continue
@@ -65,9 +38,10 @@ def values_of(recipe: Understood) -> dict[str, Any]:
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The form's way from one recipe to the next: what is not said any more goes back, unless the visitor has changed it."""
     gone = {name: default_of(name) for name in before if name not in after and values.get(name) == before[name]}
-    return {name: value for name, value in {**gone, **after}.items() if name in values}
+    changed = {name: value for name, value in {**gone, **after}.items() if name in values}
+    return {**looped(changed["method"], values), **changed} if "method" in changed else changed
 
 
-def chips(recipe: Understood) -> str:
+def chips(said: Recipe) -> str:
     """What was understood, each to be taken out again, and what was not."""
-    return html("animate/spoken", chips=recipe.chips, unknown=[str(one) for one in recipe.unknown])
+    return html("animate/spoken", chips=said.chips, unknown=[str(one) for one in said.unknown])

@@ -13,7 +13,6 @@ from svd_ui.methods.drag import Drag
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.steering import camera, marks
-from svd_ui.web.animate import spoken
 from svd_ui.web.animate.directing import widget_of
 from tests.fakes import FakeEngine
 from tests.web.conftest import Served, serving
@@ -185,7 +184,6 @@ def test_a_second_picture_is_dropped_beside_the_first(browser: sync_api.Browser,
         expect(end).to_have_value("")
 
 
-@pytest.mark.skipif(spoken.RECIPE is None, reason="nothing here understands words")
 def test_what_is_said_fills_the_form(browser: sync_api.Browser, served: Served, photo: Path) -> None:
     with Visit(browser, served) as visit:
         page, said = visit.page, visit.page.locator("#dial-say :is(input, textarea)")
