@@ -521,7 +521,7 @@
 
   // The sketch plays as a preview does, and rests at its end.
   const SKETCH_MS = 130, REST = 5;
-  let sketching = 0, hidden = false;
+  let sketching = 0, hidden = false, made = "";
   function sketch(element, watch) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
     const turn = () => {
@@ -532,7 +532,7 @@
     };
     const shown = async () => {
       const reel = $(".sketch-reel", element);
-      $("#sketch").classList.toggle("off", hidden);
+      $("#sketch").classList.toggle("off", hidden || Boolean(made && reel?.dataset.reel === made));
       if (!reel) return;
       const image = new Image();
       image.src = reel.dataset.reel;
@@ -541,6 +541,12 @@
       turn();
       if (!sketching) sketching = setInterval(turn, SKETCH_MS);
     };
+    // What is being made needs no sketch any more, until something else is planned.
+    addEventListener("click", (event) => {
+      if (!event.target.closest?.("#animate")) return;
+      made = $(".sketch-reel", element)?.dataset.reel ?? "";
+      if (made) $("#sketch").classList.add("off");
+    }, true);
     element.addEventListener("click", (event) => { if (event.target.closest("[data-hide]")) { hidden = true; $("#sketch").classList.add("off"); } });
     addEventListener("change", (event) => { if (event.target.closest?.("#dial-method")) { hidden = false; $("#sketch").classList.remove("off"); } }, true);
     watch("value", shown);
