@@ -230,5 +230,14 @@ window.svdui = (() => {
   }
   addEventListener("input", (event) => { if (event.target.closest?.("#dial-prompt")) count(); });
 
-  return { $, heard: say, delegate, mount, jumps, says, shown, copy, submitted, refused, look, focus, count, changing };
+  // What follows from the form is asked for once, however many controls have just changed.
+  const TOGETHER_MS = 40;
+  let beat = () => {}, due = 0;
+  function pulses(trigger) { beat = () => trigger("beat"); }
+  function pulse() {
+    clearTimeout(due);
+    due = setTimeout(() => beat(), TOGETHER_MS);
+  }
+
+  return { pulse, pulses, $, heard: say, delegate, mount, jumps, says, shown, copy, submitted, refused, look, focus, count, changing };
 })();

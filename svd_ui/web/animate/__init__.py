@@ -37,6 +37,7 @@ SCRIPTS = {
     "tools": "svdui.tools(element)",
     "sketch": "svdui.sketch(element, watch)",
     "jump": "svdui.jumps(element)",
+    "pulse": "svdui.pulses(trigger)  /* 'beat' */",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
     "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' */",
     "history": "svdui.mount('history', element, trigger, watch, props)"
@@ -73,6 +74,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}, "said_before": {}, "unsaid": ()}
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
+    _piece(page, "pulse")
     page.add("timer", gr.Timer(0.5, active=False))
     page.add("slow", gr.Timer(8.0))
     trains = may_train(context.settings)

@@ -11,7 +11,7 @@ from ...catalog.families import fields_with_words
 from ...request import FOCUS
 from ..context import Context
 from ..formatting import html
-from ..page import Changes, Given, Page
+from ..page import QUIET, Changes, Given, Page
 from . import spoken
 from .actions import Actions
 from .form import FRESH, OWN, default_of, kept_values, looped, preset_values, shown_still, switched
@@ -174,8 +174,9 @@ def _settings(page: Page, context: Context, follows: tuple[str, ...]) -> None:
     changes = [control.change for name, control in page.form.items() if name not in SHOWN_NOWHERE]
     reads, count = ("stills", "change", "own", *page.form), "() => svdui.count()"
     redraw = [*changes, page["stills"].change, page["own"].change]
-    page.on(redraw, refresh, reads, follows, then=count, trigger_mode="always_last")
-    page.on(redraw, sketch, ("stills", *page.form), ("sketch",), trigger_mode="always_last")
+    gr.on(redraw, None, None, None, js="() => svdui.pulse()", **QUIET)  # many controls may change at once
+    page.on(page["pulse"].beat, refresh, reads, follows, then=count, trigger_mode="always_last")
+    page.on(page["pulse"].beat, sketch, ("stills", *page.form), ("sketch",), trigger_mode="always_last")
     gr.on([control.input for control in page.form.values()], **page.keeping())
 
     def preset(given: Given) -> Changes:

@@ -144,6 +144,8 @@ def test_the_camera_goes_by_chips_by_sliders_and_by_text(
         asked = made(visit, count + 1).method
         assert isinstance(asked, Camera) and paths(asked) == ["tilt=0.1"]
         job = visit.served.jobs.history(limit=1)[0]
+        expect(page.locator("#sketch .sketch")).to_be_hidden()  # what it drew is there
+        path.fill("tilt=0.12")
         expect(page.locator("#sketch .sketch")).to_be_visible()  # now a small card over the clip
         page.click("#sketch [data-hide]")
         expect(page.locator("#sketch .sketch")).to_be_hidden()
