@@ -33,6 +33,8 @@ REACH = 0.5
 MARGIN_STEP = 0.05
 MARGIN_POINTS = 96
 """Along the longer side, where it is asked how far a clip looks beyond its still."""
+PARTED = 1.5
+"""Pixels after which what is lifted has left its place."""
 ARC_UNIT = 0.8
 """A scene's arc by which the nearest and the farthest part by half of its longer side: 2 / ``scene.ARC``."""
 
@@ -74,6 +76,8 @@ class Stage:
     def prepare(self, scene: Scene, shares: Tensor) -> None:
         """Paint what the frames of ``scene`` look at beyond the still: once, and not as each comes."""
         self.canvas(self.directed(scene, shares))
+        if self._hold is not None:
+            self.canvas(self._own(scene, shares))
 
     def frames(self, scene: Scene, shares: Tensor) -> Tensor:
         """What is seen at ``shares`` [N] of the clip's time, ``scene`` being what the checkpoint has made for then: [N 3 H W].
@@ -85,6 +89,7 @@ class Stage:
         if self._hold is None:
             return self._seen(canvas, places, shares)
         own = self._own(scene, shares)
+        canvas = self.canvas(own)
         moved = own.places(self.height, self.width) - grid(self.height, self.width, places)
         if not self.choreography.lifted:
             return self._seen(canvas, places + looked_up(moved * (1 - self._hold), places), shares)
@@ -149,11 +154,20 @@ class Stage:
         return self._with_still(canvas, torch.from_numpy(np.ascontiguousarray(self._scenery(share))))
 
     def _lifted(self, canvas: Canvas, places: Tensor, own: Tensor, shares: Tensor) -> Tensor:
-        """What is not held, looked at where ``own`` says, before a background without it, looked at as the camera does."""
+        """What is not held, looked at where ``own`` says, before a background without it, looked at as the camera does.
+
+        What it covers is not parted from what is behind until it has moved: both are the still's own pixels.
+        """
         assert self._hold is not None
-        behind = self._with_still(canvas, self._plate()).look(places)
+        plate, lifted = self._layers()
+        behind = self._with_still(canvas, plate).look(places)
         cover = looked_up((1 - self._hold).expand(len(own), 1, -1, -1), own).clamp(0, 1)
-        return behind + cover * (self._seen(canvas, own, shares) - behind)
+        parted = behind + cover * (self._with_still(canvas, lifted).look(own) - behind)
+        moved = (own - places).norm(dim=1, keepdim=True) * max(self.height, self.width) / 2
+        near = (1 - moved / PARTED).clamp(0, 1)
+        if not bool(near.any()):
+            return parted
+        return torch.lerp(parted, self._seen(canvas, own, shares), near)
 
     def _with_still(self, canvas: Canvas, still: Tensor) -> Canvas:
         pixels = canvas.pixels.clone()
@@ -161,21 +175,36 @@ class Stage:
         pixels[0, :, inside[0], inside[1]] = still.permute(2, 0, 1).float().to(pixels.device) / 127.5 - 1
         return replace(canvas, pixels=pixels)
 
-    def _plate(self) -> Tensor:
-        """The still without what is lifted off it, uint8 [H W 3]."""
+    def _layers(self) -> tuple[Tensor, Tensor]:
+        """The still without what is lifted off it, and that without the still: each uint8 [H W 3]."""
         from ..steering.inpainting import without
+        from ..steering.layers import apart
 
-        assert self.choreography.hold is not None
-        key = "plate", digest(self.still), digest(torch.from_numpy(np.ascontiguousarray(self.choreography.hold)))
-        paint = lambda: torch.from_numpy(without(self.still.numpy(), 1 - self.choreography.hold))  # noqa: E731
-        return self.runtime.encoder_cache.get_or_encode(key, paint)
+        assert self._hold is not None
+        cover = 1 - self._hold[0, 0].cpu()
+
+        def paint() -> Tensor:
+            still = self.still.numpy()
+            plate = without(still, cover.numpy())
+            return torch.from_numpy(np.stack([plate, apart(still, cover.numpy(), plate)]))
+
+        found = self.runtime.encoder_cache.get_or_encode(("layers", digest(self.still), digest(cover)), paint)
+        return found[0], found[1]
 
     def _held(self) -> Tensor | None:
-        """[1 1 H W] on the device; None where nothing is held."""
+        """[1 1 H W] on the device; None where nothing is held, or all is and so nothing moves by itself."""
+        from ..steering.cutout import refined
+
         hold = self.choreography.hold
-        if hold is None:
+        if hold is None or bool((hold == 1).all()):
             return None
-        return torch.from_numpy(np.ascontiguousarray(hold))[None, None].to(self.runtime.device)
+        hold = np.ascontiguousarray(hold, np.float32)
+        if self.choreography.lifted:
+            found = torch.from_numpy(1 - refined(self.still.numpy(), 1 - hold))[None, None]
+        else:
+            size = self.height, self.width
+            found = functional.interpolate(torch.from_numpy(hold)[None, None], size, mode="bilinear")
+        return found.to(self.runtime.device)
 
     def canvas(self, scene: Scene) -> Canvas:
         """The still with as much around it as ``scene``, the frames to be, looks at, or some more.

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ..asset_ref import AssetRef
+from ..errors import BadInput
+from ..steering import camera, flowing, marks
+from ..steering.choreography import Choreography
 from ..steering.fields import CameraText, StrokesText, camera_field, picture_field, strokes_field
+from ..steering.paint import paint
 from . import Directed, method
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
+
+    from ..steering.choreography import Picture, Scenery, View
+    from ..steering.paint import Paint
 
 
 @method("brush")
@@ -29,3 +37,29 @@ class Brush(Directed):
     )
     strength: float = Field(1.0, ge=0, le=4, title="Strength", description="How much what is painted moves.")
     camera: CameraText = camera_field("The camera meanwhile. Blank: it stands.")
+
+    def choreography(self, view: View) -> Choreography:
+        """Nothing moves but the paint: as the checkpoint has it, pushed where a direction is given, or as the effect does."""
+        strokes = marks.read_strokes(self.strokes)
+        if not strokes and self.mask is None:
+            raise BadInput("Paint what is to move.", field="method.brush.strokes")
+        mask = None if self.mask is None else view.mask(self.mask)
+        painting = paint(view, strokes, mask, self.angle, self.strength)
+        if painting.covered.max() < 0.5:
+            field = "method.brush.strokes" if strokes else "method.brush.mask"
+            raise BadInput("What you painted is outside the frame.", field=field)
+        unpainted = 1 - painting.covered
+        return Choreography(
+            camera=camera.read(self.camera),
+            hold=painting.held() if self.effect == "free" else np.ones_like(unpainted),
+            scenery=self._scenery(painting, view),
+            follow=lambda share: unpainted,
+            to_the_end=True,
+            rest_stays=False,
+        )
+
+    def _scenery(self, painting: Paint, view: View) -> Callable[[Picture], Scenery] | None:
+        if self.effect != "free":
+            region = painting.flowing(flowing.KINDS[self.effect].angle)
+            return flowing.flowing(region, self.effect, view.seconds, view.frames, view.seed)
+        return flowing.pushed(painting.pushed()) if painting.directed.max() >= 0.5 else None

@@ -33,7 +33,8 @@ class Choreography:
     own       a path in place of the checkpoint's own motion, where nothing is held
     parallax  how much of what depth does is shown, 1 being all
     nearness  [h w] over the frame, -0.5 far to 0.5 near; None is what the checkpoint takes it for, or flat
-    hold      [H W], 1 where nothing of what the checkpoint makes may move; None holds nothing
+    hold      [H W], 1 where nothing of what the checkpoint makes may move, 0 where all of it does, less where it moves more;
+              None holds nothing
     lifted    what is not held moves in front of a painted background, else it bends with its surroundings
     scenery   for the still at any size, what moves in it by itself; None for nothing
     follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is

@@ -24,12 +24,19 @@ def _arrows(text: str) -> str:
     return text
 
 
+def _box(text: str) -> str:
+    marks.read_box(text)
+    return text
+
+
 CameraText = Annotated[str, AfterValidator(_camera)]
 """A camera's path, as ``steering.camera.read`` reads it."""
 StrokesText = Annotated[str, AfterValidator(_strokes)]
 """Strokes of a brush, as ``steering.marks.read_strokes`` reads them."""
 ArrowsText = Annotated[str, AfterValidator(_arrows)]
 """Arrows, as ``steering.marks.read_arrows`` reads them."""
+BoxText = Annotated[str, AfterValidator(_box)]
+"""A box, as ``steering.marks.read_box`` reads it."""
 
 
 def widget(name: str) -> dict[str, JsonValue]:

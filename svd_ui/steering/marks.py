@@ -73,6 +73,19 @@ def written_arrows(arrows: Iterable[Arrow]) -> str:
     return "; ".join(">".join(f"{x:.4g},{y:.4g}" for x, y in arrow) for arrow in arrows)
 
 
+def read_box(text: str) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom as shares of the picture; None for an empty text. Raises ValueError with a sentence."""
+    if not text.strip():
+        return None
+    values = text.split(",")
+    if len(values) != 4:
+        raise ValueError("a box is four numbers from 0 to 1, left,top,right,bottom, such as 0.2,0.1,0.6,0.9")
+    left, top, right, bottom = (_number(value, 0, 1) for value in values)
+    if left >= right or top >= bottom:
+        raise ValueError("a box’s left is less than its right, and its top less than its bottom: 0.2,0.1,0.6,0.9")
+    return left, top, right, bottom
+
+
 def painted(strokes: Iterable[Stroke], width: int, height: int) -> Mask:
     """Where strokes lie on a picture drawn at that size: [height width]."""
     size = width * SMOOTH, height * SMOOTH
