@@ -1,0 +1,98 @@
+"""Figures of a clip's pixels that tell whether it was steered: steps, seams, ways back, speeds."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.nano_quality.labels import Mask
+from benchmarks.nano_quality.layers import TRIM
+from benchmarks.nano_quality.looks import sharpness
+from benchmarks.nano_quality.tracks import LEAST_POINTS, Frames, Grid, Tracks, corners, track
+
+Floats = NDArray[np.float64]
+SLOWEST = 0.1
+"""Pixels a frame below which nothing can be said of a direction."""
+COARSE = 4
+"""So many times smaller are the frames whose likeness tells a way back from another one."""
+
+
+def apart(a: Frames, b: Frames) -> float:
+    """Root mean square difference of two frames."""
+    return float(np.sqrt(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2)))
+
+
+def steps(frames: Frames) -> Floats:
+    """[F - 1]: from each frame to the next, in levels."""
+    return np.array([apart(a, b) for a, b in zip(frames[:-1], frames[1:], strict=True)])
+
+
+def seam(frames: Frames) -> float:
+    """The step from the last frame to the first over the median one."""
+    return apart(frames[-1], frames[0]) / max(float(np.median(steps(frames))), 1e-6)
+
+
+def jump(frames: Frames) -> float:
+    """The largest step over the median one."""
+    taken = steps(frames)
+    return float(taken.max() / max(float(np.median(taken)), 1e-6))
+
+
+def palindrome(frames: Frames) -> float:
+    """0 where a loop of N ``frames`` goes back the way it came, 1 where it does not at all.
+
+    Frames k and N - k, the mirror images in time, are told apart: their median distance over that of any two frames.
+    """
+    small = [cv2.resize(one, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA) for one in frames]
+    count = len(small)
+    mirrored = [apart(small[k], small[count - k]) for k in range(1, (count + 1) // 2)]
+    any_two = [apart(a, b) for at, a in enumerate(small) for b in small[:at]]
+    return float(np.median(mirrored) / max(float(np.median(any_two)), 1e-6))
+
+
+def speed(frames: Frames, area: Mask | None = None) -> float | None:
+    """Mean length of points' steps where ``area`` is not 0, pixels; the most restless are taken for lost. None with too few."""
+    points = track(frames, corners(frames[0], area))
+    if points.places.shape[1] < LEAST_POINTS:
+        return None
+    lengths = np.sort(np.linalg.norm(np.diff(points.places, axis=0), axis=-1).mean(axis=0))
+    return float(lengths[: max(1, round(len(lengths) * (1 - TRIM)))].mean())
+
+
+def way(frames: Frames, area: Mask) -> Grid | None:
+    """[2]: how far points of ``area`` have come in the end, median. None with too few."""
+    points = track(frames, corners(frames[0], area))
+    return np.median(points.moved, axis=0) if points.places.shape[1] >= LEAST_POINTS else None
+
+
+def across(three: Frames) -> tuple[float, float] | None:
+    """Of the two steps between ``three`` frames: the cosine between their flows, and the second's speed over the first's.
+
+    None where one of them stands still or too few points are seen.
+    """
+    points: Tracks = track(three)
+    if points.places.shape[1] < LEAST_POINTS:
+        return None
+    one, other = np.diff(points.places, axis=0)
+    before, after = (np.sqrt((step**2).sum(axis=-1).mean()) for step in (one, other))
+    if min(before, after) < SLOWEST:
+        return None
+    return float((one * other).sum(axis=-1).mean() / (before * after)), float(after / before)
+
+
+def off(frames: Frames, still: Frames, where: NDArray[np.bool_]) -> float | None:
+    """Mean absolute difference from ``still`` in levels, over all ``frames`` and the places ``where`` [H W]; None where it is empty."""
+    if not where.any():
+        return None
+    return float(np.abs(frames[:, where].astype(np.int16) - still[where]).mean())
+
+
+def grown(area: Mask, pixels: int) -> Mask:
+    side = 2 * pixels + 1
+    return np.asarray(cv2.dilate(area, np.ones((side, side), np.uint8)), np.uint8)
+
+
+def sharp(frames: Frames, reference: float) -> float:
+    """The least sharp of ``frames`` over ``reference``."""
+    return min(sharpness(one) for one in frames) / reference
