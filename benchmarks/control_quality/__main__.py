@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -12,11 +13,12 @@ from benchmarks.nano_quality import sheets
 from benchmarks.nano_quality.checkpoint import SEED, Nano, Photo
 from benchmarks.nano_quality.labels import labels
 from benchmarks.nano_quality.measure import Labelled
-from benchmarks.report import Row, finish, parser
+from benchmarks.report import Row, finish, parser, write_json
 from recipes.nano.photos import find_photos
 from svd_ui.catalog import NANO
 from svd_ui.core.devices import describe
 from svd_ui.methods.motion_strength import MotionStrength
+from svd_ui.request import Speed
 
 from . import __doc__ as description
 from . import camera, cost, facts, parts, times
@@ -32,7 +34,7 @@ OTHERS = ("strength", "cost", "facts")
 
 def main() -> None:
     given = _arguments()
-    nano = Nano.load(given.checkpoint, "exact")
+    nano = Nano.load(given.checkpoint, given.speed)
     found, methods = Found(), given.only or [*LINES, *OTHERS]
     counts: list[int] = [0]
     nano.runtime.unet.register_forward_pre_hook(lambda *_: counts.__setitem__(0, counts[0] + 1))
@@ -44,16 +46,19 @@ def main() -> None:
             case = Case(nano, name, Labelled(photos[name], known[name]), SEED + index * given.seeds + turn, turn, found, calls=counts)  # fmt: skip
             _measure(case, methods, given.seeds, photos[names[(index + 1) % len(names)]])
             print(case.where, flush=True)
+            if given.json is not None:  # what was measured stays, whatever happens to the rest
+                write_json(given.json, "control_quality", "so far", rows(found, methods))
     for method, strips in found.strips.items():
         if given.sheets is not None:
             sheets.write(given.sheets / f"{method}.jpg", strips)
     table = [*rows(found, methods), *_others(nano, methods)]
-    finish("control_quality", describe("cpu").name, table, given.json, photographs=min(given.photos, len(names)), seeds=given.seeds)  # fmt: skip
+    finish("control_quality", describe("cpu").name, table, given.json, photographs=min(given.photos, len(names)), seeds=given.seeds, speed=given.speed)  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:
     options: argparse.ArgumentParser = parser(description)
     options.add_argument("--checkpoint", type=Path, default=NANO)
+    options.add_argument("--speed", choices=get_args(Speed), default="exact", help="how many steps a clip takes")
     options.add_argument("--photos", type=int, default=10, help="only the first N photographs")
     options.add_argument("--seeds", type=int, default=3, help="clips of each photograph")
     options.add_argument("--only", type=lambda text: text.split(","), help=",".join([*LINES, *OTHERS]))

@@ -14,8 +14,6 @@ from benchmarks.nano_quality.tracks import LEAST_POINTS, Frames, Grid, Tracks, c
 Floats = NDArray[np.float64]
 SLOWEST = 0.1
 """Pixels a frame below which nothing can be said of a direction."""
-COARSE = 4
-"""So many times smaller are the frames whose likeness tells a way back from another one."""
 
 
 def apart(a: Frames, b: Frames) -> float:
@@ -39,15 +37,18 @@ def jump(frames: Frames) -> float:
     return float(taken.max() / max(float(np.median(taken)), 1e-6))
 
 
-def palindrome(frames: Frames) -> float:
-    """0 where a loop of N ``frames`` goes back the way it came, 1 where it does not at all.
+def palindrome(frames: Frames) -> float | None:
+    """0 where a loop of N ``frames`` goes back the way it came, 1 where it does not at all. None where too few points are seen.
 
-    Frames k and N - k, the mirror images in time, are told apart: their median distance over that of any two frames.
+    Points of frames k and N - k, mirror images in time: their median distance over that of any two frames.
     """
-    small = [cv2.resize(one, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA) for one in frames]
-    count = len(small)
-    mirrored = [apart(small[k], small[count - k]) for k in range(1, (count + 1) // 2)]
-    any_two = [apart(a, b) for at, a in enumerate(small) for b in small[:at]]
+    places = track(frames).places
+    count = len(places)
+    if places.shape[1] < LEAST_POINTS:
+        return None
+    distances = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=-1).mean(axis=-1))
+    mirrored = [distances[k, count - k] for k in range(1, (count + 1) // 2)]
+    any_two = distances[np.triu_indices(count, 1)]
     return float(np.median(mirrored) / max(float(np.median(any_two)), 1e-6))
 
 
