@@ -27,8 +27,9 @@ def steps(frames: Frames) -> Floats:
 
 
 def seam(frames: Frames) -> float:
-    """The step from the last frame to the first over the median one."""
-    return apart(frames[-1], frames[0]) / max(float(np.median(steps(frames))), 1e-6)
+    """The step from the last frame to the first over the mean of those beside it: what swings is never even all through."""
+    beside = apart(frames[-2], frames[-1]) + apart(frames[0], frames[1])
+    return apart(frames[-1], frames[0]) / max(beside / 2, 1e-6)
 
 
 def jump(frames: Frames) -> float:

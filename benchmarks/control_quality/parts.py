@@ -10,7 +10,7 @@ from svd_ui.steering import cutout
 
 from .camera import asked, end_of
 from .case import STEP_RATE, Case
-from .figures import grown, off, seam, speed, way
+from .figures import grown, jump, off, seam, speed, way
 
 CLEAR = 64
 """Pixels around a subject that it may come over."""
@@ -75,6 +75,7 @@ def brush(case: Case) -> None:
         case.note("brush: inside", 100 * inside / free)
     flowing = case.clip({"kind": "brush", "mask": ref, "effect": EFFECTS.get(kind, "smoke")}, STEP_RATE).frames
     case.note("brush: seam", seam(flowing))
+    case.note("brush: jump", jump(np.concatenate([flowing, flowing[:1]])))
     case.note("brush: seam, plain", seam(case.plain.frames))
     case.note("brush: unbrushed", off(flowing, case.still, unpainted))
     case.note("brush: flow", speed(flowing[::2], inner(area)))

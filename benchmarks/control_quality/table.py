@@ -80,7 +80,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("brush: static", "brush: what is not painted, off the still", "/255", at_most=0.5, beside=(("plain", "brush: static, plain"),)),
         Line("brush: deep", "brush: the same, 8 px inside", "/255", at_most=0.05),
         Line("brush: inside", "brush: flow of what is painted, of the plain clip's", "%", at_least=25),
-        Line("brush: seam", "brush, whole cycles: seam", "x", at_most=1.1, beside=(("plain", "brush: seam, plain"), ("flow in px", "brush: flow"))),
+        Line("brush: seam", "brush, whole cycles: seam", "x", at_most=1.1, beside=(("plain", "brush: seam, plain"), ("largest step over the median", "brush: jump"), ("flow in px", "brush: flow"))),
         Line("brush: unbrushed", "brush, whole cycles: what is not painted, off the still", "/255", at_most=0.005),
     ),
     "end_frame": (

@@ -71,7 +71,7 @@ class Stage:
         clip = self.clip
         if self.choreography.closed:
             return clip.shape.num_frames * clip.fps / clip.output_fps if clip.renders else clip.length
-        return max(1, clip.length - 1)
+        return clip.frame_times[-1] or 1.0  # the last frame that is seen, which between key frames may be before the last of those
 
     def prepare(self, scene: Scene, shares: Tensor) -> None:
         """Paint what the frames of ``scene`` look at beyond the still: once, and not as each comes."""
