@@ -51,6 +51,7 @@ class Brush(Directed):
         unpainted = 1 - painting.covered
         return Choreography(
             camera=camera.read(self.camera),
+            parallax=0.5,
             hold=painting.held() if self.effect == "free" else np.ones_like(unpainted),
             scenery=self._scenery(painting, view),
             follow=lambda share: unpainted,
@@ -60,6 +61,7 @@ class Brush(Directed):
 
     def _scenery(self, painting: Paint, view: View) -> Callable[[Picture], Scenery] | None:
         if self.effect != "free":
-            region = painting.flowing(flowing.KINDS[self.effect].angle)
-            return flowing.flowing(region, self.effect, view.seconds, view.frames, view.seed)
+            region = painting.flowing(flowing.BEHAVIOURS[self.effect].angle)
+            closes = view.last * view.frames / max(1, view.frames - 1)
+            return flowing.flowing(region, self.effect, view.seconds, closes, view.seed)
         return flowing.pushed(painting.pushed()) if painting.directed.max() >= 0.5 else None

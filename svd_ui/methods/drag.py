@@ -45,6 +45,7 @@ class Drag(Directed):
         touched = layers.touched(things)
         return Choreography(
             camera=camera.read(self.camera),
+            parallax=0,  # what is near is not where it was
             hold=np.ones_like(touched) if self.rest == "stays" else None,
             scenery=layers.moved(things),
             follow=lambda share: touched,
@@ -70,7 +71,9 @@ class Drag(Directed):
     def _thing(self, picture: Picture, painted: Mask | None, arrow: Arrow) -> Mask:
         """What an arrow moves, [H W]: the painted piece that it starts on or next to, else the thing it starts on."""
         if not all(0 <= share <= 1 for share in arrow[0]):
-            raise BadInput("An arrow starts outside the frame: begin it on what is to move.", field="method.drag.arrows")
+            raise BadInput(
+                "An arrow starts outside the frame: begin it on what is to move.", field="method.drag.arrows"
+            )
         if painted is None:
             return cutout.at_place(picture, arrow[0])
         return cutout.of_paint(picture, _piece(painted, arrow[0]))

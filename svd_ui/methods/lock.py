@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOM = 0.04
 """Of the longer side: how far around the subject a checkpoint that makes new pixels may move it."""
-LEAST, MOST = 0.001, 0.999
+LEAST, MOST = 0.0003, 0.999
 """Of the frame."""
 
 
@@ -35,7 +35,9 @@ class Lock(Directed):
         json_schema_extra=widget("box"),
     )  # fmt: skip
     mask: AssetRef | None = picture_field("Mask picture", "White may move, black is held.")
-    camera: CameraText = camera_field("How the subject moves before the background. Blank: the checkpoint’s own motion.")
+    camera: CameraText = camera_field(
+        "How the subject moves before the background. Blank: the checkpoint’s own motion."
+    )
 
     def choreography(self, view: View) -> Choreography:
         """The subject as a sheet before the painted background. What is given is taken together; else what stands out."""
@@ -46,6 +48,7 @@ class Lock(Directed):
             hold=1 - subject,
             lifted=True,
             own=None if own.still else own,
+            parallax=0,  # a sheet moves as one
             follow=lambda share: room,
             to_the_end=True,
             rest_stays=False,
@@ -63,7 +66,9 @@ class Lock(Directed):
         subject = np.maximum.reduce(parts) if parts else cutout.standing_out(picture)
         if not LEAST < subject.mean() < MOST:
             field = "method.lock.mask" if self.mask else "method.lock.box" if self.box else "method.lock.strokes"
-            raise BadInput("The subject is outside the frame, or fills all of it: mark something within it.", field=field)
+            raise BadInput(
+                "The subject is outside the frame, or fills all of it: mark something within it.", field=field
+            )
         return subject
 
 

@@ -64,7 +64,8 @@ class Choreography:
 @dataclass(frozen=True)
 class View:
     """What a plan is made from. ``still`` is the RGB picture at the frame's size, ``box`` what it shows of the whole picture,
-    in shares of that; ``open`` gives another picture of the request by its ref.
+    in shares of that; ``open`` gives another picture of the request by its ref. ``last`` is when the last frame is shown, as a
+    share of the clip's time: it may lie a little before the end.
     """
 
     still: Image.Image
@@ -74,6 +75,7 @@ class View:
     frames: int
     seed: int
     motion_bucket_id: int = 127
+    last: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -126,4 +128,7 @@ def view_of(clip: ClipSpec, frame: Image.Image, picture: tuple[int, int], open: 
     left, top, right, bottom = crop_box(picture, clip.width, clip.height, clip.focus_x, clip.focus_y)
     box = left / picture[0], top / picture[1], right / picture[0], bottom / picture[1]
     shape = clip.shape
-    return View(frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id)
+    last = clip.frame_times[-1] / max(1, clip.length - 1)
+    return View(
+        frame, box, open, shape.num_frames / shape.fps, shape.num_frames, clip.seed, clip.motion_bucket_id, last
+    )

@@ -27,9 +27,17 @@ CORE = 0.45
 """Of how broad something is painted, how far from its edge it is surely the thing: people paint over edges."""
 ROUND_PAINT = 0.6
 """Of its own size, how far beyond what was painted the thing may reach."""
-SIZES = (0.07, 0.13, 0.22)
+LEAST_REACH = 0.08
+"""The same of the longer side: a dab stands for the thing that it is on."""
+SIZES = (0.05, 0.08, 0.12, 0.18)
 """Of the longer side: how large something around a place may be, as radii that are tried."""
-LEAST = 0.002
+AROUND = 1.6
+"""How many times as far away there is nothing of it any more."""
+SMALL = 0.08
+"""Power of a thing's area that its edge's clearness is divided by: of two that are as clear the smaller was meant."""
+UNCLEAR = 0.02
+"""Steps of colour along an edge, of 1, that are none."""
+LEAST = 0.0008
 """Of the picture: less than that is no thing."""
 EDGE = 0.006
 """Of the longer side: how far a soft edge reaches to both sides of a cut."""
@@ -54,12 +62,12 @@ def of_paint(picture: Picture, paint: Mask) -> Mask:
     if not mask.any():
         return paint
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    reach = ROUND_PAINT * float(np.sqrt(mask.sum()))
+    reach = max(ROUND_PAINT * float(np.sqrt(mask.sum())), LEAST_REACH * max(mask.shape))
     labels = np.full(mask.shape, cv2.GC_BGD, np.uint8)
     labels[_away_from(mask) < reach] = cv2.GC_PR_BGD
     labels[mask] = cv2.GC_PR_FGD
     labels[_core(mask, inside)] = cv2.GC_FGD
-    return _edged(picture, _cut(small, labels), mask)
+    return _edged(picture, _clearly(small, _cut(small, labels), mask), mask)
 
 
 def of_box(picture: Picture, box: Box) -> Mask:
@@ -76,7 +84,8 @@ def of_box(picture: Picture, box: Box) -> Mask:
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     labels[top:bottom, left:right] = cv2.GC_PR_FGD
     labels[(labels == cv2.GC_PR_FGD) & (away < 0.08)] = cv2.GC_FGD
-    return _edged(picture, _cut(small, labels), (away < 0.5) & (labels != cv2.GC_BGD))
+    oval = (away < 0.5) & (labels != cv2.GC_BGD)
+    return _edged(picture, _clearly(small, _cut(small, labels), oval), oval)
 
 
 def at_place(picture: Picture, place: Point) -> Mask:
@@ -88,9 +97,12 @@ def at_place(picture: Picture, place: Point) -> Mask:
     edges = _edges(small)
     tried = [(_around(small, away, size), size) for size in SIZES]
     scored = [
-        (_clear(found, edges, away < 2.2 * size) * found[away < size].sum() / found.sum(), found)
+        (
+            _clear(found, edges, away < AROUND * size) * found[away < size].sum() / found.sum() / found.mean() ** SMALL,
+            found,
+        )
         for found, size in tried
-        if found.mean() > LEAST
+        if found.sum() > 1.5 * (away < _seed(size)).sum()
     ]
     best = max(scored, key=lambda pair: pair[0])[1] if scored else np.zeros(away.shape, bool)
     return _edged(picture, best, away < SIZES[0])
@@ -138,7 +150,7 @@ def _guided(guide: Mask, mask: Mask, reach: int) -> Mask:
 
     middle, level = mean(guide), mean(mask)
     slope = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle * middle + SMOOTH)
-    led: Mask = mean(slope) * guide + mean(level - slope * middle)
+    led: Mask = mean(slope) * guide + mean(np.asarray(level - slope * middle, np.float32))
     return led
 
 
@@ -172,10 +184,20 @@ def _around(small: Picture, away: NDArray[np.floating[Any]], size: float) -> Fla
     import cv2
 
     labels = np.full(away.shape, cv2.GC_BGD, np.uint8)
-    labels[away < 2.2 * size] = cv2.GC_PR_BGD
+    labels[away < AROUND * size] = cv2.GC_PR_BGD
     labels[away < size] = cv2.GC_PR_FGD
-    labels[away < max(0.2 * size, 0.012)] = cv2.GC_FGD
-    return _whole(_cut(small, labels), away < max(0.2 * size, 0.012))
+    labels[away < _seed(size)] = cv2.GC_FGD
+    return _whole(_cut(small, labels), away < _seed(size))
+
+
+def _seed(size: float) -> float:
+    """How far around a place it is surely the thing, where that is as large."""
+    return max(0.2 * size, 0.008)
+
+
+def _clearly(small: Picture, found: Flags, instead: Flags) -> Flags:
+    """What was found, where it has an edge to speak of."""
+    return found if _clear(found, _edges(small), np.ones_like(found)) > UNCLEAR else instead
 
 
 def _clear(found: Flags, edges: Mask, allowed: Flags) -> float:
@@ -188,7 +210,8 @@ def _clear(found: Flags, edges: Mask, allowed: Flags) -> float:
     if not ring.any():
         return 0.0
     jagged = ring.sum() / np.sqrt(max(1, found.sum())) / 4.5
-    return float(edges[ring & ~limit].sum() / ring.sum() / max(1.0, jagged))
+    free = float((ring & ~limit).sum() / ring.sum())
+    return float(edges[ring & ~limit].sum() / ring.sum() / max(1.0, jagged)) * free**2
 
 
 def _edges(small: Picture) -> Mask:
@@ -197,7 +220,8 @@ def _edges(small: Picture) -> Mask:
     smooth = cv2.GaussianBlur(small, (0, 0), 1.5).astype(np.float32) / 255
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     strong: Mask = np.sqrt((across**2 + down**2).sum(axis=2))
-    return np.minimum(cv2.dilate(strong, np.ones((3, 3), np.uint8)), 1)
+    edges: Mask = np.minimum(cv2.dilate(strong, np.ones((3, 3), np.uint8)), 1)
+    return edges
 
 
 def _edged(picture: Picture, found: Flags, instead: Flags) -> Mask:
@@ -220,7 +244,8 @@ def _whole(found: Flags, seed: Flags) -> Flags:
     _, gaps, stats, _ = cv2.connectedComponentsWithStats((~whole).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < 0.03 * whole.sum()
     small[0] = False
-    return whole | small[gaps]
+    filled: Flags = whole | small[gaps]
+    return filled
 
 
 def _core(mask: Flags, inside: Mask) -> Flags:

@@ -33,7 +33,7 @@ RAMP = 1.7
 
 
 @dataclass(frozen=True)
-class Kind:
+class Behaviour:
     """How something moves. Lengths are shares of the longer side; what swings is 0 at the cycle's start.
 
     angle    degrees, where nobody says
@@ -51,11 +51,11 @@ class Kind:
     wave: float = 0.1
 
 
-KINDS: dict[Effect, Kind] = {
-    "water": Kind(0, speed=0.03, cycle=0.05, swirl=0.15, swing=0.002, wave=0.07),
-    "leaves": Kind(0, speed=0, cycle=2.0, swing=0.007, wave=0.12),
-    "clouds": Kind(0, speed=0.022, cycle=0.06, swirl=0.2, wave=0.3),
-    "smoke": Kind(90, speed=0.035, cycle=0.06, swirl=0.6, swing=0.002, wave=0.12),
+BEHAVIOURS: dict[Effect, Behaviour] = {
+    "water": Behaviour(0, speed=0.03, cycle=0.05, swirl=0.15, swing=0.002, wave=0.07),
+    "leaves": Behaviour(0, speed=0, cycle=2.0, swing=0.007, wave=0.12),
+    "clouds": Behaviour(0, speed=0.022, cycle=0.06, swirl=0.2, wave=0.3),
+    "smoke": Behaviour(90, speed=0.035, cycle=0.06, swirl=0.6, swing=0.002, wave=0.12),
 }
 
 
@@ -77,9 +77,12 @@ def pushed(region: Region) -> Callable[[Picture], Scenery]:
     return lambda picture: _Pushed(picture, region)
 
 
-def flowing(region: Region, effect: Effect, seconds: float, frames: int, seed: int) -> Callable[[Picture], Scenery]:
-    """The region moves as ``effect`` in a clip of that many ``frames``: the frame after the last would be the first."""
-    return lambda picture: _Flowing(picture, region, KINDS[effect], seconds, frames, seed)
+def flowing(region: Region, effect: Effect, seconds: float, closes: float, seed: int) -> Callable[[Picture], Scenery]:
+    """The region moves as ``effect`` does in a clip of so many ``seconds``.
+
+    ``closes`` is the share of the clip at which it is the still again: that of the frame that would come after the last.
+    """
+    return lambda picture: _Flowing(picture, region, BEHAVIOURS[effect], seconds, closes, seed)
 
 
 def inwards(mask: Mask, reach: float) -> Mask:
@@ -155,27 +158,29 @@ class _Pushed:
 
 class _Flowing:
     def __init__(
-        self, picture: Picture, region: Region, kind: Kind, seconds: float, frames: int, seed: int
+        self, picture: Picture, region: Region, behaviour: Behaviour, seconds: float, closes: float, seed: int
     ) -> None:
         self._window = window = _Window(picture, region)
         rng = np.random.default_rng(seed)
-        travel = kind.speed * seconds
-        self._cycles = max(1, round(travel / kind.cycle if travel else seconds / kind.cycle))
-        self._frames = frames
+        travel = behaviour.speed * seconds
+        self._cycles = max(1, round(travel / behaviour.cycle if travel else seconds / behaviour.cycle))
+        self._closes = closes
         self._source = self._inside(picture)
         feather = min(FEATHER * window.longer, 0.5 * broad(window.mask))
         self._share = window.of(inwards(window.mask, feather))
         self._shares = np.repeat(self._share[..., None], 3, axis=2)
         self._still = window.of(picture)
-        wave = kind.wave * window.longer
-        self._swings = [self._swing(rng, wave, kind.swing * window.longer, turns) for turns in (1, 2) if kind.swing]
-        self._flow = self._flows(rng, wave, kind, travel / self._cycles * window.longer) if travel else None
+        wave = behaviour.wave * window.longer
+        self._swings = [
+            self._swing(rng, wave, behaviour.swing * window.longer, turns) for turns in (1, 2) if behaviour.swing
+        ]
+        self._flow = self._flows(rng, wave, behaviour, travel / self._cycles * window.longer) if travel else None
         self._alike = self._likeness() if travel else 1.0
 
     def __call__(self, share: float) -> Picture:
         import cv2
 
-        cycles = self._cycles * share * (self._frames - 1) / self._frames
+        cycles = self._cycles * share / self._closes
         off = cv2.subtract(self._seen(cycles), self._still, dtype=cv2.CV_16S)
         off = cv2.multiply(off, self._shares, dtype=cv2.CV_16S)
         return self._window.framed(cv2.add(self._still, off, dtype=cv2.CV_8U))
@@ -246,20 +251,22 @@ class _Flowing:
         found[rows, columns] = without(around, outside[rows, columns], grown=0)
         return np.where(outside[..., None] > 0, found, picture)
 
-    def _flows(self, rng: np.random.Generator, wave: float, kind: Kind, travel: float) -> tuple[Floats, Floats]:
+    def _flows(
+        self, rng: np.random.Generator, wave: float, behaviour: Behaviour, travel: float
+    ) -> tuple[Floats, Floats]:
         """How far each place goes in a cycle, x and y in pixels."""
         push = self._window.push
         much = np.hypot(push[..., 0], push[..., 1])
         swirl = _noise(rng, self._window, wave)
         across, down = np.gradient(swirl, axis=0), -np.gradient(swirl, axis=1)  # free of sources: nothing piles up
-        turn = kind.swirl * much / max(float(np.hypot(across, down).std()) * 2, 1e-9)
+        turn = behaviour.swirl * much / max(float(np.hypot(across, down).std()) * 2, 1e-9)
         return travel * (push[..., 0] + turn * across), travel * (push[..., 1] + turn * down)
 
     def _swing(
         self, rng: np.random.Generator, wave: float, much: float, turns: int
     ) -> tuple[Floats, Floats, Floats, Floats, int]:
         """(x, y, sine, cosine, turns): how far each place swings each way, and where in its swing it begins."""
-        phase = np.float32(2.2) * _noise(rng, self._window, 1.5 * wave / turns)
+        phase = np.float32(3.0) * _noise(rng, self._window, 1.5 * wave / turns)
         far = (much / turns * (0.6 + 0.4 * np.tanh(_noise(rng, self._window, wave)))).astype(np.float32)
         aside = np.float32(0.35) * _noise(rng, self._window, wave).clip(-2, 2)
         x, y = self._window.push[..., 0], self._window.push[..., 1]

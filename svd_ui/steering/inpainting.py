@@ -63,7 +63,7 @@ def without(picture: Picture, mask: Mask, grown: int = GROWN) -> Picture:
     return _composed(picture, _copied(picture, hole, _chosen(guess, hole, shifts), shifts), hole)
 
 
-def spread(picture: Floats, known: Flags) -> NDArray[np.float32]:
+def spread(picture: Floats | Picture, known: Flags) -> NDArray[np.float32]:
     """Colours of where ``known`` [H W] spread smoothly to everywhere else, by a pyramid: [H W 3]; as they are where known."""
     import cv2
 
@@ -74,7 +74,10 @@ def spread(picture: Floats, known: Flags) -> NDArray[np.float32]:
         mean: NDArray[np.float32] = colours.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
         return np.where(known[..., None], picture, mean).astype(np.float32)
     half = (width + 1) // 2, (height + 1) // 2
-    less, shares = cv2.resize(colours, half, interpolation=cv2.INTER_AREA), cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+    less, shares = (
+        cv2.resize(colours, half, interpolation=cv2.INTER_AREA),
+        cv2.resize(weight, half, interpolation=cv2.INTER_AREA),
+    )
     there = shares > 1e-3
     coarse = spread(less / np.maximum(shares, 1e-3)[..., None], there)
     smooth = cv2.GaussianBlur(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), (0, 0), 1.0)
@@ -87,14 +90,18 @@ def _shifts(guess: Floats, hole: Flags) -> list[Shift]:
 
     height, width = hole.shape
     reach = CELL // 2 + PATCH // 2
-    filled = cv2.boxFilter(hole.astype(np.float32), -1, (2 * reach + 1, 2 * reach + 1), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    filled = cv2.boxFilter(
+        hole.astype(np.float32), -1, (2 * reach + 1, 2 * reach + 1), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
     outer = hole & (filled < 0.9 * (2 * reach + 1) ** 2)
     found: dict[Shift, float] = {}
     for top in range(0, height, CELL):
         for left in range(0, width, CELL):
             here = outer[top : top + CELL, left : left + CELL]
             if here.any():
-                for cost, shift in _alike(guess, hole, min(top + CELL // 2, height - 1), min(left + CELL // 2, width - 1), reach):
+                for cost, shift in _alike(
+                    guess, hole, min(top + CELL // 2, height - 1), min(left + CELL // 2, width - 1), reach
+                ):
                     found[shift] = min(cost, found.get(shift, np.inf))
     return sorted(found, key=lambda shift: found[shift])[:MOST_SHIFTS]
 
@@ -104,12 +111,17 @@ def _alike(guess: Floats, hole: Flags, y: int, x: int, reach: int) -> list[tuple
     import cv2
 
     height, width = hole.shape
-    rows, columns = slice(max(0, y - reach), min(height, y + reach + 1)), slice(max(0, x - reach), min(width, x + reach + 1))
+    rows, columns = (
+        slice(max(0, y - reach), min(height, y + reach + 1)),
+        slice(max(0, x - reach), min(width, x + reach + 1)),
+    )
     template = np.ascontiguousarray(guess[rows, columns], np.float32)
     if template.shape[0] >= height or template.shape[1] >= width:
         return []
     weight = np.where(hole[rows, columns], GUESSED**2, 1).astype(np.float32)
-    differs = cv2.matchTemplate(guess.astype(np.float32), template, cv2.TM_SQDIFF, mask=np.repeat(weight[..., None], 3, 2))
+    differs = cv2.matchTemplate(
+        guess.astype(np.float32), template, cv2.TM_SQDIFF, mask=np.repeat(weight[..., None], 3, 2)
+    )
     taken = cv2.matchTemplate(hole.astype(np.float32), np.ones(template.shape[:2], np.float32), cv2.TM_CCORR)
     at_y, at_x = np.mgrid[: differs.shape[0], : differs.shape[1]]
     away = np.hypot(at_y - rows.start, at_x - columns.start)
@@ -166,7 +178,8 @@ def _copied(picture: Picture, hole: Flags, chosen: NDArray[np.intp], shifts: lis
         left, right = int(columns[0] * across), min(width, int((columns[-1] + 1) * across) + 1)
         x = (np.arange(left, right, dtype=np.float32) + 0.5) / across - 0.5
         y = (np.arange(top, bottom, dtype=np.float32) + 0.5) / down - 0.5
-        much = cv2.remap(share, *np.meshgrid(x, y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None]
+        at_x, at_y = np.meshgrid(x, y)
+        much = cv2.remap(share, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None]
         from_y = np.clip(np.arange(top, bottom) + round(shifts[number][0] * down), 0, height - 1)
         from_x = np.clip(np.arange(left, right) + round(shifts[number][1] * across), 0, width - 1)
         sums[top:bottom, left:right] += much * picture[from_y[:, None], from_x]

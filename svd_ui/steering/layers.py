@@ -22,7 +22,7 @@ from .marks import Arrow, Mask, Point
 GONE = 1.5
 """Pixels after which a sheet has left its place: what it covered there is then all paint."""
 BEYOND = 0.6
-"""Of the frame, how far at most a thing that the frame cuts off is continued, mirrored."""
+"""Of the frame, how far at most a thing that the frame cuts off is continued, painted on."""
 SAMPLES = 24
 """Moments of the clip that say where a thing comes by."""
 
@@ -107,19 +107,27 @@ class _Sheets:
 
     def _sheet(self, picture: Picture, thing: Thing, mask: Mask) -> tuple[Floats, int, int]:
         """(premultiplied colours and alpha [h w 4], x and y of its corner), continued where the frame cuts it off."""
-        colours = apart(picture, mask, self._plate).astype(np.float32)
+        colours = apart(picture, mask, self._plate)
+        sides = self._beyond(thing, mask)
+        alpha = np.pad(mask, sides, mode="edge")
+        rows, columns = (np.flatnonzero(alpha.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return np.zeros((1, 1, 4), np.float32), 0, 0
+        here = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        cut, alpha = np.pad(colours, (*sides, (0, 0)), mode="edge")[here], np.ascontiguousarray(alpha[here])
+        if np.any(sides):
+            outside = np.pad(np.zeros_like(mask), sides, constant_values=1)[here]
+            cut = without(np.ascontiguousarray(cut), np.maximum(outside, alpha < 0.5), grown=0)
+        sheet = np.concatenate([cut * alpha[..., None], alpha[..., None]], axis=2)
+        return sheet, int(columns[0]) - sides[1][0], int(rows[0]) - sides[0][0]
+
+    def _beyond(self, thing: Thing, mask: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many pixels more are seen of what the frame cuts off: (above, below), (left, right)."""
         edges = mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()
         far = max(self._shift(thing, share) for share in np.linspace(0, 1, 9))
         most = BEYOND * min(self._height, self._width) - 1
         top, bottom, left, right = (math.ceil(min(far, most)) + 2 if edge > 0.5 else 0 for edge in edges)
-        sides = (top, bottom), (left, right)
-        alpha = np.pad(mask, sides, mode="edge")[..., None]
-        sheet = np.concatenate([np.pad(colours, (*sides, (0, 0)), mode="reflect") * alpha, alpha], axis=2)
-        rows, columns = np.flatnonzero(alpha[..., 0].any(axis=1)), np.flatnonzero(alpha[..., 0].any(axis=0))
-        if not len(rows):
-            return np.zeros((1, 1, 4), np.float32), 0, 0
-        cut = sheet[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return np.ascontiguousarray(cut), int(columns[0]) - left, int(rows[0]) - top
+        return (top, bottom), (left, right)
 
     def _composed(self, share: float) -> Picture:
         """The plate and over it the sheets, the first one last."""

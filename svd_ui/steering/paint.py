@@ -12,7 +12,7 @@ from .choreography import View
 from .flowing import Region, broad, directions, inwards
 from .marks import Mask, Stroke
 
-FEATHER = 0.06
+FEATHER = 0.09
 """Of the longer side: how far inside the paint's edge all of a checkpoint's own motion is seen."""
 MERGED = 0.02
 """Of the longer side: how far strokes of different directions go over into each other."""
@@ -30,7 +30,7 @@ class Paint:
         self.covered = np.maximum(self.covered, mask)
         self.strength += mask * (strength - self.strength)
         self.directed += mask * ((angle is not None) - self.directed)
-        self._ways += mask[..., None] * (np.float32(directions(angle or 0.0)) - self._ways)
+        self._ways += mask[..., None] * (np.array(directions(angle or 0.0), np.float32) - self._ways)
 
     def erase(self, mask: Mask) -> None:
         """What is under ``mask`` is not painted any more."""
@@ -42,7 +42,7 @@ class Paint:
         Less than none where more of it is asked for.
         """
         own = self.covered * (1 - self.directed)
-        reach = min(FEATHER * max(own.shape), 0.8 * broad(own))
+        reach = min(FEATHER * max(own.shape), 0.9 * broad(own))
         held: Mask = 1 - self.strength * inwards(own, reach)
         return held
 
@@ -52,7 +52,7 @@ class Paint:
 
     def flowing(self, angle: float) -> Region:
         """All that is painted; what has no direction goes that way."""
-        ways = self._ways + (1 - self.directed[..., None]) * (np.float32(directions(angle)) - self._ways)
+        ways = self._ways + (1 - self.directed[..., None]) * (np.array(directions(angle), np.float32) - self._ways)
         return Region(self.covered, self._smooth(ways, self.covered))
 
     def _smooth(self, ways: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
@@ -62,8 +62,7 @@ class Paint:
         sigma = MERGED * max(mask.shape)
         weight = cv2.GaussianBlur(mask, (0, 0), sigma)[..., None]
         pushes = cv2.GaussianBlur(ways * (self.strength * mask)[..., None], (0, 0), sigma)
-        smooth: NDArray[np.float32] = pushes / np.maximum(weight, 1e-3)
-        return smooth
+        return np.asarray(pushes / np.maximum(weight, 1e-3), np.float32)
 
 
 def paint(view: View, strokes: Iterable[Stroke], mask: Mask | None, angle: float | None, strength: float) -> Paint:
