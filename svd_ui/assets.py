@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .asset_ref import REF
 from .errors import BadInput, BadPicture, NotFound
 from .media import image as media_image
 from .media import write_bytes
@@ -29,7 +29,6 @@ DAMAGED = (
     "The stored copy of this picture was damaged or replaced on disk: add the picture again, which puts it right, "
     "or choose another."
 )
-_REF = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,13 @@ class Assets:
         """The file of ``ref``, whole. Raises BadInput for anything but a ref, NotFound for one that is not here, BadPicture
         for one whose file is not what was kept.
         """
-        match = _REF.fullmatch(ref) if isinstance(ref, str) else None
-        if match is None:
+        if not isinstance(ref, str) or not REF.fullmatch(ref):
             raise BadInput(
                 "Pictures are named sha256:<64 hex digits>: upload the file instead of sending a path.", field="image"
             )
-        path = self._file(match[1])
-        if not self._holds(path, match[1]):
+        digest = ref.removeprefix("sha256:")
+        path = self._file(digest)
+        if not self._holds(path, digest):
             if path.is_file():
                 raise BadPicture(DAMAGED)
             raise NotFound(what="picture", field="image")
@@ -138,7 +137,7 @@ class Assets:
         """(ref, file) of the pictures last added or asked for between these times."""
         for path in self.root.glob("??/*.png"):
             with suppress(OSError):  # gone meanwhile
-                if after <= path.stat().st_mtime < before and _REF.fullmatch(ref := f"sha256:{path.stem}"):
+                if after <= path.stat().st_mtime < before and REF.fullmatch(ref := f"sha256:{path.stem}"):
                     yield ref, path
 
     @staticmethod

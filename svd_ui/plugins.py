@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
@@ -85,8 +85,12 @@ class Params(Frozen):
     """Base of whatever is chosen by ``kind``: its fields are what a person may set.
 
     The first line of a subclass's docstring is shown to people; ``title`` is its name there.
+
+    ``shorthand`` says what the flag of its name takes on the command line: the value of that parameter (``--lock mask.png``
+    for ``--lock.mask mask.png``), nothing at all where it is '' (``--loop``), name=value pairs where it is None.
     """
 
+    shorthand: ClassVar[str | None] = None
     kind: str = ""
 
     @classmethod

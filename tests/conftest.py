@@ -45,6 +45,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads co
 measured = BenchmarkStore.get
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long tests first, in the order of their names: short ones at the end keep all cores busy to the last."""
+    long = {item.path for item in items if item.get_closest_marker("browser") or "extending" in item.path.parts}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _pinned() -> Iterator[None]:
     """Every race is over before it began; for the whole session, because fixtures of a session load models too."""

@@ -114,9 +114,9 @@ def test_values_no_longer_accepted_are_dropped_and_named() -> None:
 
 
 def test_unknown_methods_and_steps_are_dropped_and_named() -> None:
-    stored = tagged(2, method={"kind": "loop", "closing_frames": 4}, post=[{"kind": "upscale"}])
+    stored = tagged(2, method={"kind": "teleport", "metres": 4}, post=[{"kind": "upscale"}])
     assert stored.request == GenerationRequest()
-    assert stored.dropped == ("method loop", "post upscale")
+    assert stored.dropped == ("method teleport", "post upscale")
 
 
 def test_an_unknown_detail_of_a_known_method_costs_only_itself() -> None:

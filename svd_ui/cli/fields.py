@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args
 
@@ -11,6 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ..asset_ref import holds_pictures
 from ..errors import BadInput
 from ..migration import old_names
 from ..plugins import Params, Registry, registry_of
@@ -18,6 +20,8 @@ from ..request import GenerationRequest
 from ..validation import FieldFacts
 
 PANEL = "The request"
+SECONDS = "seconds"
+"""A parameter of that name is a duration: 8, or 8s."""
 ALSO = {"--loras": ("--lora",)}
 """An option that is given once for each of several is also found under the word for one."""
 
@@ -89,17 +93,20 @@ def values(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _chosen(name: str, registry: Registry[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A field of kinds: what ``--method camera`` names, with what ``--camera.zoom`` and ``--camera "zoom=1"`` set.
+    """A field of kinds: what ``--method camera`` names, with what ``--camera.parallax`` and ``--camera "zoom=1"`` set.
 
-    A parameter that is set chooses its kind. Raises BadInput where two methods are asked for.
+    A flag of a kind chooses it. Raises BadInput where two methods are asked for.
     """
     several = FieldFacts.of(GenerationRequest.model_fields[name]).several
     value = _value(name, given[name]) if name in given else ()
     entries: list[dict[str, Any]] = [dict(one) for one in (value if several or value == () else [value])]
     for kind, cls in registry.classes().items():
-        parts = _pairs(kind, given.get(f"{name}__{kind}", ""))
+        short = given.get(f"{name}__{kind}")
+        parts = _short(kind, cls, short)
         parts |= {part: given[key] for part in _own(cls) if (key := f"{name}__{kind}__{part}") in given}
-        if parts:
+        if isinstance(parts.get(SECONDS), str):
+            parts[SECONDS] = _seconds(parts[SECONDS])
+        if parts or short:
             entry = next((one for one in entries if one.get("kind") == kind), None)
             entries = entries if entry is not None else [*entries, {"kind": kind}]
             (entry or entries[-1]).update(parts)
@@ -109,17 +116,47 @@ def _chosen(name: str, registry: Registry[Any], given: dict[str, Any]) -> dict[s
     return {name: tuple(entries) if several else entries[0]} if entries else {}
 
 
-def _pairs(kind: str, text: str) -> dict[str, str]:
-    """``zoom=1.2,pan=left`` => values by name. Raises BadInput for anything else."""
+def _short(kind: str, cls: type[Params], given: Any) -> dict[str, Any]:
+    """What the flag of a kind's name alone sets; nothing where it was a bare switch, or is not there.
+
+    Pairs whose names are all parameters of the kind mean those; any other text is the value of the kind's shorthand.
+    """
+    if not isinstance(given, str):
+        return {}
+    pairs = _pairs(given)
+    if cls.shorthand is None:
+        if pairs is None:
+            raise BadInput(f"{flag(kind)} takes name=value pairs with commas between; {given!r} is none.")
+        return dict(pairs)
+    by_name = pairs is not None and set(pairs) <= _own(cls).keys()
+    return dict(pairs) if pairs and by_name else {cls.shorthand: given.strip()}
+
+
+def _pairs(text: str) -> dict[str, str] | None:
+    """``mask=a.png,effect=water`` => values by name; None for any other text."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if any(not equals for _, equals, _ in pairs):
-        raise BadInput(f"{flag(kind)} takes name=value pairs with commas between; {text!r} is none.")
-    return {part.strip(): value.strip() for part, _, value in pairs}
+    return (
+        None if any(not equals for _, equals, _ in pairs) else {part.strip(): value.strip() for part, _, value in pairs}
+    )
+
+
+def _seconds(text: str) -> str:
+    """``8s`` => ``8``; anything else as it is, for ``validate`` to judge."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(?:s|sec|seconds?)?\s*", text)
+    return found[1] if found else text
+
+
+def picture_flag(kind: str, name: str) -> str:
+    """How a person gives a picture of a kind: ``--end-frame``, ``--camera.depth``."""
+    registries = (registry_of(info) for info in GenerationRequest.model_fields.values())
+    cls = next((registry.classes()[kind] for registry in registries if registry and kind in registry.classes()), None)
+    return flag(kind) if cls is not None and cls.shorthand == name else f"{flag(kind)}.{name.replace('_', '-')}"
 
 
 def _own(cls: type[BaseModel]) -> dict[str, FieldInfo]:
     """The parameters of a kind."""
-    return {part: info for part, info in cls.model_fields.items() if part != "kind"}
+    fields: dict[str, FieldInfo] = cls.model_fields
+    return {part: info for part, info in fields.items() if part != "kind"}
 
 
 def _value(name: str, value: Any) -> Any:
@@ -150,8 +187,8 @@ def _item(name: str, text: str, model: type[BaseModel]) -> Any:
 def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
     """One option; of a switched model, the switch and an option for each of its fields, named by their titles.
 
-    A field of kinds has ``--camera.zoom`` for every parameter of a kind, and ``--camera`` for several in one text. A yes
-    or no is a pair of switches.
+    A field of kinds has ``--camera.parallax`` for every parameter of a kind, and ``--camera`` for what its name alone sets
+    (``Params.shorthand``). A yes or no is a pair of switches.
     """
     inner = _switched(info)
     if inner:
@@ -164,28 +201,57 @@ def _parameters(name: str, info: FieldInfo) -> list[inspect.Parameter]:
     registry = registry_of(info)
     kinds = registry.classes().items() if registry is not None else ()
     option = f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name)
-    return [_parameter(name, option, info, kind), *(one for named in kinds for one in _of_kind(name, *named))]
+    panel = str(info.title)
+    inside = (one for named, cls in kinds for one in _of_kind(name, named, cls, panel))
+    return [_parameter(name, option, info, kind), *inside]
 
 
-def _of_kind(name: str, kind: str, cls: type[Params]) -> list[inspect.Parameter]:
+def _of_kind(name: str, kind: str, cls: type[Params], panel: str) -> list[inspect.Parameter]:
+    """The kind's own flag, and one for each parameter; that of its shorthand works too, but the help says it once."""
     own = _own(cls)
     parts = [
-        _parameter(f"{name}__{kind}__{part}", f"{flag(kind)}.{part.replace('_', '-')}", of, _typed(of))
+        _parameter(f"{name}__{kind}__{part}", _part_flag(kind, part, of), of, _part_type(part, of), panel=panel)
         for part, of in own.items()
     ]
     if not own or kind in GenerationRequest.model_fields:
         return parts
-    about = FieldInfo(annotation=str, default=None, title=cls.title(), description=cls.summary())
-    return [_parameter(f"{name}__{kind}", flag(kind), about, str, metavar="NAME=VALUE,..."), *parts]
+    for parameter in parts:
+        if parameter.name == f"{name}__{kind}__{cls.shorthand}":
+            _, option = get_args(parameter.annotation)
+            option.hidden = True
+    short = own.get(cls.shorthand or "")
+    said = f"{cls.summary()} {_described(short)}" if short else cls.summary()
+    about = FieldInfo(annotation=str, default=None, title=cls.title(), description=said)
+    takes, metavar = (bool, None) if cls.shorthand == "" else (str, _short_metavar(cls))
+    return [_parameter(f"{name}__{kind}", flag(kind), about, takes, metavar, panel), *parts]
 
 
-def _parameter(name: str, option: str, info: FieldInfo, kind: Any, metavar: str | None = None) -> inspect.Parameter:
+def _part_flag(kind: str, part: str, info: FieldInfo) -> str:
+    """``--extend.seconds``; ``--extend.colour-lock/--no-extend.colour-lock`` of a yes or no."""
+    name = f"{flag(kind)}.{part.replace('_', '-')}"
+    return f"{name}/--no-{name[2:]}" if _typed(info) is bool else name
+
+
+def _part_type(part: str, info: FieldInfo) -> Any:
+    return str if part == SECONDS else _typed(info)
+
+
+def _short_metavar(cls: type[Params]) -> str:
+    """``FILE`` of a mask's flag, ``NAME=VALUE,...`` where only pairs are taken."""
+    if not cls.shorthand:
+        return "NAME=VALUE,..."
+    return _metavar(_own(cls)[cls.shorthand]) or ("SECONDS" if cls.shorthand == SECONDS else "TEXT")
+
+
+def _parameter(
+    name: str, option: str, info: FieldInfo, kind: Any, metavar: str | None = None, panel: str = PANEL
+) -> inspect.Parameter:
     declared = typer.Option(
         *ALSO.get(option, ()),
         option,
         help=_help(info),
         show_default=False,
-        rich_help_panel=PANEL,
+        rich_help_panel=panel,
         metavar=metavar or (None if kind is bool else _metavar(info)),
     )
     return inspect.Parameter(
@@ -226,7 +292,9 @@ def _part(name: str, part: str, value: Any) -> Any:
 
 
 def _metavar(info: FieldInfo) -> str | None:
-    registry, facts = registry_of(info), FieldFacts.of(info)
+    registry, facts, pictures = registry_of(info), FieldFacts.of(info), holds_pictures(info)
+    if pictures:
+        return "FILE" if pictures == "one" else "SHARE=FILE;..."
     if registry is not None:
         return f"{'|'.join(registry.classes())}|JSON"
     if facts.model is not None:
@@ -236,10 +304,14 @@ def _metavar(info: FieldInfo) -> str | None:
 
 def _help(info: FieldInfo) -> str:
     """``Motion: How much moves ... (1 to 255; default 127)``."""
+    return f"{info.title}: {_described(info)}"
+
+
+def _described(info: FieldInfo) -> str:
     notes, default = [FieldFacts.of(info).range], None if info.is_required() else info.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default)) or None
-    if default is not None and not isinstance(default, BaseModel):
+    if default not in (None, "") and not isinstance(default, BaseModel):
         notes.append(f"default {default}")
     tail = "; ".join(note for note in notes if note)
-    return f"{info.title}: {info.description}{f' ({tail})' if tail else ''}"
+    return f"{info.description}{f' ({tail})' if tail else ''}"

@@ -57,6 +57,13 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    say: Annotated[
+        str | None,
+        typer.Option(
+            help="What should move, in words: 'slow push-in, hold the background'. Other flags override it.",
+            show_default=False,
+        ),
+    ] = None,
     background: Annotated[str, typer.Option(help="Colour under transparent areas of the picture.")] = "#ffffff",
     download: Annotated[bool, typer.Option("--download", help="Download missing models.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress.")] = False,
@@ -76,7 +83,7 @@ def generate(
         named, remarks = fields.today(GenerationRequest, request_fields)
         given = fields.values(named)
         implied = None if given.get("wall") is not None else output.format_of(target)
-        inputs = Inputs(picture, preset, settings_of, background, given, implied, frame)
+        inputs = Inputs(picture, preset, settings_of, background, given, implied, frame, say)
         request, notes = request_of(runner, inputs)
         place = output.place(target, picture or settings_of, request)
         if not quiet:

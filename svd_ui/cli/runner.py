@@ -5,6 +5,7 @@ That is by a live server on the same data folder, else by a worker of our own.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -27,9 +28,12 @@ from ..loras import named, names
 from ..media.footage import Moment
 from ..migration import left_out
 from ..notes import sentence
+from ..pictures import Place, missing, taken
 from ..request import FOCUS, GenerationRequest, has_source
 from ..settings import Settings
 from ..settings_tag import open_settings
+from ..steering import words
+from .fields import picture_flag
 
 OWNER = "cli"
 EngineFactory = Callable[[Settings], Engine]
@@ -127,6 +131,7 @@ class Inputs:
     explicit: dict[str, Any]
     output_format: str | None
     frame: str | None = None
+    say: str | None = None
 
 
 def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[str]]:
@@ -140,6 +145,9 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         base = {name: value for name, value in base.items() if name not in FOCUS}
     if inputs.preset is not None:
         base |= _preset(runner, inputs.preset, explicit, base)
+    if inputs.say is not None:
+        spoken, said = _spoken(inputs.say, explicit)
+        base, notes = _over(base, spoken), [*notes, *said]
     if inputs.output_format is not None:
         base["output_format"] = inputs.output_format
     if still is not None:
@@ -147,13 +155,71 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         base.pop("prompt", None)
     elif "prompt" in explicit:
         base.pop("image", None)
-    request = presets.validate({**base, **explicit})
+    explicit, more = _pictures(runner.settings, inputs.background, explicit)
+    request = presets.validate(_over(base, explicit))
+    _all_here(runner.settings, request)
     if not has_source(request):
         if request.image is not None:
             raise BadInput("Give a picture or --prompt, not both.")
         frame = " --frame first takes the first frame of that clip." if inputs.settings_of else ""
         raise BadInput(" ".join([*notes, f"Give a picture, or --prompt to make one.{frame}"]))
-    return _shaped(runner, request).with_seed(), [*notes, *remarks]
+    return _shaped(runner, request).with_seed(), [*notes, *remarks, *more]
+
+
+def _spoken(text: str, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values that words set, for the method that flags chose if they did, and a line for each thing that was understood
+    or not. Raises BadInput.
+    """
+    method = given.get("method", {})
+    try:
+        recipe = words.recipe(text, kind=str(method.get("kind", "")))
+    except ValueError as error:
+        raise BadInput(f"--say: {error}.", field="say") from error
+    chips = [f"{chip.text} (“{chip.source}”)" for chip in recipe.chips]
+    if any(chip.wants == "picture" for chip in recipe.chips) and not method.get("image"):
+        raise BadInput(
+            "--say: give the picture that the clip ends on: --end-frame FILE.", field="method.end_frame.image"
+        )
+    return recipe.values, [*chips, *map(str, recipe.unknown)]
+
+
+def _over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """``base`` where ``given`` says nothing; parameters of the same method are joined too."""
+    under, over = base.get("method"), given.get("method")
+    joined = {**base, **given}
+    if isinstance(under, dict) and isinstance(over, dict) and under.get("kind") == over.get("kind"):
+        joined["method"] = {**under, **over}
+    return joined
+
+
+def _pictures(settings: Settings, background: str, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """``values`` with the files that methods and steps name as assets, and what is said of them. Raises BadInput."""
+    notes: list[str] = []
+
+    def take(place: Place, given: Any) -> str:
+        flag = picture_flag(place.kind, place.name)
+        path = Path(os.path.expanduser(str(given)))
+        if not os.path.isfile(path):
+            what = "is a folder: give one picture" if os.path.isdir(path) else "is not there"
+            raise BadInput(f"{flag}: {path} {what}.", field=place.field)
+        try:
+            added = Assets.of(settings).add(path, background)
+        except BadInput as error:
+            raise BadPicture(f"{flag}: {error.message}", field=place.field) from error
+        notes.extend(f"{flag}: {sentence(note)}" for note in added.notes)
+        return added.ref
+
+    return taken(values, take), notes
+
+
+def _all_here(settings: Settings, request: GenerationRequest) -> None:
+    """Raises BadInput that says how to give a picture of the method or a step that is not in this data folder."""
+    for place in missing(Assets.of(settings), request):
+        if place.kind:
+            flag = picture_flag(place.kind, place.name)
+            raise BadInput(
+                f"{place.title}: that picture is not in this data folder. Give it again with {flag}.", place.field
+            )
 
 
 def _shaped(runner: Runner, request: GenerationRequest) -> GenerationRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +204,11 @@ class LocalEngine:
 
     def _choreography(self, clip: ClipSpec, frame: Image.Image, picture: Image.Image) -> Choreography | None:
         """What the clip's method plans for ``frame``, which was cut from ``picture``."""
-        return clip.request.method.choreography(view_of(clip, frame, picture.size, self._assets.open))
+        plan = clip.request.method.choreography(view_of(clip, frame, picture.size, self._assets.open))
+        if plan is None or plan.nearness is not None or not plan.moves_in_depth:
+            return plan
+        with mapping("estimating depth"):
+            return replace(plan, nearness=self._stages.nearness(frame))
 
     def _finish(
         self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+DEPTH = "depth"
+"""The folder in ``models`` that may hold a depth model."""
 
 
 class Stages:
@@ -208,6 +210,15 @@ class Stages:
         plan = generation.plan
         while generation.overflowed:
             remember_overflow(plan.benchmarks, plan.info.name, generation.clip, generation.overflowed.pop())
+
+    def nearness(self, still: Image.Image) -> Any | None:
+        """How near each part of ``still`` is by the depth model in ``models/depth``, [H W]; None where there is none."""
+        folder = self._settings.models_dir / DEPTH
+        if not (folder / "config.json").is_file():
+            return None
+        from ..core.depth import nearness
+
+        return nearness(folder, still, self.plan("auto").device)
 
     def decoder(
         self,

@@ -10,10 +10,11 @@ from ..assets import Assets
 from ..catalog import find_checkpoint
 from ..clip import ClipSpec
 from ..engine import Device
-from ..errors import BadInput, NotFound, SvdUiError
+from ..errors import BadInput, SvdUiError
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..hub.selection import Checkpoints
 from ..loras import find
+from ..pictures import require
 from ..request import GenerationRequest, has_source
 from ..settings import Settings
 from . import JobKind
@@ -81,8 +82,7 @@ def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> Ge
             "Give a picture or a prompt, not both." if both else "Give a picture to animate, or a prompt to make one."
         )
         raise BadInput(detail, field="prompt" if both else "image")
-    if request.image is not None:
-        _require_picture(settings, request.image)
+    require(Assets.of(settings), request)
     if request.checkpoint != "auto":
         # A name nobody knows, or what that checkpoint cannot do, is refused now, not in the queue.
         row = find_checkpoint(settings, request.checkpoint)
@@ -100,10 +100,3 @@ def _normalised(request: GenerationRequest) -> GenerationRequest:
     return request.model_copy(
         update={"prompt": prompt, "negative_prompt": negative if prompt else None, "checkpoint": name}
     )
-
-
-def _require_picture(settings: Settings, ref: str) -> None:
-    try:
-        Assets.of(settings).path(ref)
-    except NotFound as error:
-        raise BadInput("The picture is gone: add it again.", field="image") from error

@@ -28,6 +28,7 @@ import psutil
 from ..assets import Assets
 from ..engine import Device
 from ..errors import SvdUiError
+from ..pictures import pictures
 from ..settings import Settings
 from .database import Database
 from .rows import read_request, read_result
@@ -230,7 +231,8 @@ class Housekeeping:
 def _pictures(row: sqlite3.Row) -> set[str]:
     request, _ = read_request(row["request"], row["schema"])
     result = read_result(row["result"], row["schema"])
-    refs = {request.image}
+    refs = {ref for _, ref in pictures(request)}
     if result is not None:
-        refs |= {result.image, result.last_frame, result.request.image}
-    return {ref for ref in refs if ref is not None}
+        refs |= {result.image, *(ref for _, ref in pictures(result.request))}
+        refs |= {result.last_frame} if result.last_frame else set()
+    return refs

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 import time
 from collections.abc import Iterable
 from typing import Any
 
+from ..asset_ref import REF
 from ..errors import Interrupted, NotFound, QueueFull, SvdUiError
 from ..events import ENDED
 from ..request import SCHEMA_VERSION, GenerationRequest
@@ -21,7 +21,6 @@ from . import JobKind
 from .database import Database
 
 NOT_ENDED = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
-PICTURE = re.compile(r"sha256:[0-9a-f]{64}")
 RUNNING = f"{NOT_ENDED} AND state != 'queued'"
 OF_KINDS = "kind IN (SELECT value FROM json_each(:kinds))"  # :kinds is a JSON list
 
@@ -218,7 +217,7 @@ class Store:
     def pictures(self) -> set[str]:
         """The ref of every picture that any row still speaks of, deleted ones too."""
         rows = self.database.read("SELECT request || coalesce(result, '') AS text FROM jobs")
-        return {ref for row in rows for ref in PICTURE.findall(row["text"])}
+        return {ref for row in rows for ref in REF.findall(row["text"])}
 
     def first_created(self) -> float | None:
         """When the oldest row was made."""

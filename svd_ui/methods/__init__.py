@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 class MethodParams(Params):
     """Base of the parameters of a control method.
 
-    ``shorthand`` names the parameter that the method's name alone sets: ``--lock mask.png`` for ``--lock.mask mask.png``.
     ``in_parts``: its clips are chains of parts, so those of a wall are made one by one.
     """
 
-    shorthand: ClassVar[str] = ""
     in_parts: ClassVar[bool] = False
 
     def length(self, clip: ClipSpec) -> int:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Camera(Directed):
     """The camera goes where you say."""
 
-    shorthand: ClassVar[str] = "path"
+    shorthand: ClassVar[str] = "camera"
     tells_all: ClassVar[bool] = True
-    path: CameraText = camera_field(
+    camera: CameraText = camera_field(
         "push in, pan left*0.5, zoom=1.2, roll=5 … or keyframes 0.5:zoom=1.2; 1:zoom=1.", "push in"
     )
     parallax: float = Field(
@@ -32,4 +32,4 @@ class Camera(Directed):
 
     def choreography(self, view: View) -> Choreography:
         nearness = None if self.depth is None else view.mask(self.depth) - 0.5
-        return Choreography(camera=camera.read(self.path), parallax=self.parallax, nearness=nearness)
+        return Choreography(camera=camera.read(self.camera), parallax=self.parallax, nearness=nearness)

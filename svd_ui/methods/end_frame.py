@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from ..asset_ref import AssetRef, checked_ref
+from ..asset_ref import AssetRef, TimedRefs, timed
 from ..errors import BadInput
 from ..notes import Note
 from ..steering.choreography import Choreography, Picture, Scenery
@@ -32,19 +32,10 @@ Keys = tuple[tuple[float, str], ...]
 
 def read_keys(text: str) -> Keys:
     """``0.4=sha256:...; 0.7=sha256:...`` => (share of the clip, ref), rising. Raises ValueError with a sentence."""
-    found = []
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        time, equals, ref = part.partition("=")
-        try:
-            share = float(time)
-        except ValueError:
-            share = -1.0
-        if not equals or not 0 < share < 1:
-            raise ValueError("a picture between is a share of the clip and a picture, such as 0.5=sha256:…")
-        found.append((share, checked_ref(ref.strip())))
-    if len(found) > MOST_BETWEEN or len({share for share, _ in found}) < len(found):
-        raise ValueError(f"{MOST_BETWEEN} pictures may stand between, each at a time of its own")
-    return tuple(sorted(found))
+    found = timed(text)
+    if len(found) > MOST_BETWEEN:
+        raise ValueError(f"{MOST_BETWEEN} pictures may stand between the first and the last: leave some out")
+    return found
 
 
 def _keys(text: str) -> str:
@@ -67,7 +58,7 @@ class EndFrame(Directed):
     shorthand: ClassVar[str] = "image"
     in_parts: ClassVar[bool] = True
     image: AssetRef | None = picture_field("End frame", "The picture the clip ends on.")
-    keys: Annotated[str, AfterValidator(_keys)] = Field(
+    keys: Annotated[TimedRefs, AfterValidator(_keys)] = Field(
         "", max_length=400, title="Pictures between",
         description="Up to two more, at shares of the clip: 0.4=sha256:…; 0.7=sha256:….",
         json_schema_extra=widget("pictures"),

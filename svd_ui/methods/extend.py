@@ -76,10 +76,10 @@ class Extend(MethodParams):
     def _chained(self, context: SamplingContext) -> Iterator[Step]:
         """Parts that each follow the way of the one before: a reference carried on, where it is let go the model's own."""
         from ..core.sampling.chain import Segment, chain
-        from ..core.sampling.segments import Continuation, Directed, Opening
+        from ..core.sampling.segments import Continuation, Opening, Planned
 
         clip, length = context.clip, self.length(context.clip)
-        opening: Segment = Directed(context) if self.camera else Opening(context)
+        opening: Segment = Planned(context) if self.camera else Opening(context)
         later = [Continuation(context, part, self.colour_lock) for part in range(1, self._parts(clip))]
         ends: dict[int, int] = {}
         done = 0

@@ -27,6 +27,7 @@ CALLS = 2
 class Loop(Directed):
     """The clip ends as it began, so it plays for ever."""
 
+    shorthand: ClassVar[str] = ""
     tells_all: ClassVar[bool] = True
     in_parts: ClassVar[bool] = True
     camera: CameraText = camera_field(

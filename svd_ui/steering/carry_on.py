@@ -1,7 +1,8 @@
 """A clip carried on as its last frames moved: the crude reference that a longer clip is anchored to.
 
 Optical flow by dense inverse search (Kroeger et al., ECCV 2016, arXiv 1603.03590), which OpenCV has. Each pixel of the last
-frame goes on along its own; where two meet, the faster one is in front.
+frame goes on along its own; where two meet, the one that moves less like most of the frame is in front: a camera moves most
+of it, a subject that it follows stays where it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ REACH = 3.0
 def carried_on(frames: Frames, count: int) -> Frames:
     """The last of ``frames`` ``[K H W 3]`` (RGB, K >= 2) and what comes after it => ``[count H W 3]``; the first is itself.
 
-    Motion is that from the first to the last of ``frames``, spread over the K - 1 steps between: three or so are best.
+    Motion is that between the last two: over more of them what moves fast is lost.
     Places that come into the frame repeat its edge, those that something moved away from are filled from around them.
     Frames below 16 pixels on a side are too small for the flow: raises ValueError, as with fewer than two frames.
     """
@@ -31,7 +32,8 @@ def carried_on(frames: Frames, count: int) -> Frames:
         raise ValueError("at least two frames of at least 16 pixels are needed to see motion")
     last = np.ascontiguousarray(frames[-1])
     velocity = _velocity(frames)
-    ahead = np.argsort((velocity**2).sum(-1), axis=None, kind="stable")
+    unlike = ((velocity - np.median(velocity, (0, 1))) ** 2).sum(-1)
+    ahead = np.argsort(unlike, axis=None, kind="stable")
     moved = [_moved(last, velocity * np.float32(step), ahead) for step in range(1, count)]
     return np.stack([last, *moved])
 
@@ -40,11 +42,11 @@ def _velocity(frames: Frames) -> Floats:
     """How far each pixel of the last of ``frames`` goes in a step, ``[H W 2]``: x, then y."""
     import cv2
 
-    first, last = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in (frames[0], frames[-1]))
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    before, last = (cv2.cvtColor(np.ascontiguousarray(one), cv2.COLOR_RGB2GRAY) for one in frames[-2:])
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
-    flow = search.calc(last, first, None)
-    return np.asarray(flow, np.float32) / np.float32(1 - len(frames))
+    flow = search.calc(last, before, np.zeros((*last.shape, 2), np.float32))
+    return -np.asarray(flow, np.float32)
 
 
 def _moved(picture: Frames, shift: Floats, ahead: NDArray[np.intp]) -> Frames:
@@ -89,7 +91,7 @@ def _scattered(shift: Floats, ahead: NDArray[np.intp]) -> tuple[Floats, NDArray[
 
 def _inside(x: Floats, y: Floats) -> NDArray[np.bool_]:
     height, width = x.shape
-    return (x > -1) & (x < width) & (y > -1) & (y < height)
+    return np.asarray((x > -1) & (x < width) & (y > -1) & (y < height))
 
 
 def _differing(shift: Floats, arriving: Floats, x: Floats, y: Floats) -> Any:

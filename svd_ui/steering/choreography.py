@@ -60,6 +60,12 @@ class Choreography:
     to_the_end: bool = False
     rest_stays: bool = True
 
+    @property
+    def moves_in_depth(self) -> bool:
+        """Whether it matters how near things are."""
+        paths = [path for path in (self.camera, self.own) if path is not None]
+        return self.parallax > 0 and any(not path.still for path in paths)
+
 
 @dataclass(frozen=True)
 class View:

@@ -50,7 +50,7 @@ def srgb_of(lab: Floats) -> Frames:
     xyz = np.where(roots > KNEE, roots**3, 3 * KNEE**2 * (roots - 4 / 29)) * WHITE
     linear = np.clip(xyz @ np.linalg.inv(TO_XYZ).T, 0, 1)
     values = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * values).astype(np.uint8)
+    return np.asarray(np.rint(255 * values), np.uint8)
 
 
 def matched(frames: Frames, still: Frames) -> Frames:

@@ -1,4 +1,4 @@
-"""The public API: ``/submit /generate /status /cancel /history /schema``, its parameters made from the request's fields."""
+"""The public API: ``/submit /generate /status /cancel /history /words /schema``, its parameters made from the request's fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from ..jobs import Job, in_full, status
 from ..media.footage import Moment
 from ..migration import old_names, renamed
 from ..notes import sentence as sentence_of
+from ..pictures import Place, taken
 from ..request import GenerationRequest, has_source
+from ..steering.words import recipe
 from ..validation import validate
 from .context import Context, uploaded
 from .controls import CLIP
@@ -44,6 +46,7 @@ def declare(context: Context) -> None:
     declare_api(api.status, api_name="status", queue=False)
     declare_api(api.cancel, api_name="cancel", queue=False)
     declare_api(api.history, api_name="history", queue=False)
+    declare_api(api.words, api_name="words", queue=False)
     declare_api(api.schema, api_name="schema", queue=False)
 
 
@@ -110,6 +113,19 @@ class Api:
             limit = min(MAX_HISTORY, max(1, int(limit or 24)))
             return [self._shown(job) for job in self.context.jobs.history(self._reader(token), limit, before)]
 
+    def words(self, text: str, without: list | None = None, kind: str = "") -> dict:  # type: ignore[type-arg]
+        """What words ask for, "slow push-in, hold the background", as values for /submit: ``{"chips", "values", "unknown"}``.
+
+        ``without`` are ids of chips to leave out; ``kind`` is a method that is chosen already, which the words then fill.
+        """
+        with sentence():
+            try:
+                return recipe(
+                    str(text or ""), [id for id in without or () if isinstance(id, int)], str(kind or "")
+                ).plain()
+            except ValueError as error:
+                raise BadInput(f"{str(error).capitalize()}.", field="text") from error
+
     def schema(self) -> dict:  # type: ignore[type-arg]
         """JSON Schema of a request: every field with its range and default, every method and post step there is here."""
         return GenerationRequest.model_json_schema()
@@ -134,6 +150,7 @@ class Api:
             notes += map(sentence_of, added.notes)
         elif frame is not None:
             raise BadInput("A frame is of a clip: upload one as image.", field=FRAME)
+        given = taken(given, lambda place, value: self._part(place, value, notes))
         request = validate(self._of_tile(given.pop(TILE, None)) | given)
         if not has_source(request):
             raise BadInput("Give exactly one of image and prompt.", field="image")
@@ -147,7 +164,16 @@ class Api:
         id, _, index = str(name).partition("/")
         return in_full(self.context.jobs.get(id), int(index) if index.isdecimal() else -1).explicit()
 
-    def _picture(self, value: Any, frame: Any) -> Added:
+    def _part(self, place: Place, value: Any, notes: list[str]) -> str:
+        """An upload inside a method or step -> its ref; ``notes`` gets what is said of it."""
+        try:
+            added = self._picture(value)
+        except BadPicture as error:
+            raise BadPicture(f"{place.title}: {error.message}", field=place.field) from None
+        notes += (f"{place.title}: {sentence_of(note)}" for note in added.notes)
+        return added.ref
+
+    def _picture(self, value: Any, frame: Any = None) -> Added:
         """An upload, a picture or a clip -> what is kept of it. Plain strings are refused: gradio hands them over unchecked."""
         path = value.get("path") if isinstance(value, dict) else getattr(value, "path", None)
         if not isinstance(path, str) or not path:

@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Match
 
 from .. import __version__
+from ..asset_ref import REF
 from ..doctor import device_facts
 from ..engine import Device
 from ..errors import without_secrets
@@ -168,7 +169,8 @@ def error_report(job: Job, device: Device | None) -> str:
         "device": device_facts(device),
         "versions": {"svd_ui": __version__, "python": sys.version.split()[0], "system": platform.platform(), **_page()},
     }
-    return clean("### SVD UI error report\n\n```json\n" + json.dumps(parts, indent=2, default=str) + "\n```\n")
+    text = REF.sub("(given)", json.dumps(parts, indent=2, default=str))
+    return clean(f"### SVD UI error report\n\n```json\n{text}\n```\n")
 
 
 def clean(text: str) -> str:

@@ -62,10 +62,21 @@ def latents(runtime: Runtime, still: Image.Image) -> Tensor:
     return runtime.vae.encode_scene(to_pixels([still]), scene, torch.zeros_like(scene.nearness))[None]
 
 
-def rendered(runtime: Runtime, photo: Image.Image, clip: ClipSpec, chunk: int = 14, start: int = 0) -> np.ndarray:
+def chunks(
+    runtime: Runtime, photo: Image.Image, clip: ClipSpec, chunk: int = 14, start: int = 0
+) -> Iterator[np.ndarray]:
     still = fit(photo, WIDTH, HEIGHT)
-    parts = decode(decoder_of(runtime, still, clip, photo), latents(runtime, still), chunk, never(), start)
-    return np.concatenate(list(parts))
+    return decode(decoder_of(runtime, still, clip, photo), latents(runtime, still), chunk, never(), start)
+
+
+def rendered(runtime: Runtime, photo: Image.Image, clip: ClipSpec, chunk: int = 14, start: int = 0) -> np.ndarray:
+    return np.concatenate(list(chunks(runtime, photo, clip, chunk, start)))
+
+
+@pytest.fixture(scope="module")
+def film(warp: Runtime, photo: Image.Image) -> np.ndarray:
+    """The plain clip, all of its frames."""
+    return rendered(warp, photo, asked(warp))
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -73,11 +84,10 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_a_clip_is_written_at_24_frames_a_second_for_as_long_as_its_key_frames_last(
-    warp: Runtime, photo: Image.Image
+    warp: Runtime, photo: Image.Image, film: np.ndarray
 ) -> None:
-    clip = asked(warp)
+    clip, frames = asked(warp), film
     assert (clip.shape.num_frames, clip.shape.fps) == (63, 24)
-    frames = rendered(warp, photo, clip)
     assert frames.shape == (63, HEIGHT, WIDTH, 3)
     again = rendered(warp, photo, asked(warp, output_fps=FPS))
     assert len(again) == FRAMES
@@ -88,13 +98,14 @@ def test_a_clip_is_written_at_24_frames_a_second_for_as_long_as_its_key_frames_l
 def test_the_first_frame_is_the_still(warp: Runtime, photo: Image.Image) -> None:
     for values in ({}, {"render_height": 720}):
         clip = asked(warp, **values)
-        first = rendered(warp, photo, clip)[0]
+        first = next(chunks(warp, photo, clip, 1))[0]
         assert psnr(first, np.asarray(fit(photo, *clip.frame_size))) >= 46
 
 
-def test_frames_between_key_frames_are_those_of_their_own_time(warp: Runtime, photo: Image.Image) -> None:
-    clip = asked(warp)
-    frames = rendered(warp, photo, clip)
+def test_frames_between_key_frames_are_those_of_their_own_time(
+    warp: Runtime, photo: Image.Image, film: np.ndarray
+) -> None:
+    clip, frames = asked(warp), film
     still = fit(photo, WIDTH, HEIGHT)
     exact = decoder_of(warp, still, clip, photo).frames_of(latents(warp, still)[0])
     exact._scene = camera(torch.tensor(clip.frame_times))  # type: ignore[attr-defined]
@@ -103,21 +114,21 @@ def test_frames_between_key_frames_are_those_of_their_own_time(warp: Runtime, ph
     assert min(psnr(a, b) for a, b in zip(frames, own, strict=True)) >= 45
 
 
-def test_a_larger_frame_has_the_detail_of_the_picture(warp: Runtime, photo: Image.Image) -> None:
+def test_a_larger_frame_has_the_detail_of_the_picture(warp: Runtime, photo: Image.Image, film: np.ndarray) -> None:
     clip = asked(warp, render_height=576)
     assert clip.frame_size == (1024, 576)
-    large = rendered(warp, photo, clip)[24]
-    from_small = np.asarray(Image.fromarray(rendered(warp, photo, asked(warp))[24]).resize((1024, 576)))
+    large = next(chunks(warp, photo, clip, 1, start=24))[0]
+    from_small = np.asarray(Image.fromarray(film[24]).resize((1024, 576)))
     detail = [np.abs(np.diff(frame.astype(float), axis=1)).mean() for frame in (large, from_small)]
     assert detail[0] > 1.2 * detail[1]
     assert psnr(large, from_small) > 24  # and shows the same
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 63])
-def test_chunks_do_not_show_and_a_clip_goes_on_from_any_frame(warp: Runtime, photo: Image.Image, chunk: int) -> None:
-    clip = asked(warp)
-    whole = rendered(warp, photo, clip)
-    assert np.abs(rendered(warp, photo, clip, chunk, start=40).astype(int) - whole[40:]).max() <= 1
+def test_chunks_do_not_show_and_a_clip_goes_on_from_any_frame(
+    warp: Runtime, photo: Image.Image, film: np.ndarray, chunk: int
+) -> None:
+    assert np.abs(rendered(warp, photo, asked(warp), chunk, start=40).astype(int) - film[40:]).max() <= 1
 
 
 def test_it_stops_between_chunks(warp: Runtime, photo: Image.Image) -> None:

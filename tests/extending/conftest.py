@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,6 @@ class App:
         return json.loads(self.python("-c", f"import json\n{source}\nprint(json.dumps(facts))").stdout)
 
 
-Installed = Callable[..., App]
-
-
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "photo.png"
@@ -76,15 +74,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     return App(tmp_path_factory.mktemp("app"), (HERE / "site",))
 
 
-@pytest.fixture(scope="module")
-def alone(app: App) -> App:
-    """The same data folder after the package was removed."""
-    return App(app.folder)
-
-
-@pytest.fixture(scope="module")
-def served(app: App) -> Iterator[str]:
-    """The address of the page."""
+@contextmanager
+def serving(app: App) -> Iterator[str]:
+    """The address of the page; commands on the same data folder have their clips made there meanwhile."""
     port = free_port("127.0.0.1", 7900 + os.getpid() % 1000)
     command = [sys.executable, "-m", "svd_ui", "serve", "--no-open", "--port", str(port)]
     log = (app.folder / "serve.log").open("w")

@@ -27,7 +27,6 @@ def test_a_step_that_fails_fails_its_job_and_names_its_package(app: App, photo: 
     said = " ".join(app("generate", photo, *QUICK, "--post", "faulty", code=1).stderr.split())
     assert "Faulty failed (KeyError)" in said
     assert "broken 1.0" in said
-    assert "finished" in app("generate", photo, *QUICK, "--json").stdout
 
 
 def test_a_step_that_runs_out_of_memory_costs_only_itself(app: App, photo: Path) -> None:

@@ -13,12 +13,13 @@ import pytest
 from svd_ui.assets import Assets
 from svd_ui.catalog import CheckpointRow
 from svd_ui.engine import CancelToken
-from svd_ui.errors import Cancelled, HubOffline, NotFound
+from svd_ui.errors import BadInput, Cancelled, HubOffline, NotFound
 from svd_ui.events import Downloading
 from svd_ui.hub import Hub
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
+from svd_ui.validation import validate
 from tests.fakes import FakeEngine, picture
 from tests.jobs.conftest import Serve, ended, until
 
@@ -91,6 +92,34 @@ def test_a_picture_that_another_job_uses_stays(serve: Serve, settings: Settings,
     service.delete(first.id)
     service._housekeeping.purge(time.time() + 1)
     assert Assets.of(settings).path(second.request.image or "").is_file()
+
+
+def test_pictures_of_a_method_are_kept_and_go_with_their_job(
+    serve: Serve, settings: Settings, request_: GenerationRequest
+) -> None:
+    service, assets = serve(), Assets.of(settings)
+    end, between = assets.keep(picture(0.5)), assets.keep(picture(0.7))
+    method = {"kind": "end_frame", "image": end, "keys": f"0.4={between}"}
+    job = ended(service, service.submit(validate({**request_.model_dump(), "method": method}), "ann"))
+    files = [assets.path(ref) for ref in (end, between)]
+    for path in files:
+        os.utime(path, (job.created - 60,) * 2)
+    service._housekeeping.sweep(job.created - 30)
+    assert all(path.exists() for path in files)
+    service.delete(job.id)
+    service._housekeeping.purge(time.time() + 1)
+    assert not any(path.exists() for path in files)
+
+
+def test_a_picture_of_a_method_that_is_not_here_is_refused_before_the_queue(
+    serve: Serve, request_: GenerationRequest
+) -> None:
+    service = serve()
+    request = validate({**request_.model_dump(), "method": {"kind": "lock", "mask": f"sha256:{'0' * 64}"}})
+    with pytest.raises(BadInput, match="Mask picture: the picture is gone") as error:
+        service.submit(request, "ann")
+    assert error.value.field == "method.lock.mask"
+    assert service.history() == []
 
 
 def test_pictures_that_never_became_a_job_go_after_a_day(

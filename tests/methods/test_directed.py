@@ -69,7 +69,7 @@ def calls(svd: Runtime) -> Iterator[list[int]]:
 
 
 def test_a_camera_takes_the_share_of_the_calls_that_it_says(svd: Runtime, calls: list[int]) -> None:
-    request = asked({"kind": "camera", "path": "pan left"})
+    request = asked({"kind": "camera", "camera": "pan left"})
     last = steps(svd, request)[-1]
     share = request.method.relative_cost(ClipSpec.of(request, svd.row))
     assert last.index == last.total == len(calls) == round(25 * share)
@@ -114,7 +114,7 @@ def test_a_plan_is_let_go_at_its_noise(svd: Runtime) -> None:
 
 
 def test_a_clip_goes_on_from_any_step_and_comes_out_the_same(svd: Runtime) -> None:
-    request = asked({"kind": "camera", "path": "push in"})
+    request = asked({"kind": "camera", "camera": "push in"})
     whole = steps(svd, request)
     for at in (0, 6, len(whole) - 2):
         rest = list(sample(context_of(svd, request, resume=whole[at])))
@@ -123,7 +123,7 @@ def test_a_clip_goes_on_from_any_step_and_comes_out_the_same(svd: Runtime) -> No
 
 
 def test_the_same_request_is_the_same_clip(svd: Runtime) -> None:
-    request = asked({"kind": "camera", "path": "arc left; handheld=0.5"})
+    request = asked({"kind": "camera", "camera": "arc left; handheld=0.5"})
     one, other = steps(svd, request)[-1], steps(svd, request)[-1]
     assert torch.equal(one.latents, other.latents)
 
@@ -132,7 +132,7 @@ def test_a_depth_picture_says_what_is_near(svd: Runtime) -> None:
     depth = Image.new("L", (8, 8))
     depth.paste(255, (4, 0, 8, 8))
     view = View(picture(64, 64), (0, 0, 1, 1), lambda ref: depth, 2.0, 4, 1)
-    plan = Camera(path="arc left", depth="sha256:" + "0" * 64).choreography(view)
+    plan = Camera(camera="arc left", depth="sha256:" + "0" * 64).choreography(view)
     assert plan.nearness is not None
     assert plan.nearness[:, :24].max() == -0.5
     assert plan.nearness[:, 40:].min() == 0.5

@@ -15,6 +15,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from svd_ui.assets import Assets
+from svd_ui.methods import METHODS
+from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
@@ -66,7 +68,7 @@ def test_the_parameters_are_the_requests_fields_and_all_optional(client: Client)
 
 def test_only_the_named_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema"}
+    assert set(endpoints) == {"/submit", "/generate", "/status", "/cancel", "/history", "/words", "/schema"}
 
 
 def test_submit_then_status_then_the_video_arrives(client: Client, photo: Path) -> None:
@@ -148,6 +150,45 @@ def test_a_path_on_the_server_is_refused(client: Client, photo: Path) -> None:
     for value in (str(photo), "/etc/passwd", "sha256:" + "0" * 64):
         with pytest.raises(AppError, match="Upload the picture"):
             client.predict(image=value, api_name="/submit")
+
+
+def test_a_method_takes_uploads_as_the_picture_is_taken(client: Client, public: Served, photo: Path) -> None:
+    upload, assets = handle_file(photo), Assets.of(public.settings)
+    method = {"kind": "end_frame", "image": upload, "keys": {"0.4": upload}}
+    made = client.predict(image=upload, method=method, num_frames=2, api_name="/submit")
+    kept = public.jobs.get(made["id"]).request
+    assert kept.method.model_dump() == {"kind": "end_frame", "image": kept.image, "keys": f"0.4={kept.image}"}
+    again = {"kind": "lock", "mask": kept.image}
+    assert client.predict(image=upload, method=again, num_frames=2, api_name="/submit")["id"]
+    assert assets.path(kept.image or "").is_file()
+
+
+def test_words_become_values_and_chips(client: Client, photo: Path) -> None:
+    heard = client.predict(text="slow push-in, hold the background", api_name="/words")
+    assert heard["values"] == {"method": {"kind": "lock", "camera": "push in*0.5"}}
+    assert [chip["text"] for chip in heard["chips"]] == ["Push in ×0.5", "The background stays"]
+    fewer = client.predict(text="slow push-in, hold the background", without=[1], api_name="/words")
+    assert fewer["values"] == {"method": {"kind": "camera", "camera": "push in*0.5"}}
+    assert client.predict(image=handle_file(photo), num_frames=2, **heard["values"], api_name="/submit")["id"]
+    with pytest.raises(AppError, match="at most 500 letters"):
+        client.predict(text="x" * 501, api_name="/words")
+
+
+def test_no_parameter_is_taken_for_a_file() -> None:
+    """gradio and its client take any ``{"path": "..."}`` for one, and would try to fetch it."""
+    kinds = [*METHODS.classes().values(), *POST.classes().values()]
+    assert not [cls for cls in kinds if "path" in cls.model_fields]
+
+
+def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
+    forged = {"path": "/etc/passwd", "meta": {"_type": "nothing"}}
+    for value, said in (
+        ("/etc/passwd", "Upload the picture"),
+        (forged, "paths on the server are not read"),
+        (f"sha256:{'0' * 64}", "Mask picture: the picture is gone"),
+    ):
+        with pytest.raises(AppError, match=said):
+            client.predict(image=handle_file(photo), method={"kind": "brush", "mask": value}, api_name="/submit")
 
 
 def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:

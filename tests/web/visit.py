@@ -20,18 +20,25 @@ expect.set_options(timeout=WAIT)
 
 
 class Visit:
-    """One browser profile: a page, what it asked from elsewhere, and the steps people take."""
+    """One browser profile: a page, what it asked from elsewhere, and the steps people take.
 
-    def __init__(self, browser: sync_api.Browser, served: Served, **context: object) -> None:
+    ``script`` runs in the page before its own scripts.
+    """
+
+    def __init__(
+        self, browser: sync_api.Browser, served: Served, script: str = "", query: str = "", **context: object
+    ) -> None:
         size = {"width": 1360, "height": 960}
         self.context = browser.new_context(**{"viewport": size, "permissions": ["clipboard-read"], **context})
         self.context.set_default_timeout(WAIT)
         self.served, self.page = served, self.context.new_page()
         self.foreign: list[str] = []
         self.errors: list[str] = []
+        if script:
+            self.context.add_init_script(script)
         self.page.on("request", self._seen)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.open()
+        self.open(query)
 
     def __enter__(self) -> Self:
         return self

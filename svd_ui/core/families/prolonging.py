@@ -9,7 +9,7 @@ from torch import Tensor
 
 CYCLES = 3
 """Of what stirs, in the time of the clip it was made for, at most."""
-FAR = (0.6, 0.6, 0.7, 0.25, 0.35)
+FAR = (0.5, 0.28, 0.7, 0.25, 0.35)
 """How far a camera goes before it turns back: pan x and y, log zoom, roll and arc, as ``Scene.pose``."""
 FAR_BACK = 0.3
 """The same for a zoom outwards, which shows what has to be painted."""
@@ -44,8 +44,9 @@ def whole_cycles(drift: Tensor, period: float, frames: int) -> Tensor:
     count = min(CYCLES, max(1, (len(drift) - 1) // 3))
     basis = _swings(torch.arange(len(drift)).to(drift) * (2 * math.pi / period), count)
     wanted = drift.flatten(1)
-    # A damping of small weight: a drift that only goes one way has no good swing, and gets a calm one.
-    gram = basis.T @ basis + 0.05 * len(drift) * torch.eye(basis.shape[1]).to(drift)
+    # Quick swings count less: a drift that only goes one way would else snap back at the end of each period.
+    slow = torch.arange(1, count + 1).to(drift).repeat(2) ** 4
+    gram = basis.T @ basis + 0.1 * len(drift) * torch.diag(slow)
     found = torch.linalg.solve(gram, basis.T @ (wanted - wanted.mean(dim=0)))
     much = wanted.std(dim=0, correction=0) / (basis @ found).std(dim=0, correction=0).clamp_min(1e-6)
     found = found * much.clamp(0.5, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -59,9 +60,9 @@ def spans(at: Sequence[int], frames: int) -> list[Span]:
     Neighbours share the frame of their still, so each segment but the first has an ``overlap`` of 1. What comes after the
     last still is open. Raises ValueError where ``at`` does not rise from 0 to at most the last frame.
     """
-    if not at or at[0] != 0 or at[-1] >= frames or any(b <= a for a, b in zip(at, at[1:], strict=False)):
+    if not at or at[0] != 0 or at[-1] >= frames or any(b <= a for a, b in pairwise(at)):
         raise ValueError(f"the stills' frames have to rise from 0 to at most {frames - 1}")
-    closed = [Span(a, b) for a, b in zip(at, at[1:], strict=False)]
+    closed = [Span(a, b) for a, b in pairwise(at)]
     return closed if at[-1] == frames - 1 else [*closed, Span(at[-1], frames - 1, ends=False)]
 
 

@@ -24,7 +24,7 @@ from .context import SamplingContext
 from .denoiser import Pair
 from .samplers import Step, gaussian
 
-SEEN = 3
+SEEN = 2
 """Frames from which it is told how things move."""
 
 
@@ -50,7 +50,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Directed(Opening):
+class Planned(Opening):
     """The clip as its plan has it."""
 
     @property

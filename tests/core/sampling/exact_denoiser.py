@@ -5,7 +5,7 @@ For clips ``z_i`` that are equally likely, the mean of what ``x = z + sigma n`` 
 ``softmax((x.z_i - |z_i|^2 / 2) / sigma^2)``. A sampler that gets it wrong is wrong: there is no training to blame.
 
 The clips show two sprites over a texture on a torus: what leaves a frame at one side comes back at the other. Latents are
-the pixels themselves, in [-1, 1], one channel.
+the pixels themselves, one channel, ``SCALE`` times those in [-1, 1]: with that their deviation is near 1, as SVD's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from svd_ui.core.sampling.denoiser import Denoiser
 SIGMA_MAX = 60.0
 """At this noise a drawn clip is as hidden as one of SVD's is at 700: nothing of its motion is seen."""
 SIZE, FRAMES, SPRITE = (24, 40), 10, 7
+SCALE = 2.0
 SPEEDS = (-2, -1, 0, 1, 2)
 VELOCITIES = torch.tensor([(y, x) for y in SPEEDS for x in SPEEDS])
 """``[25 2]``, pixels a frame, down then right."""
@@ -72,16 +73,21 @@ class Scene:
 
     @classmethod
     def of(cls, seed: int = 0, size: tuple[int, int] = SIZE, sprite: int = SPRITE) -> Scene:
-        """A texture of half contrast, and two sprites, a light and a dark one, with a pattern of their own."""
+        """A texture of less than half contrast, and two sprites, a light and a dark one, with a pattern of their own."""
         generator = torch.Generator().manual_seed(seed)
-        ground = Layer(0.4 * smooth(torch.randn(size, generator=generator)), torch.ones(size))
+        ground = Layer(0.4 * SCALE * smooth(torch.randn(size, generator=generator)), torch.ones(size))
         sprites = []
         for tone in (0.55, -0.55):
             cover = torch.zeros(size)
             cover[:sprite, :sprite] = 1
             pattern = tone + 0.45 * smooth(torch.randn(size, generator=generator))
-            sprites.append(Layer(pattern * cover, cover))
+            sprites.append(Layer(SCALE * pattern * cover, cover))
         return cls(ground, (sprites[0], sprites[1]))
+
+    def with_one(self) -> Scene:
+        """The same with the second sprite taken away."""
+        nothing = torch.zeros_like(self.ground.colour)
+        return Scene(self.ground, (self.sprites[0], Layer(nothing, nothing)))
 
     def clips(self, first: Tensor, second: Tensor, ground: Tensor | None = None) -> Tensor:
         """Paths ``[N F 2]`` of the two sprites, and of the ground => clips ``[N F 1 h w]``."""
@@ -96,6 +102,20 @@ class Scene:
 def straight(start: Sequence[int] | Tensor, velocities: Tensor, frames: int = FRAMES) -> Tensor:
     """From ``start`` (row, column) with each of ``velocities`` ``[N 2]`` => paths ``[N F 2]``."""
     return torch.as_tensor(start) + velocities[:, None] * torch.arange(frames)[:, None]
+
+
+def arcs(frames: int = FRAMES) -> Tensor:
+    """``[20 F 2]``: 4 velocities, each with 5 arcs across it."""
+    times = torch.linspace(0, 1, frames)[:, None]
+    ways = [torch.tensor(way, dtype=torch.float32) for way in ((0, 2), (0, -2), (2, 0), (-2, 0))]
+    across = [way.flip(0) / 2 for way in ways]
+    heights = [height * 4 * times * (1 - times) for height in (-4, -2, 0, 2, 4)]
+    paths = [
+        way * times * (frames - 1) + aside * height
+        for way, aside in zip(ways, across, strict=True)
+        for height in heights
+    ]
+    return torch.stack(paths).round().long()
 
 
 def each_with_each(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,6 +135,21 @@ class Family:
         """The 625 clips that begin with the sprites at ``starts``: each of them has any of 25 velocities."""
         first, second = each_with_each(*(straight(start, VELOCITIES, frames) for start in starts))
         return cls(scene.clips(first, second), torch.stack([first, second], 1))
+
+    @classmethod
+    def arching(cls, scene: Scene, starts: Sequence[Sequence[int]] = STARTS, frames: int = FRAMES) -> Family:
+        """400 clips, of 4 ways to go in 5 arcs each: there are several ways back from where one of them ends."""
+        first, second = each_with_each(*(torch.as_tensor(start) + arcs(frames) for start in starts))
+        return cls(scene.clips(first, second), torch.stack([first, second], 1))
+
+    @classmethod
+    def panning(cls, scene: Scene, start: Sequence[int] = STARTS[0], ground: Sequence[int] = (0, 0)) -> Family:
+        """The 625 clips in which the camera pans with any of 25 velocities and the first sprite moves with any of its own.
+
+        The second sprite is a part of the ground.
+        """
+        sprite, panned = each_with_each(straight(start, VELOCITIES), straight(ground, VELOCITIES))
+        return cls(scene.clips(sprite, panned + torch.tensor(STARTS[1]), panned), torch.stack([sprite, panned], 1))
 
     @classmethod
     def together(cls, *families: Family) -> Family:
@@ -157,3 +192,30 @@ def step_ratio(clip: Tensor) -> float:
     """The largest mean difference between two neighbouring frames of ``[F 1 h w]``, in medians: how much a clip jumps."""
     steps = clip.diff(dim=0).abs().flatten(1).mean(1)
     return float(steps.max() / steps.median())
+
+
+def unit_noise(generator: torch.Generator, frames: int = FRAMES) -> Tensor:
+    """``[1 F 1 h w]``."""
+    return torch.randn(1, frames, 1, *SIZE, generator=generator)
+
+
+def uncovered(clip: Tensor, sprite: Layer) -> Tensor:
+    """1 where the ``sprite`` is in none of the frames of ``clip`` ``[F 1 h w]``, nor beside it: ``[h w]``."""
+    _, covers = sprite.along(places(clip, sprite)[None])
+    seen = covers.amax((0, 1))
+    for axis in (0, 1):
+        seen = torch.maximum(seen, torch.maximum(seen.roll(1, axis), seen.roll(-1, axis)))
+    return 1 - seen
+
+
+def shift_of(frame: Tensor, still: Tensor, where: Tensor) -> float:
+    """By how many pixels ``frame`` ``[h w]`` has moved from ``still`` where ``where`` is 1: Lucas-Kanade, some rounds of it."""
+    size, total = torch.tensor(still.shape), torch.zeros(2)
+    frequencies = [torch.fft.fftfreq(int(length)) for length in size]
+    for _ in range(8):
+        turn = -2j * torch.pi * (frequencies[0][:, None] * total[0] + frequencies[1] * total[1])
+        moved = torch.fft.ifft2(torch.fft.fft2(still) * turn.exp()).real
+        slopes = torch.stack([(moved.roll(-1, axis) - moved.roll(1, axis)) / 2 for axis in (0, 1)])[:, where > 0]
+        left = (moved - frame)[where > 0]
+        total = total + torch.linalg.solve(slopes @ slopes.T, slopes @ left)
+    return float(total.norm())

@@ -104,6 +104,8 @@ def test_the_keyboard_stays_on_the_speed_dial_while_its_labels_change(visit: Vis
 def test_the_choice_of_a_method_says_why_a_checkpoint_cannot_be_steered_so(visit: Visit) -> None:
     method = visit.page.locator("#dial-method")
     visit.page.get_by_label("Motion strength", exact=True).check()
+    expect(method).to_contain_text("own noise levels", timeout=WAIT)  # nano's, too
+    visit.page.click("#dial-checkpoint label:has-text('SVD-XT (25')")
     expect(method).to_contain_text("How the motion is made", timeout=WAIT)
     visit.page.get_by_label("AnimateLCM", exact=False).check()
     expect(method).to_contain_text("own noise levels", timeout=WAIT)

@@ -85,8 +85,7 @@ def test_the_preview_moves_and_a_second_tab_sees_it(visit: Visit, browser: sync_
     assert len(sheet.content) < 60_000
     assert "data:image" not in page.locator("#stage").inner_html()
     assert "preview" not in page.locator("#history").inner_html()
-    with Visit(browser, visit.served) as other:
-        other.open(f"?job={job.id}")
+    with Visit(browser, visit.served, query=f"?job={job.id}") as other:
         expect(other.page.locator(".reel[style*='blob:']")).to_be_visible(timeout=WAIT)
     page.reload()
     expect(page.locator(".reel[style*='blob:']")).to_be_visible(timeout=WAIT)
