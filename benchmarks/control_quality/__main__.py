@@ -44,7 +44,7 @@ def main() -> None:
     for index, name in enumerate(names[: given.photos]):
         for turn in range(given.seeds):
             case = Case(nano, name, Labelled(photos[name], known[name]), SEED + index * given.seeds + turn, turn, found, calls=counts)  # fmt: skip
-            _measure(case, methods, given.seeds, photos[names[(index + 1) % len(names)]])
+            _measure(case, methods, index, given.seeds, photos[names[(index + 1) % len(names)]])
             print(case.where, flush=True)
             if given.json is not None:  # what was measured stays, whatever happens to the rest
                 write_json(given.json, "control_quality", "so far", rows(found, methods))
@@ -67,10 +67,10 @@ def _arguments() -> argparse.Namespace:
 
 
 @torch.inference_mode()
-def _measure(case: Case, methods: list[str], seeds: int, other: Photo) -> None:
+def _measure(case: Case, methods: list[str], index: int, seeds: int, other: Photo) -> None:
     for method in methods:
         if method == "camera":
-            camera.measure(case, seeds)
+            camera.measure(case, index, seeds)
         elif method == "end_frame":
             times.end_frame(case, other)
         elif method in MEASURES:

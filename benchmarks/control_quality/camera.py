@@ -21,6 +21,7 @@ FLAT = ("push in", "pull out", "pan left", "pan right", "tilt up", "roll right",
 """Asked without parallax: a similarity of the whole frame."""
 DEEP = ("dolly in", "arc left", "push in,pan right*0.5")
 """Asked with parallax: every point goes where the plan says for its depth."""
+TURNS = 3
 MOST_PIXELS, MOST_PERCENT = 0.5, 2.0
 
 
@@ -39,8 +40,10 @@ def end_of(path: str) -> Pose:
     return keys[-1][1] if keys else REST
 
 
-def measure(case: Case, seeds: int) -> None:
-    for path in (FLAT + DEEP)[case.turn :: seeds]:
+def measure(case: Case, index: int, seeds: int) -> None:
+    """A part of the paths: over three seeds a photograph sees all of them."""
+    turns = max(seeds, TURNS)
+    for path in (FLAT + DEEP)[(index + case.turn) % turns :: turns]:
         flat = path in FLAT
         clip = case.clip({"kind": "camera", "path": path, **({"parallax": 0.0} if flat else {})})
         tracks = track(clip.compared)

@@ -71,7 +71,7 @@ class Stage:
         clip = self.clip
         if self.choreography.closed:
             return clip.shape.num_frames * clip.fps / clip.output_fps if clip.renders else clip.length
-        return clip.frame_times[-1] or 1.0  # the last frame that is seen, which between key frames may be before the last of those
+        return clip.frame_times[-1] or 1.0  # of the last frame that is seen: the last key frame may come later
 
     def prepare(self, scene: Scene, shares: Tensor) -> None:
         """Paint what the frames of ``scene`` look at beyond the still: once, and not as each comes."""
@@ -167,7 +167,13 @@ class Stage:
         near = (1 - moved / PARTED).clamp(0, 1)
         if not bool(near.any()):
             return parted
-        return torch.lerp(parted, self._seen(canvas, own, shares), near)
+        around = looked_up(self._repainted(plate).expand(len(own), 1, -1, -1), places).clamp(0, 1)
+        return torch.lerp(parted, self._seen(canvas, own, shares), near * torch.maximum(cover, around))
+
+    def _repainted(self, plate: Tensor) -> Tensor:
+        """Where ``plate`` is not the still, and softly a little beyond: [1 1 H W]. Elsewhere the background is held all along."""
+        changed = (plate != self.still).any(dim=-1).float()[None, None].to(self.runtime.device)
+        return functional.avg_pool2d(functional.max_pool2d(changed, 7, 1, 3), 5, 1, 2)
 
     def _with_still(self, canvas: Canvas, still: Tensor) -> Canvas:
         pixels = canvas.pixels.clone()

@@ -114,7 +114,7 @@ def test_every_photograph_has_an_arrow() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["camera", "drag", "end frame", "loop", "extend"])
+@pytest.mark.parametrize("name", ["camera", "lock", "drag", "brush", "end frame", "loop"])
 def test_a_method_asks_svd_xt_as_often_as_it_says(name: str) -> None:
     one, plain = facts.facts(name), facts.facts("plain")
     assert one.evaluations / plain.evaluations == pytest.approx(one.said)
