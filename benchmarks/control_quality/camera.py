@@ -45,7 +45,7 @@ def measure(case: Case, index: int, seeds: int) -> None:
     turns = max(seeds, TURNS)
     for path in (FLAT + DEEP)[(index + case.turn) % turns :: turns]:
         flat = path in FLAT
-        clip = case.clip({"kind": "camera", "path": path, **({"parallax": 0.0} if flat else {})})
+        clip = case.clip({"kind": "camera", "camera": path, **({"parallax": 0.0} if flat else {})})
         tracks = track(clip.compared)
         off, far = _flat(path, tracks) if flat else _deep(clip, tracks)
         if off is not None:

@@ -28,7 +28,7 @@ EVERY = 0.02
 """Seconds between two looks at the memory in use."""
 METHODS: dict[str, dict[str, Any]] = {
     "plain": {"kind": "plain"},
-    "camera": {"kind": "camera", "path": "push in"},
+    "camera": {"kind": "camera", "camera": "push in"},
     "lock": {"kind": "lock"},
     "drag": {"kind": "drag", "arrows": "0.5,0.5>0.6,0.5"},
     "brush": {"kind": "brush", "strokes": "width=0.2:0.5,0.5"},

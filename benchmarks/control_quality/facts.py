@@ -40,7 +40,7 @@ NATIVE = (25, 72, 128)
 MASK, END = ("sha256:" + digit * 64 for digit in "12")
 METHODS: dict[str, dict[str, Any]] = {
     "plain": {"kind": "plain"},
-    "camera": {"kind": "camera", "path": "push in"},
+    "camera": {"kind": "camera", "camera": "push in"},
     "lock": {"kind": "lock", "mask": MASK},
     "drag": {"kind": "drag", "arrows": "0.4,0.4>0.5,0.4", "strokes": "width=0.2:0.4,0.4"},
     "drag, rest lives": {"kind": "drag", "arrows": "0.4,0.4>0.5,0.4", "strokes": "width=0.2:0.4,0.4", "rest": "lives"},
@@ -140,7 +140,14 @@ def facts(name: str, dtype: torch.dtype = torch.float16, size: tuple[int, int] =
 def rows() -> list[Row]:
     plain = facts("plain").evaluations
     peak = Ours().step(*NATIVE, guided=True).peak
-    found = [Row("SVD-XT: activations at a guided call of 25 frames, at most", peak / GIB, "GiB", note="1024x576, half precision")]
+    found = [
+        Row(
+            "SVD-XT: activations at a guided call of 25 frames, at most",
+            peak / GIB,
+            "GiB",
+            note="1024x576, half precision",
+        )
+    ]
     return [*found, *(row for name in METHODS for row in _rows(name, plain))]
 
 

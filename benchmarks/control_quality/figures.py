@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ def apart(a: Frames, b: Frames) -> float:
 
 def steps(frames: Frames) -> Floats:
     """[F - 1]: from each frame to the next, in levels."""
-    return np.array([apart(a, b) for a, b in zip(frames[:-1], frames[1:], strict=True)])
+    return np.array([apart(a, b) for a, b in itertools.pairwise(frames)])
 
 
 def seam(frames: Frames) -> float:

@@ -30,7 +30,11 @@ class Line:
         if not values:
             return None
         middle = statistics.median(value for value, _ in values)
-        notes = [self._worst(values, middle), *(f"{text} {_median(found, name)}" for text, name in self.beside), self.note]
+        notes = [
+            self._worst(values, middle),
+            *(f"{text} {_median(found, name)}" for text, name in self.beside),
+            self.note,
+        ]
         return Row(self.what, middle, self.unit, self.at_most, self.at_least, note="; ".join(filter(None, notes)))
 
     def _worst(self, values: list[tuple[float, str]], middle: float) -> str:
