@@ -74,7 +74,9 @@ def _deep(clip: Clip, tracks: Tracks) -> tuple[float | None, float]:
     last = clip.directed.at(torch.tensor([len(clip.frames) - 1]))
     looks = np.ascontiguousarray(last.places(height, width)[0].permute(1, 2, 0).numpy()) * (max(height, width) / 2)
     ends = tracks.places[-1].astype(np.float32)
-    came = cv2.remap(looks, ends[:, 0], ends[:, 1], cv2.INTER_LINEAR)[:, 0] + np.array([width, height]) / 2 - 0.5
+    came = (
+        cv2.remap(looks, ends[:, 0], ends[:, 1], cv2.INTER_LINEAR).reshape(-1, 2) + np.array([width, height]) / 2 - 0.5
+    )
     off = np.linalg.norm(came - tracks.first, axis=-1)
     return float(np.median(off)), max(float(np.linalg.norm(tracks.moved, axis=-1).mean()), 1e-6)
 

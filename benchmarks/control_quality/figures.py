@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.nano_quality.labels import Mask
+from benchmarks.nano_quality.labels import Mask, inner
 from benchmarks.nano_quality.layers import TRIM
 from benchmarks.nano_quality.looks import sharpness
 from benchmarks.nano_quality.tracks import LEAST_POINTS, Frames, Grid, Tracks, corners, track
@@ -65,9 +65,33 @@ def speed(frames: Frames, area: Mask | None = None) -> float | None:
 
 
 def way(frames: Frames, area: Mask) -> Grid | None:
-    """[2]: how far points of ``area`` have come in the end, median. None with too few."""
-    points = track(frames, corners(frames[0], area))
-    return np.median(points.moved, axis=0) if points.places.shape[1] >= LEAST_POINTS else None
+    """[2]: how far what ``area`` [H W] covers has come in the end: its points' median, or where it is found again as it was.
+
+    None where ``area`` is empty.
+    """
+    points = track(frames, corners(frames[0], inner(area)))
+    if points.places.shape[1] >= LEAST_POINTS:
+        return np.asarray(np.median(points.moved, axis=0))
+    return _found_again(frames[0], frames[-1], area) if area.any() else None
+
+
+def _found_again(first: Frames, last: Frames, area: Mask) -> Grid:
+    """The shift at which the pixels of ``area`` differ least, to a part of a pixel by a parabola through its neighbours."""
+    x, y, width, height = cv2.boundingRect(area)
+    window = np.s_[y : y + height, x : x + width]
+    differs = cv2.matchTemplate(last, first[window], cv2.TM_SQDIFF, mask=np.repeat(area[window][..., None], 3, 2))
+    row, column = np.unravel_index(np.argmin(differs), differs.shape)
+    right, down = _vertex(differs[row], int(column)), _vertex(differs[:, column], int(row))
+    return np.array([column - x + right, row - y + down])
+
+
+def _vertex(values: Grid, at: int) -> float:
+    """How far beside its least value a row of ``values`` has its lowest point; 0 at its ends."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    before, here, after = (float(one) for one in values[at - 1 : at + 2])
+    curve = before - 2 * here + after
+    return (before - after) / (2 * curve) if curve > 0 else 0.0
 
 
 def across(three: Frames) -> tuple[float, float] | None:

@@ -47,7 +47,7 @@ def drag(case: Case) -> None:
     shares = np.array(case.labelled.labels.drag)
     start, end = (shares - 0.5) * photo.shape[::-1] / span / (width, height) + 0.5
     thing = (cutout.at_place(case.still, (float(start[0]), float(start[1]))) > 0.5).astype(np.uint8) * 255
-    thing = np.asarray(inner(thing), np.uint8)
+    case.note("drag: size", 100 * float((thing > 0).mean()))
     arrow = (end - start) * (width, height)
     text = ">".join(f"{x:g},{y:g}" for x, y in shares)
     went = way(case.plain.compared, thing)

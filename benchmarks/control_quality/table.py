@@ -76,7 +76,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("lock: first", "lock: first frame against the still", "dB"),
     ),
     "drag": (
-        Line("drag: still", "drag: end of what is dragged", "px", at_most=1, beside=(("plain", "drag: plain"),)),
+        Line("drag: still", "drag: end of what is dragged", "px", at_most=1, beside=(("plain", "drag: plain"), ("% of the frame", "drag: size"))),
         Line("drag: panning", "drag: the same while the camera pans", "px", at_most=3),
         Line("drag: first", "drag: first frame against the still", "dB", at_least=34),
     ),

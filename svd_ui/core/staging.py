@@ -171,9 +171,10 @@ class Stage:
         return torch.lerp(parted, self._seen(canvas, own, shares), near * torch.maximum(cover, around))
 
     def _repainted(self, plate: Tensor) -> Tensor:
-        """Where ``plate`` is not the still, and softly a little beyond: [1 1 H W]. Elsewhere the background is held all along."""
-        changed = (plate != self.still).any(dim=-1).float()[None, None].to(self.runtime.device)
-        return functional.avg_pool2d(functional.max_pool2d(changed, 7, 1, 3), 5, 1, 2)
+        """Where ``plate`` is not the still or is covered, and softly a little beyond: [1 1 H W]. Elsewhere the background is held."""
+        assert self._hold is not None
+        changed = ((plate != self.still).any(dim=-1).to(self._hold.device) | (self._hold < 1)).float()
+        return functional.avg_pool2d(functional.max_pool2d(changed, 7, 1, 3), 5, 1, 2, count_include_pad=False)
 
     def _with_still(self, canvas: Canvas, still: Tensor) -> Canvas:
         pixels = canvas.pixels.clone()

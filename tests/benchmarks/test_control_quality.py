@@ -90,6 +90,14 @@ def test_the_speed_of_a_part_is_its_own() -> None:
     assert going == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.parametrize("side", [6, 60])
+def test_a_thing_is_found_where_it_went_however_small_it_is(side: int) -> None:
+    area = np.zeros(SIZE, np.uint8)
+    area[100 : 100 + side, 200 : 200 + side] = 255
+    came = figures.way(np.stack([moved(6 * k, -3 * k) for k in range(4)]), area)
+    assert came == pytest.approx([18, -9], abs=0.1)
+
+
 def test_a_dissolve_between_two_views_is_not_sharp() -> None:
     frames = dissolved(moved(0, 0), moved(20, 0), 9)
     assert figures.sharp(frames, sharpness(PAINTING)) < 0.85
