@@ -71,7 +71,7 @@ class Stage:
         clip = self.clip
         if self.choreography.closed:
             return clip.shape.num_frames * clip.fps / clip.output_fps if clip.renders else clip.length
-        return clip.frame_times[-1] or 1.0  # of the last frame that is seen: the last key frame may come later
+        return max(1, clip.length - 1)
 
     def prepare(self, scene: Scene, shares: Tensor) -> None:
         """Paint what the frames of ``scene`` look at beyond the still: once, and not as each comes."""

@@ -130,12 +130,6 @@ def test_a_held_background_stays_while_its_subject_has_only_begun_to_move(warp: 
     assert np.abs(frames - np.asarray(still, np.float64))[:, away].max() == 0
 
 
-def test_the_last_frame_that_is_seen_is_the_plan_s_end(warp: Runtime, still: Image.Image) -> None:
-    for fps in (7, 24):
-        made = stage(warp, still, Choreography(camera=read("pan=0.1")), output_fps=fps)
-        assert made.clip.frame_times[-1] / made.span == 1
-
-
 def test_a_held_clip_may_have_a_camera_over_it(warp: Runtime, still: Image.Image) -> None:
     held = Choreography(hold=np.ones((HEIGHT, WIDTH), np.float32), camera=read("pan=0.125; ease=linear"))
     frames = pixels(stage(warp, still, held).frames(moving(), SHARES))
