@@ -46,13 +46,17 @@ def main() -> None:
             case = Case(nano, name, Labelled(photos[name], known[name]), SEED + index * given.seeds + turn, turn, found, calls=counts)  # fmt: skip
             _measure(case, methods, index, given.seeds, photos[names[(index + 1) % len(names)]])
             print(case.where, flush=True)
-            if given.json is not None:  # what was measured stays, whatever happens to the rest
-                write_json(given.json, "control_quality", "so far", rows(found, methods))
+            _keep(given, found, methods)  # what was measured stays, whatever happens to the rest
+    table = [*rows(found, methods), *_others(nano, methods)]
+    finish("control_quality", describe("cpu").name, table, given.json, photographs=min(given.photos, len(names)), seeds=given.seeds, speed=given.speed)  # fmt: skip
+
+
+def _keep(given: argparse.Namespace, found: Found, methods: list[str]) -> None:
+    if given.json is not None:
+        write_json(given.json, "control_quality", "so far", rows(found, methods))
     for method, strips in found.strips.items():
         if given.sheets is not None:
             sheets.write(given.sheets / f"{method}.jpg", strips)
-    table = [*rows(found, methods), *_others(nano, methods)]
-    finish("control_quality", describe("cpu").name, table, given.json, photographs=min(given.photos, len(names)), seeds=given.seeds, speed=given.speed)  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:

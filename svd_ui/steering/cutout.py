@@ -149,8 +149,8 @@ def _guided(guide: Mask, mask: Mask, reach: int) -> Mask:
         return blurred
 
     middle, level = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle * middle + SMOOTH)
-    led: Mask = mean(slope) * guide + mean(np.asarray(level - slope * middle, np.float32))
+    slope = (mean(guide * mask) - middle * level) / (mean(guide * guide) - middle**2 + SMOOTH)
+    led: Mask = mean(np.asarray(slope, np.float32)) * guide + mean(np.asarray(level - slope * middle, np.float32))
     return led
 
 
