@@ -151,7 +151,7 @@ class Stage:
     def _changed(self, canvas: Canvas, share: float) -> Canvas:
         """``canvas`` with the still as it is by then."""
         assert self._scenery is not None
-        return self._with_still(canvas, torch.from_numpy(np.require(self._scenery(share), requirements="CW")))
+        return self._with_still(canvas, torch.from_numpy(np.require(self._scenery(share), requirements=("C", "W"))))
 
     def _lifted(self, canvas: Canvas, places: Tensor, own: Tensor, shares: Tensor) -> Tensor:
         """What is not held, looked at where ``own`` says, before a background without it, looked at as the camera does.
