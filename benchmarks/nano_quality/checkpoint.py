@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,22 @@ from svd_ui.clip import ClipSpec
 from svd_ui.core.conditioning import condition
 from svd_ui.core.decode import decode, decoder_of
 from svd_ui.core.devices import Plan
+from svd_ui.core.families.rendering import Renderer
 from svd_ui.core.families.scene import Scene
-from svd_ui.core.families.warp import Renderer
 from svd_ui.core.runtime import Runtime
 from svd_ui.core.sampling.context import SamplingContext, sample
 from svd_ui.core.sampling.samplers import seeded
 from svd_ui.events import never
 from svd_ui.media.image import fit
 from svd_ui.request import GenerationRequest, Speed
+from svd_ui.steering.choreography import view_of
 
 from .tracks import Frames, at_rate
 
 SEED = 1234
 AT_ONCE = 8
 """Frames rendered together."""
+NO_PICTURES: Mapping[str, Image.Image] = {}
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ class Photo:
 
 @dataclass(frozen=True)
 class Clip:
-    """``frames`` [F H W 3] that play at ``fps``, and the ``scene`` of its key frames that they show."""
+    """``frames`` [F H W 3] that play at ``fps``, and the ``scene`` of its key frames that they show.
+
+    ``decoder`` made the frames, by the plan of the clip's method where it has one.
+    """
 
     frames: Frames
     fps: float
     spec: ClipSpec
     scene: Scene
+    decoder: Renderer | None = None
 
     @property
     def compared(self) -> Frames:
@@ -68,6 +75,13 @@ class Clip:
     def shown(self) -> Scene:
         """The scene at the frames' own times."""
         return self.scene.at(torch.tensor(self.spec.frame_times))
+
+    @property
+    def directed(self) -> Scene:
+        """The same as the clip's plan has it."""
+        assert self.decoder is not None, "made by a checkpoint"
+        stage = self.decoder.stage
+        return stage.directed(self.shown, torch.tensor(self.spec.frame_times) / stage.span)
 
 
 @dataclass(frozen=True)
@@ -93,15 +107,20 @@ class Nano:
         asked = GenerationRequest(width=width, height=height, seed=seed, speed=self.speed, **values)
         return ClipSpec.of(asked, self.runtime.row)
 
-    def animate(self, photo: Photo, seed: int, **values: Any) -> Clip:
+    def animate(
+        self, photo: Photo, seed: int, pictures: Mapping[str, Image.Image] = NO_PICTURES, **values: Any
+    ) -> Clip:
+        """``pictures`` are those that a method's fields name."""
         spec = self.spec(seed, **values)
         still, generator = Image.fromarray(photo.still), seeded(spec.seed)
+        plan = spec.request.method.choreography(view_of(spec, still, photo.picture.size, pictures.__getitem__))
         cond = condition(self.runtime, still, spec, generator)
-        *_, last = sample(SamplingContext(self.runtime, cond, spec, generator))
-        decoder = decoder_of(self.runtime, still, spec, photo.picture)
+        decoder = decoder_of(self.runtime, still, spec, photo.picture, plan)
+        assert isinstance(decoder, Renderer), "the checkpoint renders its frames"
+        *_, last = sample(SamplingContext(self.runtime, cond, spec, generator, decoder=decoder))
         frames = np.concatenate([*decode(decoder, last.latents, AT_ONCE, never())])
         scene = self.runtime.vae.scene(last.latents[0].float() / self.runtime.scaling_factor)
-        return Clip(frames, spec.output_fps, spec, scene)
+        return Clip(frames, spec.output_fps, spec, scene, decoder)
 
     def renderer(self, photo: Photo, spec: ClipSpec) -> Renderer:
         decoder = decoder_of(self.runtime, Image.fromarray(photo.still), spec, photo.picture)

@@ -21,11 +21,12 @@ EDGE = 6
 
 @dataclass(frozen=True)
 class Labels:
-    """Layers of clear depth, where there are any, and the parts that stir by themselves, by kind."""
+    """Layers of clear depth, where there are any, the parts that stir by themselves, by kind, and an arrow on a thing."""
 
     near: Sequence[Polygon] = ()
     far: Sequence[Polygon] = ()
     stirs: Mapping[str, Sequence[Polygon]] = field(default_factory=dict)
+    drag: Polygon = ()
 
     @property
     def deep(self) -> bool:

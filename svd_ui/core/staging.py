@@ -151,7 +151,7 @@ class Stage:
     def _changed(self, canvas: Canvas, share: float) -> Canvas:
         """``canvas`` with the still as it is by then."""
         assert self._scenery is not None
-        return self._with_still(canvas, torch.from_numpy(np.ascontiguousarray(self._scenery(share))))
+        return self._with_still(canvas, torch.from_numpy(np.require(self._scenery(share), requirements=("C", "W"))))
 
     def _lifted(self, canvas: Canvas, places: Tensor, own: Tensor, shares: Tensor) -> Tensor:
         """What is not held, looked at where ``own`` says, before a background without it, looked at as the camera does.
@@ -167,7 +167,14 @@ class Stage:
         near = (1 - moved / PARTED).clamp(0, 1)
         if not bool(near.any()):
             return parted
-        return torch.lerp(parted, self._seen(canvas, own, shares), near)
+        around = looked_up(self._repainted(plate).expand(len(own), 1, -1, -1), places).clamp(0, 1)
+        return torch.lerp(parted, self._seen(canvas, own, shares), near * torch.maximum(cover, around))
+
+    def _repainted(self, plate: Tensor) -> Tensor:
+        """Where ``plate`` is not the still or is covered, and softly a little beyond: [1 1 H W]. Elsewhere the background is held."""
+        assert self._hold is not None
+        changed = ((plate != self.still).any(dim=-1).to(self._hold.device) | (self._hold < 1)).float()
+        return functional.avg_pool2d(functional.max_pool2d(changed, 7, 1, 3), 5, 1, 2, count_include_pad=False)
 
     def _with_still(self, canvas: Canvas, still: Tensor) -> Canvas:
         pixels = canvas.pixels.clone()

@@ -69,12 +69,24 @@ class Directed(MethodParams):
     tells_all: ClassVar[bool] = False
     ends_as_asked: ClassVar[bool] = True
 
+    @property
+    def calm(self) -> bool:
+        """Whether what nobody directs is kept calm (``Choreography.rest_stays``), so that a clip may begin near its plan."""
+        return True
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether nothing of what a checkpoint makes may move: one that plays plans is not asked then."""
+        return False
+
     def relative_cost(self, clip: ClipSpec) -> float:
         """The steps that are left out above the noise at which a clip near its plan begins (``SamplingContext.directed``)."""
+        if clip.row.facts.plays_plans:
+            return 0.0 if self.holds_all else 1.0
         begin, release = clip.row.facts.follows(clip)
-        return (
-            clip.share_after(clip.first_step_below(release if self.tells_all else begin)) if begin < math.inf else 1.0
-        )
+        if not self.calm or begin == math.inf:
+            return 1.0
+        return clip.share_after(clip.first_step_below(release if self.tells_all else begin))
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         """The checkpoint's own walk, held to the plan."""

@@ -38,6 +38,14 @@ class Brush(Directed):
     strength: float = Field(1.0, ge=0, le=4, title="Strength", description="How much what is painted moves.")
     camera: CameraText = camera_field("The camera meanwhile. Blank: it stands.")
 
+    @property
+    def calm(self) -> bool:
+        return False
+
+    @property
+    def holds_all(self) -> bool:
+        return self.effect != "free"
+
     def choreography(self, view: View) -> Choreography:
         """Nothing moves but the paint: as the checkpoint has it, pushed where a direction is given, or as the effect does."""
         strokes = marks.read_strokes(self.strokes)

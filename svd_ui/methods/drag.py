@@ -36,6 +36,14 @@ class Drag(Directed):
     )
     camera: CameraText = camera_field("The camera meanwhile. Blank: it stands.")
 
+    @property
+    def calm(self) -> bool:
+        return self.rest == "stays"
+
+    @property
+    def holds_all(self) -> bool:
+        return self.rest == "stays"
+
     def choreography(self, view: View) -> Choreography:
         """What the arrows start on as sheets that go over the still, without them, along the arrows."""
         arrows = [tuple(view.place(point) for point in arrow) for arrow in marks.read_arrows(self.arrows)]

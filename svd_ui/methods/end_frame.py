@@ -43,6 +43,15 @@ def _keys(text: str) -> str:
     return text
 
 
+def _at_frames(keys: Keys, view: View) -> Keys:
+    """``keys`` at the shares of the clip that its frames stand for, so that each picture is seen. Raises BadInput."""
+    last = max(1, view.frames - 1)
+    places = [round(share * last) for share, _ in keys]
+    if any(b <= a for a, b in pairwise((0, *places, last))):
+        raise BadInput("The pictures stand too close together for so few frames.", field="method.end_frame.keys")
+    return tuple((place / last * view.last, ref) for place, (_, ref) in zip(places, keys, strict=True))
+
+
 @method("end_frame")
 class EndFrame(Directed):
     """The clip ends on a second picture."""
@@ -87,7 +96,7 @@ class EndFrame(Directed):
     def choreography(self, view: View) -> Choreography:
         if self.image is None:
             raise BadInput("Choose the picture that the clip ends on.", field="method.end_frame.image")
-        refs = (*read_keys(self.keys), (1.0, self.image))
+        refs = (*_at_frames(read_keys(self.keys), view), (view.last, self.image))
         stills = ((0.0, view.still), *((share, view.still_of(ref)) for share, ref in refs))
         arrays = [np.asarray(still) for _, still in stills]
         ways = [way(*pair) for pair in pairwise(arrays)]

@@ -39,6 +39,10 @@ class Lock(Directed):
         "How the subject moves before the background. Blank: the checkpoint’s own motion."
     )
 
+    @property
+    def calm(self) -> bool:
+        return False
+
     def choreography(self, view: View) -> Choreography:
         """The subject as a sheet before the painted background. What is given is taken together; else what stands out."""
         own = camera.read(self.camera)

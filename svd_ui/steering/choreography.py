@@ -41,7 +41,7 @@ class Choreography:
               everywhere
     to_the_end  it follows to the last step, else until the family lets go
     closed    after the last frame comes the first: the share 1 would be the first again
-    stills    further stills at shares of the clip, RGB at the frame's size, the last one at 1
+    stills    further stills at shares of the clip, RGB at the frame’s size, the last one at the last frame
     notes     what people should know of the plan
     rest_stays  what nobody directs is kept calm: such a checkpoint starts near the plan
     """

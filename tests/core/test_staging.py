@@ -119,6 +119,17 @@ def test_what_is_lifted_moves_before_a_background_that_stays(warp: Runtime) -> N
     assert np.abs(frames[2][:, :90] - 96).max() == 0
 
 
+def test_a_held_background_stays_while_its_subject_has_only_begun_to_move(warp: Runtime, still: Image.Image) -> None:
+    """What moves by less than a pixel is not parted from what is behind it: that must not take the background along."""
+    hold = np.ones((HEIGHT, WIDTH), np.float32)
+    hold[50:90, 100:140] = 0
+    barely = read("pan=-0.004; ease=linear")
+    frames = pixels(stage(warp, still, Choreography(hold=hold, lifted=True, own=barely)).frames(flat(3), SHARES))
+    away = np.ones((HEIGHT, WIDTH), bool)
+    away[20:120, 70:170] = False
+    assert np.abs(frames - np.asarray(still, np.float64))[:, away].max() == 0
+
+
 def test_a_held_clip_may_have_a_camera_over_it(warp: Runtime, still: Image.Image) -> None:
     held = Choreography(hold=np.ones((HEIGHT, WIDTH), np.float32), camera=read("pan=0.125; ease=linear"))
     frames = pixels(stage(warp, still, held).frames(moving(), SHARES))

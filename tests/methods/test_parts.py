@@ -21,7 +21,7 @@ from svd_ui.methods.end_frame import EndFrame
 from svd_ui.methods.loop import Loop
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
-from svd_ui.steering.choreography import view_of
+from svd_ui.steering.choreography import View, view_of
 from tests.core.conftest import CPU_PLAN, picture
 from tests.tiny import save_tiny_svd
 
@@ -107,6 +107,15 @@ def test_a_clip_with_an_end_frame_ends_on_it_and_passes_those_between(svd: Runti
     assert torch.allclose(final[0], encoded(svd, picture(64, 64))[0], atol=1e-4)
     assert torch.allclose(final[2], encoded(svd, other(MIDDLE))[0], atol=1e-4)
     assert torch.allclose(final[-1], encoded(svd, other(END))[0], atol=1e-4)
+
+
+def test_a_picture_between_stands_at_a_frame_that_is_seen() -> None:
+    still = picture(64, 64)
+    view = View(still, (0, 0, 1, 1), lambda ref: still, 1.0, 6, 1)
+    plan = EndFrame(image=END, keys=f"0.5={MIDDLE}").choreography(view)
+    assert [share for share, _ in plan.stills] == [0.4, 1.0]
+    with pytest.raises(BadInput):
+        EndFrame(image=END, keys=f"0.5={MIDDLE}; 0.45={MIDDLE}").choreography(view)
 
 
 def test_pictures_that_stand_too_close_are_said(svd: Runtime) -> None:
