@@ -9,9 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from ...jobs.service import JobService
 from ...request import FOCUS
-from ...settings import Settings
 from .. import train
 from ..api import declare
 from ..context import Context
@@ -45,11 +43,10 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
-def page_of(jobs: JobService, settings: Settings) -> gr.Blocks:
-    """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
-    context = Context(jobs, settings)
+def page_of(context: Context) -> gr.Blocks:
+    """The whole page; it holds no work of its own, so it may be closed and opened at any time."""
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
-        page = Page(context.remote)
+        page = Page(lambda: context.remote)
         page.add("root", demo)
         tab = _layout(page, context)
         events.wire(page, context)
