@@ -24,9 +24,9 @@ OPEN = frozenset({
     "/gradio_api/app_id", "/gradio_api/login_check", "/gradio_api/startup-events", "/gradio_api/user", "/health", "/ready",
 })  # fmt: skip
 """What a browser or a supervisor asks for before there is a login; nothing of it is anybody's."""
-OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/pwa_icon/", "/login/callback", "/login/huggingface")
+OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/login/callback", "/login/huggingface")
 UNUSED = (
-    "/monitoring", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/process_recording", "/gradio_api/profiling",
+    "/monitoring", "/pwa_icon", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/process_recording", "/gradio_api/profiling",
     "/gradio_api/proxy=", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/stream", "/gradio_api/undo-vibe",
     "/gradio_api/vibe",
 )  # fmt: skip
