@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from .errors import BadInput
 from .media import atomic
+from .settings import Settings
 
 Role = Literal["operator", "user"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -83,6 +84,15 @@ class Accounts:
         if seen != self._seen:
             self._known, self._seen = _parsed(self.path), seen
         return self._known
+
+
+def require_accounts(settings: Settings) -> None:
+    """Raises BadInput where there is to be a login by accounts and nobody could log in."""
+    if settings.has_accounts and settings.credentials is None and not Accounts(settings.accounts_file).all():
+        raise BadInput(
+            f"SVD_UI_ACCOUNTS: there is no account in {settings.accounts_file}, so nobody could log in. "
+            "Add one: python -m svd_ui accounts add NAME --role operator"
+        )
 
 
 def _parsed(path: Path) -> dict[str, dict[str, str]]:

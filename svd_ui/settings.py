@@ -190,9 +190,11 @@ class Settings(BaseSettings):
     def accounts_file(self) -> Path:
         return self.accounts or self.data_dir / "accounts.json"
 
-    @property
+    @cached_property
     def has_accounts(self) -> bool:
-        """Whether people log in by accounts; a file that was named and is gone leaves the page closed."""
+        """Whether people log in by accounts, decided once: a page that asks nobody cannot begin to. A file that was named and is
+        gone leaves it closed.
+        """
         return self.accounts is not None or self.accounts_file.is_file()
 
     @property

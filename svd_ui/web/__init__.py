@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..accounts import Accounts
+from ..accounts import Accounts, require_accounts
 from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
 from .visitor import is_public
@@ -116,7 +116,6 @@ def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks
     from .routes import routes
 
     context = Context(jobs, settings)
-    context.accounts.all()  # a file that cannot be read is said now
     options = launch_options(settings)
     own = routes(context)
     demo = build_ui(context)
@@ -154,6 +153,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
     prepare(settings)
     tls(settings)  # what cannot be served at all is said before a worker starts
+    require_accounts(settings)
     free_port(host_of(settings), settings.port)
     from ..jobs.service import compose
 

@@ -113,6 +113,11 @@ class Context:
         """Whether visitors may be strangers, who are not told about the server's folders."""
         return self.forwarded or is_public(self.settings)
 
+    @property
+    def may_operate(self) -> bool:
+        """Whether anybody can be the operator on this page; on one that strangers reach without a login nobody is."""
+        return not self.remote or self.settings.has_login
+
     @cached_property
     def accounts(self) -> Accounts:
         return Accounts(self.settings.accounts_file)

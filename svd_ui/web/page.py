@@ -46,8 +46,8 @@ class Page:
     name.
     """
 
-    def __init__(self, remote: Callable[[], bool], gate: Callable[[gr.Request], None] | None = None) -> None:
-        self.remote, self.gate = remote, gate
+    def __init__(self, remote: bool | Callable[[], bool], gate: Callable[[gr.Request], None] | None = None) -> None:
+        self.remote, self.gate = remote if callable(remote) else lambda: remote, gate
         self.notices: list[str] = []
         self.help: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda form: {}
         self.parts: dict[str, Any] = {}

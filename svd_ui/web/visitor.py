@@ -146,6 +146,11 @@ def address_of(settings: Settings, request: Any) -> str:
     return host
 
 
+def signs_in() -> bool:
+    """Whether this is a Space whose README asks for ``hf_oauth``: the page then has a button to sign in with."""
+    return {"SPACE_ID", "OAUTH_CLIENT_ID"} <= os.environ.keys()
+
+
 def signed_in(request: gr.Request | Asked | None) -> str | None:
     """The name at the hub of whoever signed in with a Space's button (gradio's OAuth); None elsewhere."""
     scope = getattr(getattr(request, "request", None), "scope", None) or {}

@@ -16,7 +16,7 @@ from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
-from ..visitor import may_train
+from ..visitor import may_train, signs_in
 from . import events, groups, job_events, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
@@ -73,6 +73,8 @@ def _layout(page: Page, context: Context) -> Page | None:
         gr.HTML(html("header"), js_on_load=None)
         tabs = train.tabs() if trains else None
         _piece(page, "status", status(None))
+        if signs_in():
+            gr.LoginButton(elem_id="sign-in", size="sm")
     with gr.Row(elem_id="main", equal_height=False):
         _piece(page, "jump", html("animate/jump"))
         with gr.Column(elem_id="left", scale=5, min_width=320):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -85,29 +86,29 @@ class Limits:
         return ""
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send, most: int | None) -> None:
-        """Bytes are counted as they come: a length need not be told, nor be true."""
-        come, begun = 0, False
+        """Bytes are counted as they come: a length need not be told, nor be true. What gradio says of the rest is left out."""
+        come, begun, over = 0, False, False
 
         async def counting() -> Message:
-            nonlocal come
+            nonlocal come, over
             message = await receive()
             come += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if most is not None and come > most:
+            over = most is not None and come > most
+            if over:
                 raise TooLargeError
             return message
 
         async def noting(message: Message) -> None:
             nonlocal begun
-            begun = True
-            await send(message)
+            begun = begun or not over
+            if begun:
+                await send(message)
 
-        try:
+        with suppress(TooLargeError):
             await self.app(scope, counting, noting)
-        except TooLargeError:
-            if not begun:
-                await refuse(
-                    scope, send, 413, f"This is too much at once: at most {(most or 0) / MB:.1f} MB are accepted."
-                )
+        if over and not begun:
+            text = f"This is too much at once: at most {(most or 0) / MB:.1f} MB are accepted."
+            await refuse(scope, send, 413, text)
 
     async def _sweep(self) -> None:
         if time.monotonic() >= self.next_sweep:

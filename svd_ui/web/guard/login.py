@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from ...accounts import Accounts
@@ -31,6 +34,7 @@ UNUSED = (
     "/gradio_api/vibe",
 )  # fmt: skip
 """Routes of gradio that the page does without: each could be asked for something, so nobody answers there."""
+METRICS = "/metrics"
 FREE_GUESSES = 5
 SECONDS_A_GUESS = 10.0
 MOST_ADDRESSES = 10_000
@@ -42,21 +46,38 @@ def asking(settings: Settings, accounts: Accounts) -> Any:
         return settings.credentials
 
     def check(name: str, password: str) -> bool:
-        import secrets
-
         user, key = settings.credentials or ("", "")
-        if user and secrets.compare_digest(user.encode(), name.encode()):
-            return secrets.compare_digest(key.encode(), password.encode())
+        if user and same(user, name):
+            return same(key, password)
         return accounts.check(name, password)
 
     return check
 
 
+def same(one: str, other: str) -> bool:
+    """In a time that tells nothing of where they differ."""
+    return secrets.compare_digest(one.encode(), other.encode())
+
+
+def basic(header: str) -> tuple[str, str]:
+    """Name and password of HTTP Basic; blank where it is none."""
+    kind, _, text = header.partition(" ")
+    try:
+        name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return (name, password) if kind.lower() == "basic" else ("", "")
+
+
 class Login:
-    """ASGI middleware. gradio asks for the login at most of its routes; here every other one asks too."""
+    """ASGI middleware. gradio asks for the login at most of its routes; here every other one asks too.
+
+    What collects metrics has no page to log in at: it says name and password with the request (HTTP Basic).
+    """
 
     def __init__(self, app: ASGIApp, context: Context) -> None:
         self.app, self.context, self.guesses = app, context, Guesses()
+        self.check = asking(context.settings, context.accounts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -67,12 +88,14 @@ class Login:
             await refuse(scope, send, 404, "There is nothing here.")
         elif path.rstrip("/") == "/login" and scope.get("method") == "POST":
             await self._guess(scope, receive, send)
-        elif is_open(path) or not self._asks(scope) or self.name(scope) is not None:
+        elif path == METRICS and self._asks() and "authorization" in (headers := HTTPConnection(scope).headers):
+            await self._with_password(headers["authorization"], scope, receive, send)
+        elif is_open(path) or not self._asks() or self.name(scope) is not None:
             await self.app(scope, receive, send)
         else:
             await refuse(scope, send, 401, "Log in first.")
 
-    def _asks(self, scope: Scope) -> bool:
+    def _asks(self) -> bool:
         return self.context.settings.has_login
 
     def name(self, scope: Scope) -> str | None:
@@ -84,13 +107,35 @@ class Login:
         own = settings.credentials is not None and name == settings.credentials[0]
         return name if own or self.context.accounts.role(name) else None
 
+    async def _with_password(self, header: str, scope: Scope, receive: Receive, send: Send) -> None:
+        address, (name, password) = address_of(self.context.settings, HTTPConnection(scope)), basic(header)
+        wait = self.guesses.wait(address)
+        if wait > 0:
+            await self._wait(scope, send, wait)
+            return
+        self.guesses.begin(address)
+        if not await run_in_threadpool(self._is_operator, name, password):
+            await refuse(scope, send, 401, "Log in first.", {"WWW-Authenticate": "Basic"})
+            return
+        self.guesses.forget(address)
+        await self.app({**scope, "svd_ui.operator": True}, receive, send)
+
+    def _is_operator(self, name: str, password: str) -> bool:
+        own = self.context.settings.credentials
+        if own is not None and (not callable(self.check) or name == own[0]):
+            return all(map(same, own, (name, password)))
+        return self.context.accounts.role(name) == "operator" and self.context.accounts.check(name, password)
+
+    async def _wait(self, scope: Scope, send: Send, seconds: float) -> None:
+        text = f"Too many wrong passwords: try again in {seconds:.0f} seconds."
+        await refuse(scope, send, 429, text, {"Retry-After": f"{seconds:.0f}"})
+
     async def _guess(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrong passwords are counted by address; whoever gave too many waits."""
         address = address_of(self.context.settings, HTTPConnection(scope))
         wait = self.guesses.wait(address)
         if wait > 0:
-            text = f"Too many wrong passwords: try again in {wait:.0f} seconds."
-            await refuse(scope, send, 429, text, {"Retry-After": f"{wait:.0f}"})
+            await self._wait(scope, send, wait)
             return
         self.guesses.begin(address)
 

@@ -6,8 +6,11 @@ import asyncio
 
 import httpx
 import pytest
+from PIL import Image
 from starlette.datastructures import Headers
 
+from svd_ui.assets import Assets
+from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.web.guard.hosts import answers_to, is_own, names
 from svd_ui.web.guard.refusal import refuse
@@ -118,7 +121,7 @@ def test_a_websocket_is_closed() -> None:
 def test_who_comes_through_a_web_server_is_a_stranger(local: Served) -> None:
     """nginx before a page of this machine, without SVD_UI_PUBLIC."""
     with httpx.Client(base_url=local.url) as client:
-        job = local.jobs.submit(_request(local), "v-somebody")
+        job = local.jobs.submit(request_of(local), "v-somebody")
         assert [one["id"] for one in client.get("svd/history").json()] == [job.id]
         for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "X-Forwarded-Host"):
             assert client.get("svd/history", headers={header: "192.0.2.1"}).json() == [], header
@@ -131,10 +134,5 @@ def unsafe_paths(served: Served) -> list[str]:
     return sorted({path for path, methods in table(served) if "POST" in methods})
 
 
-def _request(served: Served):
-    from PIL import Image
-
-    from svd_ui.assets import Assets
-    from svd_ui.request import GenerationRequest
-
+def request_of(served: Served) -> GenerationRequest:
     return GenerationRequest(image=Assets.of(served.settings).keep(Image.new("RGB", (64, 64))), seed=1)

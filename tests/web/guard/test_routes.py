@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from gradio.routes import App
 from PIL import Image
 
 from svd_ui.assets import Assets
@@ -28,13 +30,13 @@ HARMLESS = {
 
 def table(served: Served) -> list[tuple[str, frozenset[str]]]:
     """(path, methods) of every route; parameters filled with what names nothing."""
-    import gc
+    return list(dict.fromkeys(_routes(app_of(served).routes)))
 
-    from gradio.routes import App
 
+def app_of(served: Served) -> App:
     apps = [app for app in gc.get_objects() if isinstance(app, App) and app.blocks is not None]
     (app,) = [app for app in apps if getattr(app.blocks, "local_url", "").startswith(served.url.rstrip("/"))]
-    return list(dict.fromkeys(_routes(app.routes)))
+    return app
 
 
 def _routes(routes: list) -> Iterator[tuple[str, frozenset[str]]]:
