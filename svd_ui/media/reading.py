@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -167,11 +167,10 @@ def decoders() -> list[str]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says; a picture with broken EXIF stays as it is stored."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # parsed from the file, fails as variously as the pixels do
-        return image
+    """Turned as EXIF says, in its place: a copy would double what a large one takes. Broken EXIF leaves it as it is stored."""
+    with suppress(Exception):  # parsed from the file, fails as variously as the pixels do
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
