@@ -138,7 +138,10 @@ class NotAllowed(SvdUiError):
 
     code = "not_allowed"
     exit_code = 2
-    template = "Only the operator of this page may {what}: ask them."
+    template = "Only the operator of this page may {what}. {remedy}"
+
+    def __init__(self, what: str, remedy: str = "Ask them.", **params: Any) -> None:
+        super().__init__(what=what, remedy=remedy, **params)
 
 
 class WeightsMissing(SvdUiError):

@@ -27,6 +27,7 @@ from .guard.admission import Admission
 from .visitor import Visitor, is_public, who
 
 ROWS_SECONDS = 5.0
+NOBODY = "Here nobody is, for want of a login: start the app with SVD_UI_AUTH=user:password, and log in."
 TRAINING_SECONDS = 1.0
 T = TypeVar("T")
 
@@ -133,7 +134,11 @@ class Context:
     def require_operator(self, request: Any, what: str) -> None:
         """Raises NotAllowed for everybody else; ``what`` goes on after "may"."""
         if not self.who(request).operates:
-            raise NotAllowed(what=what)
+            raise self.not_allowed(what)
+
+    def not_allowed(self, what: str) -> NotAllowed:
+        """Where nobody can be the operator, how to become it."""
+        return NotAllowed(what) if self.may_operate else NotAllowed(what, NOBODY)
 
     def device(self) -> Device | None:
         return self.jobs.describe()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...clip import ClipSpec
-from ...errors import BadInput, NotAllowed, QueueFull, SvdUiError
+from ...errors import BadInput, QueueFull, SvdUiError
 from ...request import GenerationRequest
 from ..formatting import roughly
 
@@ -70,9 +70,9 @@ class Admission:
         context, longest = self._context, self._context.settings.max_seconds
         row = context.row(request.checkpoint)
         if not context.present(row):
-            raise NotAllowed(what=f"download {row.title}")
+            raise context.not_allowed(f"download {row.title}")
         if request.image is None and not context.text_to_image_present():
-            raise NotAllowed(what="download the model that makes pictures from prompts")
+            raise context.not_allowed("download the model that makes pictures from prompts")
         try:
             clip, seconds = ClipSpec.of(request, row), context.jobs.estimate(request).seconds
         except SvdUiError:
