@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         "", description="Names that the page answers to, comma separated, such as example.org or *.example.org."
     )
+    log_format: Literal["text", "json"] = Field("text", description="Lines of the log: text, or json for a collector.")
     share: bool = Field(False, description="Ask gradio for a public link.")
     idle_seconds: int = Field(600, ge=0, description="Seconds without work until device memory is freed. 0: never.")
     max_queue: int = Field(64, ge=1, le=10_000, description="Most jobs waiting at once, over all visitors.")

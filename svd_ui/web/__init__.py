@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..accounts import Accounts, require_accounts
+from ..logs import set_up
 from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
 from .visitor import is_public
@@ -151,6 +152,7 @@ def _say_what_failed() -> None:
 
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
+    set_up(settings.log_format)
     prepare(settings)
     tls(settings)  # what cannot be served at all is said before a worker starts
     require_accounts(settings)

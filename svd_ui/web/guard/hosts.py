@@ -74,12 +74,14 @@ def answers_to(host: str, settings: Settings, known: Collection[str]) -> bool:
 
 
 def is_own(method: str, headers: Headers, known: Collection[str]) -> bool:
-    """Whether a request is the page's own, or no browser's. Reading without an ``Origin`` gives other sites nothing to see."""
+    """Whether a request is the page's own, or no browser's. A link from elsewhere may open the page; a picture or script of it
+    inside another site's page may not be asked for, though that site could not read it.
+    """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site in {"same-origin", "none"}:
         return True
     if origin is None:
-        return method in SAFE or site is None
+        return site is None or (method in SAFE and headers.get("sec-fetch-mode", "navigate") == "navigate")
     where = urlsplit(origin)
     here = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").lower()}
     return any(_same(where.netloc.lower(), place, where.scheme) for place in here) or _is_known(where.netloc, known)

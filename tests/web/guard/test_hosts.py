@@ -66,7 +66,8 @@ def test_what_is_no_name_of_a_host_is_said(value: str) -> None:
         ("POST", {"origin": "null"}, False),
         ("GET", {"origin": EVIL}, False),  # gradio lets every origin read a page that is not on localhost
         ("WS", {"origin": EVIL}, False),
-        ("GET", {"sec-fetch-site": "cross-site"}, True),  # a link, a picture: nothing is read
+        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, True),  # a link
+        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, False),  # a picture on their page
         ("POST", {"sec-fetch-site": "cross-site"}, False),
         ("POST", {"sec-fetch-site": "same-site", "origin": "http://other.here:7860"}, False),
         ("POST", {"sec-fetch-site": "same-origin", "origin": "https://outside.example"}, True),  # behind a proxy
