@@ -18,6 +18,7 @@ from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from svd_ui.web.animate.actions import Actions
+from svd_ui.web.animate.offers import offer
 from svd_ui.web.context import Context
 from svd_ui.web.visitor import COOKIE, Visitor
 from tests.fakes import FakeEngine
@@ -118,6 +119,10 @@ def test_weights_that_are_not_here_are_the_operator_s_to_fetch(context: Context,
     with pytest.raises(NotAllowed):
         Actions(context, ()).fetch("svd-xt", asking("ann"))
     assert not context.may_operate
+    assert "SVD_UI_AUTH=user:password" in context.not_allowed("train").message
+    shown = offer(context, context.rows()["svd-xt"], Estimate())
+    assert "Only the operator of this page may download it" in shown
+    assert 'data-act="fetch"' not in shown
 
 
 def test_on_one_s_own_machine_nothing_is_counted(tmp_path: Path, request_: GenerationRequest) -> None:
