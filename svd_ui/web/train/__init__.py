@@ -127,10 +127,22 @@ def wire(page: Page, animate: Page, context: Context) -> None:
     for name, here in TRIED.items():
         page.add(here, animate[name])
     tab = Tab(page, context)
+    if context.settings.has_accounts:
+        _for_operators(animate, page["tabs"], context)
     _opening(tab)
     _clips(tab)
     _running(tab)
     _using(tab, animate)
+
+
+def _for_operators(animate: Page, tabs: gr.HTML, context: Context) -> None:
+    """Who may not train is not shown the way there; the handlers refuse whoever finds it."""
+    animate.add("tabs", tabs)
+
+    def show(given: Given) -> Changes:
+        return {"tabs": gr.update(visible=context.who(given.request).operates)}
+
+    animate.on([animate["root"].load], show, (), ("tabs",))
 
 
 class Tab:

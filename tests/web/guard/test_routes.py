@@ -142,6 +142,14 @@ def test_private_handlers_refuse_what_only_the_operator_may(shared: Served, peop
     assert shared.engine.released > before
 
 
+def test_who_may_not_train_is_not_shown_the_way(people: dict[str, httpx.Client]) -> None:
+    config = people["olga"].get("config").json()
+    (tabs,) = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "tabs"]
+    (handler,) = [one for one in config["dependencies"] if one["outputs"] == [tabs]]
+    assert '"visible":false' in _run(people["ann"], handler).replace(" ", "")
+    assert '"visible":true' in _run(people["olga"], handler).replace(" ", "")
+
+
 TRAIN = {"train-start", "train-look", "train-earlier", "clips-door", "runs", "train-collection"}
 
 
