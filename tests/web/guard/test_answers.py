@@ -53,6 +53,20 @@ def test_a_wrong_parameter_is_a_sentence_without_a_path(local: Served, data: lis
             assert secret not in told
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([9, {"a": 1}, None], "before is a text"),
+        ([9, None, {"t": 1}], "token is a text"),
+        (["many", None, None], "limit is"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(local: Served, data: list, said: str) -> None:
+    with httpx.Client(base_url=local.url, timeout=30) as client:
+        event, told = call(client, "history", *data)
+    assert (event, said in told) == ("error", True), told
+
+
 @pytest.mark.parametrize("name", ["submit", "status", "cancel", "schema", "history", "no-such-call"])
 @pytest.mark.parametrize("body", [{"data": None}, {"data": {}}, {"data": [[[]]]}, {"data": "x"}, {}, []])
 def test_whatever_is_sent_is_answered_with_words(local: Served, name: str, body: object) -> None:
