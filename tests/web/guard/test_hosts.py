@@ -123,10 +123,10 @@ def test_who_comes_through_a_web_server_is_a_stranger(local: Served) -> None:
     """nginx before a page of this machine, without SVD_UI_PUBLIC."""
     with httpx.Client(base_url=local.url) as client:
         job = local.jobs.submit(request_of(local), "v-somebody")
-        assert [one["id"] for one in client.get("svd/history").json()] == [job.id]
+        assert job.id in [one["id"] for one in client.get("svd/history").json()]
         for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "X-Forwarded-Host"):
             assert client.get("svd/history", headers={header: "192.0.2.1"}).json() == [], header
-        assert [one["id"] for one in client.get("svd/history").json()] == [job.id]
+        assert job.id in [one["id"] for one in client.get("svd/history").json()]
 
 
 def unsafe_paths(served: Served) -> list[str]:
