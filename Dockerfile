@@ -8,7 +8,8 @@
 #
 # Jobs, clips and downloaded weights live in the volume. Other commands follow the name: `docker run ... svd-ui:cpu doctor`.
 # Inside a container the app cannot see who reaches it and takes the page for public: visitors see their own jobs alone,
-# and the Train tab asks for `-e SVD_UI_AUTH=user:password`. So does publishing the port to a network (-p 7860:7860).
+# and the Train tab and downloads from the page ask for `-e SVD_UI_AUTH=user:password` (weights also come with
+# `docker run ... svd-ui:cpu models download svd-xt`). A port published to a network (-p 7860:7860) asks for it all the more.
 
 ARG PYTHON=3.12
 

@@ -7,6 +7,7 @@
     │   ├── BadClip                    bad_clip            2   of clips to train on, by its name
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
+    ├── NotAllowed                     not_allowed         2   what only the page's operator may do
     ├── WeightsMissing                 weights_missing     3
     │   ├── WeightsDamaged             weights_damaged     3   a file that is there is not what it should be
     │   ├── HubRefused                 hub_refused         3   401 / 403: form not accepted, no token
@@ -130,6 +131,17 @@ class NotFound(SvdUiError):
     code = "not_found"
     exit_code = 2
     template = "There is no {what} here, or it belongs to somebody else."
+
+
+class NotAllowed(SvdUiError):
+    """``what`` goes on after "may"."""
+
+    code = "not_allowed"
+    exit_code = 2
+    template = "Only the operator of this page may {what}. {remedy}"
+
+    def __init__(self, what: str, remedy: str = "Ask them.", **params: Any) -> None:
+        super().__init__(what=what, remedy=remedy, **params)
 
 
 class WeightsMissing(SvdUiError):

@@ -71,14 +71,27 @@ class Settings(BaseSettings):
         "on", description="Control methods, post steps and checkpoints of other packages."
     )
     auth: SecretStr = Field(SecretStr(""), description="user:password to open the page.")
+    accounts: Path | None = Field(
+        None, description="File of accounts, see 'svd_ui accounts'. Default: accounts.json in the data folder."
+    )
+    public: bool = Field(False, description="Others reach the page, through a web server on this machine.")
+    allowed_hosts: str = Field(
+        "", description="Names that the page answers to, comma separated, such as example.org or *.example.org."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Lines of the log: text, or json for a collector.")
     share: bool = Field(False, description="Ask gradio for a public link.")
     idle_seconds: int = Field(600, ge=0, description="Seconds without work until device memory is freed. 0: never.")
     max_queue: int = Field(64, ge=1, le=10_000, description="Most jobs waiting at once, over all visitors.")
+    max_visitor_jobs: int = Field(
+        12, ge=1, le=10_000, description="Most unfinished jobs of a visitor; three times as many of an address."
+    )
+    max_visitor_uploads: int = Field(200, ge=1, description="Most uploads of a visitor in an hour.")
+    max_visitor_upload_mb: int = Field(2000, ge=1, description="Most MB that a visitor uploads in an hour.")
     max_upload_mb: int = Field(50, ge=1, le=500, description="Largest upload, in MB.")
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time a job may run, in seconds.")
 
-    @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile")
+    @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile", "accounts")
     @classmethod
     def _no_escapes(cls, value: Path | str | None) -> Path | str | None:
         """``"C:\\temp"`` in double quotes, of which a ``.env`` file makes a tab and ``emp``."""
@@ -86,7 +99,7 @@ class Settings(BaseSettings):
             raise ValueError("holds a tab or another control character: write the path in .env without quotes")
         return value
 
-    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile")
+    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile", "accounts")
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""
@@ -118,6 +131,16 @@ class Settings(BaseSettings):
                 "must be a path such as /svd (in Git Bash: svd), or an address such as https://example.org/svd"
             )
         return (origin or "") + (f"/{path}" if path else "")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_of_hosts(cls, value: str) -> str:
+        """``https://Example.org:8443/`` is a name too, ``*`` alone would let every name in."""
+        names = [re.sub(r"^https?://|/.*$", "", name.strip().lower()) for name in value.split(",") if name.strip()]
+        for name in names:
+            if not re.fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?|\[[0-9a-f:.]+\](:\d+)?", name, re.ASCII):
+                raise ValueError(f"{name} is not the name of a host: write example.org, or *.example.org")
+        return ",".join(names)
 
     @field_validator("auth")
     @classmethod
@@ -162,7 +185,22 @@ class Settings(BaseSettings):
     @property
     def is_public(self) -> bool:
         """Whether others than this machine can reach the page."""
-        return self.share or not is_loopback(self.host)
+        return self.share or self.public or not is_loopback(self.host)
+
+    @property
+    def accounts_file(self) -> Path:
+        return self.accounts or self.data_dir / "accounts.json"
+
+    @cached_property
+    def has_accounts(self) -> bool:
+        """Whether people log in by accounts, decided once: a page that asks nobody cannot begin to. A file that was named and is
+        gone leaves it closed.
+        """
+        return self.accounts is not None or self.accounts_file.is_file()
+
+    @property
+    def has_login(self) -> bool:
+        return self.credentials is not None or self.has_accounts
 
     @cached_property
     def credentials(self) -> tuple[str, str] | None:

@@ -242,3 +242,21 @@ def test_a_configuration_that_cannot_be_read_is_named_once(tmp_path: Path) -> No
     with pytest.raises(BadInput, match="config.json cannot be read") as caught:
         catalog.folder_row(folder)
     assert "not the JSON" not in caught.value.message and caught.value.message.count("delete it") <= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://example.org/licence", True),
+        ("HTTP://example.org", True),
+        ("javascript:alert(1)", False),
+        ('https://x.example" onclick="alert(1)', False),
+        (" https://example.org\njavascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("/local", False),
+    ],
+)
+def test_a_link_of_a_folder_is_a_web_address_or_none(given: str, kept: bool) -> None:
+    known = catalog.STABILITY_ROWS[0].model_dump()
+    row = type(catalog.STABILITY_ROWS[0]).model_validate({**known, "licence_url": given, "link": given})
+    assert (row.licence_url, row.link) == ((given, given) if kept else ("", ""))

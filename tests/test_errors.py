@@ -14,6 +14,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.BadClip("This is not a clip.", name="a.mp4"),
     errors.QueueFull(),
     errors.NotFound(what="job"),
+    errors.NotAllowed(what="download weights"),
     errors.WeightsMissing(title="SVD", remedy="Download them."),
     errors.WeightsDamaged(file="svd.safetensors", detail="is empty"),
     errors.HubRefused(title="SVD-XT 1.1", url="https://example.org"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from ..errors import BadInput
 from ..notes import sentence
@@ -31,6 +32,11 @@ Move = tuple[float, float, float, float, float, float]
 def _pairs(given: object) -> object:
     """A file's object as pairs: a row is a key of what is remembered, and a dictionary is none."""
     return tuple(given.items()) if isinstance(given, dict) else given
+
+
+def _web_address(value: str) -> str:
+    """An address that may be a link on the page; a ``javascript:`` of somebody's folder is none."""
+    return value if re.match(r"https?://[^\s\"'<>]+\Z", value, re.IGNORECASE) else ""
 
 
 class CheckpointRow(Frozen):
@@ -81,8 +87,8 @@ class CheckpointRow(Frozen):
     path_seconds: float = 1.0
     moves: Annotated[tuple[tuple[str, tuple[Move, ...]], ...], BeforeValidator(_pairs)] = ()
     licence: str = ""
-    licence_url: str = ""
-    link: str = ""
+    licence_url: Annotated[str, AfterValidator(_web_address)] = ""
+    link: Annotated[str, AfterValidator(_web_address)] = ""
     gated: bool = False
     download_bytes: int = 0
     by_stability: bool = False

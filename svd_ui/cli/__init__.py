@@ -18,6 +18,7 @@ import typer
 from ..errors import BadInput
 from ..jobs import Job
 from ..settings import Settings
+from .accounts import accounts
 from .console import out, reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
@@ -117,6 +118,7 @@ app.command()(history)
 app.command("train")(train)
 app.command()(doctor)
 app.add_typer(models, name="models")
+app.add_typer(accounts, name="accounts")
 
 
 @app.callback(invoke_without_command=True)

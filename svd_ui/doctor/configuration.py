@@ -103,7 +103,7 @@ def address(patient: Patient) -> Iterator[Finding]:
         return
     if port != settings.port:
         yield Finding("port_taken", {"port": settings.port, "free": port}, wrong=False)
-    if settings.is_public and settings.credentials is None and not os.path.exists("/.dockerenv"):
+    if settings.is_public and not settings.has_login and not os.path.exists("/.dockerenv"):
         yield Finding("open_to_all", {"host": settings.host}, wrong=False)
 
 

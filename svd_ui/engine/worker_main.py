@@ -11,12 +11,12 @@ import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Generator
 from typing import IO, Any
 
 from ..errors import Cancelled, SvdUiError
+from ..logs import set_up
 from ..settings import Settings
 from . import Engine
 from .error_mapping import mapped
@@ -115,8 +115,8 @@ def _keep_compiled(settings: Settings) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the parent, which says how to stop
     incoming, outgoing = _streams()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     start: Start = pickle.load(incoming)
+    set_up(start.settings.log_format, logging.INFO)
     _keep_compiled(start.settings)
     inbox, outbox = Inbox(incoming), Outbox(outgoing)
     inbox.start()

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -165,6 +165,14 @@ class JobService:
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
         """Newest first: ``owner``'s, or everybody's for the operator (None)."""
         return self._jobs(self._store.history(owner, limit, before))
+
+    def unfinished(self, owner: str | None = None, ids: Iterable[str] | None = None) -> int:
+        """How many clips and stills have not ended: of ``owner``, of ``ids``, everybody's without either."""
+        return self._store.unfinished(owner, ids)
+
+    def counted(self) -> dict[tuple[str, str], int]:
+        """(kind, state) => how many jobs."""
+        return self._store.counted()
 
     def delete(self, id: str, owner: str | None = None) -> None:
         """Hide at once, stop it if it has not ended; the files go after an hour."""

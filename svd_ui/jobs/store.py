@@ -28,13 +28,14 @@ OF_KINDS = "kind IN (SELECT value FROM json_each(:kinds))"  # :kinds is a JSON l
 FAIR_QUEUE = f"""
     SELECT queue.*, ROW_NUMBER() OVER (ORDER BY turn, number) - 1 AS position FROM (
         SELECT jobs.*,
-            ROW_NUMBER() OVER (PARTITION BY owner ORDER BY number) + (
-                SELECT COUNT(*) FROM jobs AS other
-                WHERE other.owner = jobs.owner AND other.{RUNNING} AND other.{OF_KINDS}
-            ) AS turn
-        FROM jobs WHERE state = 'queued' AND {OF_KINDS}
+            ROW_NUMBER() OVER (PARTITION BY jobs.owner ORDER BY number) + COALESCE(busy.count, 0) AS turn
+        FROM jobs LEFT JOIN (
+            SELECT owner, COUNT(*) AS count FROM jobs WHERE {RUNNING} AND {OF_KINDS} GROUP BY owner
+        ) AS busy ON busy.owner = jobs.owner
+        WHERE state = 'queued' AND {OF_KINDS}
     ) AS queue ORDER BY position
 """
+"""Running jobs are counted once for all: counted for each waiting row they cost a look at the whole history each."""
 
 
 class Store:
@@ -87,6 +88,23 @@ class Store:
         """How many rows of ``kinds`` wait, everybody's."""
         counted = self._read(f"SELECT COUNT(*) AS number FROM jobs WHERE state = 'queued' AND {OF_KINDS}", kinds)
         return int(counted[0]["number"])
+
+    def unfinished(self, owner: str | None = None, ids: Iterable[str] | None = None) -> int:
+        """How many clips and stills have not ended: of ``owner``, of ``ids``, everybody's without either."""
+        where, values = [NOT_ENDED, "kind != 'download'"], list[str]()
+        if owner is not None:
+            where.append("owner = ?")
+            values.append(owner)
+        if ids is not None:
+            where.append("id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(ids)))
+        found = self.database.read(f"SELECT COUNT(*) AS number FROM jobs WHERE {' AND '.join(where)}", values)
+        return int(found[0]["number"])
+
+    def counted(self) -> dict[tuple[str, str], int]:
+        """(kind, state) => how many rows, deleted ones too."""
+        rows = self.database.read("SELECT kind, state, COUNT(*) AS number FROM jobs GROUP BY kind, state")
+        return {(row["kind"], row["state"]): int(row["number"]) for row in rows}
 
     def _read(self, sql: str, kinds: Iterable[str]) -> list[sqlite3.Row]:
         return self.database.read(sql, {"kinds": json.dumps(list(kinds))})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..errors import BadPicture
 from ..notes import Note
 from . import colour, mending, metadata, tiff
 from .cicp import ColourSpace
+from .memory import give_back
 
 ALLOWED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
@@ -23,6 +25,9 @@ SMALL_SIDE = 64
 NARROW = 4.0
 USUAL_BYTES = 8
 """Of a pixel: one with more counts as several of them against the limit."""
+LARGE = 16_000_000
+"""Pixels from which on one picture is decoded at a time: each takes several hundred MB for a moment."""
+_ONE_LARGE = threading.Lock()
 _SHRINKS = ("L", "RGB", "CMYK", "LA", "RGBA")
 """Modes whose numbers may be averaged."""
 
@@ -46,11 +51,32 @@ class Reader:
     def picture(self, raw: bytes, missing: float = 0.0) -> Picture:
         """The first frame of ``raw``; ``missing`` is the share of its rows that are not there.
 
-        Limits are checked before anything is decoded. Raises BadPicture, and whatever decoders raise.
+        Limits are checked before anything is decoded, and large pictures wait for each other. Raises BadPicture, and whatever
+        decoders raise.
         """
+        return self._decoded(raw, missing) if self._size(raw) <= LARGE else self._in_turn(raw, missing)
+
+    def _size(self, raw: bytes) -> int:
+        """Pixels, from the header alone. Raises BadPicture for more than is accepted."""
         found = tiff.tags(raw)
         if found:  # some kinds are no pictures to Pillow
-            self.check((found[tiff.WIDTH][0], found[tiff.HEIGHT][0]), tiff.bytes_per_pixel(found))
+            size = found[tiff.WIDTH][0], found[tiff.HEIGHT][0]
+            self.check(size, tiff.bytes_per_pixel(found))
+            return size[0] * size[1]
+        with Image.open(io.BytesIO(raw), formats=decoders()) as image:
+            self.check(image.size)
+            return int(image.width * image.height)
+
+    def _in_turn(self, raw: bytes, missing: float) -> Picture:
+        with _ONE_LARGE:
+            try:
+                return self._decoded(raw, missing)
+            finally:
+                give_back()
+
+    def _decoded(self, raw: bytes, missing: float) -> Picture:
+        found = tiff.tags(raw)
+        if found:
             wide = colour.read_deep(raw, "TIFF", None)
             if wide is not None:
                 wide.info.update(tiff.info(found))
@@ -141,11 +167,10 @@ def decoders() -> list[str]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says; a picture with broken EXIF stays as it is stored."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # parsed from the file, fails as variously as the pixels do
-        return image
+    """Turned as EXIF says, in its place: a copy would double what a large one takes. Broken EXIF leaves it as it is stored."""
+    with suppress(Exception):  # parsed from the file, fails as variously as the pixels do
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -12,19 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..accounts import Accounts, require_accounts
+from ..logs import set_up
 from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
-from .visitor import RootPath, VisitorCookie, is_public
+from .visitor import is_public
 
 if TYPE_CHECKING:
     import gradio as gr
 
     from ..jobs.service import JobService
+    from .context import Context
 
 
 __all__ = ["build_ui", "launch", "serve"]
 
 ASSETS = REPOSITORY / "assets"
+SESSIONS = 128
+"""Open pages that gradio keeps state for, some 350 kB each; of those longest without a word it is forgotten."""
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
     "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
@@ -34,6 +39,7 @@ WARNING = (
 def launch_options(settings: Settings) -> dict[str, Any]:
     """What gradio's ``launch`` is given, less the routes."""
     from .formatting import html
+    from .guard.login import asking
 
     return {
         "server_name": bracketed(host_of(settings)),
@@ -44,7 +50,8 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "head": html("head", scripts=_joined("js"), styles=(ASSETS / "head.css").read_text("utf-8")),
         "favicon_path": str(ASSETS / "favicon.svg"),
         "max_file_size": settings.max_upload_mb * 1_000_000,
-        "auth": settings.credentials,
+        "auth": asking(settings, Accounts(settings.accounts_file)),
+        "state_session_capacity": SESSIONS,
         "share": settings.share,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -78,13 +85,13 @@ def theme() -> gr.themes.Base:
     return base.set(**look["values"])
 
 
-def build_ui(jobs: JobService, settings: Settings) -> gr.Blocks:
-    """The page over ``jobs``, not yet served."""
-    prepare(settings)
+def build_ui(context: Context) -> gr.Blocks:
+    """The page, not yet served."""
+    prepare(context.settings)
     from .animate import page_of
 
     with _no_app_yet():
-        return page_of(jobs, settings)
+        return page_of(context)
 
 
 @contextmanager
@@ -105,17 +112,16 @@ def _no_app_yet() -> Iterator[None]:
 def serve(jobs: JobService, settings: Settings, **extra: Any) -> tuple[gr.Blocks, str]:
     """Build the page and start its server without waiting; returns it and its address."""
     prepare(settings)
-    from starlette.middleware import Middleware
-
     from .context import Context
+    from .guard import middleware
     from .routes import routes
 
+    context = Context(jobs, settings)
     options = launch_options(settings)
-    own = routes(Context(jobs, settings))
-    middleware = [Middleware(RootPath, root_path=settings.root_path, own=own), Middleware(VisitorCookie)]
-    demo = build_ui(jobs, settings)
+    own = routes(context)
+    demo = build_ui(context)
     port = free_port(host_of(settings), settings.port)
-    app_kwargs = {"routes": own, "middleware": middleware}
+    app_kwargs = {"routes": own, "middleware": middleware(context, own)}
     _, url, shared = demo.launch(
         **{**options, "server_port": port, "app_kwargs": app_kwargs, "prevent_thread_lock": True, **extra}
     )
@@ -130,12 +136,26 @@ def prepare(settings: Settings) -> None:
     uploads = settings.data_dir / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads.resolve()))
+    _say_what_failed()
+
+
+def _say_what_failed() -> None:
+    """gradio answers ``{"error": null}`` where a handler, or what it was called with, is broken: say a sentence instead."""
+    import gradio.queueing
+    import gradio.utils
+
+    from .errors_of_gradio import payload
+
+    setattr(gradio.utils, "error_payload", payload)  # noqa: B010 (both names are looked up when a call fails)
+    setattr(gradio.queueing, "error_payload", payload)  # noqa: B010
 
 
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
+    set_up(settings.log_format)
     prepare(settings)
     tls(settings)  # what cannot be served at all is said before a worker starts
+    require_accounts(settings)
     free_port(host_of(settings), settings.port)
     from ..jobs.service import compose
 
@@ -144,7 +164,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
         print(f"SVD UI is at {url}", flush=True)
         if settings.root_path:
             print(f"A proxy is expected to show it under {settings.root_path}/", flush=True)
-        if is_public(settings) and settings.credentials is None:
+        if is_public(settings) and not settings.has_login:
             print(f"Warning: {WARNING}", file=sys.stderr, flush=True)
         if open_browser if open_browser is not None else _interactive():
             _show(url)

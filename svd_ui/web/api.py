@@ -6,13 +6,12 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import FileData
 from gradio.events import api as declare_api
-from gradio.processing_utils import save_file_to_cache
-from gradio.utils import get_upload_folder
 
 from ..assets import Added
 from ..clip import in_shape_of
@@ -28,9 +27,11 @@ from ..steering.words import recipe
 from ..validation import validate
 from .context import Context, uploaded
 from .controls import CLIP
-from .visitor import new_token, owner_of, reader
+from .copies import handed_out
+from .visitor import Visitor, new_token, said
 
 MAX_HISTORY = 100
+MAX_TEXT = 200
 TILE = "tile"
 """A parameter beside the request's fields: ``<job id>/<index>``, the tile of a wall to render in full."""
 FRAME = "frame"
@@ -57,15 +58,16 @@ class Api:
         self.context = context
 
     def named(self, call: Callable[..., Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
-        """``call(values, token)`` as a function whose parameters are the request's fields, ``tile`` and ``frame``, each ``= None``."""
+        """``call(values, token, request)`` as a function whose parameters are the request's fields, ``tile`` and ``frame``, each ``= None``."""
         types = {**{name: annotation(name) for name in CLIP.fields}, TILE: str | None, "token": str | None}
         # Names that fields once had come last, so that arguments by position stay what they are.
         types |= {old: annotation(name) for old, name in old_names(GenerationRequest).items()} | {FRAME: str | None}
+        types["request"] = gr.Request  # gradio's own to give, and no parameter to a client
 
-        def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None]:
+        def bind(args: tuple[Any, ...]) -> tuple[dict[str, Any], str | None, gr.Request]:
             values = dict(zip(types, args, strict=False))
-            token = values.pop("token", None)
-            return {name: value for name, value in values.items() if value is not None}, token
+            token, request = values.pop("token", None), values.pop("request")
+            return {name: value for name, value in values.items() if value is not None}, token, request
 
         async def endpoint(*args: Any) -> dict[str, Any]:
             return await call(*bind(args))
@@ -77,48 +79,56 @@ class Api:
         endpoint.__name__, endpoint.__doc__ = call.__name__, call.__doc__
         return endpoint
 
-    async def submit(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+    async def submit(self, values: dict[str, Any], token: str | None, request: gr.Request) -> dict[str, Any]:
         """Queue one clip, with ``wall`` a draft wall of small ones, with ``tile`` ("<job id>/<index>") the clip of one in full.
 
         Returns its id, the token that cancels it and lists its owner's history, and notes on what was changed about the picture.
         """
-        token, notes = token or new_token(), list[str]()
-        with sentence():
-            job = await asyncio.to_thread(
-                lambda: self.context.jobs.submit(self._request(values, notes), owner_of(token))
-            )
+        notes = list[str]()
+        with self._sentence():
+            token = text_of(token, "token") or new_token()
+            job = await asyncio.to_thread(self._submitted, values, notes, self.context.who(request, token))
         return {"id": job.id, "token": token, "notes": notes}
 
-    async def generate(self, values: dict[str, Any], token: str | None) -> dict[str, Any]:
+    def _submitted(self, values: dict[str, Any], notes: list[str], visitor: Visitor) -> Job:
+        wanted = self._request(values, notes)
+        with self.context.admission.of(visitor, [wanted]) as made:
+            job = self.context.jobs.submit(wanted, visitor.owner)
+            made.append(job.id)
+        return job
+
+    async def generate(self, values: dict[str, Any], token: str | None, request: gr.Request) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
-        made = await self.submit(values, token)
-        with sentence():
+        made = await self.submit(values, token, request)
+        with self._sentence():
             job = await self._ended(made["id"])
         shown = self._shown(job)
         return {**shown, "notes": [*made["notes"], *shown["notes"]], "token": made["token"]}
 
     def status(self, id: str) -> dict:  # type: ignore[type-arg]
         """How a job stands, with its video once there is one; of a wall ``tiles``, each with its seed, motion and video."""
-        with sentence():
+        with self._sentence():
             return self._shown(self.context.jobs.get(str(id)))
 
-    def cancel(self, id: str, token: str | None = None) -> dict:  # type: ignore[type-arg]
+    def cancel(self, id: str, request: gr.Request, token: str | None = None) -> dict:  # type: ignore[type-arg]
         """Stop a job of yours, queued or running. Returns the same as /status."""
-        with sentence():
-            return self._shown(self.context.jobs.cancel(str(id), self._reader(token)))
+        with self._sentence():
+            return self._shown(self.context.jobs.cancel(str(id), self._reader(request, token)))
 
-    def history(self, limit: int = 24, before: str | None = None, token: str | None = None) -> list:  # type: ignore[type-arg]
+    def history(
+        self, request: gr.Request, limit: int = 24, before: str | None = None, token: str | None = None
+    ) -> list:  # type: ignore[type-arg]
         """Your jobs, newest first; ``before`` is the id of the last one of the previous page."""
-        with sentence():
-            limit = min(MAX_HISTORY, max(1, int(limit or 24)))
-            return [self._shown(job) for job in self.context.jobs.history(self._reader(token), limit, before)]
+        with self._sentence():
+            reader, before = self._reader(request, token), text_of(before, "before")
+            return [self._shown(job) for job in self.context.jobs.history(reader, limit_of(limit), before)]
 
     def words(self, text: str, without: list | None = None, kind: str = "") -> dict:  # type: ignore[type-arg]
         """What words ask for, "slow push-in, hold the background", as values for /submit: ``{"chips", "values", "unknown"}``.
 
         ``without`` are ids of chips to leave out; ``kind`` is a method that is chosen already, which the words then fill.
         """
-        with sentence():
+        with self._sentence():
             try:
                 return recipe(
                     str(text or ""), [id for id in without or () if isinstance(id, int)], str(kind or "")
@@ -137,8 +147,8 @@ class Api:
                 return job
             await asyncio.sleep(POLL_SECONDS)
 
-    def _reader(self, token: str | None) -> str | None:
-        return reader(self.context.settings, owner_of(token or new_token()))
+    def _reader(self, request: gr.Request, token: str | None) -> str | None:
+        return self.context.who(request, text_of(token, "token") or new_token()).reads
 
     def _request(self, values: dict[str, Any], notes: list[str]) -> GenerationRequest:
         """What ``values`` ask for; ``notes`` gets what is said of the picture."""
@@ -182,21 +192,50 @@ class Api:
 
     def _shown(self, job: Job) -> dict[str, Any]:
         """The status object, its files as downloads."""
-        shown = status(job, self.context.jobs.file)
-        if "tiles" in shown:
-            shown["tiles"] = [{**tile, "video": as_file(tile["video"])} for tile in shown["tiles"]]
-        return {**shown, "preview": as_file(shown["preview"]), "video": as_file(shown["video"])}
+        return shown(self.context, job, lambda name, path: as_file(job.id, path))
+
+    @contextmanager
+    def _sentence(self) -> Iterator[None]:
+        """Turns our errors into what the client is shown."""
+        try:
+            yield
+        except SvdUiError as error:
+            raise gr.Error(said(error.to_dict(), self.context.remote), print_exception=False) from None
 
 
-def as_file(path: Any) -> dict[str, Any] | None:
+def shown(context: Context, job: Job, hand_out: Callable[[str, Path], Any]) -> dict[str, Any]:
+    """The status object of a job, each file (its name, where it lies) as ``hand_out`` makes it; folders of the server stay its
+    operator's.
+    """
+
+    def handed(found: Job, name: str) -> Any:
+        path = context.jobs.file(found, name)
+        return None if path is None else hand_out(name, path)
+
+    told = status(job, handed)
+    error = told["error"]
+    return {**told, "error": error and {**error, "message": said(job.error or {}, context.remote)}}
+
+
+def as_file(id: str, path: Path) -> dict[str, Any] | None:
     """A copy in gradio's cache, which is all it may serve."""
-    if path is None:
-        return None
+    copy = handed_out(id, path)
+    return None if copy is None else FileData(path=str(copy), orig_name=path.name).model_dump()
+
+
+def text_of(value: Any, name: str) -> str | None:
+    """A parameter that is text, or left out. Raises BadInput: gradio hands over whatever JSON there was."""
+    if value is not None and not (isinstance(value, str) and len(value) <= MAX_TEXT):
+        raise BadInput(f"{name} is a text of at most {MAX_TEXT} letters.", field=name)
+    return value or None
+
+
+def limit_of(limit: Any) -> int:
+    """How many jobs are listed. Raises BadInput."""
     try:
-        copy = save_file_to_cache(path, cache_dir=get_upload_folder())
-    except OSError:
-        return None
-    return FileData(path=copy, orig_name=path.name).model_dump()
+        return min(MAX_HISTORY, max(1, int(limit or 24)))
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"limit is a number from 1 to {MAX_HISTORY}.", field="limit") from None
 
 
 def annotation(name: str) -> Any:
@@ -205,12 +244,3 @@ def annotation(name: str) -> Any:
         return FileData | None
     facts = CLIP[name]
     return (list if facts.several else dict if facts.model else facts.type) | None
-
-
-@contextmanager
-def sentence() -> Iterator[None]:
-    """Turns our errors into what the client is shown."""
-    try:
-        yield
-    except SvdUiError as error:
-        raise gr.Error(error.message, print_exception=False) from None

@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..accounts import Accounts
 from ..assets import Assets
 from ..catalog import CheckpointRow, Survey, survey, trouble_of
 from ..engine import Device
-from ..errors import BadPicture
+from ..errors import BadPicture, NotAllowed
 from ..finetune.runs import TrainingRuns
 from ..hub import Hub
 from ..hub.selection import Checkpoints
@@ -22,9 +23,11 @@ from ..loras import LoraFile, loras
 from ..notes import Note
 from ..settings import Settings
 from ..text_to_image_info import ignored_fields
-from .visitor import is_public
+from .guard.admission import Admission
+from .visitor import Visitor, is_public, who
 
 ROWS_SECONDS = 5.0
+NOBODY = "Here nobody is, for want of a login: start the app with SVD_UI_AUTH=user:password, and log in."
 TRAINING_SECONDS = 1.0
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class Context:
 
     jobs: JobService
     settings: Settings
+    forwarded: bool = False
+    """Whether a web server was seen to hand visitors on, though nobody said that there is one (SVD_UI_PUBLIC)."""
     _found: dict[str, tuple[float, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -107,7 +112,33 @@ class Context:
     @property
     def remote(self) -> bool:
         """Whether visitors may be strangers, who are not told about the server's folders."""
-        return is_public(self.settings)
+        return self.forwarded or is_public(self.settings)
+
+    @property
+    def may_operate(self) -> bool:
+        """Whether anybody can be the operator on this page; on one that strangers reach without a login nobody is."""
+        return not self.remote or self.settings.has_login
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.settings.accounts_file)
+
+    @cached_property
+    def admission(self) -> Admission:
+        return Admission(self)
+
+    def who(self, request: Any, token: str | None = None) -> Visitor:
+        """The visitor behind a page event (``gr.Request``), or a call of the API with its ``token``."""
+        return who(self.settings, self.accounts, request, token)
+
+    def require_operator(self, request: Any, what: str) -> None:
+        """Raises NotAllowed for everybody else; ``what`` goes on after "may"."""
+        if not self.who(request).operates:
+            raise self.not_allowed(what)
+
+    def not_allowed(self, what: str) -> NotAllowed:
+        """Where nobody can be the operator, how to become it."""
+        return NotAllowed(what) if self.may_operate else NotAllowed(what, NOBODY)
 
     def device(self) -> Device | None:
         return self.jobs.describe()

@@ -43,13 +43,13 @@ class Given:
 class Page:
     """Named components. Those of ``form`` are controls: a visitor sets them and the browser keeps them, in this order.
 
-    ``remote`` visitors are not told about the server's folders. What a handler says stands beside what was clicked, in one
+    ``remote`` visitors are not told about the server's folders; ``gate`` raises a SvdUiError for those no handler is for. What a handler says stands beside what was clicked, in one
     of ``notices``, and nowhere else. ``help`` gives, for the form's values, the help of controls that depends on them, by
     name.
     """
 
-    def __init__(self, remote: bool) -> None:
-        self.remote = remote
+    def __init__(self, remote: bool | Callable[[], bool], gate: Callable[[gr.Request], None] | None = None) -> None:
+        self.remote, self.gate = remote if callable(remote) else lambda: remote, gate
         self.notices: list[str] = []
         self.help: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda form: {}
         self.parts: dict[str, Any] = {}
@@ -104,7 +104,7 @@ class Page:
         def told(error: SvdUiError | None, form: Mapping[str, Any]) -> Changes:
             shown = self.messages(error, form) if fields else {}
             at_field = fields and self.field_of(error) is not None
-            text = "" if error is None or at_field else said(error.to_dict(), self.remote)
+            text = "" if error is None or at_field else said(error.to_dict(), self.remote())
             return {**dict.fromkeys(self.notices, ""), says: notice(text), **shown} if speaks else shown
 
         def placed(changes: Changes) -> Changes:
@@ -114,6 +114,8 @@ class Page:
             given = dict(zip(read, values, strict=True))
             form = {name: value for name, value in given.items() if name in self.form}
             try:
+                if self.gate is not None:
+                    self.gate(request)
                 changes = {**told(None, form), **placed(handler(Given(given, form, request, event)))}
             except SvdUiError as error:
                 changes = told(error, form)

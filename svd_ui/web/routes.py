@@ -25,8 +25,10 @@ from ..media.image import fit
 from .animate.sketches import SKETCHES
 from .animate.stills import EXAMPLES, examples
 from .context import uploaded
+from .health import health
+from .plain import plain
 from .train import views
-from .visitor import may_train
+from .visitor import Asked, may_train
 
 if TYPE_CHECKING:
     from ..assets import Assets
@@ -48,7 +50,7 @@ FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-T
 
 
 def routes(context: Context) -> list[Route]:
-    """To be put before gradio's own; each asks for the login where there is one."""
+    """To be put before gradio's own. Where there is a login ``guard.login`` asks for it."""
 
     async def job_file(request: Request) -> Response:
         name = request.path_params["name"]
@@ -70,7 +72,7 @@ def routes(context: Context) -> list[Route]:
         try:
             wanted = _numbers(request)
             data = await run_in_threadpool(_still_bytes, context.assets, ref, wanted)
-        except (SvdUiError, ValueError, OSError):
+        except (SvdUiError, ValueError, OSError, KeyError):
             return _gone()
         return Response(data, media_type="image/png" if wanted else "image/jpeg", headers=FOREVER)
 
@@ -95,6 +97,8 @@ def routes(context: Context) -> list[Route]:
     runs = TrainingRuns(context.settings)
 
     async def sample(request: Request) -> Response:
+        if not context.who(Asked(request)).operates:
+            return _gone()
         path = await run_in_threadpool(find_sample, runs, request.path_params["name"], request.path_params["step"])
         return _gone() if path is None else FileResponse(path, media_type="video/mp4", headers=FOREVER)
 
@@ -107,7 +111,8 @@ def routes(context: Context) -> list[Route]:
     }
     if may_train(context.settings):
         paths[SAMPLES] = sample
-    return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+    paths |= {**plain(context), **health(context)}
+    return [Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
 
 
 def download_name(job: Job, path: Path, name: str = "video") -> str:
@@ -116,20 +121,6 @@ def download_name(job: Job, path: Path, name: str = "video") -> str:
     tile = tile_of(job, name)
     what = f"{request.seed}" if tile is None else f"{tile.seed}-motion-{tile.motion_bucket_id}"
     return re.sub(r"[^\w\-]+", "-", f"{request.checkpoint}-{what}") + path.suffix
-
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    """Gradio guards its own routes; these follow the same login."""
-
-    async def guarded(request: Request) -> Response:
-        app = request.app
-        if getattr(app, "auth", None) is not None:
-            names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-            if not any(request.cookies.get(name) in app.tokens for name in names if request.cookies.get(name)):
-                return Response("Log in first.", status_code=401)
-        return await endpoint(request)
-
-    return guarded
 
 
 def _gone() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import platform
@@ -10,6 +11,8 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +22,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Match
 
 from .. import __version__
+from ..accounts import Accounts
 from ..asset_ref import REF
 from ..doctor import device_facts
 from ..engine import Device
@@ -26,7 +30,7 @@ from ..errors import without_secrets
 from ..jobs import Job
 from ..notes import sentence
 from ..request import SCHEMA_VERSION
-from ..settings import Settings
+from ..settings import Settings, is_loopback
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -52,20 +56,109 @@ def is_public(settings: Settings) -> bool:
 
 
 def may_train(settings: Settings) -> bool:
-    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a password."""
-    return not is_public(settings) or settings.credentials is not None
+    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a login."""
+    return not is_public(settings) or settings.has_login
 
 
-def reader(settings: Settings, owner: str) -> str | None:
-    """Whose jobs a visitor may list, cancel and delete: everybody's (None) on one's own machine."""
-    return owner if is_public(settings) else None
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+"""Headers that a web server in between adds: whoever comes through one is no longer known to sit at this machine."""
 
 
-def visitor(request: gr.Request | None) -> str:
-    """The owner behind a page event. Without cookies the browser session stands in for the visitor."""
+@dataclass(frozen=True)
+class Visitor:
+    """Who is asking. ``operates``: may download weights, free memory, train. ``sees_all``: lists, cancels and deletes
+    everybody's jobs. ``address`` is blank where it says nothing, as behind a tunnel.
+    """
+
+    owner: str
+    operates: bool = False
+    sees_all: bool = False
+    address: str = ""
+
+    @property
+    def reads(self) -> str | None:
+        """Whose jobs are listed, cancelled and deleted: everybody's (None) by the operator."""
+        return None if self.sees_all else self.owner
+
+
+def who(
+    settings: Settings, accounts: Accounts, request: gr.Request | Asked | None, token: str | None = None
+) -> Visitor:
+    """The visitor behind a page event or a call of the API with its ``token``.
+
+    An account owns its jobs wherever it logs in. Everybody else is known by a token; without cookies the browser session
+    stands in for it.
+    """
+    address, forwarded = address_of(settings, request), is_forwarded(request)
+    local = not is_public(settings) and not forwarded
+    if settings.has_accounts:
+        name = getattr(request, "username", None)
+        operator = accounts.role(name) == "operator" or (settings.credentials or ("",))[0] == name
+        return Visitor(owner_named("account", str(name)), operator, operator, address)
+    profile = signed_in(request)
+    if profile is not None:
+        operator = profile == os.environ.get("SPACE_AUTHOR_NAME")
+        return Visitor(owner_named("hub", profile), operator, operator, address)
+    return Visitor(_anonymous(request, token), local or settings.credentials is not None, local, address)
+
+
+def logged_in(connection: HTTPConnection) -> str | None:
+    """The name that gradio gave one of the connection's cookies to."""
+    app = connection.scope["app"]
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    found = (app.tokens.get(token) for name in names if (token := connection.cookies.get(name)))
+    name: str | None = next((name for name in found if name is not None), None)
+    return name
+
+
+class Asked:
+    """A plain connection as handlers know ``gr.Request``: with the name that is logged in."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self.request, self.session_hash = connection, ""
+        self.headers, self.cookies, self.client = connection.headers, connection.cookies, connection.client
+        self.username = logged_in(connection)
+
+
+def owner_named(kind: str, name: str) -> str:
+    """The owner that a name stands for; no token gives the same."""
+    return "a-" + hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()[:32]
+
+
+def _anonymous(request: gr.Request | Asked | None, token: str | None) -> str:
     cookies = getattr(request, "cookies", None) or {}
-    token = cookies.get(COOKIE) or f"session:{getattr(request, 'session_hash', '')}"
-    return owner_of(token)
+    return owner_of(token or cookies.get(COOKIE) or f"session:{getattr(request, 'session_hash', '') or new_token()}")
+
+
+def is_forwarded(request: Any) -> bool:
+    """Whether a web server handed the request on."""
+    headers = getattr(request, "headers", None) or {}
+    return any(name in headers for name in FORWARDED)
+
+
+def address_of(settings: Settings, request: Any) -> str:
+    """Where a request comes from; of IPv6 the network, of which everybody has a whole one."""
+    host = getattr(getattr(request, "client", None), "host", None) or ""
+    if "SPACE_ID" in os.environ or (is_public(settings) and is_loopback(host)):
+        return ""  # a proxy's, which everybody shares
+    with suppress(ValueError):
+        if (address := ipaddress.ip_address(host)).version == 6:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+    return host
+
+
+def signs_in() -> bool:
+    """Whether this is a Space whose README asks for ``hf_oauth``: the page then has a button to sign in with."""
+    return {"SPACE_ID", "OAUTH_CLIENT_ID"} <= os.environ.keys()
+
+
+def signed_in(request: gr.Request | Asked | None) -> str | None:
+    """The name at the hub of whoever signed in with a Space's button (gradio's OAuth); None elsewhere."""
+    scope = getattr(getattr(request, "request", None), "scope", None) or {}
+    if "SPACE_ID" not in os.environ or "session" not in scope:
+        return None
+    name = ((scope["session"] or {}).get("oauth_info") or {}).get("userinfo", {}).get("preferred_username")
+    return str(name) if name else None
 
 
 class VisitorCookie:
@@ -75,7 +168,7 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = HTTPConnection(scope) if scope["type"] == "http" and _route_path(scope) in {"/", ""} else None
+        asked = HTTPConnection(scope) if scope["type"] == "http" and route_path(scope) in {"/", ""} else None
         if asked is None or COOKIE in asked.cookies:
             await self.app(scope, receive, send)
             return
@@ -88,7 +181,7 @@ class VisitorCookie:
         await self.app(scope, receive, with_cookie)
 
 
-def _route_path(scope: Scope) -> str:
+def route_path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 

@@ -19,6 +19,7 @@ from svd_ui.methods import METHODS
 from svd_ui.post import POST
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
+from svd_ui.web.context import Context
 from tests.fakes import FakeEngine
 from tests.media.files import clip
 
@@ -31,9 +32,11 @@ STATUS = {
 
 @pytest.fixture(scope="module")
 def public(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Reachable by strangers, so that ownership counts."""
+    """Reachable by strangers, so that ownership counts; the model that makes pictures is here."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"), host="0.0.0.0", checkpoint="nano")
-    yield from serving(settings, FakeEngine(steps=3, delay=0.05, settings=settings))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Context, "text_to_image_present", lambda self: True)
+        yield from serving(settings, FakeEngine(steps=3, delay=0.05, settings=settings))
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from starlette.routing import Route
 
+from svd_ui.accounts import Accounts
 from svd_ui.network import free_port, host_of
 from svd_ui.settings import Settings
 from svd_ui.web import launch_options
 from svd_ui.web.animate.stage import stage
-from svd_ui.web.visitor import COOKIE, RootPath, VisitorCookie, is_public, owner_of, reader, visitor
+from svd_ui.web.visitor import COOKIE, RootPath, VisitorCookie, is_public, owner_of, who
 from tests.web.animate.test_form import job
+
+NOBODY = Accounts(Path("there-is-no-such-file.json"))
 
 
 def test_the_next_free_port_is_taken() -> None:
@@ -31,7 +35,8 @@ def test_the_next_free_port_is_taken() -> None:
 def test_strangers_see_their_own_jobs_only(host: str, share: bool, public: bool) -> None:
     settings = Settings(host=host, share=share)
     assert is_public(settings) is public
-    assert reader(settings, "v-me") == ("v-me" if public else None)
+    asked = SimpleNamespace(cookies={COOKIE: "me"})
+    assert who(settings, NOBODY, asked).reads == (owner_of("me") if public else None)
 
 
 def test_a_space_listens_to_the_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +49,9 @@ def test_an_owner_is_a_digest_of_the_token() -> None:
     assert owner_of("secret") == owner_of("secret") != owner_of("other")
     assert "secret" not in owner_of("secret")
     request = SimpleNamespace(cookies={COOKIE: "secret"}, session_hash="x")
-    assert visitor(request) == owner_of("secret")  # type: ignore[arg-type]
-    assert visitor(SimpleNamespace(cookies={}, session_hash="x")) != owner_of("secret")  # type: ignore[arg-type]
+    assert who(Settings(), NOBODY, request).owner == owner_of("secret")  # type: ignore[arg-type]
+    other = SimpleNamespace(cookies={}, session_hash="x")
+    assert who(Settings(), NOBODY, other).owner != owner_of("secret")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

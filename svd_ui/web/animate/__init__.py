@@ -9,16 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from ...jobs.service import JobService
 from ...request import FOCUS
-from ...settings import Settings
 from .. import train
 from ..api import declare
 from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
-from ..visitor import may_train
+from ..visitor import may_train, signs_in
 from . import directing, events, groups, job_events, spoken, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
@@ -49,11 +47,10 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 """Labels short enough for three in a row; the full ones are their tooltips and Advanced names."""
 
 
-def page_of(jobs: JobService, settings: Settings) -> gr.Blocks:
-    """The whole page over ``jobs``; it holds no work of its own, so it may be closed and opened at any time."""
-    context = Context(jobs, settings)
+def page_of(context: Context) -> gr.Blocks:
+    """The whole page; it holds no work of its own, so it may be closed and opened at any time."""
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
-        page = Page(context.remote)
+        page = Page(lambda: context.remote)
         page.add("root", demo)
         tab = _layout(page, context)
         events.wire(page, context)
@@ -82,6 +79,8 @@ def _layout(page: Page, context: Context) -> Page | None:
         gr.HTML(html("header"), js_on_load=None)
         tabs = train.tabs() if trains else None
         _piece(page, "status", status(None))
+        if signs_in():
+            gr.LoginButton(elem_id="sign-in", size="sm")
     with gr.Row(elem_id="main", equal_height=False):
         _piece(page, "jump", html("animate/jump"))
         with gr.Column(elem_id="left", scale=5, min_width=320):

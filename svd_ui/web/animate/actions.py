@@ -17,9 +17,10 @@ from ...migration import left_out
 from ...notes import sentence
 from ...request import FOCUS, GenerationRequest
 from ..context import Context, uploaded
+from ..copies import forget_copies
 from ..formatting import notice
 from ..page import Changes
-from ..visitor import reader, visitor
+from ..visitor import Visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
 from .stage import PAGE, Around, batch_of, history, origin, stage, state_of
 from .stills import (
@@ -61,7 +62,7 @@ class Actions:
         """Everything that changes while jobs run; the timer goes on while anything in it is unfinished."""
         jobs = self.context.jobs
         job = self.job(watched)
-        listed = jobs.history(reader(self.context.settings, visitor(request)), limit=limit + 1)
+        listed = jobs.history(self.context.who(request).reads, limit=limit + 1)
         shown, more = listed[:limit], len(listed) > limit
         together = jobs.batch(job) if job else []
         open_jobs = [other for other in shown if other.state not in ENDED]
@@ -98,7 +99,7 @@ class Actions:
     def full_tile(self, id: str, index: int, request: gr.Request) -> Job:
         """Render one tile of a wall in full: its seed and motion, exactly. Raises NotFound."""
         job = self.got(id)
-        return self.context.jobs.submit(in_full(job, index), visitor(request), name=self._name(job, request))
+        return self._admitted([in_full(job, index)], self.context.who(request), name=self._name(job, request))[0]
 
     def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
         row = self.context.row(values["checkpoint"])
@@ -117,10 +118,27 @@ class Actions:
         if any(item.image is None for item in wanted) and not self.context.text_to_image_present():
             raise BadInput("The model that makes pictures is not on this machine: download it first.", field="prompt")
         names = {still["ref"]: name_of(still) for still in stills["items"]}
-        owner, batch = visitor(request), secrets.token_hex(16) if len(wanted) > 1 else ""
-        submit = self.context.jobs.submit
-        jobs = [submit(item, owner, kind, name=names.get(item.image or "", ""), batch=batch) for item in wanted]
-        return jobs[0]
+        batch = secrets.token_hex(16) if len(wanted) > 1 else ""
+        return self._admitted(wanted, self.context.who(request), kind, batch=batch, names=names)[0]
+
+    def _admitted(
+        self,
+        wanted: Sequence[GenerationRequest],
+        visitor: Visitor,
+        kind: JobKind = "clip",
+        *,
+        name: str = "",
+        batch: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> list[Job]:
+        """Submit all of ``wanted``, or none where a visitor asks for too much. ``names`` are of pictures, ``name`` of all."""
+        jobs = []
+        with self.context.admission.of(visitor, wanted) as made:
+            for item in wanted:
+                called = (names or {}).get(item.image or "", name)
+                jobs.append(self.context.jobs.submit(item, visitor.owner, kind, name=called, batch=batch))
+                made.append(jobs[-1].id)
+        return jobs
 
     def make_still(self, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Only the first frame of the prompt."""
@@ -129,10 +147,15 @@ class Actions:
 
     def fetch(self, what: str, request: gr.Request) -> Job:
         """Download a checkpoint, or the model that makes stills, as a job."""
-        return self.context.jobs.submit(GenerationRequest(checkpoint=what), visitor(request), kind="download")
+        self.context.require_operator(request, "download weights")
+        owner = self.context.who(request).owner
+        return self.context.jobs.submit(GenerationRequest(checkpoint=what), owner, kind="download")
 
     def retry(self, id: str, request: gr.Request) -> Job:
-        return self.context.jobs.retry(id, visitor(request), self._name(self.got(id), request))
+        job = self.got(id)
+        if job.kind == "download":
+            return self.fetch(job.request.checkpoint, request)
+        return self._admitted([job.request], self.context.who(request), job.kind, name=self._name(job, request))[0]
 
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
@@ -142,28 +165,29 @@ class Actions:
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
         name = self._name(job, request)
-        return self.context.jobs.submit(wanted.model_copy(update=update), visitor(request), name=name)
+        return self._admitted([wanted.model_copy(update=update)], self.context.who(request), name=name)[0]
 
     def _name(self, job: Job, request: gr.Request) -> str:
         """What its picture's file is called, for the one who brought it: who opened a link makes the clip without."""
         return job.name if self._may_read(job, request) else ""
 
     def _may_read(self, job: Job, request: gr.Request) -> bool:
-        owner = reader(self.context.settings, visitor(request))
+        owner = self.context.who(request).reads
         return owner is None or owner == job.owner
 
     def stop(self, id: str, request: gr.Request) -> None:
-        self.context.jobs.cancel(id, reader(self.context.settings, visitor(request)))
+        self.context.jobs.cancel(id, self.context.who(request).reads)
 
     def stop_all(self, id: str, request: gr.Request) -> None:
         """All that was asked for together with a job."""
-        self.context.jobs.cancel_batch(id, reader(self.context.settings, visitor(request)))
+        self.context.jobs.cancel_batch(id, self.context.who(request).reads)
 
     def delete(self, id: str, request: gr.Request) -> None:
-        self.context.jobs.delete(id, reader(self.context.settings, visitor(request)))
+        self.context.jobs.delete(id, self.context.who(request).reads)
+        forget_copies(id)
 
     def undelete(self, id: str, request: gr.Request) -> None:
-        self.context.jobs.undelete(id, reader(self.context.settings, visitor(request)))
+        self.context.jobs.undelete(id, self.context.who(request).reads)
 
     # Pictures and settings
 

@@ -75,6 +75,7 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
     page.on(page["slow"].tick, now_and_then, ("stills", "change", "own", *page.form), (*later, "status"))
 
     def release(given: Given) -> Changes:
+        context.require_operator(given.request, "free memory")
         context.jobs.release()
         gr.Info("Memory is being freed.", duration=3)
         return {"status": status(context.device())}

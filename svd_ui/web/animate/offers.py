@@ -63,6 +63,7 @@ def offer(context: Context, row: CheckpointRow, estimate: Estimate) -> str:
         "row": row,
         "size": size(row.download_bytes),
         "trouble": sentence(trouble),
+        "fetchable": context.may_operate,
         "slow": slow,
         "known": device is not None,
         "unfit": sentence(device.build_mismatch) if device else "",

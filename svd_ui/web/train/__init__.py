@@ -7,6 +7,7 @@ while the tab is open.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -39,7 +40,7 @@ def tabs() -> gr.HTML:
 
 def layout(switch: gr.HTML, context: Context) -> Page:
     """The tab's pieces, none of them in the document until the tab is first opened."""
-    page, actions = Page(context.remote), TrainActions(context)
+    page, actions = Page(lambda: context.remote, partial(context.require_operator, what="train")), TrainActions(context)
     page.add("tabs", switch)
     page.add("kept", gr.BrowserState(None, storage_key="svd-ui-training", secret=SECRET))
     page.add("timer", gr.Timer(1.5, active=False))
@@ -126,10 +127,22 @@ def wire(page: Page, animate: Page, context: Context) -> None:
     for name, here in TRIED.items():
         page.add(here, animate[name])
     tab = Tab(page, context)
+    if context.settings.has_accounts:
+        _for_operators(animate, page["tabs"], context)
     _opening(tab)
     _clips(tab)
     _running(tab)
     _using(tab, animate)
+
+
+def _for_operators(animate: Page, tabs: gr.HTML, context: Context) -> None:
+    """Who may not train is not shown the way there; the handlers refuse whoever finds it."""
+    animate.add("tabs", tabs)
+
+    def show(given: Given) -> Changes:
+        return {"tabs": gr.update(visible=context.who(given.request).operates)}
+
+    animate.on([animate["root"].load], show, (), ("tabs",))
 
 
 class Tab:

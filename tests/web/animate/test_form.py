@@ -274,8 +274,9 @@ def test_the_pages_process_never_imports_torch() -> None:
         "from svd_ui.settings import Settings\n"
         "from svd_ui.jobs.service import JobService\n"
         "from svd_ui.web import build_ui\n"
+        "from svd_ui.web.context import Context\n"
         "s = Settings(data_dir=pathlib.Path(tempfile.mkdtemp()))\n"
-        "build_ui(JobService(s, slots=False), s)\n"
+        "build_ui(Context(JobService(s, slots=False), s))\n"
         "import svd_ui.jobs.service, app\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'accelerate'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
@@ -302,7 +303,7 @@ def test_who_opens_a_link_is_not_told_the_name_of_the_file(tmp_path: Path) -> No
             actions = Actions(Context(jobs, settings), ())
             still = actions.context.assets.add(examples()[0], "#ffffff")
             request = GenerationRequest(image=still.ref, seed=1)
-            ann, bob = visitor.visitor(asking("ann")), asking("bob")
+            ann, bob = visitor.who(settings, actions.context.accounts, asking("ann")).owner, asking("bob")
             made = jobs.submit(request, ann, name="secret plans")
             shown = [
                 stage.stage(made, jobs.file),

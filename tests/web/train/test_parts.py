@@ -161,7 +161,7 @@ def test_strangers_have_no_train_tab(tmp_path: Path, given: dict[str, Any], may:
     context = Context(NoJobs(), settings)  # type: ignore[arg-type]
     assert may_train(settings) is may
     assert (SAMPLES in {route.path for route in routes(context)}) is may
-    demo = page_of(context.jobs, settings)
+    demo = page_of(context)
     assert any(block.elem_id == "train" for block in demo.blocks.values()) is may
     names = {str(name) for name in demo.get_api_info()["named_endpoints"]}
     assert names == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema"}

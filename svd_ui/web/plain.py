@@ -1,0 +1,62 @@
+"""Status and history as plain routes: asking them builds no session of gradio's, so a program may ask as often as it likes.
+
+GET /svd/status/<id>                       the same object as the API's /status, its files as addresses
+GET /svd/history?limit=24&before=<id>      a list of them; the token as ``Authorization: Bearer <token>``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..errors import NotFound, SvdUiError
+from ..jobs import Job
+from .visitor import Asked, said
+
+if TYPE_CHECKING:
+    from .context import Context
+
+FRESH = {"Cache-Control": "no-store"}
+
+
+def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+    """Path => endpoint."""
+    from .api import MAX_TEXT, limit_of, shown, text_of
+
+    def as_address(request: Request, job: Job) -> dict[str, Any]:
+        root = request.scope.get("root_path", "")
+
+        def address(name: str, path: Path) -> str:
+            return f"{root}/svd/job/{job.id}/{name}"
+
+        return shown(context, job, address)
+
+    def listed(request: Request) -> list[dict[str, Any]]:
+        query, token = request.query_params, request.headers.get("authorization", "").removeprefix("Bearer ")
+        # A cookie says who a browser is: the page's own scripts may ask without a token.
+        known = text_of(token.strip()[: MAX_TEXT + 1], "token")
+        visitor = context.who(Asked(request), known)
+        jobs = context.jobs.history(visitor.reads, limit_of(query.get("limit")), text_of(query.get("before"), "before"))
+        return [as_address(request, job) for job in jobs]
+
+    async def status(request: Request) -> Response:
+        return await _answered(lambda: as_address(request, context.jobs.get(request.path_params["id"])), context)
+
+    async def history(request: Request) -> Response:
+        return await _answered(lambda: listed(request), context)
+
+    return {"/svd/status/{id}": status, "/svd/history": history}
+
+
+async def _answered(ask: Callable[[], Any], context: Context) -> Response:
+    try:
+        return JSONResponse(await run_in_threadpool(ask), headers=FRESH)
+    except SvdUiError as error:
+        code = 404 if isinstance(error, NotFound) else 400 if error.exit_code == 2 else 500
+        told = {"code": error.code, "message": said(error.to_dict(), context.remote)}
+        return JSONResponse({"error": told}, code, FRESH)

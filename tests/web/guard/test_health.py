@@ -1,0 +1,51 @@
+"""What whoever watches the app is told, and who is told."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from svd_ui.web.health import metric
+from tests.web.conftest import Served
+
+from .conftest import PASSWORDS
+
+
+def test_health_and_readiness_need_no_login(shared: Served) -> None:
+    alive = httpx.get(f"{shared.url}health")
+    assert (alive.status_code, alive.json()["status"]) == (200, "ok")
+    ready = httpx.get(f"{shared.url}ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "missing": []})
+
+
+def test_without_a_device_the_app_is_not_ready(local: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local.jobs, "describe", lambda: None)
+    answer = httpx.get(f"{local.url}ready")
+    assert (answer.status_code, answer.json()["missing"]) == (503, ["device"])
+
+
+def test_metrics_are_prometheus_text(local: Served) -> None:
+    answer = httpx.get(f"{local.url}metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    sample = re.compile(r'[a-z_]+(\{([a-z]+="[^"]*",?)+\})? -?[0-9.e+]+')
+    assert all(line.startswith(("# HELP ", "# TYPE ")) or sample.fullmatch(line) for line in lines)
+    assert {"svd_ui_jobs_unfinished 0", "svd_ui_device_known 1"} <= set(lines)
+
+
+def test_metrics_are_the_operator_s(shared: Served, people: dict[str, httpx.Client]) -> None:
+    assert people["olga"].get("metrics").status_code == 200
+    assert people["ann"].get("metrics").status_code == 404
+    assert people["nobody"].get("metrics").status_code == 401
+    url = f"{shared.url}metrics"
+    assert httpx.get(url, auth=("olga", PASSWORDS["olga"])).status_code == 200
+    for auth in (("olga", "wrong"), ("ann", PASSWORDS["ann"])):
+        assert httpx.get(url, auth=auth).status_code == 401
+
+
+def test_a_label_cannot_break_out() -> None:
+    assert (
+        metric("a", "gauge", "b.", [({"c": 'x"}\n\\'}, 1.0)]) == '# HELP a b.\n# TYPE a gauge\na{c="x\\"}\\n\\\\"} 1\n'
+    )
