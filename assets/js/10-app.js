@@ -4,7 +4,7 @@ window.svdui = (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   // What is read out. No event of the document is waited for: gradio may run this after them. It also draws the whole body
   // anew when it starts, and a reader speaks only of what it had met before.
-  const live = Object.assign(document.createElement("div"), { className: "sr-only", id: "spoken" });
+  const live = Object.assign(document.createElement("div"), { className: "sr-only", id: "read-out" });
   live.setAttribute("aria-live", "polite");
   function say(text) {
     if (!live.isConnected) document.body.append(live);

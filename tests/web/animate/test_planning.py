@@ -93,7 +93,7 @@ def test_words_set_what_was_said_and_take_back_what_is_not_any_more() -> None:
     assert after["method.brush.strokes"] == "0.1,0.1"  # what was painted stays
     second = spoken.values_of(Heard({"method": {"kind": "camera"}}))  # type: ignore[arg-type]
     back = spoken.changes(first, second, {**after, "motion_bucket_id": 61})
-    assert back == {"method": "camera", "method.brush.effect": "free"}  # 61 was set by hand
+    assert back == {"method": "camera", "method.brush.effect": "free", "post.boomerang": False}  # 61 was set by hand
     assert default_of("method.brush.effect") == "free"
 
 

@@ -21,7 +21,7 @@ from tests.web.visit import MARKS, WAIT, Visit  # noqa: E402  (only where there 
 pytestmark = MARKS
 expect = sync_api.expect
 PLACES = ("#notice", "#still-notice", "#stage-notice", "#history-notice")
-SAID = "#spoken"
+SAID = "#read-out"
 NO_PICTURE = "not a picture"
 AT = "document.querySelector('.reel')?.style.backgroundPositionY"
 

@@ -164,7 +164,7 @@ def test_strangers_have_no_train_tab(tmp_path: Path, given: dict[str, Any], may:
     demo = page_of(context)
     assert any(block.elem_id == "train" for block in demo.blocks.values()) is may
     names = {str(name) for name in demo.get_api_info()["named_endpoints"]}
-    assert names == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema"}
+    assert names == {"/submit", "/generate", "/status", "/cancel", "/history", "/schema", "/words"}
     assert isinstance(demo, gr.Blocks)
 
 
