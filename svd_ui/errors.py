@@ -20,6 +20,7 @@
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
+    │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
     ├── Interrupted                    interrupted         1
@@ -217,6 +218,16 @@ class DiskFull(SvdUiError):
 class WorkerStopped(SvdUiError):
     code = "worker_stopped"
     template = "The worker stopped ({reason}). Run the clip again: that starts a new one."
+
+
+class DiedAgain(WorkerStopped):
+    """``where`` says how far the job had come."""
+
+    code = "died_again"
+    template = (
+        "It stopped twice {where} ({reason}). Try again. If memory was short, use fewer frames, a smaller size "
+        "or a smaller memory profile."
+    )
 
 
 class TookTooLong(SvdUiError):

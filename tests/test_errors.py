@@ -27,6 +27,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.StepRanOut(name="Wobble", index=1),
     errors.DiskFull(),
     errors.WorkerStopped(reason="killed"),
+    errors.DiedAgain(where="after step 3 of 25", reason="killed"),
     errors.TookTooLong(seconds=3600),
     errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
     errors.Interrupted(),

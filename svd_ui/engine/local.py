@@ -180,7 +180,9 @@ class LocalEngine:
             name = self._settings.text_to_image
             remedy = f"Download it on the page, or with 'python -m svd_ui models download {TEXT_TO_IMAGE}'."
             raise WeightsMissing(title=name, remedy=remedy, checkpoint=TEXT_TO_IMAGE)
-        proof = proof_of({**generation.clip.request.model_dump(mode="json"), "folder": folder, "by": self._stages.versions()})
+        proof = proof_of(
+            {**generation.clip.request.model_dump(mode="json"), "folder": folder, "by": self._stages.versions()}
+        )
         kept = self._kept_still(generation, proof)
         if kept is not None:
             yield StillMade(image=kept)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -15,8 +16,9 @@ from pathlib import Path
 
 from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
-from ..errors import Cancelled, Interrupted, SvdUiError, TookTooLong, Unexpected
-from ..events import Event
+from ..engine.progress import Progress
+from ..errors import Cancelled, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
+from ..events import Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
 from . import Job
@@ -36,7 +38,7 @@ EventSource = Callable[[Path, CancelToken], Iterator[Event]]
 class RowCancel:
     """A CancelToken that anybody can set through the database, from any process; ``max_seconds`` after ``begun`` sets it too.
 
-    ``reason`` is what the job ends with.
+    ``reason`` is what the job ends with; after Interrupted it waits again.
     """
 
     def __init__(self, store: Store, id: str, process: str, max_seconds: float | None) -> None:
@@ -61,11 +63,17 @@ class RowCancel:
             self.stop(TookTooLong(seconds=self._max_seconds))
             return True
         try:
-            if self._store.should_stop(self._id, self._process):
-                self.stop(Cancelled())
+            why = self._store.waitlist.why_stop(self._id, self._process)
+            if why:
+                self.stop(Cancelled() if why == "cancelled" else Interrupted())
         except SvdUiError as error:  # not being able to look is no reason to stop
             log.warning("cannot look for a cancel of %s: %s", self._id, error)
         return self._set.is_set()
+
+    @property
+    def hurries(self) -> bool:
+        """Whether the device is wanted back at once: what is kept of the job is enough to go on from."""
+        return self._set.is_set() and isinstance(self.reason, Interrupted)
 
     def stop(self, reason: SvdUiError) -> None:
         if not self._set.is_set():
@@ -76,9 +84,12 @@ class RowCancel:
 class JobRun:
     """One claimed job, ready to be driven by ``events``."""
 
-    def __init__(self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool) -> None:
+    def __init__(
+        self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool, again: bool = True
+    ) -> None:
+        """``again``: a job whose worker died waits for the next one, else it fails."""
         self.cancel = cancel
-        self._source, self._recorder, self._needs_result = source, recorder, needs_result
+        self._source, self._recorder, self._needs_result, self._again = source, recorder, needs_result, again
 
     def events(self) -> Generator[Event]:
         """Yield each event after recording it. The row has ended when this ends, however it ends.
@@ -124,6 +135,10 @@ class JobRun:
         recorder = self._recorder
         if recorder.ended:  # its result is safe: what fails after it is for the log
             log.warning("job %s, after it had ended: %s", recorder.id, reason)
+        elif self.cancel.hurries:
+            recorder.put_back()
+        elif isinstance(reason, WorkerStopped) and self._again:
+            recorder.put_back(reason)
         elif isinstance(reason, Cancelled):
             recorder.cancelled()
         else:
@@ -150,12 +165,16 @@ class JobRunner:
         find = partial(find_checkpoint, self._settings)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
         cancel = RowCancel(self._store, job.id, self._process, limit)
-        return JobRun(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
+        needs_result, again = engine is not None, not row["inline"]
+        return JobRun(self._source(job, engine), recorder, cancel, needs_result=needs_result, again=again)
 
     def _source(self, job: Job, engine: Engine | None) -> EventSource:
         def events(folder: Path, cancel: CancelToken) -> Iterator[Event]:
             if engine is None:
                 return self._fetch(job.request.checkpoint, cancel)
+            made = Progress(folder).result(job.request)
+            if made is not None:  # only the word that it is finished was lost
+                return iter([Finished(result=made)])
             folder.mkdir(parents=True, exist_ok=True)
             make = engine.make_still if job.kind == "still" else engine.generate
             return make(job.request, folder, cancel)
@@ -211,7 +230,7 @@ class Slot(threading.Thread):
         self.wake()
 
     def stop(self) -> None:
-        """Take no more jobs; the running one ends as interrupted within one step."""
+        """Take no more jobs; the running one is put back into the queue within one step."""
         self._stopping = True
         current = self._current
         if current is not None:
@@ -242,18 +261,27 @@ class Slot(threading.Thread):
                 pass
         except Exception:  # a defect of ours: the queue goes on, and the row must not stay "running" for ever
             log.exception("job %s left its slot in an unforeseen way", row["id"])
-            self._store.interrupt_job(row["id"], self._process)
+            with contextlib.suppress(SvdUiError):
+                self._store.waitlist.put_back(self._process, row["id"], Interrupted())
         finally:
             self._current = None
             self._used = True
             self._last_work = time.monotonic()
 
     def _release_if_due(self) -> None:
+        if self._engine is None:
+            return
         idle = self._used and 0 < self._idle_seconds <= time.monotonic() - self._last_work
-        if self._engine is None or not (idle or self._release_wanted):
+        if not (idle or self._release_wanted or (self._used and self._is_paused())):
             return
         self._release_wanted = self._used = False
         try:
             self._engine.release()
         except Exception as error:  # nothing an engine raises between jobs may end its slot
             log.warning("device memory could not be released: %s", error)
+
+    def _is_paused(self) -> bool:
+        try:
+            return self._store.waitlist.paused
+        except SvdUiError:
+            return False

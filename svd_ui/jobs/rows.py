@@ -18,6 +18,7 @@ from ..migration import left_out, migrate
 from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
+from .queue import CLIPS, DOWNLOADS
 from .store import Store
 from .timing import Timings, waiting_seconds
 
@@ -31,8 +32,6 @@ AS_STORED = (
 """What a row and a ``Job`` hold under the same name."""
 STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))
-CLIPS = ("clip", "still")
-DOWNLOADS = ("download",)
 
 
 def to_jobs(
