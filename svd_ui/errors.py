@@ -23,6 +23,7 @@
     │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
+    │   └── HistoryNewer               history_newer       1   it was made by a newer release
     ├── Interrupted                    interrupted         1
     ├── Cancelled                      cancelled         130
     └── Unexpected                     unexpected          1   anything unmapped; details in the log
@@ -242,7 +243,15 @@ class HistoryUnusable(SvdUiError):
     code = "history_unusable"
     template = (
         "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
-        "or move that file away to start a new history."
+        "or rebuild it from the clips with 'python -m svd_ui history recover'."
+    )
+
+
+class HistoryNewer(HistoryUnusable):
+    code = "history_newer"
+    template = (
+        "The history at {path} was made by a newer release. Nothing was changed: update the app, or set "
+        "SVD_UI_DATA_DIR to another folder."
     )
 
 

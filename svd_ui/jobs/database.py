@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiskFull, HistoryUnusable, SvdUiError
+from ..errors import DiskFull, HistoryNewer, HistoryUnusable, SvdUiError
+from ..media import FULL
 
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 256 * 1024
 
 MIGRATIONS = tuple(path.read_text("utf-8") for path in sorted((Path(__file__).parent / "schema").glob("*.sql")))
 """One file per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only add tables, indices,
-or columns that have defaults, so that an older release can still use the file of a newer one.
+or columns that have defaults; a file of a newer release is refused all the same, since its rows may mean something else.
 """
 
 
@@ -36,7 +37,8 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         with self._mapped():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with _telling(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._writer = self._connect()
                 self._check(self._writer)
@@ -65,7 +67,9 @@ class Database:
             raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) >= len(MIGRATIONS):
+        if _version(connection) > len(MIGRATIONS):
+            raise HistoryNewer(path=str(self.path))
+        if _version(connection) == len(MIGRATIONS):
             return
         with self.write() as transaction:
             # Read again under the lock: another process may have just done it.
@@ -132,6 +136,17 @@ class Database:
             if _code(error) == sqlite3.SQLITE_FULL:
                 raise DiskFull() from error
             raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """A folder that cannot be made is a history that cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull() from error
+        raise HistoryUnusable(path=str(path), detail=(error.strerror or str(error)).lower()) from error
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import threading
@@ -255,6 +256,11 @@ class Slot(threading.Thread):
     def _run(self, row: sqlite3.Row) -> None:
         try:
             self._current = run = self._prepare(row, self._engine)
+        except (ValueError, TypeError) as error:
+            log.warning("job %s: %s", row["id"], error)
+            self._give_up(row["id"], Unexpected(detail="the job's row in the history is damaged"))
+            return
+        try:
             if self._stopping:  # stop() came between the claim and here
                 run.cancel.stop(Interrupted())
             for _ in run.events():
@@ -267,6 +273,12 @@ class Slot(threading.Thread):
             self._current = None
             self._used = True
             self._last_work = time.monotonic()
+
+    def _give_up(self, id: str, error: SvdUiError) -> None:
+        """The row cannot be run by anybody."""
+        text = json.dumps(error.to_dict())
+        with contextlib.suppress(SvdUiError):
+            self._store.settle(id, self._process, state="failed", message=error.message, error=text, ended=time.time())
 
     def _release_if_due(self) -> None:
         if self._engine is None:

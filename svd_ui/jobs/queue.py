@@ -157,9 +157,9 @@ ORDER = ("denoising", "downloading", "decoding", "post_processing", "writing")
 FAR = 10**13
 
 
-def reached(state: str, step: int | None) -> int:
+def reached(state: str, step: object) -> int:
     """How far a job is, as one number that grows: 0 before its first step."""
-    return 0 if state not in ORDER else (ORDER.index(state) + 1) * FAR + (step or 0)
+    return 0 if state not in ORDER else (ORDER.index(state) + 1) * FAR + (step if isinstance(step, int) else 0)
 
 
 def _returned(row: sqlite3.Row, died: SvdUiError | None) -> dict[str, object]:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 from ..engine import Device, Engine, Estimate
 from ..engine.progress import hand_on
 from ..engine.worker import WorkerEngine
-from ..errors import NotFound, SvdUiError
+from ..errors import HistoryNewer, NotFound, SvdUiError
 from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
@@ -137,8 +137,8 @@ class JobService:
         return self.get(id)
 
     def get(self, id: str, owner: str | None = None) -> Job:
-        """Anyone who knows the id may look. Raises NotFound, also for a deleted job."""
-        return self._jobs([self._store.row(id)])[0]
+        """Anyone who knows the id may look. Raises NotFound, also for a deleted job, or one whose row is damaged."""
+        return self._one(self._store.row(id))
 
     def wait(self, id: str, timeout: float = math.inf) -> Job:
         """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
@@ -211,6 +211,12 @@ class JobService:
             raise NotFound(what="job")
         return row
 
+    def _one(self, row: sqlite3.Row) -> Job:
+        found = self._jobs([row])
+        if not found:
+            raise NotFound(what="job")
+        return found[0]
+
     def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
         return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
@@ -264,7 +270,7 @@ class JobService:
 
     def _seen(self, id: str) -> Job:
         """The job as it is, also where it was deleted meanwhile."""
-        return self._jobs([self._store.row(id, deleted=True)])[0]
+        return self._one(self._store.row(id, deleted=True))
 
     def _wake(self) -> None:
         for slot in self._slots:
@@ -302,8 +308,11 @@ def server_alive(settings: Settings) -> bool:
     """Whether a server with a fresh lease takes jobs from this data folder."""
     if not settings.database.is_file():
         return False
-    with closing(Database(settings.database)) as database:
-        return bool(live(database))
+    try:
+        with closing(Database(settings.database)) as database:
+            return bool(live(database))
+    except HistoryNewer:  # a server of this release would not have it either
+        return False
 
 
 def devices(settings: Settings) -> list[str | None]:
