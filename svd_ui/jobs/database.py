@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DiskFull, HistoryNewer, HistoryUnusable, SvdUiError
-from ..media import FULL
 
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 256 * 1024
@@ -37,8 +36,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         with self._mapped():
-            with _telling(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._writer = self._connect()
                 self._check(self._writer)
@@ -136,17 +134,6 @@ class Database:
             if _code(error) == sqlite3.SQLITE_FULL:
                 raise DiskFull() from error
             raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
-
-
-@contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """A folder that cannot be made is a history that cannot be used."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull() from error
-        raise HistoryUnusable(path=str(path), detail=(error.strerror or str(error)).lower()) from error
 
 
 def _code(error: sqlite3.Error) -> int:

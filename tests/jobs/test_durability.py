@@ -56,6 +56,22 @@ SUBMITTER = """
 """
 
 
+ENDING = """
+    import sys, time
+    from pathlib import Path
+    from svd_ui.jobs.service import JobService
+    from svd_ui.settings import Settings
+    from svd_ui.web.ending import ending_in_order
+    from tests.fakes import FakeEngine
+
+    with ending_in_order(), JobService(
+        Settings(data_dir=Path(sys.argv[1]), _env_file=None), FakeEngine(steps=100, delay=0.5)
+    ) as service:
+        service.start()
+        time.sleep(600)
+"""
+
+
 ANOTHER_ROW = """
     INSERT INTO jobs (id, owner, kind, state, schema, request, created)
     VALUES (hex(randomblob(16)), 'ann', 'clip', 'finished', 1, '{}', 0)
@@ -109,6 +125,28 @@ def test_the_job_of_a_killed_process_waits_again_before_the_rest(
         service = serve(FakeEngine(steps=1, delay=0.0))
         assert ended(service, waiting).state == "finished"
         assert service.get(running.id).state == "finished"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_process_that_is_asked_to_end_puts_its_job_back_first(
+    settings: Settings, request_: GenerationRequest, name: str
+) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("no such signal here")
+    server = python(ENDING, settings.data_dir)
+    try:
+        with open_store(settings) as store:
+            job = store.submit(request_, "ann")
+            until(lambda: store.get(job.id).state == "denoising")
+            started = time.monotonic()
+            server.send_signal(getattr(signal, name))
+            server.wait(PATIENCE)
+            assert time.monotonic() - started < 10
+            row = store._store.row(job.id)
+            assert (row["state"], row["process"], row["reached"]) == ("queued", None, None)
     finally:
         server.kill()
         server.wait()
