@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
 from ..engine.progress import Progress
-from ..errors import Cancelled, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
+from ..errors import Cancelled, DiskFull, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
 from ..events import Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
@@ -31,6 +32,12 @@ from .timing_key import TimingKey
 log = logging.getLogger(__name__)
 QUEUE_POLL_SECONDS = 0.3
 CANCEL_POLL_SECONDS = 0.2
+DISK_POLL_SECONDS = 2.0
+FULL_SECONDS = 4.0
+"""How long a disk may be full before a job that runs is put back."""
+LEAST_ROOM = 500_000
+ROOM_AGAIN = 64_000_000
+"""Bytes that have to be free for jobs to begin again after that."""
 
 EventSource = Callable[[Path, CancelToken], Iterator[Event]]
 """(folder for files, cancel) => events of one job."""
@@ -42,9 +49,13 @@ class RowCancel:
     ``reason`` is what the job ends with; after Interrupted it waits again.
     """
 
-    def __init__(self, store: Store, id: str, process: str, max_seconds: float | None) -> None:
+    def __init__(
+        self, store: Store, id: str, process: str, max_seconds: float | None, disk: Path | None = None
+    ) -> None:
+        """``disk`` is a folder without whose disk nothing of the job would be kept."""
         self.reason: SvdUiError = Cancelled()
         self._store, self._id, self._process = store, id, process
+        self._disk, self._full_since, self._next_disk = disk, 0.0, 0.0
         self._max_seconds = max_seconds
         self._deadline: float | None = None
         self._next = 0.0
@@ -63,6 +74,9 @@ class RowCancel:
         if self._deadline is not None and now > self._deadline:
             self.stop(TookTooLong(seconds=self._max_seconds))
             return True
+        if self._is_full(now):
+            self.stop(DiskFull())
+            return True
         try:
             why = self._store.waitlist.why_stop(self._id, self._process)
             if why:
@@ -70,6 +84,17 @@ class RowCancel:
         except SvdUiError as error:  # not being able to look is no reason to stop
             log.warning("cannot look for a cancel of %s: %s", self._id, error)
         return self._set.is_set()
+
+    def _is_full(self, now: float) -> bool:
+        """Whether there has been no room for some seconds: nobody would see the work, and nothing of it would be kept."""
+        if self._disk is None or now < self._next_disk:
+            return False
+        self._next_disk = now + DISK_POLL_SECONDS
+        if room(self._disk) >= LEAST_ROOM:
+            self._full_since = 0.0
+            return False
+        self._full_since = self._full_since or now
+        return now - self._full_since >= FULL_SECONDS
 
     @property
     def hurries(self) -> bool:
@@ -89,7 +114,7 @@ class JobRun:
         self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool, again: bool = True
     ) -> None:
         """``again``: a job whose worker died waits for the next one, else it fails."""
-        self.cancel = cancel
+        self.cancel, self.ran_full = cancel, False
         self._source, self._recorder, self._needs_result, self._again = source, recorder, needs_result, again
 
     def events(self) -> Generator[Event]:
@@ -138,7 +163,8 @@ class JobRun:
             log.warning("job %s, after it had ended: %s", recorder.id, reason)
         elif self.cancel.hurries:
             recorder.put_back()
-        elif isinstance(reason, WorkerStopped) and self._again:
+        elif isinstance(reason, WorkerStopped | DiskFull) and self._again:
+            self.ran_full = isinstance(reason, DiskFull)
             recorder.put_back(reason)
         elif isinstance(reason, Cancelled):
             recorder.cancelled()
@@ -165,7 +191,7 @@ class JobRunner:
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
-        cancel = RowCancel(self._store, job.id, self._process, limit)
+        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
         needs_result, again = engine is not None, not row["inline"]
         return JobRun(self._source(job, engine), recorder, cancel, needs_result=needs_result, again=again)
 
@@ -186,6 +212,14 @@ class JobRunner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+def room(folder: Path) -> float:
+    """Free bytes on the disk of ``folder``; plenty where nobody can tell."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("inf")
 
 
 Prepare = Callable[[sqlite3.Row, Engine | None], JobRun]
@@ -219,6 +253,7 @@ class Slot(threading.Thread):
         self._used = False
         self._last_work = time.monotonic()
         self._current: JobRun | None = None
+        self._no_room = False
 
     def wake(self) -> None:
         """Look at the queue now."""
@@ -240,8 +275,10 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
+            self._no_room = self._no_room and room(self._store.database.path.parent) < ROOM_AGAIN
             try:
-                row = self._store.claim(self._process, self._kinds) if self._store.waiting(self._kinds) else None
+                wanted = not self._no_room and self._store.waiting(self._kinds)
+                row = self._store.claim(self._process, self._kinds) if wanted else None
             except SvdUiError as error:
                 log.warning("the queue cannot be read: %s", error)
                 row = None
@@ -265,6 +302,7 @@ class Slot(threading.Thread):
                 run.cancel.stop(Interrupted())
             for _ in run.events():
                 pass
+            self._no_room = run.ran_full
         except Exception:  # a defect of ours: the queue goes on, and the row must not stay "running" for ever
             log.exception("job %s left its slot in an unforeseen way", row["id"])
             with contextlib.suppress(SvdUiError):

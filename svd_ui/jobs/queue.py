@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from ..errors import BadInput, DiedAgain, Interrupted, NotFound, SvdUiError, WorkerStopped
+from ..errors import BadInput, DiedAgain, DiskFull, Interrupted, NotFound, SvdUiError, WorkerStopped
 from ..events import ENDED
 from ..events import RUNNING as STAGES
 from .database import Database
@@ -37,6 +37,7 @@ FAIR_QUEUE = f"""
 LAST = f"(SELECT MAX({PLACE}) + 1 FROM jobs)"
 PAUSED = "EXISTS (SELECT 1 FROM queue_state WHERE name = 'paused')"
 HELD = "Stopped here. It goes on by itself."
+NO_ROOM = "The disk is full. This goes on by itself when there is room."
 BACK = {"state": "queued", "process": None, "started": None, "phase_started": None, "step_seconds": None, "skipped": 0}
 """What a row becomes that waits again; how far it came stays to be seen."""
 
@@ -172,9 +173,11 @@ def _returned(row: sqlite3.Row, died: SvdUiError | None) -> dict[str, object]:
     if died is None:
         return {**BACK, "message": HELD}
     if row["reached"] is not None and far <= row["reached"]:
+        if isinstance(died, DiskFull):
+            return _ended("failed", died)
         reason = died.params.get("reason") if isinstance(died, WorkerStopped) else None
         return _ended("failed", DiedAgain(where=_where(row), reason=reason or "the app was killed"))
-    return {**BACK, "message": HELD, "reached": far}
+    return {**BACK, "message": NO_ROOM if isinstance(died, DiskFull) else HELD, "reached": far}
 
 
 def _ended(state: str, error: SvdUiError) -> dict[str, object]:

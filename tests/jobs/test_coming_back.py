@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from safetensors.numpy import load_file
 from svd_ui.engine import CancelToken, progress
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.progress import KEPT, Progress
-from svd_ui.errors import WorkerStopped
+from svd_ui.errors import DiskFull, WorkerStopped
 from svd_ui.events import Denoising, Event, Finished, Loading
+from svd_ui.jobs import job_run
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
@@ -136,6 +138,36 @@ def test_kept_files_go_with_the_end_of_their_job(serve: Serve, settings: Setting
     kept.mkdir()  # by an app that was killed before it came to that
     service._housekeeping.sweep_kept(service.get(job.id).ended + 1)  # type: ignore[operator]
     assert not kept.exists()
+
+
+def test_a_disk_that_fills_is_told_within_ten_seconds_and_the_job_goes_on_with_room(
+    serve: Serve, request_: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [10**9]
+    monkeypatch.setattr(job_run, "room", lambda folder: free[0])
+    for name in ("FULL_SECONDS", "DISK_POLL_SECONDS"):
+        assert getattr(job_run, name) <= 5
+        monkeypatch.setattr(job_run, name, 0.1)
+    engine = FakeEngine(steps=100, delay=0.3)
+    service = serve(engine)
+    job = service.submit(request_, "ann")
+    until(lambda: service.get(job.id).step == 1)
+    free[0] = 0
+    until(lambda: service.get(job.id).state == "queued")
+    assert service.get(job.id).message == "The disk is full. This goes on by itself when there is room."
+    time.sleep(0.7)
+    assert len(engine.calls) == 1
+    free[0] = 10**9
+    until(lambda: len(engine.calls) == 2)
+    service.cancel(job.id)
+
+
+def test_a_clip_that_finds_no_room_twice_fails_with_the_sentence(serve: Serve, request_: GenerationRequest) -> None:
+    """A quota, say: the disk looks as if there was room."""
+    service = serve(FakeEngine(steps=1, delay=0.0, fail=DiskFull()))
+    job = ended(service, service.submit(request_, "ann"))
+    assert job.error is not None
+    assert job.error["code"] == "disk_full"
 
 
 @pytest.fixture(scope="session")
