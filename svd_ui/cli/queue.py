@@ -73,16 +73,16 @@ def pause() -> None:
     """Stop what runs, keep how far it is, and begin nothing until 'resume'."""
     with _jobs() as jobs:
         jobs.queue.pause()
-    out().print("Paused. Go on with: python -m svd_ui queue resume")
+    out().print("Paused. To continue: python -m svd_ui queue resume")
 
 
 @queue.command()
 @reporting
 def resume() -> None:
-    """Go on, each clip from its last step."""
+    """Continue, each clip from its last step."""
     with _jobs() as jobs:
         jobs.queue.resume()
-    out().print("Going on.")
+    out().print("Continuing.")
 
 
 @queue.command()
@@ -108,7 +108,7 @@ def move(
 @queue.command()
 @reporting
 def skip(job: Annotated[str | None, typer.Argument(help="The job. Default: the one that runs.")] = None) -> None:
-    """Put a job at the end. One that runs is stopped and goes on from there when its turn comes."""
+    """Put a job at the end. One that runs stops, and continues when its turn comes."""
     with _jobs() as jobs:
         running = [one.id for one in jobs.queue.jobs() if one.position is None]
         if job is None and not running:

@@ -36,8 +36,8 @@ FAIR_QUEUE = f"""
 """
 LAST = f"(SELECT MAX({PLACE}) + 1 FROM jobs)"
 PAUSED = "EXISTS (SELECT 1 FROM queue_state WHERE name = 'paused')"
-HELD = "Stopped here. It goes on by itself."
-NO_ROOM = "The disk is full. This goes on by itself when there is room."
+HELD = "Stopped here. Continues by itself."
+NO_ROOM = "The disk is full. Continues by itself when there is room."
 BACK = {"state": "queued", "process": None, "started": None, "phase_started": None, "step_seconds": None, "skipped": 0}
 """What a row becomes that waits again; how far it came stays to be seen."""
 

@@ -24,6 +24,7 @@ from ..media.footage import LAST, Moment
 from ..media.image import fit
 from .animate.stills import EXAMPLES, examples
 from .context import uploaded
+from .queue_routes import queue_routes
 from .train import views
 from .visitor import may_train
 
@@ -101,7 +102,9 @@ def routes(context: Context) -> list[Route]:
     }
     if may_train(context.settings):
         paths[SAMPLES] = sample
-    return [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+    looks = [Route(path, _guarded(endpoint), methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+    queue = queue_routes(context).items()
+    return [*looks, *(Route(path, _guarded(endpoint), methods=methods) for path, (endpoint, methods) in queue)]
 
 
 def download_name(job: Job, path: Path, name: str = "video") -> str:

@@ -44,7 +44,7 @@ def test_the_queue_is_listed_and_arranged(run: Run, waiting: list[str]) -> None:
 def test_a_pause_is_there_until_it_is_resumed(run: Run, waiting: list[str]) -> None:
     assert "Paused" in run("queue", "pause").stdout
     assert run("queue", "list").stdout.startswith("Paused.")
-    assert "Going on" in run("queue", "resume").stdout
+    assert "Continuing" in run("queue", "resume").stdout
     assert not json.loads(run("queue", "list", "--json").stdout)["paused"]
 
 

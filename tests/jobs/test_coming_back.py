@@ -92,7 +92,7 @@ def test_closing_puts_what_runs_back_and_the_next_start_goes_on(
         with open_store(settings) as store:
             assert store.get(job.id).state == "queued"
             assert store.get(job.id).position == 0
-            assert store.get(job.id).message == "Stopped here. It goes on by itself."
+            assert store.get(job.id).message == "Stopped here. Continues by itself."
 
 
 def test_a_job_of_a_killed_command_line_ends(settings: Settings, request_: GenerationRequest) -> None:
@@ -154,7 +154,7 @@ def test_a_disk_that_fills_is_told_within_ten_seconds_and_the_job_goes_on_with_r
     until(lambda: service.get(job.id).step == 1)
     free[0] = 0
     until(lambda: service.get(job.id).state == "queued")
-    assert service.get(job.id).message == "The disk is full. This goes on by itself when there is room."
+    assert service.get(job.id).message == "The disk is full. Continues by itself when there is room."
     time.sleep(0.7)
     assert len(engine.calls) == 1
     free[0] = 10**9
