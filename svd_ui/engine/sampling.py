@@ -107,7 +107,7 @@ def denoise(
     progress.begin()
     while True:
         try:
-            proof = stages.proof(generation)
+            proof = proof_of_walk(stages, generation)
             with generation.timer("denoising"):
                 started, notes = time.perf_counter(), list[Note]()
                 steps = stages.sample(decoder, cond, generation.clip, generator, generation.cancel, last, notes)
@@ -129,9 +129,14 @@ def denoise(
             yield recover(stages, generation, runtime, error, "denoising")
 
 
+def proof_of_walk(stages: Stages, generation: Generation) -> str:
+    """``Stages.proof``, where anything is kept at all."""
+    return stages.proof(generation) if generation.progress.keeps else ""
+
+
 def _kept_step(stages: Stages, generation: Generation, runtime: Runtime) -> Generator[Event, None, Any]:
     """The step that an earlier process came to with this very clip; None for a new one. The clip's notes say so."""
-    found = generation.progress.step(stages.proof(generation), runtime.device)
+    found = generation.progress.step(proof_of_walk(stages, generation), runtime.device)
     if found is None:
         return None
     step, notes = found
@@ -160,7 +165,8 @@ def decode(
     """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
     total, done, told = generation.clip.shape.num_frames, 0, decoder.overflowed
     progress = generation.progress
-    proof = proof_of_latents(stages.proof(generation), latents, generation.fallback.chunk) if progress.keeps else ""
+    walk = proof_of_walk(stages, generation)
+    proof = proof_of_latents(walk, latents, generation.fallback.chunk) if progress.keeps else ""
     yield Decoding(done=0, total=total)
     while done < total and (kept := progress.frames(proof, done)) is not None:
         yield from take(kept) or ()

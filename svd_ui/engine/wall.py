@@ -26,7 +26,7 @@ from .error_mapping import mapping
 from .fallback import recover
 from .output import TileFiles
 from .progress import Progress
-from .sampling import Generation, condition, decode, effective
+from .sampling import Generation, condition, decode, effective, proof_of_walk
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -110,13 +110,13 @@ class _Denoising:
     def _keep(self, batch: Batch) -> None:
         """The tiles of ``batch`` are finished."""
         assert batch.last is not None, "a batch has steps"
-        proof, progress = self._stages.proof(self._generation), self._generation.progress
+        proof, progress = proof_of_walk(self._stages, self._generation), self._generation.progress
         for place, latents in zip(batch.places, batch.latents(), strict=True):
             progress.keep_step(proof, replace(batch.last, latents=latents), name=f"tile-{place:02}", now=True)
 
     def _kept(self) -> Generator[Event, None, dict[int, Any]]:
         """The finished tiles that an earlier process kept, from the first one on; what is left begins after them."""
-        proof, device = self._stages.proof(self._generation), self._decoder.runtime.device
+        proof, device = proof_of_walk(self._stages, self._generation), self._decoder.runtime.device
         done: dict[int, Any] = {}
         while self._left and (found := self._generation.progress.step(proof, device, f"tile-{len(done):02}")):
             done[len(done)] = found[0].latents
