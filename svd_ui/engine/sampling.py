@@ -116,7 +116,7 @@ def denoise(
                         stages.check_finite(step.latents)
                         last = step
                         stages.remember_overflow(generation)
-                        if _computes_all_next(generation.clip, step):
+                        if progress.keeps and _computes_all_next(generation.clip, step):
                             progress.keep_step(proof, step, notes)
                         preview = stages.preview(generation.clip.row, step.denoised)
                         seconds = round(time.perf_counter() - started, 4)
@@ -136,7 +136,9 @@ def proof_of_walk(stages: Stages, generation: Generation) -> str:
 
 def _kept_step(stages: Stages, generation: Generation, runtime: Runtime) -> Generator[Event, None, Any]:
     """The step that an earlier process came to with this very clip; None for a new one. The clip's notes say so."""
-    found = generation.progress.step(proof_of_walk(stages, generation), runtime.device)
+    found = None
+    if generation.progress.keeps:
+        found = generation.progress.step(stages.proof(generation), runtime.device)
     if found is None:
         return None
     step, notes = found
