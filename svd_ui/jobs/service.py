@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..engine import Device, Engine, Estimate
-from ..engine.progress import hand_on
+from ..engine.progress import Progress, hand_on
 from ..engine.worker import WorkerEngine
 from ..errors import HistoryNewer, NotFound, SvdUiError
 from ..events import ENDED
@@ -149,8 +149,10 @@ class JobService:
 
     def cancel(self, id: str, owner: str | None = None) -> Job:
         """A waiting job ends at once, a running one within a step; an ended one stays as it is."""
-        self._owned(id, owner)
+        waited = self._owned(id, owner)["state"] == "queued"
         self._store.cancel(id)
+        if waited:  # one that runs is seen to by its runner
+            Progress(self.settings.jobs_dir / id).clear()
         return self.get(id)
 
     def batch(self, job: Job) -> list[Job]:

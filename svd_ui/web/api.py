@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -167,10 +170,21 @@ def as_file(path: Any) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        copy = save_file_to_cache(path, cache_dir=get_upload_folder())
+        facts = path.stat()
+        about = (path, facts.st_mtime_ns, facts.st_size, get_upload_folder())
+        copy = _copied(*about)
+        if not os.path.isfile(copy):  # swept meanwhile
+            _copied.cache_clear()
+            copy = _copied(*about)
     except OSError:
         return None
     return FileData(path=copy, orig_name=path.name).model_dump()
+
+
+@lru_cache(maxsize=4096)
+def _copied(path: Path, changed: int, size: int, folder: str) -> str:
+    """The copy of a file as it is now; without this each look at a history reads all of its clips."""
+    return str(save_file_to_cache(path, cache_dir=folder))
 
 
 def annotation(name: str) -> Any:

@@ -188,3 +188,7 @@ def test_the_order_of_many_takes_no_time(settings: Settings, request_: Generatio
         started = time.process_time()
         assert len(service.queue.jobs()) == 64
         assert time.process_time() - started < 0.25
+        service.queue.stop_all()
+        started = time.process_time()
+        assert len(service.history(limit=100)) == 100
+        assert time.process_time() - started < 0.06
