@@ -30,6 +30,7 @@ from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken, Engine
 from svd_ui.events import ENDED, Event
 from svd_ui.jobs import Job
+from svd_ui.jobs.queue import reached
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
@@ -114,6 +115,11 @@ class Chaos:
             self.app.wait()
             self.start()
 
+    def is_ahead(self, job: Job) -> bool:
+        """Whether it has come further than where it was killed before: a second time in one place, it is meant to fail."""
+        places = [reached(state, step) for _, id, state, step in self.kills if id == job.id]
+        return not places or reached(job.state, job.step) > max(places)
+
     def close(self) -> None:
         if self.app is not None:
             with suppress(psutil.Error):
@@ -167,7 +173,7 @@ def _killed(chaos: Chaos, store: JobService, asked: list[GenerationRequest], kil
             continue
         time.sleep(chaos.chance.uniform(0.0, STEP_SECONDS * STEPS / 2))
         victim = store.get(victim.id)
-        if victim.position is None and victim.state not in ENDED:
+        if victim.position is None and victim.state not in ENDED and chaos.is_ahead(victim):
             chaos.kill(victim)
             chaos.half += _half_files(store, jobs)
     return jobs

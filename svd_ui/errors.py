@@ -226,7 +226,7 @@ class DiedAgain(WorkerStopped):
 
     code = "died_again"
     template = (
-        "It stopped twice {where} ({reason}). Try again. If memory was short, use fewer frames, a smaller size "
+        "It stopped again {where} ({reason}). Try again. If memory was short, use fewer frames, a smaller size "
         "or a smaller memory profile."
     )
 

@@ -11,14 +11,14 @@ a power cut left unreadable is as good as none. What cannot be kept, on a full d
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +75,12 @@ class Progress:
         """``step`` in the place of an earlier one of this ``name``, if enough work went into it, or ``now``."""
         if self._folder is None or not (now or time.monotonic() - self._since >= self._seconds):
             return
-        from safetensors.torch import save
+        from safetensors.torch import save_file
 
         told = json.dumps([note.model_dump() for note in notes])
         about = {"proof": proof, "index": str(step.index), "total": str(step.total), "notes": told}
-        self._write(f"{name}.safetensors", lambda: save({"latents": step.latents.detach().cpu().contiguous()}, about))
+        latents = step.latents.detach().cpu().contiguous()
+        self._write(f"{name}.safetensors", lambda path: save_file({"latents": latents}, path, about))
         self._since = time.monotonic()
 
     def step(
@@ -112,7 +113,7 @@ class Progress:
         fits = self._frame_bytes + frames.nbytes <= MOST_FRAME_BYTES
         if self._folder is None or seconds < self._seconds or start != self._frames_until or not fits:
             return
-        if self._write(_frames(proof, start), lambda: _npy(frames)):
+        if self._write(_frames(proof, start), partial(_save_npy, frames)):
             self._frames_until += len(frames)
             self._frame_bytes += frames.nbytes
 
@@ -132,7 +133,7 @@ class Progress:
     # The still of a prompt, and the end
 
     def keep_still(self, proof: str, ref: str) -> None:
-        self._write("still.json", lambda: json.dumps({"proof": proof, "still": ref}).encode())
+        self._write("still.json", _text({"proof": proof, "still": ref}))
 
     def still(self, proof: str) -> str | None:
         """The ref of the still made under that ``proof``."""
@@ -143,7 +144,7 @@ class Progress:
         """All files of ``result`` are complete: that is what is kept from here on."""
         values = {"asked": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}
         self.clear()
-        self._write("result.json", lambda: json.dumps(values).encode())
+        self._write("result.json", _text(values))
 
     def result(self, asked: GenerationRequest) -> Result | None:
         """The result of that very request, whose files are all here; its job ended before anybody wrote that down."""
@@ -179,14 +180,14 @@ class Progress:
             return {}
         return data if isinstance(data, dict) else {}
 
-    def _write(self, name: str, data: Any) -> bool:
-        """What ``data`` returns, whole or not at all; whether it was."""
+    def _write(self, name: str, write: Callable[[Path], object]) -> bool:
+        """What ``write`` writes, whole or not at all; whether it was."""
         if self._folder is None:
             return False
         temporary = self._folder / f".{name}.tmp"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data())
+            write(temporary)
             os.replace(temporary, self._folder / name)
             return True
         except Exception as error:  # the clip matters, not what is kept of it
@@ -208,10 +209,13 @@ def _frames(proof: str, start: int) -> str:
     return f"frames-{proof[:24]}-{start:06}.npy"
 
 
-def _npy(frames: Frames) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, frames, allow_pickle=False)
-    return buffer.getvalue()
+def _save_npy(frames: Frames, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, frames, allow_pickle=False)
+
+
+def _text(values: dict[str, Any]) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(values), "utf-8")
 
 
 # Proofs

@@ -121,8 +121,8 @@ class Queue:
     def put_back(self, process: str, id: str | None = None, died: SvdUiError | None = None) -> list[sqlite3.Row]:
         """What ``process`` left unfinished, or only job ``id`` of it, waits again in its old place; the rows as they were.
 
-        Cancelled where that was asked meanwhile. ``died`` says what ended it where nobody stopped it: a job that comes no
-        further than the last time it died fails with that. A job of the command line ends: whoever waited for it is gone.
+        Cancelled where that was asked meanwhile. ``died`` says what ended it where nobody stopped it: a job that dies
+        twice in one place, or three times without headway, fails with that. A job of the command line ends: whoever waited for it is gone.
         """
         with self._database.write() as sql:
             rows: list[sqlite3.Row] = sql.execute(
@@ -172,12 +172,19 @@ def _returned(row: sqlite3.Row, died: SvdUiError | None) -> dict[str, object]:
     far = reached(row["state"], row["step"])
     if died is None:
         return {**BACK, "message": HELD}
-    if row["reached"] is not None and far <= row["reached"]:
+    before = -1 if row["reached"] is None else row["reached"]
+    stalled = 0 if far > before else row["stalled"] + 1
+    if far == before or stalled > 1:
         if isinstance(died, DiskFull):
             return _ended("failed", died)
         reason = died.params.get("reason") if isinstance(died, WorkerStopped) else None
         return _ended("failed", DiedAgain(where=_where(row), reason=reason or "the app was killed"))
-    return {**BACK, "message": NO_ROOM if isinstance(died, DiskFull) else HELD, "reached": far}
+    return {
+        **BACK,
+        "message": NO_ROOM if isinstance(died, DiskFull) else HELD,
+        "reached": max(far, before),
+        "stalled": stalled,
+    }
 
 
 def _ended(state: str, error: SvdUiError) -> dict[str, object]:

@@ -149,7 +149,7 @@ class Store:
         values = {"request": request.model_dump_json(), "schema": SCHEMA_VERSION, "key": timing_key, "steps": steps}
         with self.database.write() as sql:
             done = sql.execute(
-                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL,"
+                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL, stalled = 0,"
                 " message = '', updated = :now WHERE id = :id AND state = 'queued'",
                 {**values, "id": id, "now": time.time()},
             )
