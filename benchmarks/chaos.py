@@ -93,6 +93,7 @@ class Chaos:
     chance: random.Random
     kills: list[tuple[str, str, str, int | None]] = field(default_factory=list)
     half: int = 0
+    continued: list[bool] = field(default_factory=list)
     app: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -106,6 +107,7 @@ class Chaos:
         victims = psutil.Process(self.app.pid).children(recursive=True)
         if not whole and not victims:
             return
+        self.judge(running)
         self.kills.append(("app" if whole else "worker", running.id, running.state, running.step))
         for victim in victims:
             with suppress(psutil.Error):
@@ -114,6 +116,13 @@ class Chaos:
             self.app.kill()
             self.app.wait()
             self.start()
+
+    def judge(self, job: Job) -> None:
+        """Whether ``job`` went on from the step at which it was killed last, where that was one and it is past it by now."""
+        last = next((kill for kill in reversed(self.kills) if kill[1] == job.id), None)
+        if last is None or last[2] != "denoising" or (last[3] or 0) < 2 or job.state in ("loading", "conditioning"):
+            return
+        self.continued.append(_continued(job, last[3] or 0))
 
     def is_ahead(self, job: Job) -> bool:
         """Whether it has come further than where it was killed before: a second time in one place, it is meant to fail."""
@@ -215,17 +224,16 @@ def rows(settings: Settings, chaos: Chaos, ended: list[Job], expected: dict[Any,
     twice = [job for job in ended if (job.error or {}).get("code") == "died_again"]
     lost = [job for job in ended if job not in finished and job not in twice]
     same = sum(digest(settings.jobs_dir / job.id / "clip.mp4") == expected[job.request.seed] for job in finished)
-    last = {id: (state, step) for _, id, state, step in chaos.kills}  # the last kill of each
-    in_steps = [job for job in finished if last.get(job.id, ("", 0))[0] == "denoising" and (last[job.id][1] or 0) > 1]
-    continued = sum(_continued(job, last[job.id][1] or 0) for job in in_steps)
+    for job in finished:
+        chaos.judge(job)
     by = {name: sum(kill[0] == name for kill in chaos.kills) for name in ("app", "worker")}
     return [
         Row("kills", len(chaos.kills), note=f"{by['app']} of the app, {by['worker']} of the worker"),
-        Row("jobs", len(ended), note=f"{len(last)} of them killed at least once"),
+        Row("jobs", len(ended), note=f"{len({kill[1] for kill in chaos.kills})} of them killed at least once"),
         Row("jobs lost", len(lost), at_most=0, note=", ".join(f"{job.state}: {job.message}" for job in lost)[:200]),
         Row("failed after a second death in one place", len(twice), note="with the reason, as meant"),
-        Row("killed while denoising and finished", len(in_steps)),
-        Row("of these from their last step on", 100 * continued / max(1, len(in_steps)), "%", at_least=95),
+        Row("killed after some step and seen again", len(chaos.continued)),
+        Row("went on from that step", 100 * sum(chaos.continued) / max(1, len(chaos.continued)), "%", at_least=95),
         Row("finished clips equal to the bit", 100 * same / max(1, len(finished)), "%", at_least=100),
         Row("half files seen", chaos.half, at_most=0),
         Row("kept folders left beside finished clips", _left(settings, finished), at_most=0),
