@@ -21,8 +21,10 @@
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
+    │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
+    │   └── HistoryNewer               history_newer       1   it was made by a newer release
     ├── Interrupted                    interrupted         1
     ├── Cancelled                      cancelled         130
     └── Unexpected                     unexpected          1   anything unmapped; details in the log
@@ -231,6 +233,16 @@ class WorkerStopped(SvdUiError):
     template = "The worker stopped ({reason}). Run the clip again: that starts a new one."
 
 
+class DiedAgain(WorkerStopped):
+    """``where`` says how far the job had come."""
+
+    code = "died_again"
+    template = (
+        "It stopped again {where} ({reason}). Try again. If memory was short, use fewer frames, a smaller size "
+        "or a smaller memory profile."
+    )
+
+
 class TookTooLong(SvdUiError):
     code = "took_too_long"
     template = (
@@ -243,7 +255,15 @@ class HistoryUnusable(SvdUiError):
     code = "history_unusable"
     template = (
         "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
-        "or move that file away to start a new history."
+        "or rebuild it from the clips with 'python -m svd_ui history recover'."
+    )
+
+
+class HistoryNewer(HistoryUnusable):
+    code = "history_newer"
+    template = (
+        "The history at {path} was made by a newer release. Nothing was changed: update the app, or set "
+        "SVD_UI_DATA_DIR to another folder."
     )
 
 

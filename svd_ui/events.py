@@ -155,6 +155,16 @@ class SteppedDown(Frozen):
     note: Note
 
 
+class WentOn(Frozen):
+    """An earlier process came this far with the same clip: ``step`` of ``total`` steps, or frames. ``note`` is shown and kept."""
+
+    kind: Literal["went_on"] = "went_on"
+    stage: Literal["denoising", "decoding"]
+    step: int
+    total: int
+    note: Note
+
+
 class Finished(Frozen):
     stage: Literal["finished"] = "finished"
     result: Result
@@ -163,6 +173,7 @@ class Finished(Frozen):
 Event = (
     StillMade
     | SteppedDown
+    | WentOn
     | Downloading
     | Loading
     | MakingStill

@@ -1,14 +1,12 @@
 """The command line: ``python -m svd_ui``, or ``svd-ui`` where the package was installed.
 
-``serve`` and ``history`` are here, every longer command in a file of its own; heavy imports wait until one runs.
+``serve`` is here, every other command in a file of its own; heavy imports wait until one runs.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +14,15 @@ from typing import Annotated
 import typer
 
 from ..errors import BadInput
-from ..jobs import Job
 from ..settings import Settings
 from .accounts import accounts
-from .console import out, reporting, settings_or_exit
+from .console import reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
+from .history import history
 from .models import models
+from .queue import queue
+from .run import run
 from .train import train
 
 __all__ = ["app", "main"]
@@ -73,37 +73,6 @@ def serve(
         raise BadInput(str(error)) from error  # no free port, an address that is not this machine's
 
 
-@reporting
-def history(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs to show.")] = 20,
-    before: Annotated[str | None, typer.Option(help="A job id: show older ones.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False,
-) -> None:
-    """List jobs and where their clips are."""
-    from ..jobs import status
-    from ..jobs.service import open_store
-
-    with open_store(settings_or_exit()) as jobs:
-        found = jobs.history(None, limit, before)
-        files = {job.id: jobs.file(job, "video") for job in found}
-        if as_json:
-            typer.echo(json.dumps([status(job, jobs.file) for job in found], indent=2, default=str))
-            return
-    if not found:
-        out().print("No clips yet.")
-    for job in found:
-        out().print(_line(job), soft_wrap=True, markup=False)
-        if files[job.id] is not None:
-            out().print(f"    {files[job.id]}", soft_wrap=True, markup=False)
-
-
-def _line(job: Job) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
-    what = job.request.prompt or job.request.checkpoint
-    error = f"  {(job.error or {}).get('message', '')}" if job.state == "failed" else ""
-    return f"{when}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{error}"
-
-
 app = typer.Typer(
     name="svd-ui",
     help="Stable Video Diffusion on your own machine: the page, and the same from the command line.",
@@ -114,11 +83,13 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(generate)
-app.command()(history)
+app.command()(run)
 app.command("train")(train)
 app.command()(doctor)
+app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")
+app.add_typer(queue, name="queue")
 
 
 @app.callback(invoke_without_command=True)

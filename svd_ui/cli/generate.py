@@ -104,7 +104,7 @@ def generate(
             if job.result is not None and job.result.tiles and not quiet:
                 err().print(IN_FULL, markup=False, soft_wrap=True)
         if not finished:
-            raise _failure(job)
+            raise failure(job)
 
 
 def _at_home(path: Path | None) -> Path | None:
@@ -134,7 +134,7 @@ def _have_weights(runner: Runner, request: GenerationRequest, download: bool, qu
         downloading(hub.fetch_text_to_image, title, quiet)
 
 
-def _failure(job: Job) -> SvdUiError:
+def failure(job: Job) -> SvdUiError:
     """Why the job did not finish, as the exception whose exit code the program leaves with."""
     if job.state == "cancelled":
         return Cancelled()

@@ -22,7 +22,7 @@ from ..errors import BadInput, BadPicture, Interrupted, NotFound
 from ..events import ENDED
 from ..hub import Hub
 from ..hub.selection import Checkpoints
-from ..jobs import Job
+from ..jobs import Job, JobKind
 from ..jobs.service import JobService, devices, server_alive
 from ..loras import named, names
 from ..media.footage import Moment
@@ -83,13 +83,13 @@ class Runner:
             time.sleep(_POLL)
         return device
 
-    def run(self, request: GenerationRequest, show: Callable[[Job], None]) -> Job:
+    def run(self, request: GenerationRequest, show: Callable[[Job], None], kind: JobKind = "clip") -> Job:
         """Make the clip and return the ended job; Ctrl+C cancels it. ``show`` hears of every change."""
-        return self._run_there(request, show) if self.served else self._run_here(request, show)
+        return self._run_there(request, show, kind) if self.served else self._run_here(request, show, kind)
 
-    def _run_here(self, request: GenerationRequest, show: Callable[[Job], None]) -> Job:
+    def _run_here(self, request: GenerationRequest, show: Callable[[Job], None], kind: JobKind) -> Job:
         job: Job | None = None
-        changes = self.jobs.run_inline(request, OWNER)
+        changes = self.jobs.run_inline(request, OWNER, kind)
         try:
             for job in changes:
                 show(job)
@@ -101,8 +101,8 @@ class Runner:
         assert job is not None, "a job is told at least once"
         return self.jobs.get(job.id)
 
-    def _run_there(self, request: GenerationRequest, show: Callable[[Job], None]) -> Job:
-        job = self.jobs.submit(request, OWNER)
+    def _run_there(self, request: GenerationRequest, show: Callable[[Job], None], kind: JobKind) -> Job:
+        job = self.jobs.submit(request, OWNER, kind)
         looked = time.monotonic()
         try:
             while job.state not in ENDED:

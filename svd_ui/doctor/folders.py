@@ -75,7 +75,7 @@ def history(patient: Patient) -> Iterator[Finding]:
     if found != "ok":
         yield Finding("history_damaged", {"path": str(path), "why": found})
     elif version > len(MIGRATIONS):
-        yield Finding("history_newer", {"path": str(path)}, wrong=False)
+        yield Finding("history_newer", {"path": str(path)})
 
 
 def rubbish(patient: Patient) -> Iterator[Finding]:

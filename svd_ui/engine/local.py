@@ -15,7 +15,7 @@ from .. import settings_tag
 from ..assets import Assets
 from ..catalog import PROFILES, CheckpointRow
 from ..clip import ClipSpec, shape_after
-from ..errors import BadInput, Cancelled, StepRanOut, WeightsMissing
+from ..errors import BadInput, Cancelled, StepRanOut, SvdUiError, WeightsMissing
 from ..events import (
     Event,
     Finished,
@@ -42,6 +42,7 @@ from .estimates import advice, estimate
 from .fallback import OomFallback
 from .output import POSTER, ClipFiles
 from .post_pipeline import PostPipeline
+from .progress import Progress, proof_of
 from .sampling import Deadline, Generation, StageTimer, decode, denoise, effective, load
 from .stages import Stages
 from .wall import wall
@@ -65,9 +66,10 @@ class LocalEngine:
         limit = Deadline(cancel, self._settings.max_seconds)
         with self._border(limit):
             generation = self._begin(request, limit)
-            row = generation.clip.row
+            row, progress = generation.clip.row, Progress(out)
             generation.notes += remarks(self._settings, generation.clip.request.loras, row.id)
             folder = self._hub.require(row)
+            generation.source, generation.progress = folder, progress
             image = generation.clip.request.image or (yield from self._make_still(generation))
             still, picture = self._still(generation, image)
             yield Loading(checkpoint=row.id, title=row.title)
@@ -79,10 +81,10 @@ class LocalEngine:
             del picture  # the decoder took what it needs
             if generation.clip.request.wall:
                 names = yield from wall(self._stages, generation, request, decoder, still, out)
-                yield Finished(result=self._result(generation, **names))
+                yield self._finished(generation, request, names)
                 return
             latents = yield from denoise(self._stages, generation, decoder, still)
-            yield from self._finish(generation, decoder, latents, frame, out)
+            yield from self._finish(generation, request, decoder, latents, frame, out)
 
     def make_still(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         limit = Deadline(cancel, self._settings.max_seconds)
@@ -179,6 +181,13 @@ class LocalEngine:
             name = self._settings.text_to_image
             remedy = f"Download it on the page, or with 'python -m svd_ui models download {TEXT_TO_IMAGE}'."
             raise WeightsMissing(title=name, remedy=remedy, checkpoint=TEXT_TO_IMAGE)
+        proof = proof_of(
+            {**generation.clip.request.model_dump(mode="json"), "folder": folder, "by": self._stages.versions()}
+        )
+        kept = self._kept_still(generation, proof)
+        if kept is not None:
+            yield StillMade(image=kept)
+            return kept
         if not _room_for_two(generation.plan):
             self._stages.release()
         yield MakingStill()
@@ -191,8 +200,20 @@ class LocalEngine:
                     yield MakingStill(step=made[0], total=made[1])
         assert picture is not None, "the still maker ends in a picture"
         image = self._assets.keep(picture)
+        generation.progress.keep_still(proof, image)
         generation.clip = generation.clip.with_image(image)
         yield StillMade(image=image)
+        return image
+
+    def _kept_still(self, generation: Generation, proof: str) -> str | None:
+        """The still that an earlier process made for this clip, if it is still here."""
+        image = generation.progress.still(proof)
+        try:
+            if image is not None:
+                self._assets.path(image)
+                generation.clip = generation.clip.with_image(image)
+        except SvdUiError:
+            return None
         return image
 
     def _still(self, generation: Generation, image: str) -> tuple[Image.Image, Image.Image]:
@@ -211,14 +232,20 @@ class LocalEngine:
             return replace(plan, nearness=self._stages.nearness(frame))
 
     def _finish(
-        self, generation: Generation, decoder: Decoder, latents: Any, still: Image.Image, out: Path
+        self,
+        generation: Generation,
+        asked: GenerationRequest,
+        decoder: Decoder,
+        latents: Any,
+        still: Image.Image,
+        out: Path,
     ) -> Iterator[Event]:
         """Decode, post steps, files, ``Finished``. A step that runs out of memory costs only itself."""
         steps = generation.clip.request.post
         while True:
             try:
                 files = yield from self._write(generation, decoder, latents, still, out, steps)
-                yield Finished(result=self._result(generation, **files))
+                yield self._finished(generation, asked, files)
                 return
             except StepRanOut as error:
                 index, note = error.params["index"], Note.of("step_left_out", name=error.params["name"])
@@ -227,6 +254,12 @@ class LocalEngine:
             generation.notes.append(note)
             self._stages.free()
             yield SteppedDown(stage="post_processing", note=note)
+
+    def _finished(self, generation: Generation, asked: GenerationRequest, files: dict[str, Any]) -> Finished:
+        """The last event. From here on the clip is complete, also for whoever finds it after this process."""
+        result = self._result(generation, **files)
+        generation.progress.keep_result(asked, result)
+        return Finished(result=result)
 
     def _write(
         self,

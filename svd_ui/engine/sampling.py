@@ -15,18 +15,20 @@ from PIL import Image
 
 from ..clip import ClipSpec
 from ..errors import Cancelled, SvdUiError, TookTooLong
-from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown
+from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown, WentOn
 from ..notes import Note
 from ..post import Frames
 from . import CancelToken
 from .error_mapping import mapping
 from .fallback import OomFallback, next_fallback, recover
+from .progress import Progress, proof_of_latents
 from .stages import Stages
 
 if TYPE_CHECKING:
     from ..core.devices import Plan
     from ..core.families.svd import Decoder
     from ..core.runtime import Runtime
+    from ..core.sampling.samplers import Step
 
 Encoded = TypeVar("Encoded")
 
@@ -36,7 +38,7 @@ class Generation:
     """One clip, or still, on its way. The clip's request gains its image once a still is made.
 
     ``runtime`` is the model once it is loaded. ``overflowed`` are number formats that did in this clip, until a wider one has
-    shown that it does not.
+    shown that it does not. ``source`` is where its weights lie, ``progress`` is what is kept of it, for a process that has to go on after this one.
     """
 
     clip: ClipSpec
@@ -47,6 +49,8 @@ class Generation:
     notes: list[Note]
     runtime: Runtime | None = None
     overflowed: list[str] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    source: Path | None = None
 
     @property
     def dtype(self) -> str:
@@ -94,12 +98,16 @@ def denoise(
 
     Whether a step is, is asked before its preview, which waits for the device in any case.
     """
-    runtime = decoder.runtime
+    runtime, progress = decoder.runtime, generation.progress
+    last = yield from _kept_step(stages, generation, runtime)
+    if last is not None and last.index == last.total:
+        return last.latents
     encode = partial(stages.condition, runtime, still, generation.clip)
     cond, generator = yield from condition(stages, generation, runtime, encode)
-    last: Any = None
+    progress.begin()
     while True:
         try:
+            proof = proof_of_walk(stages, generation)
             with generation.timer("denoising"):
                 started, notes = time.perf_counter(), list[Note]()
                 steps = stages.sample(decoder, cond, generation.clip, generator, generation.cancel, last, notes)
@@ -108,6 +116,8 @@ def denoise(
                         stages.check_finite(step.latents)
                         last = step
                         stages.remember_overflow(generation)
+                        if progress.keeps and _computes_all_next(generation.clip, step):
+                            progress.keep_step(proof, step, notes)
                         preview = stages.preview(generation.clip.row, step.denoised)
                         seconds = round(time.perf_counter() - started, 4)
                         yield Denoising(step=step.index, total=step.total, preview=preview, seconds=seconds)
@@ -119,6 +129,34 @@ def denoise(
             yield recover(stages, generation, runtime, error, "denoising")
 
 
+def proof_of_walk(stages: Stages, generation: Generation) -> str:
+    """``Stages.proof``, where anything is kept at all."""
+    return stages.proof(generation) if generation.progress.keeps else ""
+
+
+def _kept_step(stages: Stages, generation: Generation, runtime: Runtime) -> Generator[Event, None, Any]:
+    """The step that an earlier process came to with this very clip; None for a new one. The clip's notes say so."""
+    found = None
+    if generation.progress.keeps:
+        found = generation.progress.step(stages.proof(generation), runtime.device)
+    if found is None:
+        return None
+    step, notes = found
+    said = Note.of("went_on", step=step.index, total=step.total)
+    generation.notes.append(said)
+    if step.index == step.total:  # its method has nothing more to say
+        generation.notes += notes
+        generation.clip = generation.clip.of_length(step.latents.shape[1])
+    yield WentOn(stage="denoising", step=step.index, total=step.total, note=said)
+    return step
+
+
+def _computes_all_next(clip: ClipSpec, step: Step) -> bool:
+    """Whether what follows ``step`` needs no more than its latents; with features kept between steps only some do."""
+    whole = clip.cache_interval == 1 or clip.request.method.in_parts or step.index % clip.cache_interval == 0
+    return whole or step.index == step.total
+
+
 def decode(
     stages: Stages,
     generation: Generation,
@@ -128,17 +166,30 @@ def decode(
 ) -> Iterator[Event]:
     """Hand frames over as they are decoded, with what ``take`` has to say; after an OOM goes on from the first missing."""
     total, done, told = generation.clip.shape.num_frames, 0, decoder.overflowed
+    progress = generation.progress
+    walk = proof_of_walk(stages, generation)
+    proof = proof_of_latents(walk, latents, generation.fallback.chunk) if progress.keeps else ""
     yield Decoding(done=0, total=total)
+    while done < total and (kept := progress.frames(proof, done)) is not None:
+        yield from take(kept) or ()
+        done += len(kept)
+    if done:
+        said = Note.of("went_on_frames", step=done, total=total)
+        generation.notes.append(said)
+        yield WentOn(stage="decoding", step=done, total=total, note=said)
     while done < total:
         try:
             with generation.timer("decoding"):
+                started = time.perf_counter()
                 for frames in stages.decode(decoder, latents, generation.fallback.chunk, generation.cancel, done):
+                    progress.keep_frames(proof, done, frames, time.perf_counter() - started)
                     yield from take(frames) or ()
                     done += len(frames)
                     if decoder.overflowed and not told:
                         note, told = Note.of("frames_in_float32", narrow=generation.dtype), True
                         yield SteppedDown(stage="decoding", note=generation.fallback.add(note))
                     yield Decoding(done=done, total=total)
+                    started = time.perf_counter()
             return
         except Exception as error:
             yield recover(stages, generation, decoder.runtime, error, "decoding")

@@ -25,6 +25,7 @@ from ..notes import Note
 from ..settings import Settings
 from ..steering.choreography import Choreography
 from . import CancelToken, Timed
+from .progress import fingerprint, proof_of, same_latents
 
 if TYPE_CHECKING:
     import torch
@@ -267,6 +268,15 @@ class Stages:
         if self._models is not None:
             self._models.release()
         self.free()
+
+    def proof(self, generation: Generation) -> str:
+        """Equal for two walks that give the same latents: see ``progress``."""
+        clip, plan = generation.clip, generation.plan
+        loras = [fingerprint(find(self._settings, one).path) for one in clip.request.loras]
+        how = (generation.dtype, plan.attention, plan.exact, plan.temporal_conv2d, plan.info.name)
+        weights = fingerprint(generation.source) if generation.source is not None else []
+        facts = {"weights": weights, "loras": loras, "how": how, "versions": self.versions()}
+        return proof_of({**facts, "request": same_latents(clip.request), "length": clip.num_frames})
 
     def versions(self) -> dict[str, str]:
         """What made the clip, for its records."""

@@ -18,14 +18,15 @@ from ..catalog import PROFILES, ProfileRow
 from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
 from ..clip import ClipSpec
-from ..events import Decoding, Denoising, Event, Preview, Writing
+from ..events import Decoding, Denoising, Event, Preview, WentOn, Writing
 from ..notes import Note
 from ..post import Frames
 from ..request import GenerationRequest
 from .error_mapping import mapping
 from .fallback import recover
 from .output import TileFiles
-from .sampling import Generation, condition, decode, effective
+from .progress import Progress
+from .sampling import Generation, condition, decode, effective, proof_of_walk
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class _Denoising:
         stages, generation = self._stages, self._generation
         whole = partial(stages.whole_wall, self._decoder.runtime, self._still, generation.clip)
         self._left = [(yield from condition(stages, generation, self._decoder.runtime, whole))]
-        done: dict[int, Any] = {}
+        done: dict[int, Any] = yield from self._kept()
+        generation.progress.begin()
         while self._left:
             batch = self._next()
             try:
@@ -99,10 +101,35 @@ class _Denoising:
                             yield self._step(batch, started)
                             started = time.perf_counter()
                 done |= zip(batch.places, batch.latents(), strict=True)
+                self._keep(batch)
             except Exception as error:
                 self._left.insert(0, batch)
                 yield recover(stages, generation, self._decoder.runtime, error, "denoising", self._smaller)
         return [done[place] for place in sorted(done)]
+
+    def _keep(self, batch: Batch) -> None:
+        """The tiles of ``batch`` are finished."""
+        assert batch.last is not None, "a batch has steps"
+        proof, progress = proof_of_walk(self._stages, self._generation), self._generation.progress
+        for place, latents in zip(batch.places, batch.latents(), strict=True):
+            progress.keep_step(proof, replace(batch.last, latents=latents), name=f"tile-{place:02}", now=True)
+
+    def _kept(self) -> Generator[Event, None, dict[int, Any]]:
+        """The finished tiles that an earlier process kept, from the first one on; what is left begins after them."""
+        proof, device = proof_of_walk(self._stages, self._generation), self._decoder.runtime.device
+        done: dict[int, Any] = {}
+        while self._left and (found := self._generation.progress.step(proof, device, f"tile-{len(done):02}")):
+            done[len(done)] = found[0].latents
+            first, rest = self._left[0].split(1)
+            self._glimpses.after(replace(first, last=found[0]))
+            self._left = [rest] if len(rest) else []
+            self._steps_done += found[0].total
+        if done:
+            note = Note.of("went_on_tiles", count=len(done), total=self._generation.clip.tiles)
+            self._generation.notes.append(note)
+            steps = self._steps_done + sum(self._steps_left(one) for one in self._left)
+            yield WentOn(stage="denoising", step=self._steps_done, total=steps, note=note)
+        return done
 
     def _next(self) -> Batch:
         """The next tiles, no more than the limit."""
@@ -171,9 +198,10 @@ def _decode(
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
     frames = generation.clip.shape.num_frames
+    alone = replace(generation, progress=Progress())  # small frames are decoded again sooner than sorted by tile
     for index, one in enumerate(latents):
         chunks: list[Frames] = []
-        for event in decode(stages, generation, decoder, one, chunks.append):
+        for event in decode(stages, alone, decoder, one, chunks.append):
             if isinstance(event, Decoding):
                 event = Decoding(done=index * frames + event.done, total=len(latents) * frames)
             yield event

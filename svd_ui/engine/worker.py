@@ -28,6 +28,10 @@ GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""
 LONGEST_GRACE = 10.0
 """The same where one measured step takes longer: loading the weights again costs more than such a wait."""
+HURRY = 1.5
+"""The same where the device is wanted back at once and what is kept of the job is enough to go on from."""
+FROZEN_SECONDS = 30.0
+"""A process that says nothing for so long, and neither computes nor reads, is replaced; it beats every few seconds."""
 _TICK = 0.05
 
 
@@ -143,7 +147,7 @@ class WorkerEngine:
 
         Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``.
         """
-        patience = Patience(cancel, self._settings.max_seconds)
+        patience, silence = Patience(cancel, self._settings.max_seconds), Silence(child)
         finished: Finished | None = None
         answer: Any = None
         ended = False
@@ -158,6 +162,9 @@ class WorkerEngine:
                 try:
                     message = child.messages.get(timeout=_TICK)
                 except queue.Empty:
+                    if silence.is_death():
+                        child.kill()
+                        raise WorkerStopped(reason=f"it did not answer for {FROZEN_SECONDS:.0f} seconds") from None
                     continue
                 if message is None:
                     raise patience.verdict() if patience.asked else WorkerStopped(reason=child.obituary())
@@ -227,6 +234,34 @@ class WorkerEngine:
         self._told.set()
 
 
+class Silence:
+    """Whether a process is frozen: it does not beat, and nothing that it does can be seen from outside.
+
+    Counted in moments that this process lived through, since both may have been stopped together.
+    """
+
+    def __init__(self, child: Child, clock: Callable[[], float] = time.monotonic) -> None:
+        self._child, self._clock = child, clock
+        self._looked, self._beats, self._silent = clock(), child.beats, 0.0
+        self._effort: tuple[float, ...] | None = None
+
+    def is_death(self) -> bool:
+        now, beats = self._clock(), self._child.beats
+        self._silent += min(now - self._looked, 1.0)
+        self._looked = now
+        if beats != self._beats:
+            self._beats, self._silent = beats, 0.0
+        if self._silent < FROZEN_SECONDS / 2:
+            self._effort = None
+            return False
+        if self._effort is None:
+            self._effort = self._child.effort()
+        if self._silent < FROZEN_SECONDS:
+            return False
+        effort, self._silent = self._effort, 0.0
+        return self._child.effort() == effort
+
+
 class Patience:
     """How long a job may still run: until asked to stop, then until its grace is over."""
 
@@ -247,7 +282,8 @@ class Patience:
         if self.asked or not (self._cancel.is_set() or self._clock() > self._deadline):
             return False
         self.asked = True
-        self._until = self._clock() + self._grace
+        grace = min(HURRY, self._grace) if getattr(self._cancel, "hurries", False) else self._grace
+        self._until = self._clock() + grace
         return True
 
     def exhausted(self) -> bool:

@@ -1,7 +1,7 @@
 """The parent's handle on a worker process: what they say to each other, its log, and how it died.
 
 Messages are pickles. In: ``Start`` once, then ``Work`` and ``Cancel``. Out: ``Described`` whenever the device changes,
-``Said`` for each event of a job, ``Done`` at its end.
+``Said`` for each event of a job, ``Done`` at its end, ``Alive`` all the time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from ..errors import SECRET, without_secrets
 from ..settings import REPOSITORY, Settings
@@ -84,14 +86,20 @@ class Done:
     answer: Any = None
 
 
+@dataclass(frozen=True)
+class Alive:
+    """Sent every few seconds, whatever the process does."""
+
+
 class Child:
-    """One process. ``messages`` ends with None when it is gone.
+    """One process. ``messages`` ends with None when it is gone, ``beats`` counts all that it says.
 
     Between jobs nobody drains ``messages``; what the device is then arrives through ``on_described``.
     """
 
     def __init__(self, log: Path, secrets: Iterable[str], on_described: Callable[[Described], None]) -> None:
         self.messages: queue.Queue[Any] = queue.Queue()
+        self.beats = 0
         self._on_described = on_described
         self._log = WorkerLog(log, secrets)
         self._writing = threading.Lock()
@@ -113,6 +121,15 @@ class Child:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def effort(self) -> tuple[float, ...]:
+        """What the process has computed and read so far; nothing where the system does not tell."""
+        try:
+            process = psutil.Process(self.pid)
+            read = process.io_counters().read_bytes if hasattr(process, "io_counters") else 0
+            return (*process.cpu_times()[:2], read)
+        except (psutil.Error, OSError):
+            return ()
 
     def send(self, message: object) -> None:
         """Hand ``message`` over; a process that is gone is noticed by its silence, not here."""
@@ -168,9 +185,10 @@ class Child:
                     self._log.write(f"unreadable message from the worker: {error!r}")
                     self._process.kill()
                     break
+                self.beats += 1
                 if isinstance(message, Described):
                     self._on_described(message)
-                else:
+                elif not isinstance(message, Alive):
                     self.messages.put(message)
         self._process.wait()
         self.messages.put(None)

@@ -12,6 +12,7 @@ import pickle
 import queue
 import signal
 import threading
+import time
 from collections.abc import Generator
 from typing import IO, Any
 
@@ -20,8 +21,9 @@ from ..logs import set_up
 from ..settings import Settings
 from . import Engine
 from .error_mapping import mapped
-from .worker_handle import Cancel, Described, Done, Said, Start, Work
+from .worker_handle import Alive, Cancel, Described, Done, Said, Start, Work
 
+BEAT_SECONDS = 5.0
 _MOMENT = 0.25
 """Seconds that a clip has to arrive once its caller knows the device; the worker gets ready for later clips after it."""
 
@@ -49,12 +51,25 @@ class Inbox(threading.Thread):
 
 
 class Outbox:
+    """Writes whole messages, from any thread."""
+
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+        self._stream, self._lock = stream, threading.Lock()
 
     def send(self, message: object) -> None:
-        pickle.dump(message, self._stream, protocol=pickle.HIGHEST_PROTOCOL)
-        self._stream.flush()
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        with self._lock:
+            self._stream.write(data)
+            self._stream.flush()
+
+    def beat(self) -> None:
+        """Say all the time that this process lives."""
+        while True:
+            time.sleep(BEAT_SECONDS)
+            try:
+                self.send(Alive())
+            except OSError:  # the parent is gone, which the inbox sees to
+                return
 
 
 def _streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -120,6 +135,7 @@ def main() -> None:
     _keep_compiled(start.settings)
     inbox, outbox = Inbox(incoming), Outbox(outgoing)
     inbox.start()
+    threading.Thread(target=outbox.beat, name="svd-ui-pulse", daemon=True).start()
     engine = start.factory(start.settings, start.device)
     outbox.send(_look(engine))
     ready = False

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiskFull, HistoryUnusable, SvdUiError
+from ..errors import DiskFull, HistoryNewer, HistoryUnusable, SvdUiError
 
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 256 * 1024
 
 MIGRATIONS = tuple(path.read_text("utf-8") for path in sorted((Path(__file__).parent / "schema").glob("*.sql")))
 """One file per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only add tables, indices,
-or columns that have defaults, so that an older release can still use the file of a newer one.
+or columns that have defaults; a file of a newer release is refused all the same, since its rows may mean something else.
 """
 
 
@@ -65,7 +65,9 @@ class Database:
             raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) >= len(MIGRATIONS):
+        if _version(connection) > len(MIGRATIONS):
+            raise HistoryNewer(path=str(self.path))
+        if _version(connection) == len(MIGRATIONS):
             return
         with self.write() as transaction:
             # Read again under the lock: another process may have just done it.

@@ -31,11 +31,15 @@ class Intake:
 
     def add(self, request: GenerationRequest, owner: str, kind: JobKind, **place: Any) -> str:
         """The id of the new row, 128 random bits; ``place`` as in ``Store.add``. Raises BadInput or QueueFull."""
-        request = self._focused(checked(self._settings, request, kind))
-        key, steps = self.timing_of(request, kind)
-        id = secrets.token_hex(16)
+        request, key, steps = self.checked(request, kind)
+        id = place.pop("id", None) or secrets.token_hex(16)
         self._store.add(id, owner, kind, request, timing_key=key, steps=steps, **place)
-        return id
+        return str(id)
+
+    def checked(self, request: GenerationRequest, kind: JobKind) -> tuple[GenerationRequest, str, int]:
+        """(the request as it is stored, timing key, denoising steps). Raises BadInput."""
+        request = self._focused(checked(self._settings, request, kind))
+        return request, *self.timing_of(request, kind)
 
     def add_download(self, id: str, owner: str) -> str:
         """As ``add``, for the weights of checkpoint ``id``; the download already under way if there is one."""

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -15,8 +18,9 @@ from pathlib import Path
 
 from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
-from ..errors import Cancelled, Interrupted, SvdUiError, TookTooLong, Unexpected
-from ..events import Event
+from ..engine.progress import Progress
+from ..errors import Cancelled, DiskFull, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
+from ..events import Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
 from . import Job
@@ -28,6 +32,12 @@ from .timing_key import TimingKey
 log = logging.getLogger(__name__)
 QUEUE_POLL_SECONDS = 0.3
 CANCEL_POLL_SECONDS = 0.2
+DISK_POLL_SECONDS = 2.0
+FULL_SECONDS = 4.0
+"""How long a disk may be full before a job that runs is put back."""
+LEAST_ROOM = 500_000
+ROOM_AGAIN = 64_000_000
+"""Bytes that have to be free for jobs to begin again after that."""
 
 EventSource = Callable[[Path, CancelToken], Iterator[Event]]
 """(folder for files, cancel) => events of one job."""
@@ -36,12 +46,16 @@ EventSource = Callable[[Path, CancelToken], Iterator[Event]]
 class RowCancel:
     """A CancelToken that anybody can set through the database, from any process; ``max_seconds`` after ``begun`` sets it too.
 
-    ``reason`` is what the job ends with.
+    ``reason`` is what the job ends with; after Interrupted it waits again.
     """
 
-    def __init__(self, store: Store, id: str, process: str, max_seconds: float | None) -> None:
+    def __init__(
+        self, store: Store, id: str, process: str, max_seconds: float | None, disk: Path | None = None
+    ) -> None:
+        """``disk`` is a folder without whose disk nothing of the job would be kept."""
         self.reason: SvdUiError = Cancelled()
         self._store, self._id, self._process = store, id, process
+        self._disk, self._full_since, self._next_disk = disk, 0.0, 0.0
         self._max_seconds = max_seconds
         self._deadline: float | None = None
         self._next = 0.0
@@ -60,12 +74,32 @@ class RowCancel:
         if self._deadline is not None and now > self._deadline:
             self.stop(TookTooLong(seconds=self._max_seconds))
             return True
+        if self._is_full(now):
+            self.stop(DiskFull())
+            return True
         try:
-            if self._store.should_stop(self._id, self._process):
-                self.stop(Cancelled())
+            why = self._store.waitlist.why_stop(self._id, self._process)
+            if why:
+                self.stop(Cancelled() if why == "cancelled" else Interrupted())
         except SvdUiError as error:  # not being able to look is no reason to stop
             log.warning("cannot look for a cancel of %s: %s", self._id, error)
         return self._set.is_set()
+
+    def _is_full(self, now: float) -> bool:
+        """Whether there has been no room for some seconds: nobody would see the work, and nothing of it would be kept."""
+        if self._disk is None or now < self._next_disk:
+            return False
+        self._next_disk = now + DISK_POLL_SECONDS
+        if room(self._disk) >= LEAST_ROOM:
+            self._full_since = 0.0
+            return False
+        self._full_since = self._full_since or now
+        return now - self._full_since >= FULL_SECONDS
+
+    @property
+    def hurries(self) -> bool:
+        """Whether the device is wanted back at once: what is kept of the job is enough to go on from."""
+        return self._set.is_set() and isinstance(self.reason, Interrupted)
 
     def stop(self, reason: SvdUiError) -> None:
         if not self._set.is_set():
@@ -76,9 +110,12 @@ class RowCancel:
 class JobRun:
     """One claimed job, ready to be driven by ``events``."""
 
-    def __init__(self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool) -> None:
-        self.cancel = cancel
-        self._source, self._recorder, self._needs_result = source, recorder, needs_result
+    def __init__(
+        self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool, again: bool = True
+    ) -> None:
+        """``again``: a job whose worker died waits for the next one, else it fails."""
+        self.cancel, self.ran_full = cancel, False
+        self._source, self._recorder, self._needs_result, self._again = source, recorder, needs_result, again
 
     def events(self) -> Generator[Event]:
         """Yield each event after recording it. The row has ended when this ends, however it ends.
@@ -124,6 +161,11 @@ class JobRun:
         recorder = self._recorder
         if recorder.ended:  # its result is safe: what fails after it is for the log
             log.warning("job %s, after it had ended: %s", recorder.id, reason)
+        elif self.cancel.hurries:
+            recorder.put_back()
+        elif isinstance(reason, WorkerStopped | DiskFull) and self._again:
+            self.ran_full = isinstance(reason, DiskFull)
+            recorder.put_back(reason)
         elif isinstance(reason, Cancelled):
             recorder.cancelled()
         else:
@@ -149,13 +191,17 @@ class JobRunner:
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
-        cancel = RowCancel(self._store, job.id, self._process, limit)
-        return JobRun(self._source(job, engine), recorder, cancel, needs_result=engine is not None)
+        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
+        needs_result, again = engine is not None, not row["inline"]
+        return JobRun(self._source(job, engine), recorder, cancel, needs_result=needs_result, again=again)
 
     def _source(self, job: Job, engine: Engine | None) -> EventSource:
         def events(folder: Path, cancel: CancelToken) -> Iterator[Event]:
             if engine is None:
                 return self._fetch(job.request.checkpoint, cancel)
+            made = Progress(folder).result(job.request)
+            if made is not None:  # only the word that it is finished was lost
+                return iter([Finished(result=made)])
             folder.mkdir(parents=True, exist_ok=True)
             make = engine.make_still if job.kind == "still" else engine.generate
             return make(job.request, folder, cancel)
@@ -166,6 +212,14 @@ class JobRunner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+def room(folder: Path) -> float:
+    """Free bytes on the disk of ``folder``; plenty where nobody can tell."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("inf")
 
 
 Prepare = Callable[[sqlite3.Row, Engine | None], JobRun]
@@ -199,6 +253,7 @@ class Slot(threading.Thread):
         self._used = False
         self._last_work = time.monotonic()
         self._current: JobRun | None = None
+        self._no_room = False
 
     def wake(self) -> None:
         """Look at the queue now."""
@@ -211,7 +266,7 @@ class Slot(threading.Thread):
         self.wake()
 
     def stop(self) -> None:
-        """Take no more jobs; the running one ends as interrupted within one step."""
+        """Take no more jobs; the running one is put back into the queue within one step."""
         self._stopping = True
         current = self._current
         if current is not None:
@@ -220,8 +275,10 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
+            self._no_room = self._no_room and room(self._store.database.path.parent) < ROOM_AGAIN
             try:
-                row = self._store.claim(self._process, self._kinds) if self._store.waiting(self._kinds) else None
+                wanted = not self._no_room and self._store.waiting(self._kinds)
+                row = self._store.claim(self._process, self._kinds) if wanted else None
             except SvdUiError as error:
                 log.warning("the queue cannot be read: %s", error)
                 row = None
@@ -236,24 +293,45 @@ class Slot(threading.Thread):
     def _run(self, row: sqlite3.Row) -> None:
         try:
             self._current = run = self._prepare(row, self._engine)
+        except (ValueError, TypeError) as error:
+            log.warning("job %s: %s", row["id"], error)
+            self._give_up(row["id"], Unexpected(detail="the job's row in the history is damaged"))
+            return
+        try:
             if self._stopping:  # stop() came between the claim and here
                 run.cancel.stop(Interrupted())
             for _ in run.events():
                 pass
+            self._no_room = run.ran_full
         except Exception:  # a defect of ours: the queue goes on, and the row must not stay "running" for ever
             log.exception("job %s left its slot in an unforeseen way", row["id"])
-            self._store.interrupt_job(row["id"], self._process)
+            with contextlib.suppress(SvdUiError):
+                self._store.waitlist.put_back(self._process, row["id"], Interrupted())
         finally:
             self._current = None
             self._used = True
             self._last_work = time.monotonic()
 
+    def _give_up(self, id: str, error: SvdUiError) -> None:
+        """The row cannot be run by anybody."""
+        text = json.dumps(error.to_dict())
+        with contextlib.suppress(SvdUiError):
+            self._store.settle(id, self._process, state="failed", message=error.message, error=text, ended=time.time())
+
     def _release_if_due(self) -> None:
+        if self._engine is None:
+            return
         idle = self._used and 0 < self._idle_seconds <= time.monotonic() - self._last_work
-        if self._engine is None or not (idle or self._release_wanted):
+        if not (idle or self._release_wanted or (self._used and self._is_paused())):
             return
         self._release_wanted = self._used = False
         try:
             self._engine.release()
         except Exception as error:  # nothing an engine raises between jobs may end its slot
             log.warning("device memory could not be released: %s", error)
+
+    def _is_paused(self) -> bool:
+        try:
+            return self._store.waitlist.paused
+        except SvdUiError:
+            return False

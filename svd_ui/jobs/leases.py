@@ -1,6 +1,6 @@
 """Which processes are alive: a row with a heartbeat for each, kept by one thread.
 
-Only jobs of an expired lease are interrupted. A lease is expired when its process is known to be gone
+Only jobs of an expired lease are put back into the queue. A lease is expired when its process is known to be gone
 (same machine, no such pid), or when its heartbeat has not changed for ``LEASE_SECONDS`` of the observer's
 own monotonic clock: clocks that jump and laptops that sleep expire nobody.
 
@@ -27,7 +27,8 @@ import psutil
 
 from ..assets import Assets
 from ..engine import Device
-from ..errors import SvdUiError
+from ..engine.progress import KEPT, Progress
+from ..errors import Interrupted, SvdUiError
 from ..pictures import pictures
 from ..settings import Settings
 from .database import Database
@@ -166,7 +167,7 @@ class Housekeeping:
 
     def __init__(self, settings: Settings, store: Store, lease: Lease) -> None:
         self._settings, self._store, self._lease, self._assets = settings, store, lease, Assets.of(settings)
-        self._unsaved: deque[Callable[[], None]] = deque()
+        self._unsaved: deque[Callable[[], object]] = deque()
         self._next_purge = self._next_sweep = 0.0
 
     def __call__(self) -> None:
@@ -180,8 +181,9 @@ class Housekeeping:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_EVERY
             self.sweep(time.time() - ORPHAN_SECONDS)
+            self.sweep_kept(time.time() - ORPHAN_SECONDS)
 
-    def later(self, write: Callable[[], None]) -> None:
+    def later(self, write: Callable[[], object]) -> None:
         """Keep a write that failed, to be tried with the next beats."""
         self._unsaved.append(write)
 
@@ -191,14 +193,13 @@ class Housekeeping:
             self._unsaved.popleft()
 
     def reap(self) -> None:
-        """Jobs of processes that are gone become interrupted."""
+        """Jobs of processes that are gone wait again, in their old places."""
         expired = self._lease.expired()
-        left = [*expired, *self._store.without_process()]
-        if left:
-            count = self._store.interrupt(left)
+        for process in [*expired, *self._store.without_process()]:
+            for row in self._store.waitlist.put_back(process, died=Interrupted()):
+                log.warning("job %s was left by a process that is gone, after step %s", row["id"], row["step"])
+        if expired:
             self._lease.forget(expired)
-            if count:
-                log.warning("%d unfinished jobs of a process that is gone were marked as interrupted", count)
 
     def purge(self, before: float) -> None:
         """Remove the rows and files of jobs deleted before this time, and pictures nobody else uses."""
@@ -218,6 +219,12 @@ class Housekeeping:
         since = self._store.first_created()
         if since is not None:
             self._remove_pictures(list(self._assets.last_used(since - UNDELETE_SECONDS, before)), before)
+
+    def sweep_kept(self, before: float) -> None:
+        """Remove what is still kept of jobs that ended before this time: nobody went on from it."""
+        ids = [path.parent.name for path in self._settings.jobs_dir.glob(f"*/{KEPT}")]
+        for id in self._store.ended_before(ids, before):
+            Progress(self._settings.jobs_dir / id).clear()
 
     def _remove_pictures(self, found: list[tuple[str, Path]], before: float) -> None:
         """Unless a job names one, or it came into use meanwhile: it may be on somebody's page."""

@@ -9,11 +9,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..catalog import CheckpointRow
 from ..clip import ClipSpec
+from ..engine.progress import Progress
 from ..errors import DiskFull, SvdUiError, WorkerStopped
 from ..events import (
     Decoding,
@@ -26,6 +28,7 @@ from ..events import (
     PostProcessing,
     Result,
     SteppedDown,
+    WentOn,
 )
 from ..notes import Note, sentence
 from ..request import GenerationRequest
@@ -39,7 +42,7 @@ REPORT_SECONDS = 0.25
 GB = 1_000_000_000
 MB = 1_000_000
 
-Later = Callable[[Callable[[], None]], None]
+Later = Callable[[Callable[[], object]], None]
 """Takes a write that failed, to try it again."""
 
 
@@ -102,9 +105,13 @@ class Recorder:
                 # Progress goes on from where it was: only the note is new.
                 self._notes.append(event.note)
                 values = {"state": event.stage, "message": sentence(event.note), "notes": self._notes_json()}
+            case WentOn():
+                self._notes.append(event.note)
+                values |= {"step": event.step, "total": event.total}
+                values |= {"message": sentence(event.note), "notes": self._notes_json()}
             case _:
                 pass
-        if not isinstance(event, SteppedDown):
+        if not isinstance(event, SteppedDown | WentOn):
             values.setdefault("message", "")
         self._update(values)
 
@@ -155,6 +162,15 @@ class Recorder:
     def cancelled(self) -> None:
         self._end(state="cancelled", message="Stopped.")
 
+    def put_back(self, died: SvdUiError | None = None) -> None:
+        """It waits again, with what is kept of it; as ``Queue.put_back`` has it."""
+        self.ended = True
+        self._tidy()
+        if died is not None:
+            log.warning("job %s: %s", self.id, died)
+        put_back = partial(self.store.waitlist.put_back, self.process, self.id, died)
+        self._certainly(put_back)
+
     def fail(self, error: SvdUiError) -> None:
         state = "interrupted" if error.code == "interrupted" else "failed"
         if isinstance(error, WorkerStopped):
@@ -187,15 +203,24 @@ class Recorder:
         self.ended = True
         self._tidy()
         values |= {"ended": time.time(), "step_seconds": None}
+
+        def settle() -> None:
+            mine = self.store.settle(self.id, self.process, **values)
+            if mine and values["state"] in ("finished", "cancelled"):
+                Progress(self.folder).clear()
+
+        self._certainly(settle)
+
+    def _certainly(self, write: Callable[[], object]) -> None:
         try:
             try:
-                self.store.settle(self.id, self.process, **values)
+                write()
             except DiskFull:
                 self.store.database.free_reserve()
-                self.store.settle(self.id, self.process, **values)
+                write()
         except SvdUiError as error:
             log.error("the end of %s could not be recorded yet: %s", self.id, error)
-            self._later(lambda: self.store.settle(self.id, self.process, **values))
+            self._later(write)
 
     def _tidy(self) -> None:
         """A worker that was killed while it wrote leaves its unfinished files behind."""

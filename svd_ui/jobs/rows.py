@@ -18,6 +18,7 @@ from ..migration import left_out, migrate
 from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
+from .queue import CLIPS, DOWNLOADS
 from .store import Store
 from .timing import Timings, waiting_seconds
 
@@ -29,10 +30,20 @@ AS_STORED = (
     *("created", "started", "ended"),
 )
 """What a row and a ``Job`` hold under the same name."""
+NUMBERS = (
+    "number",
+    "schema",
+    "steps",
+    "step",
+    "total",
+    "step_seconds",
+    "created",
+    "started",
+    "phase_started",
+    "updated",
+)
 STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))
-CLIPS = ("clip", "still")
-DOWNLOADS = ("download",)
 
 
 def to_jobs(
@@ -42,22 +53,42 @@ def to_jobs(
 
     ``slots`` counts the clips that are made at a time, ``warm`` is the checkpoint in memory.
     """
+    rows = [row for row in rows if _is_sound(row)]
     active = [row for row in rows if row["state"] not in ENDED]
     if not active:
-        return [to_job(row) for row in rows]
+        return _readable(rows, {})
     known = timings.known(warm)
     expected: dict[str, tuple[int | None, float | None]] = {}
     for lane in (CLIPS, DOWNLOADS):
         waiting = [row for row in active if row["state"] == "queued" and row["kind"] in lane]
         if waiting:
-            queue, running = store.queue(lane), store.running(lane)
+            queue, running = (list(filter(_is_sound, found)) for found in (store.queue(lane), store.running(lane)))
             begun = {row["id"] for row in running}
             queue = [row for row in queue if row["id"] not in begun]  # what began meanwhile counts once
             ends = waiting_seconds(known, running, queue, slots() if lane is CLIPS else 1)
             expected |= {row["id"]: (row["position"], ends[row["id"]]) for row in queue}
     running = [row for row in active if row["state"] != "queued"]
     expected |= {row["id"]: (None, known.remaining(row)) for row in running}
-    return [to_job(row, *expected.get(row["id"], (None, None))) for row in rows]
+    return _readable(rows, expected)
+
+
+def _is_sound(row: sqlite3.Row) -> bool:
+    """Whether its numbers are numbers: what damages a file does not ask which column it hits."""
+    sound = all(row[name] is None or isinstance(row[name], int | float) for name in NUMBERS)
+    if not sound:
+        log.warning("the row of job %s is damaged and was left out", row["id"])
+    return sound
+
+
+def _readable(rows: Sequence[sqlite3.Row], expected: dict[str, tuple[int | None, float | None]]) -> list[Job]:
+    """The jobs of ``rows``; a row that damage made unreadable is named in the log, and left out."""
+    jobs = []
+    for row in rows:
+        try:
+            jobs.append(to_job(row, *expected.get(row["id"], (None, None))))
+        except (ValueError, TypeError) as error:
+            log.warning("the row of job %s is damaged and was left out: %.200s", row["id"], error)
+    return jobs
 
 
 def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:

@@ -19,19 +19,22 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..engine import Device, Engine, Estimate
+from ..engine.progress import Progress, hand_on
 from ..engine.worker import WorkerEngine
-from ..errors import NotFound, SvdUiError
+from ..errors import HistoryNewer, NotFound, SvdUiError
 from ..events import ENDED
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind, stored_name
+from .control import QueueControl
 from .database import Database
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
+from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
-from .rows import CLIPS, DOWNLOADS, to_jobs
+from .rows import to_jobs
 from .store import Store
 from .timing import Timings
 from .timing_key import CountedCosts
@@ -47,9 +50,11 @@ class JobService:
 
     ``owner`` None means an operator who sees everything (loopback, command line).
 
+    ``queue`` is what people do with what waits.
+
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
     submitted and watched, or run by ``run_inline``. The slots also release an engine's device memory after
-    ``SVD_UI_IDLE_SECONDS`` without work. ``close`` ends what runs as interrupted, and closes the engines.
+    ``SVD_UI_IDLE_SECONDS`` without work. ``close`` puts what runs back into the queue, and closes the engines.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class JobService:
         self._housekeeping = Housekeeping(settings, self._store, self._lease)
         self._intake = Intake(settings, self._store, hub, self.describe)
         self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self.queue = QueueControl(self._store, self._intake, self._owned, self._jobs, self._wake)
         self._closed = False
         self._starting = threading.Lock()
         self._slots = self._make_slots() if slots else []
@@ -114,8 +120,10 @@ class JobService:
         """
         if kind == "download":
             return self.download(request.checkpoint, owner)
-        most = self.settings.max_queue
-        id = self._intake.add(request, owner, kind, name=name[:MAX_NAME], batch=batch, max_queue=most)
+        return self._submit(request, owner, kind, name=name, batch=batch)
+
+    def _submit(self, request: GenerationRequest, owner: str, kind: JobKind, *, name: str = "", **place: Any) -> Job:
+        id = self._intake.add(request, owner, kind, name=name[:MAX_NAME], max_queue=self.settings.max_queue, **place)
         self._wake()
         return self.get(id)
 
@@ -129,8 +137,8 @@ class JobService:
         return self.get(id)
 
     def get(self, id: str, owner: str | None = None) -> Job:
-        """Anyone who knows the id may look. Raises NotFound, also for a deleted job."""
-        return self._jobs([self._store.row(id)])[0]
+        """Anyone who knows the id may look. Raises NotFound, also for a deleted job, or one whose row is damaged."""
+        return self._one(self._store.row(id))
 
     def wait(self, id: str, timeout: float = math.inf) -> Job:
         """Block until the job has ended, or for ``timeout`` seconds; returns it as it is then."""
@@ -141,8 +149,10 @@ class JobService:
 
     def cancel(self, id: str, owner: str | None = None) -> Job:
         """A waiting job ends at once, a running one within a step; an ended one stays as it is."""
-        self._owned(id, owner)
+        waited = self._owned(id, owner)["state"] == "queued"
         self._store.cancel(id)
+        if waited:  # one that runs is seen to by its runner
+            Progress(self.settings.jobs_dir / id).clear()
         return self.get(id)
 
     def batch(self, job: Job) -> list[Job]:
@@ -158,9 +168,17 @@ class JobService:
             self._store.cancel_batch(row["batch"])
 
     def retry(self, id: str, owner: str, name: str = "") -> Job:
-        """A new job with the same request, seed included."""
+        """A new job with the same request, seed included; of one that failed it goes on from what is kept."""
         job = self.get(id)
-        return self.submit(job.request, owner, job.kind, name=name)
+        if job.kind == "download" or job.state not in ("failed", "interrupted"):
+            return self.submit(job.request, owner, job.kind, name=name)
+        again, jobs = secrets.token_hex(16), self.settings.jobs_dir
+        hand_on(jobs / id, jobs / again)
+        try:
+            return self._submit(job.request, owner, job.kind, name=name, id=again)
+        except BaseException:
+            hand_on(jobs / again, jobs / id)
+            raise
 
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
         """Newest first: ``owner``'s, or everybody's for the operator (None)."""
@@ -203,6 +221,12 @@ class JobService:
             raise NotFound(what="job")
         return row
 
+    def _one(self, row: sqlite3.Row) -> Job:
+        found = self._jobs([row])
+        if not found:
+            raise NotFound(what="job")
+        return found[0]
+
     def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
         return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
@@ -243,7 +267,7 @@ class JobService:
         Closing the iterator early, or an interrupt from the keyboard, cancels the job.
         """
         self._hold_lease()
-        id = self._intake.add(request, owner, kind, process=self._lease.id)
+        id = self._intake.add(request, owner, kind, process=self._lease.id, inline=True)
         run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
         try:
             yield self._seen(id)
@@ -256,14 +280,14 @@ class JobService:
 
     def _seen(self, id: str) -> Job:
         """The job as it is, also where it was deleted meanwhile."""
-        return self._jobs([self._store.row(id, deleted=True)])[0]
+        return self._one(self._store.row(id, deleted=True))
 
     def _wake(self) -> None:
         for slot in self._slots:
             slot.wake()
 
     def close(self) -> None:
-        """Stop for good: running jobs end as interrupted, waiting ones wait for the next start."""
+        """Stop for good: running jobs go back to their places, and all that wait do so until the next start."""
         if self._closed:
             return
         self._closed = True
@@ -278,7 +302,7 @@ class JobService:
             slot.join(timeout=1.0)
         try:
             self._housekeeping.save()
-            self._store.interrupt([self._lease.id])
+            self._store.waitlist.put_back(self._lease.id)
         except SvdUiError as error:
             log.warning("closing: %s", error)
         self._lease.close()
@@ -294,8 +318,11 @@ def server_alive(settings: Settings) -> bool:
     """Whether a server with a fresh lease takes jobs from this data folder."""
     if not settings.database.is_file():
         return False
-    with closing(Database(settings.database)) as database:
-        return bool(live(database))
+    try:
+        with closing(Database(settings.database)) as database:
+            return bool(live(database))
+    except HistoryNewer:  # a server of this release would not have it either
+        return False
 
 
 def devices(settings: Settings) -> list[str | None]:

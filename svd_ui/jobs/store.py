@@ -6,7 +6,6 @@ runs, and every change a runner makes is conditional on still owning the row.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 import time
@@ -14,33 +13,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..asset_ref import REF
-from ..errors import Interrupted, NotFound, QueueFull, SvdUiError
-from ..events import ENDED
+from ..errors import NotFound, QueueFull
 from ..request import SCHEMA_VERSION, GenerationRequest
 from . import JobKind
 from .database import Database
-
-NOT_ENDED = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(ENDED)) + ")"
-RUNNING = f"{NOT_ENDED} AND state != 'queued'"
-OF_KINDS = "kind IN (SELECT value FROM json_each(:kinds))"  # :kinds is a JSON list
-
-# Fair order: everybody's first job comes before anybody's second; what an owner has running counts.
-FAIR_QUEUE = f"""
-    SELECT queue.*, ROW_NUMBER() OVER (ORDER BY turn, number) - 1 AS position FROM (
-        SELECT jobs.*,
-            ROW_NUMBER() OVER (PARTITION BY jobs.owner ORDER BY number) + COALESCE(busy.count, 0) AS turn
-        FROM jobs LEFT JOIN (
-            SELECT owner, COUNT(*) AS count FROM jobs WHERE {RUNNING} AND {OF_KINDS} GROUP BY owner
-        ) AS busy ON busy.owner = jobs.owner
-        WHERE state = 'queued' AND {OF_KINDS}
-    ) AS queue ORDER BY position
-"""
-"""Running jobs are counted once for all: counted for each waiting row they cost a look at the whole history each."""
+from .queue import DOWNLOADS, FAIR_QUEUE, NOT_ENDED, OF_KINDS, PAUSED, RUNNING, Queue
 
 
 class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.waitlist = Queue(database)
 
     def add(
         self,
@@ -54,14 +37,18 @@ class Store:
         timing_key: str = "",
         steps: int = 0,
         process: str | None = None,
+        inline: bool = False,
         max_queue: int | None = None,
     ) -> None:
-        """A new row: queued, or running at once in ``process``. Raises QueueFull."""
+        """A new row: queued, or running at once in ``process``. Raises QueueFull.
+
+        ``inline``: somebody waits for it at a command line; no other process may go on with it.
+        """
         now = time.time()
         state, started = ("queued", None) if process is None else ("loading", now)
         values: dict[str, Any] = {"id": id, "owner": owner, "kind": kind, "state": state, "process": process}
         values |= {"schema": SCHEMA_VERSION, "request": request.model_dump_json()}
-        values |= {"name": name, "batch": batch, "timing_key": timing_key, "steps": steps}
+        values |= {"name": name, "batch": batch, "timing_key": timing_key, "steps": steps, "inline": inline}
         values |= {"created": now, "updated": now, "started": started, "phase_started": started}
         with self.database.write() as sql:
             if max_queue is not None:
@@ -79,7 +66,7 @@ class Store:
 
     def queue(self, kinds: Iterable[str]) -> list[sqlite3.Row]:
         """Waiting rows in the order they will be taken, with ``position``."""
-        return self._read(FAIR_QUEUE, kinds)
+        return self.waitlist.waiting(kinds)
 
     def running(self, kinds: Iterable[str]) -> list[sqlite3.Row]:
         return self._read(f"SELECT * FROM jobs WHERE {RUNNING} AND {OF_KINDS}", kinds)
@@ -117,9 +104,11 @@ class Store:
         return str(rows[0]["id"]) if rows else None
 
     def claim(self, process: str, kinds: Iterable[str]) -> sqlite3.Row | None:
-        """Take the next waiting row for ``process``, or None."""
+        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused."""
         now = time.time()
         with self.database.write() as sql:
+            if tuple(kinds) != DOWNLOADS and sql.execute(f"SELECT {PAUSED}").fetchone()[0]:
+                return None
             head = sql.execute(FAIR_QUEUE + " LIMIT 1", {"kinds": json.dumps(list(kinds))}).fetchone()
             if head is None:
                 return None
@@ -135,9 +124,9 @@ class Store:
         """Change a row that ``process`` still runs; False when it no longer does."""
         return self._change(id, process, NOT_ENDED, values)
 
-    def settle(self, id: str, process: str, **values: Any) -> None:
+    def settle(self, id: str, process: str, **values: Any) -> bool:
         """The last word about a job; it also counts when the row was taken for interrupted meanwhile."""
-        self._change(id, process, f"({NOT_ENDED} OR state = 'interrupted')", values)
+        return self._change(id, process, f"({NOT_ENDED} OR state = 'interrupted')", values)
 
     def _change(self, id: str, process: str, condition: str, values: dict[str, Any]) -> bool:
         """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
@@ -148,13 +137,6 @@ class Store:
                 {**values, "_now": time.time(), "_id": id, "_process": process},
             )
             return done.rowcount == 1
-
-    def should_stop(self, id: str, process: str) -> bool:
-        """Whether the runner has to give up: cancelled, or the row is no longer its own."""
-        rows = self.database.read(
-            f"SELECT cancel FROM jobs WHERE id = ? AND process = ? AND {NOT_ENDED}", (id, process)
-        )
-        return not rows or bool(rows[0]["cancel"])
 
     def cancel(self, id: str) -> None:
         """End a waiting row; ask the runner of a running one to stop; leave an ended one."""
@@ -177,31 +159,21 @@ class Store:
         """The jobs that were asked for together, in that order, without deleted ones."""
         return self.database.read("SELECT * FROM jobs WHERE batch = ? AND deleted IS NULL ORDER BY number", (name,))
 
-    def interrupt(self, processes: Iterable[str]) -> int:
-        """End the rows that these processes left behind; returns how many."""
-        error = json.dumps(Interrupted().to_dict())
-        now, count = time.time(), 0
+    def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int) -> bool:
+        """Another request for a job; False where it does not wait any more."""
+        values = {"request": request.model_dump_json(), "schema": SCHEMA_VERSION, "key": timing_key, "steps": steps}
         with self.database.write() as sql:
-            for process in processes:
-                done = sql.execute(
-                    "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'interrupted' END,"
-                    " error = CASE WHEN cancel THEN NULL ELSE ? END, ended = ?, updated = ?"
-                    f" WHERE process = ? AND {NOT_ENDED}",
-                    (error, now, now, process),
-                )
-                count += done.rowcount
-        return count
-
-    def interrupt_job(self, id: str, process: str) -> None:
-        """End one row of ``process``, without raising: the last resort of a slot."""
-        error = Interrupted()
-        with contextlib.suppress(SvdUiError):
-            self.update(id, process, state="interrupted", error=json.dumps(error.to_dict()), ended=time.time())
+            done = sql.execute(
+                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL, stalled = 0,"
+                " message = '', updated = :now WHERE id = :id AND state = 'queued'",
+                {**values, "id": id, "now": time.time()},
+            )
+            return done.rowcount == 1
 
     def without_process(self) -> list[str]:
         """Processes that have running rows but no lease any more."""
         rows = self.database.read(
-            f"SELECT DISTINCT process FROM jobs WHERE {RUNNING} AND process NOT IN (SELECT id FROM processes)"
+            f"SELECT DISTINCT process FROM jobs WHERE {NOT_ENDED} AND state != 'queued' AND process NOT IN (SELECT id FROM processes)"
         )
         return [row["process"] for row in rows]
 
@@ -226,6 +198,11 @@ class Store:
     def deleted_before(self, when: float) -> list[sqlite3.Row]:
         """Ended rows whose time to be undeleted is over."""
         return self.database.read(f"SELECT * FROM jobs WHERE deleted < ? AND NOT ({NOT_ENDED})", (when,))
+
+    def ended_before(self, ids: list[str], when: float) -> list[str]:
+        """Those of ``ids`` that ended before this time."""
+        sql = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND ended < ?"
+        return [row["id"] for row in self.database.read(sql, (json.dumps(ids), when))]
 
     def purge(self, id: str) -> bool:
         """Forget a deleted row; False when it was undeleted meanwhile."""

@@ -16,6 +16,7 @@ from ..accounts import Accounts, require_accounts
 from ..logs import set_up
 from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
+from .ending import ending_in_order
 from .visitor import is_public
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     free_port(host_of(settings), settings.port)
     from ..jobs.service import compose
 
-    with compose(settings) as jobs:
+    with ending_in_order(), compose(settings) as jobs:
         demo, url = serve(jobs, settings)
         print(f"SVD UI is at {url}", flush=True)
         if settings.root_path:

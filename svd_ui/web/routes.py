@@ -27,6 +27,7 @@ from .animate.stills import EXAMPLES, examples
 from .context import uploaded
 from .health import health
 from .plain import plain
+from .queue_routes import queue_routes
 from .train import views
 from .visitor import Asked, may_train
 
@@ -112,7 +113,9 @@ def routes(context: Context) -> list[Route]:
     if may_train(context.settings):
         paths[SAMPLES] = sample
     paths |= {**plain(context), **health(context)}
-    return [Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+    looks = [Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in paths.items()]
+    queue = queue_routes(context).items()
+    return [*looks, *(Route(path, endpoint, methods=methods) for path, (endpoint, methods) in queue)]
 
 
 def download_name(job: Job, path: Path, name: str = "video") -> str:

@@ -147,7 +147,7 @@ def test_a_damaged_history_is_named_and_a_sound_one_is_not(ask: Ask, tmp_path: P
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 999")
     database.close()
-    assert not ask()["history_newer"].wrong
+    assert ask()["history_newer"].wrong
     path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 20)
     assert str(path) in ask()["history_damaged"].to_dict()["what"]
 

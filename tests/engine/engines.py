@@ -45,6 +45,9 @@ class PromptEngine(FakeEngine):
     def crashes(self) -> None:
         ctypes.string_at(0)
 
+    def freezes(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
     def blocks(self) -> None:
         print("blocks from now on", flush=True)
         time.sleep(600)
@@ -74,6 +77,17 @@ def named(settings: Settings, device: str | None) -> FakeEngine:
 
 def slow(settings: Settings, device: str | None) -> FakeEngine:
     return FakeEngine(steps=100, delay=0.1)
+
+
+class Deaf(FakeEngine):
+    """Its steps take long, and none looks whether it is cancelled."""
+
+    def _wait(self, cancel: CancelToken) -> None:
+        time.sleep(self.delay)
+
+
+def slow_steps(settings: Settings, device: str | None) -> FakeEngine:
+    return Deaf(steps=3, delay=4.0)
 
 
 class Misconfigured(FakeEngine):

@@ -116,7 +116,8 @@ def test_a_still_becomes_a_clip_with_everything_beside_it(here: Settings, image:
     assert Image.open(out / str(result.poster)).size == (64, 64)
     assert load_file(out / str(result.latents))["latents"].shape == (1, 4, 4, 8, 8)
     assert Assets.of(here).open(str(result.last_frame)).size == (64, 64)
-    assert sorted(path.name for path in out.iterdir()) == ["clip.mp4", "latents.safetensors", "poster.jpg"]
+    assert {path.name for path in out.iterdir()} == {"clip.mp4", "latents.safetensors", "poster.jpg", "kept"}
+    assert [path.name for path in (out / "kept").iterdir()] == ["result.json"]  # until its job is recorded
     assert {"loading", "conditioning", "denoising", "decoding", "writing", "total"} <= set(result.seconds)
     assert {"svd_ui", "torch", "diffusers", "python"} <= set(result.versions)
     assert result.effective is not None

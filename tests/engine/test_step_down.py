@@ -58,7 +58,9 @@ class FullOnce:
         self._maybe("conditioning")
         return None, None
 
-    def sample(self, decoder: Any, cond: Any, clip: Any, generator: Any, cancel: Any, last: Any) -> Iterator[Any]:
+    def sample(
+        self, decoder: Any, cond: Any, clip: Any, generator: Any, cancel: Any, last: Any, *_: Any
+    ) -> Iterator[Any]:
         for index in range(1 if last is None else last.index + 1, 4):
             if index == 2:
                 self._maybe("denoising")
@@ -89,6 +91,7 @@ def test_every_wording_at_every_stage_steps_down_and_the_clip_goes_on(error: Exc
     stages: Any = FullOnce(stage, error)
     plan = Plan(torch.device("cpu"), PROFILES["24gb"], torch.float32, "sdpa")
     clip: Any = SimpleNamespace(row=SimpleNamespace(title="Tiny", preview=None), shape=SimpleNamespace(num_frames=4))
+    clip.of_length = lambda length: clip
     fallback = OomFallback(plan.profile, 3)
     generation = Generation(clip, plan, fallback, Deadline(never(), 60), StageTimer(), notes=[])
     events: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from svd_ui.engine import Engine, never
-from svd_ui.engine.worker import GRACE, WorkerEngine
+from svd_ui.engine.worker import GRACE, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
 from svd_ui.events import Event
@@ -154,6 +155,63 @@ def test_a_stage_that_cannot_look_is_killed(make: Make, settings: Settings, tmp_
     assert time.monotonic() - when[0] > GRACE - 0.1
     assert engine.pid is None
     assert run(engine, tmp_path)[-1].stage == "finished"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal here")
+def test_a_frozen_worker_is_replaced_and_one_at_work_is_not(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svd_ui.engine.worker.FROZEN_SECONDS", 1.0)
+    engine = make()
+    with pytest.raises(WorkerStopped, match="did not answer for 1 seconds"):
+        run(engine, tmp_path, "freezes")
+    assert run(engine, tmp_path)[-1].stage == "finished"
+    silent = Silence(Beating(steady=False), Ticks())  # type: ignore[arg-type]
+    assert not any(silent.is_death() for _ in range(100)), "it computes or reads, which is no death"
+    still = Silence(Beating(steady=True), Ticks())  # type: ignore[arg-type]
+    assert any(still.is_death() for _ in range(100))
+
+
+class Beating:
+    """A child that says nothing."""
+
+    def __init__(self, *, steady: bool) -> None:
+        self.beats, self._steady, self._done = 3, steady, 0.0
+
+    def effort(self) -> tuple[float, ...]:
+        self._done += 0.0 if self._steady else 1.0
+        return (self._done,)
+
+
+class Ticks:
+    """A clock that goes on by itself."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.2
+        return self.now
+
+
+def test_who_hurries_gets_the_device_back_within_two_seconds(make: Make, settings: Settings, tmp_path: Path) -> None:
+    engine, cancel = make(engines.slow_steps), Hurried()
+    when: list[float] = []
+
+    def watch() -> None:
+        for event in engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel):
+            if event.stage == "denoising":
+                when.append(time.monotonic())
+                cancel.set()
+
+    with pytest.raises(Cancelled):
+        watch()
+    assert time.monotonic() - when[0] < 2.0
+    assert engine.pid is None
+
+
+class Hurried(threading.Event):
+    hurries = True
 
 
 def test_a_job_past_its_time_is_ended(make: Make, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from svd_ui.errors import DiskFull, HistoryUnusable
+from svd_ui.errors import DiskFull, HistoryNewer, HistoryUnusable, NotFound
 from svd_ui.events import ENDED
 from svd_ui.jobs.database import MIGRATIONS, Database
 from svd_ui.jobs.service import JobService, open_store, server_alive
@@ -56,6 +56,22 @@ SUBMITTER = """
 """
 
 
+ENDING = """
+    import sys, time
+    from pathlib import Path
+    from svd_ui.jobs.service import JobService
+    from svd_ui.settings import Settings
+    from svd_ui.web.ending import ending_in_order
+    from tests.fakes import FakeEngine
+
+    with ending_in_order(), JobService(
+        Settings(data_dir=Path(sys.argv[1]), _env_file=None), FakeEngine(steps=100, delay=0.5)
+    ) as service:
+        service.start()
+        time.sleep(600)
+"""
+
+
 ANOTHER_ROW = """
     INSERT INTO jobs (id, owner, kind, state, schema, request, created)
     VALUES (hex(randomblob(16)), 'ann', 'clip', 'finished', 1, '{}', 0)
@@ -78,7 +94,7 @@ def test_submitted_jobs_survive_a_restart(settings: Settings, serve: Serve, requ
     assert ended(serve(FakeEngine(steps=1, delay=0.0)), job).state == "finished"
 
 
-def test_closing_interrupts_what_runs_and_keeps_what_waits(settings: Settings, request_: GenerationRequest) -> None:
+def test_closing_puts_what_runs_back_and_keeps_what_waits(settings: Settings, request_: GenerationRequest) -> None:
     engine = FakeEngine(steps=100, delay=0.5)
     service = JobService(settings, engine)
     service.start()
@@ -87,15 +103,11 @@ def test_closing_interrupts_what_runs_and_keeps_what_waits(settings: Settings, r
     service.close()
     assert engine.closed
     with open_store(settings) as store:
-        stopped = store.get(running.id)
-        assert stopped.state == "interrupted"
-        assert stopped.error is not None
-        assert stopped.error["code"] == "interrupted"
-        assert store.get(waiting.id).state == "queued"
-        assert store.retry(running.id, "ann").request == running.request
+        assert [store.get(job.id).state for job in (running, waiting)] == ["queued", "queued"]
+        assert [store.get(job.id).position for job in (running, waiting)] == [0, 1]
 
 
-def test_a_killed_process_leaves_its_job_interrupted_and_the_rest_waiting(
+def test_the_job_of_a_killed_process_waits_again_before_the_rest(
     settings: Settings, serve: Serve, request_: GenerationRequest
 ) -> None:
     server = python(SERVER, settings.data_dir)
@@ -111,8 +123,30 @@ def test_a_killed_process_leaves_its_job_interrupted_and_the_rest_waiting(
             server.wait()
             assert not server_alive(settings)
         service = serve(FakeEngine(steps=1, delay=0.0))
-        assert service.get(running.id).state == "interrupted"
         assert ended(service, waiting).state == "finished"
+        assert service.get(running.id).state == "finished"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_process_that_is_asked_to_end_puts_its_job_back_first(
+    settings: Settings, request_: GenerationRequest, name: str
+) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("no such signal here")
+    server = python(ENDING, settings.data_dir)
+    try:
+        with open_store(settings) as store:
+            job = store.submit(request_, "ann")
+            until(lambda: store.get(job.id).state == "denoising")
+            started = time.monotonic()
+            server.send_signal(getattr(signal, name))
+            server.wait(PATIENCE)
+            assert time.monotonic() - started < 10
+            row = store._store.row(job.id)
+            assert (row["state"], row["process"], row["reached"]) == ("queued", None, None)
     finally:
         server.kill()
         server.wait()
@@ -122,17 +156,17 @@ def test_a_silent_process_on_another_machine_expires_only_after_its_time(
     settings: Settings, serve: Serve, request_: GenerationRequest
 ) -> None:
     service = serve(FakeEngine(gate=threading.Event()), lease_seconds=1.0)
+    service.queue.pause()
     with open_store(settings) as store:
         job = store.submit(request_, "ann", "clip")
-        until(lambda: store.get(job.id).state != "queued")
     started = time.monotonic()
     with closing(Database(settings.database)) as database, database.write() as sql:
         sql.execute(
             "INSERT INTO processes (id, pid, host, role, heartbeat) VALUES ('far', 1, 'elsewhere', 'server', ?)",
             (time.time() - 1e6,),  # its clock is wrong: only silence counts
         )
-        sql.execute("UPDATE jobs SET process = 'far' WHERE id = ?", (job.id,))
-    assert ended(service, job).state == "interrupted"
+        sql.execute("UPDATE jobs SET process = 'far', state = 'denoising' WHERE id = ?", (job.id,))
+    until(lambda: service.get(job.id).state == "queued")
     assert time.monotonic() - started > 0.9
 
 
@@ -239,7 +273,6 @@ def test_rows_of_other_releases_are_read(settings: Settings, request_: Generatio
                 "UPDATE jobs SET schema = 99, state = 'teleporting', request = ?, result = ?, notes = 'not json' WHERE id = ?",
                 (json.dumps(values), json.dumps(result), job.id),
             )
-            sql.execute("PRAGMA user_version = 99")
     with open_store(settings) as store:
         (seen,) = store.history()
         assert seen.state == "loading"
@@ -247,6 +280,37 @@ def test_rows_of_other_releases_are_read(settings: Settings, request_: Generatio
         assert seen.request.num_frames is None
         assert any("warp_drive" in sentence(note) for note in seen.notes)
         assert seen.result is not None
+
+
+def test_a_history_of_a_newer_release_is_refused_and_left_as_it_is(settings: Settings) -> None:
+    Database(settings.database).close()
+    with closing(sqlite3.connect(settings.database)) as database:
+        database.execute("PRAGMA user_version = 999")
+    with pytest.raises(HistoryNewer, match="newer release"):
+        open_store(settings)
+    assert not server_alive(settings)
+    with closing(sqlite3.connect(settings.database)) as database:
+        assert database.execute("PRAGMA user_version").fetchone()[0] == 999
+
+
+def test_a_damaged_row_is_left_out_and_named(
+    settings: Settings, request_: GenerationRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(settings) as store:
+        jobs = [store.submit(request_, "ann") for _ in range(4)]
+        with store._database.write() as sql:
+            sql.execute("UPDATE jobs SET created = 'abc' WHERE id = ?", (jobs[0].id,))
+            sql.execute("UPDATE jobs SET step = 'abc', schema = 'x', batch = x'ff' WHERE id = ?", (jobs[1].id,))
+            sql.execute("UPDATE jobs SET request = '[1]', preview_frames = 'many' WHERE id = ?", (jobs[2].id,))
+        assert [job.id for job in store.history()] == [jobs[3].id]
+        assert [job.id for job in store.queue.jobs()] == [jobs[3].id]
+        assert jobs[0].id in caplog.text
+        with pytest.raises(NotFound):
+            store.get(jobs[0].id)
+    service = JobService(settings, FakeEngine(steps=1, delay=0.0))
+    service.start()
+    assert ended(service, jobs[3]).state == "finished", "a damaged row before it holds nobody up"
+    service.close()
 
 
 def test_an_empty_older_file_is_migrated_once_by_many(settings: Settings) -> None:

@@ -156,7 +156,7 @@ def test_what_a_killed_worker_left_half_written_is_removed(serve: Serve, request
     service = serve(Killed())
     job = ended(service, service.submit(request_, "ann"))
     assert job.error is not None
-    assert job.error["code"] == "worker_stopped"
+    assert job.error["code"] == "died_again"
     assert not list((service.settings.jobs_dir / job.id).iterdir())
 
 

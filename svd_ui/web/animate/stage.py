@@ -166,7 +166,7 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
 def _count(job: Job) -> str:
     """How far the current stage is, in its own unit."""
     if job.state == "queued":
-        return queue_place(job.position)
+        return " · ".join(filter(None, (queue_place(job.position), job.message)))
     if job.state == "downloading":
         return job.message
     unit = {"denoising": "step", "making_still": "step", "decoding": "frame"}.get(job.state)

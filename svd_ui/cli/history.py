@@ -1,0 +1,64 @@
+"""``python -m svd_ui history``: jobs and where their clips are, and a new history where the old one is damaged."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from ..jobs import Job
+from .console import err, out, reporting, settings_or_exit
+
+history = typer.Typer(invoke_without_command=True, help="List jobs and where their clips are.")
+
+
+@history.callback()
+@reporting
+def show(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs to show.")] = 20,
+    before: Annotated[str | None, typer.Option(help="A job id: show older ones.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False,
+) -> None:
+    """List jobs and where their clips are."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..jobs import status
+    from ..jobs.service import open_store
+
+    with open_store(settings_or_exit()) as jobs:
+        found = jobs.history(None, limit, before)
+        files = {job.id: jobs.file(job, "video") for job in found}
+        if as_json:
+            typer.echo(json.dumps([status(job, jobs.file) for job in found], indent=2, default=str))
+            return
+    if not found:
+        out().print("No clips yet.")
+    for job in found:
+        out().print(line_of(job), soft_wrap=True, markup=False)
+        if files[job.id] is not None:
+            out().print(f"    {files[job.id]}", soft_wrap=True, markup=False)
+
+
+@history.command()
+@reporting
+def recover() -> None:
+    """Rebuild a damaged history from the clips. The old file is kept beside the new one."""
+    from ..jobs.recovery import recover
+
+    done = recover(settings_or_exit())
+    out().print(f"{done.jobs} clips are in the history again.")
+    if done.kept is not None:
+        out().print(f"The history that was there is kept as {done.kept}.", soft_wrap=True, markup=False)
+    if done.unreadable:
+        err().print(f"{len(done.unreadable)} clips carry no settings and were left where they are.")
+
+
+def line_of(job: Job) -> str:
+    """A job in one line."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+    what = job.request.prompt or job.request.checkpoint
+    error = f"  {(job.error or {}).get('message', '')}" if job.state == "failed" else ""
+    return f"{when}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{error}"

@@ -1,0 +1,137 @@
+"""``python -m svd_ui queue``: what waits, in which order, and for now or not; by id, or as much of it as tells one from another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BadInput
+from ..notes import sentence
+from .console import duration, out, reporting, settings_or_exit
+
+if TYPE_CHECKING:
+    from ..jobs import Job
+    from ..jobs.service import JobService
+
+queue = typer.Typer(help="See and arrange the clips that wait.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(help="The job: its id, or the beginning of it.")]
+
+
+@contextmanager
+def _jobs() -> Iterator[JobService]:
+    from ..jobs.service import open_store
+
+    with open_store(settings_or_exit()) as jobs:
+        yield jobs
+
+
+def _found(jobs: JobService, beginning: str) -> str:
+    """The id that begins so. Raises BadInput for none, or several."""
+    ids = [job.id for job in jobs.queue.jobs() if job.id.startswith(beginning)]
+    if len(ids) != 1:
+        known = "No job that runs or waits has" if not ids else f"{len(ids)} jobs have"
+        raise BadInput(f"{known} an id that begins with {beginning[:40]!r}.")
+    return ids[0]
+
+
+@queue.command("list")
+@reporting
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False) -> None:
+    """Show what runs and what waits, in order."""
+    from ..jobs import status
+
+    with _jobs() as jobs:
+        found, paused = jobs.queue.jobs(), jobs.queue.paused
+        if as_json:
+            told = {"paused": paused, "jobs": [status(job, jobs.file) for job in found]}
+            typer.echo(json.dumps(told, indent=2, default=str))
+            return
+    if paused:
+        out().print("Paused.")
+    if not found:
+        out().print("Nothing waits.")
+    for job in found:
+        out().print(_line(job), soft_wrap=True, markup=False)
+
+
+def _line(job: Job) -> str:
+    place = "now" if job.position is None else f"{job.position + 1}"
+    left = f"  about {duration(job.eta_seconds)} left" if job.eta_seconds else ""
+    what = job.name or job.request.prompt or job.request.checkpoint
+    said = f"  {job.message}" if job.message else ""
+    return f"{place:>4}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{left}{said}"
+
+
+@queue.command()
+@reporting
+def pause() -> None:
+    """Stop what runs, keep how far it is, and begin nothing until 'resume'."""
+    with _jobs() as jobs:
+        jobs.queue.pause()
+    out().print("Paused. To continue: python -m svd_ui queue resume")
+
+
+@queue.command()
+@reporting
+def resume() -> None:
+    """Continue, each clip from its last step."""
+    with _jobs() as jobs:
+        jobs.queue.resume()
+    out().print("Continuing.")
+
+
+@queue.command()
+@reporting
+def move(
+    job: Id,
+    first: Annotated[bool, typer.Option("--first", help="Before all others.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="After all others.")] = False,
+    before: Annotated[str | None, typer.Option(help="Before this job.", show_default=False)] = None,
+    after: Annotated[str | None, typer.Option(help="After this job.", show_default=False)] = None,
+) -> None:
+    """Put a waiting job in another place."""
+    if sum((first, last, before is not None, after is not None)) != 1:
+        raise BadInput("Say where to: --first, --last, --before JOB or --after JOB.")
+    with _jobs() as jobs:
+        id, other = _found(jobs, job), before or after
+        where = "first" if first else "last" if last else "before" if before is not None else "after"
+        found = jobs.queue.move(id, where, None if other is None else _found(jobs, other))  # type: ignore[arg-type]
+    for one in found:
+        out().print(_line(one), soft_wrap=True, markup=False)
+
+
+@queue.command()
+@reporting
+def skip(job: Annotated[str | None, typer.Argument(help="The job. Default: the one that runs.")] = None) -> None:
+    """Put a job at the end. One that runs stops, and continues when its turn comes."""
+    with _jobs() as jobs:
+        running = [one.id for one in jobs.queue.jobs() if one.position is None]
+        if job is None and not running:
+            raise BadInput("Nothing runs.")
+        jobs.queue.skip(_found(jobs, job) if job is not None else running[0])
+    out().print("Skipped.")
+
+
+@queue.command()
+@reporting
+def export(path: Annotated[Path, typer.Argument(help="The zip file to write.")]) -> None:
+    """Write what waits, with its pictures, into a zip for 'python -m svd_ui run'."""
+    from ..assets import Assets
+    from ..jobs import bundle
+
+    with _jobs() as jobs:
+        found = [job for job in jobs.queue.jobs() if job.position is not None]
+        bundle.write(path, found, Assets.of(jobs.settings))
+    out().print(f"{len(found)} jobs are in {path}.", soft_wrap=True, markup=False)
+
+
+def notes_of(dropped: tuple[str, ...]) -> list[str]:
+    """What a job of another release lost."""
+    from ..migration import left_out
+
+    return [sentence(note) for note in left_out(dropped)]

@@ -1,0 +1,79 @@
+"""What people do with the queue: pause and resume, another order, another request for a job that waits, skip, stop all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from ..errors import BadInput, NotFound
+from ..request import GenerationRequest
+from . import Job
+from .intake import Intake
+from .queue import CLIPS, Where
+from .store import Store
+
+BEGUN = "That clip is not waiting any more: stop it, or change its settings and run it anew."
+
+
+class QueueControl:
+    """``owner`` None is the operator, who may do everything; others see to their own jobs.
+
+    ``owned`` gives a row if that owner may change it, ``shown`` makes rows jobs, ``wake`` tells the slots to look.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        owned: Callable[[str, str | None], sqlite3.Row],
+        shown: Callable[[list[sqlite3.Row]], list[Job]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store, self._intake, self._owned, self._shown, self._wake = store, intake, owned, shown, wake
+
+    @property
+    def paused(self) -> bool:
+        return self._store.waitlist.paused
+
+    def pause(self, owner: str | None = None) -> None:
+        """Nothing begins; what runs stops, is kept, and goes on with ``resume``. The operator's alone. Raises NotFound."""
+        self._hold(True, owner)
+
+    def resume(self, owner: str | None = None) -> None:
+        self._hold(False, owner)
+
+    def _hold(self, paused: bool, owner: str | None) -> None:
+        if owner is not None:
+            raise NotFound(what="queue of yours")
+        self._store.waitlist.pause(paused)
+        self._wake()
+
+    def jobs(self, owner: str | None = None) -> list[Job]:
+        """What runs, then what waits, in order: ``owner``'s, or everybody's. Positions count everybody's."""
+        rows = [*self._store.running(CLIPS), *self._store.queue(CLIPS)]
+        return self._shown([row for row in rows if owner is None or row["owner"] == owner])
+
+    def move(self, id: str, where: Where, other: str | None = None, owner: str | None = None) -> list[Job]:
+        """Put a waiting job first, last, before or after another; returns the queue. Raises NotFound or BadInput."""
+        self._owned(id, owner)
+        self._store.waitlist.move(id, where, other, owner)
+        return self.jobs(owner)
+
+    def edit(self, id: str, request: GenerationRequest, owner: str | None = None) -> Job:
+        """Another request for a job that waits, checked like a new one; it keeps its place. Raises BadInput or NotFound."""
+        row = self._owned(id, owner)
+        request, key, steps = self._intake.checked(request, row["kind"])
+        if not self._store.replace(id, request, key, steps):
+            raise BadInput(BEGUN)
+        return self._shown([self._store.row(id)])[0]
+
+    def skip(self, id: str, owner: str | None = None) -> Job:
+        """To the end of its owner's jobs; one that runs is stopped, kept, and goes on from there. Raises NotFound."""
+        self._owned(id, owner)
+        self._store.waitlist.skip(id)
+        self._wake()
+        return self._shown([self._store.row(id)])[0]
+
+    def stop_all(self, owner: str | None = None) -> None:
+        """Cancel what runs and waits, downloads left out."""
+        self._store.waitlist.stop_all(owner)
