@@ -29,6 +29,7 @@ from .formatting import STATES, left
 from .visitor import Asked, Visitor, said
 
 if TYPE_CHECKING:
+    from ..jobs.control import QueueControl
     from .context import Context
 
 HEADER = "x-svd-ui"
@@ -72,7 +73,11 @@ class Look:
     """What an owner sees of the queue and does with it; None is the operator."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._queue = context, context.jobs.queue
+        self._context = context
+
+    @property
+    def _queue(self) -> QueueControl:
+        return self._context.jobs.queue
 
     def __call__(self, owner: str | None) -> dict[str, Any]:
         jobs = self._queue.jobs(owner)[:MOST]
