@@ -36,6 +36,7 @@ from ..post import Frames, PostParams
 from ..request import GenerationRequest
 from ..settings import Settings
 from ..steering.choreography import Choreography, view_of
+from ..steering.cutout import standing_out
 from . import CancelToken, Device, Estimate, Timed, never
 from .error_mapping import forget, mapping
 from .estimates import advice, estimate
@@ -229,7 +230,10 @@ class LocalEngine:
         if plan is None or plan.nearness is not None or not plan.moves_in_depth:
             return plan
         with mapping("estimating depth"):
-            return replace(plan, nearness=self._stages.nearness(frame))
+            nearness = self._stages.nearness(frame)
+        if nearness is None and not clip.row.facts.plays_plans:
+            nearness = standing_out(np.asarray(frame.convert("RGB"))) - np.float32(0.5)  # two layers
+        return replace(plan, nearness=nearness)
 
     def _finish(
         self,
