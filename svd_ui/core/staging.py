@@ -106,6 +106,13 @@ class Stage:
         masks = torch.from_numpy(np.stack([follow(share) for share in shares.tolist()]))[:, None]
         return functional.interpolate(masks, (height, width), mode="area")[None]
 
+    def led(self, height: int, width: int) -> Tensor | None:
+        """Where besides a model follows the plan until it is let go, by cells: ``[1 1 1 height width]``."""
+        mask = self.choreography.led
+        if mask is None:
+            return None
+        return functional.interpolate(torch.from_numpy(mask)[None, None], (height, width), mode="area")[None]
+
     def directed(self, scene: Scene, shares: Tensor) -> Scene:
         """``scene`` with the camera that is planned in place of its own; at rest where something is held and none is."""
         plan = self.choreography

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..steering.choreography import Picture, Scenery, View
+    from ..steering.marks import Mask
     from ..steering.paint import Paint
 
 
@@ -63,9 +64,16 @@ class Brush(Directed):
             hold=painting.held() if self.effect == "free" else np.ones_like(unpainted),
             scenery=self._scenery(painting, view),
             follow=lambda share: unpainted,
+            led=self._led(painting),
             to_the_end=True,
             rest_stays=False,
         )
+
+    def _led(self, painting: Paint) -> Mask | None:
+        """Where a checkpoint that makes new pixels is shown which way things go."""
+        if self.effect != "free":
+            return painting.covered
+        return painting.directed if painting.directed.max() >= 0.5 else None
 
     def _scenery(self, painting: Paint, view: View) -> Callable[[Picture], Scenery] | None:
         if self.effect != "free":

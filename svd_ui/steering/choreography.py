@@ -39,6 +39,7 @@ class Choreography:
     scenery   for the still at any size, what moves in it by itself; None for nothing
     follow    at a share of the clip's time, where a checkpoint that makes new pixels has to follow the plan, [H W]; None is
               everywhere
+    led       [H W], where besides such a checkpoint follows the plan until the family lets go; None is nowhere
     to_the_end  it follows to the last step, else until the family lets go
     closed    after the last frame comes the first: the share 1 would be the first again
     stills    further stills at shares of the clip, RGB at the frame’s size, the last one at the last frame
@@ -57,6 +58,7 @@ class Choreography:
     closed: bool = False
     stills: tuple[tuple[float, Image.Image], ...] = ()
     notes: tuple[Note, ...] = ()
+    led: Mask | None = None
     to_the_end: bool = False
     rest_stays: bool = True
 

@@ -142,3 +142,22 @@ def test_every_kind_says_what_its_name_alone_sets() -> None:
     for kind, cls in METHODS.classes().items():
         if cls.__module__.startswith("svd_ui.") and cls.shorthand:
             assert cls.shorthand in cls.model_fields, kind
+
+
+def test_what_is_led_follows_the_plan_until_it_is_let_go_and_is_free_then(svd: Runtime) -> None:
+    """The left half stays for good, the right half is shown where to go."""
+    kept = np.zeros((64, 64), np.float32)
+    kept[:, :32] = 1
+    plan = Choreography(follow=lambda share: kept, led=1 - kept, to_the_end=True, rest_stays=False)
+    context = context_of(svd, asked(CAMERA), plan)
+    reference, _ = svd_reference(context)
+    levels = context.sigmas().tolist()
+    _, release = context.clip.row.facts.follows(context.clip)
+    right = slice(reference.shape[-1] // 2, None)
+    for step in sample(context):
+        held = torch.allclose(step.denoised[..., right], reference[..., right].expand_as(step.denoised[..., right]))
+        assert held == (levels[step.index - 1] >= release)
+        assert torch.equal(
+            step.denoised[..., : right.start],
+            reference[..., : right.start].expand_as(step.denoised[..., : right.start]),
+        )

@@ -91,15 +91,18 @@ class SamplingContext:
         if stage is None:
             return self.walk(self.approximated(sigmas), self.start(), sigmas)
         reference, keep = self._family.reference(stage, self.clip, self.still)
-        plan, (begin, release) = stage.choreography, self.clip.row.facts.follows(self.clip)
-        release = 0.0 if plan.to_the_end else release
+        plan, (begin, let_go) = stage.choreography, self.clip.row.facts.follows(self.clip)
+        release = 0.0 if plan.to_the_end else let_go
         level = release if bool((keep == 1).all()) else begin
         first = self.clip.first_step_below(level) if plan.rest_stays else 0
         sigmas = sigmas[first:]
         start = self.start(sigmas)
         if first:
             start = start + reference.to(start)
-        return self.walk(masked(self.approximated(sigmas), reference, keep, release), start, sigmas)
+        denoiser, led = masked(self.approximated(sigmas), reference, keep, release), stage.led(*reference.shape[-2:])
+        if led is not None and let_go > 0:
+            denoiser = masked(denoiser, reference, led.to(reference.device), let_go)
+        return self.walk(denoiser, start, sigmas)
 
     def conditional(self) -> Denoiser:
         """The model told about the still."""
