@@ -17,10 +17,13 @@ from ..media.image import Box
 from ..media.subject import saliency, subject
 from .choreography import Picture
 from .marks import Mask, Point
+from .remembering import remembered
 
 WORKING_SIZE = 320
 """Longer side, in pixels, of the copy that is cut."""
 ROUNDS = 3
+KEPT = 6
+"""Cut-outs of each kind that are remembered."""
 MARGIN = 16
 """Pixels around what is looked at, known not to be the thing."""
 CORE = 0.45
@@ -54,6 +57,7 @@ Labels = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
 
+@remembered(KEPT)
 def of_paint(picture: Picture, paint: Mask) -> Mask:
     """The thing that somebody painted over, roughly or in part: ``paint`` [H W] => [H W]. What was painted where none is found."""
     import cv2
@@ -70,6 +74,7 @@ def of_paint(picture: Picture, paint: Mask) -> Mask:
     return _edged(picture, _clearly(small, _cut(small, labels), mask), mask)
 
 
+@remembered(KEPT)
 def of_box(picture: Picture, box: Box) -> Mask:
     """The thing in a ``box`` of shares of the picture: [H W]. An ellipse in it where nothing stands out from what is around."""
     import cv2
@@ -88,6 +93,7 @@ def of_box(picture: Picture, box: Box) -> Mask:
     return _edged(picture, _clearly(small, _cut(small, labels), oval), oval)
 
 
+@remembered(KEPT)
 def at_place(picture: Picture, place: Point) -> Mask:
     """The thing at a ``place`` of shares of the picture: [H W]. Of several sizes the one whose edge is the clearest."""
     small = _small(picture)
@@ -108,6 +114,7 @@ def at_place(picture: Picture, place: Point) -> Mask:
     return _edged(picture, best, away < SIZES[0])
 
 
+@remembered(KEPT)
 def standing_out(picture: Picture) -> Mask:
     """What the picture is of, [H W]: people with faces, else what is most salient."""
     import cv2

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .choreography import Picture
 from .marks import Mask
+from .remembering import remembered
 
 WORKING_SIZE = 288
 """Longer side of the copy in which pieces are looked for."""
@@ -39,6 +40,7 @@ Shift = tuple[int, int]
 """(y, x) from a place to where it is copied from."""
 
 
+@remembered(4)
 def without(picture: Picture, mask: Mask, grown: int = GROWN) -> Picture:
     """``picture`` [H W 3] with what ``mask``, of any size, covers painted over; to the bit away from it.
 

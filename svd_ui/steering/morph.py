@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .choreography import Picture, Scenery
+from .remembering import remembered
 from .vision import opencv
 
 WORKING_SIZE = 640
@@ -35,6 +36,7 @@ class Way:
     related: bool
 
 
+@remembered(4)
 def way(first: Picture, last: Picture) -> Way:
     """Measured by SIFT, a homography and, for what is left, dense inverse search (Kroeger et al., ECCV 2016)."""
     cv2 = opencv()
