@@ -35,7 +35,7 @@ def table(served: Served) -> list[tuple[str, frozenset[str]]]:
 
 def app_of(served: Served) -> App:
     apps = [app for app in gc.get_objects() if isinstance(app, App) and app.blocks is not None]
-    (app,) = [app for app in apps if getattr(app.blocks, "local_url", "").startswith(served.url.rstrip("/"))]
+    (app,) = [app for app in apps if (getattr(app.blocks, "local_url", "") or "").startswith(served.url.rstrip("/"))]
     return app
 
 
