@@ -132,7 +132,7 @@ class FamilyVerbs:
         ``still`` is the still's scaled latents in every frame ``[1 F C h w]``.
         """
         frames, (height, width) = still.shape[1], still.shape[-2:]
-        shares = torch.arange(frames) / stage.span
+        shares = torch.arange(frames, device=still.device) / stage.span
         parts = (shares[at : at + ENCODED_AT_ONCE] for at in range(0, frames, ENCODED_AT_ONCE))
         latents = [encode(stage.runtime, stage.frames(flat(len(part), still.device), part)) for part in parts]
         kept = stage.followed(shares, height, width).to(still.device)

@@ -98,8 +98,9 @@ class Continuation:
     def _reference(self, seen: np.ndarray, done: int) -> Tensor:
         stage = self.context.stage
         if stage is not None and stage.choreography.camera is not None:
-            shares = (torch.arange(self.frames) + done - 1) / stage.span
-            pixels = torch.cat([stage.frames(flat(1), share[None]) for share in shares])
+            device = stage.runtime.device
+            shares = (torch.arange(self.frames, device=device) + done - 1) / stage.span
+            pixels = torch.cat([stage.frames(flat(1, device), share[None]) for share in shares])
         else:
             frames = carried_on(seen, self.frames)
             pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
