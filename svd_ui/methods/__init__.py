@@ -93,6 +93,9 @@ class Directed(MethodParams):
         return context.directed()
 
 
+BRIDGE_CALLS = 2
+"""Of the model by a step between two stills, for one of the plain clip: it is asked from both ends (``core/sampling/bridge.py``)."""
+
 METHODS: Registry[MethodParams] = Registry(plugins.METHODS, __name__)
 method = METHODS.register
 """``@method("camera")`` makes a subclass of ``MethodParams`` a kind of control method."""

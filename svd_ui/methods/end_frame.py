@@ -15,7 +15,7 @@ from ..notes import Note
 from ..steering.choreography import Choreography, Picture, Scenery
 from ..steering.fields import picture_field, widget
 from ..steering.morph import morph, way
-from . import Directed, method
+from . import BRIDGE_CALLS, Directed, method
 
 if TYPE_CHECKING:
     from ..catalog.families import CheckpointFamily
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..steering.choreography import View
 
 MOST_BETWEEN = 2
-CALLS = 2
-"""Of the model by a bridge, for one of the plain clip (``core/sampling/bridge.py``)."""
 Keys = tuple[tuple[float, str], ...]
 
 
@@ -70,7 +68,7 @@ class EndFrame(Directed):
 
     def relative_cost(self, clip: ClipSpec) -> float:
         """A bridge asks from both ends in turn; where the plan is played nothing is asked."""
-        return 0.0 if clip.row.facts.plays_plans else float(CALLS)
+        return 0.0 if clip.row.facts.plays_plans else float(BRIDGE_CALLS)
 
     def sample(self, context: SamplingContext) -> Iterator[Step]:
         return context.directed() if context.clip.row.facts.plays_plans else self._bridged(context)

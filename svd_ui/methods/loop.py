@@ -10,7 +10,7 @@ from ..notes import Note
 from ..steering import camera
 from ..steering.choreography import Choreography
 from ..steering.fields import CameraText, camera_field
-from . import Directed, method
+from . import BRIDGE_CALLS, Directed, method
 
 if TYPE_CHECKING:
     from ..catalog.families import CheckpointFamily
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..core.sampling.context import SamplingContext
     from ..core.sampling.samplers import Step
     from ..steering.choreography import View
-
-CALLS = 2
-"""Of the model by a bridge, for one of the plain clip (``core/sampling/bridge.py``)."""
 
 
 @method("loop")
@@ -42,7 +39,7 @@ class Loop(Directed):
         return 2 * clip.num_frames - 2 if self._bridged(clip) else clip.num_frames
 
     def relative_cost(self, clip: ClipSpec) -> float:
-        return 1.0 + CALLS if self._bridged(clip) else super().relative_cost(clip)
+        return 1.0 + BRIDGE_CALLS if self._bridged(clip) else super().relative_cost(clip)
 
     def choreography(self, view: View) -> Choreography:
         return Choreography(camera=closed(camera.read(self.camera or "orbit")), closed=True)

@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .marks import number
+
 Ease = Literal["in-out", "in", "out", "linear"]
 Floats = NDArray[np.float64]
 
@@ -142,7 +144,7 @@ def read(text: str) -> CameraPath:
     moving = keys if len(keys) > 1 else {time: pose for time, pose in keys.items() if pose != REST}
     if said["ease"] not in get_args(Ease):
         raise ValueError(f"ease is {', '.join(get_args(Ease)[:-1])} or {get_args(Ease)[-1]}, not {said['ease']!r}")
-    return CameraPath(tuple(sorted(moving.items())), said["ease"], _number("handheld", said["handheld"], 0, 1))  # type: ignore[arg-type]
+    return CameraPath(tuple(sorted(moving.items())), said["ease"], number("handheld", said["handheld"], 0, 1))  # type: ignore[arg-type]
 
 
 def scaled(pose: Pose, strength: float) -> Pose:
@@ -162,7 +164,7 @@ def _timed(part: str) -> tuple[float, str]:
     if match is None:
         return 1.0, part
     percent = match[1].endswith("%")
-    time = _number("a keyframe’s time", match[1].rstrip("%"), 0, 100 if percent else 1)
+    time = number("a keyframe’s time", match[1].rstrip("%"), 0, 100 if percent else 1)
     return (time / 100 if percent else time), match[2]
 
 
@@ -174,7 +176,7 @@ def _with_move(pose: dict[str, float], text: str) -> dict[str, float]:
         raise ValueError(
             f"the camera knows no {text!r}: a move is {', '.join(MOVES)}, or a value such as zoom=1.2 or pan=-0.1"
         )
-    move = scaled(MOVES[name], _number("a move’s strength", strength or "1", -4, 4))
+    move = scaled(MOVES[name], number("a move’s strength", strength or "1", -4, 4))
     joined = {}
     for key, value in zip(NAMES, astuple(move), strict=True):
         low, high = LIMITS[key]
@@ -186,17 +188,7 @@ def _with_move(pose: dict[str, float], text: str) -> dict[str, float]:
 def _value(name: str, text: str) -> float:
     if name not in LIMITS:
         raise ValueError(f"the camera has no {name!r}: it has {', '.join(LIMITS)}, ease and handheld")
-    return _number(name, text, *LIMITS[name])
-
-
-def _number(name: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise ValueError(f"{name} is a number from {low:g} to {high:g}, not {text!r}")
-    return value
+    return number(name, text, *LIMITS[name])
 
 
 def _said(pose: Pose) -> str:

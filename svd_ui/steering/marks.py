@@ -22,6 +22,7 @@ Mask = NDArray[np.float32]
 MOST_STROKES, MOST_POINTS, MOST_ARROWS = 200, 4000, 16
 MOST_TEXT = 64_000
 WIDTH = 0.06
+MARK = "a mark’s place, width, angle or strength"
 SMOOTH = 2
 """A mask is drawn so much larger and made smaller: its edge is soft."""
 
@@ -80,7 +81,7 @@ def read_box(text: str) -> tuple[float, float, float, float] | None:
     values = text.split(",")
     if len(values) != 4:
         raise ValueError("a box is four numbers from 0 to 1, left,top,right,bottom, such as 0.2,0.1,0.6,0.9")
-    left, top, right, bottom = (_number(value, 0, 1) for value in values)
+    left, top, right, bottom = (number(MARK, value, 0, 1) for value in values)
     if left >= right or top >= bottom:
         raise ValueError("a box’s left is less than its right, and its top less than its bottom: 0.2,0.1,0.6,0.9")
     return left, top, right, bottom
@@ -118,10 +119,10 @@ def _stroke(part: str) -> Stroke:
     angle = said.get("angle")
     return Stroke(
         points,
-        width=_number(said.get("width", str(WIDTH)), 0.002, 1),
+        width=number(MARK, said.get("width", str(WIDTH)), 0.002, 1),
         erase=said.get("erase") == "1",
-        angle=None if angle is None else _number(angle, -360, 360),
-        strength=_number(said.get("strength", "1"), 0, 4),
+        angle=None if angle is None else number(MARK, angle, -360, 360),
+        strength=number(MARK, said.get("strength", "1"), 0, 4),
     )
 
 
@@ -135,14 +136,15 @@ def _point(text: str) -> Point:
     x, comma, y = text.strip().partition(",")
     if not comma:
         raise ValueError(f"a place is two numbers from 0 to 1, such as 0.2,0.3, not {text.strip()[:40]!r}")
-    return _number(x, -0.5, 1.5), _number(y, -0.5, 1.5)
+    return number(MARK, x, -0.5, 1.5), number(MARK, y, -0.5, 1.5)
 
 
-def _number(text: str, low: float, high: float) -> float:
+def number(what: str, text: str, low: float, high: float) -> float:
+    """Raises ValueError with a sentence about ``what`` it was to be."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise ValueError(f"a mark’s numbers are from {low:g} to {high:g}, not {text.strip()[:40]!r}")
+        raise ValueError(f"{what} is a number from {low:g} to {high:g}, not {text.strip()[:40]!r}")
     return value

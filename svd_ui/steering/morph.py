@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .choreography import Picture, Scenery
 from .remembering import remembered
-from .vision import opencv
 
 WORKING_SIZE = 640
 """Longer side at which the ways are measured."""
@@ -39,7 +38,8 @@ class Way:
 @remembered(4)
 def way(first: Picture, last: Picture) -> Way:
     """Measured by SIFT, a homography and, for what is left, dense inverse search (Kroeger et al., ECCV 2016)."""
-    cv2 = opencv()
+    import cv2
+
     height, width = first.shape[:2]
     scale = min(1.0, WORKING_SIZE / max(height, width))
     size = max(16, round(width * scale)), max(16, round(height * scale))
@@ -52,7 +52,7 @@ def way(first: Picture, last: Picture) -> Way:
     there = cv2.warpPerspective(
         b, seen, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
-    rest = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, there, None)
+    rest = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, there, None)
     inside = cv2.warpPerspective(np.ones_like(b), seen, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     rest = cv2.GaussianBlur(rest * inside[..., None], (0, 0), 2)
     here = _grid(size[1], size[0])
@@ -77,7 +77,8 @@ def morph(stills: Sequence[tuple[float, Picture]], ways: Sequence[Way]) -> Scene
 
 def between(first: Picture, last: Picture, way: Way, share: float) -> Picture:
     """What is seen at ``share`` of the way; the stills themselves at its ends."""
-    cv2 = opencv()
+    import cv2
+
     if share <= 0 or share >= 1:
         return first if share <= 0 else last
     height, width = first.shape[:2]
@@ -98,8 +99,9 @@ def between(first: Picture, last: Picture, way: Way, share: float) -> Picture:
 
 def _homography(a: Any, b: Any) -> NDArray[np.float64] | None:
     """Where the points of ``a`` are in ``b``; None where too few agree on it."""
-    cv2 = opencv()
-    sift = cv2.SIFT_create(3000)
+    import cv2
+
+    sift = cv2.SIFT.create(3000)
     (points, marks), (others, signs) = sift.detectAndCompute(a, None), sift.detectAndCompute(b, None)
     if marks is None or signs is None or min(len(marks), len(signs)) < INLIERS:
         return None
@@ -122,7 +124,8 @@ def _grid(height: int, width: int) -> Floats:
 
 
 def _looked(picture: Floats, places: Floats) -> Floats:
-    cv2 = opencv()
+    import cv2
+
     finely = cv2.INTER_CUBIC if picture.shape[-1] == 3 else cv2.INTER_LINEAR
     found: Floats = cv2.remap(picture, places.astype(np.float32), None, finely, borderMode=cv2.BORDER_REPLICATE)
     return found

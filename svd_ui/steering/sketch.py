@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from .camera import NAMES, Floats
-from .choreography import Choreography, Picture, Scenery, View
+from .choreography import Choreography, Picture, View
 from .marks import Arrow, Mask
 
 WIDTH = 512
@@ -72,20 +72,6 @@ def strip(pictures: Sequence[Image.Image]) -> Image.Image:
 
 def _rgb(image: Image.Image, size: tuple[int, int]) -> Picture:
     return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))
-
-
-def _dissolve(plan: Choreography, still: Picture, size: tuple[int, int]) -> Scenery:
-    """From each still over into the next, where the plan has several."""
-    known = [(0.0, still), *((time, _rgb(image, size)) for time, image in plan.stills)]
-
-    def at(time: float) -> Picture:
-        later = next((index for index, (when, _) in enumerate(known) if when >= time), len(known) - 1)
-        (start, before), (end, after) = known[max(0, later - 1)], known[later]
-        share = np.float32(min(1.0, max(0.0, (time - start) / (end - start))) if end > start else 1.0)
-        share = share * share * (3 - 2 * share)
-        return (before * (1 - share) + after * share).astype(np.uint8)
-
-    return at
 
 
 # What the camera sees

@@ -35,9 +35,3 @@ def masked(denoiser: Denoiser, reference: Tensor, keep: Tensor, release: float, 
         return known if everywhere else torch.lerp(denoiser(x, sigma), known, pull * keep.to(x))
 
     return denoise
-
-
-def masked_calls(sigmas: Tensor, keep: Tensor, release: float) -> int:
-    """How often ``masked`` calls its denoiser down ``sigmas`` ``[N + 1]``; the plain clip does N times."""
-    levels = sigmas[:-1].tolist()
-    return sum(sigma < release for sigma in levels) if bool((keep == 1).all()) else len(levels)

@@ -29,8 +29,6 @@ PULL = 9.0
 
 Of 24 clips of 10 frames by an exact denoiser in 12 steps, 12 end well at 1, 18 at 3, 23 at 6 and all at 9; ViBiD alone: 9.
 """
-CALLS = 2
-"""Calls of a pair in a step: the first still's twice, or each of them once, noised anew between."""
 
 
 def flipped(x: Tensor) -> Tensor:
@@ -46,11 +44,6 @@ def unguided(denoiser: Denoiser) -> Pair:
         return denoised, denoised
 
     return denoise
-
-
-def bridge_calls(sigmas: Tensor) -> int:
-    """How many calls of a pair ``bridge`` makes down ``sigmas`` ``[N + 1]``; the plain clip makes N."""
-    return CALLS * (len(sigmas) - 1)
 
 
 def bridge(

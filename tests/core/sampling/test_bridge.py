@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from svd_ui.core.sampling.anchoring import masked
-from svd_ui.core.sampling.bridge import DISTILLED_ABOVE, bridge, bridge_calls, flipped, unguided
+from svd_ui.core.sampling.bridge import DISTILLED_ABOVE, bridge, flipped, unguided
 from svd_ui.core.sampling.denoiser import Denoiser, Pair, guided
 from svd_ui.core.sampling.samplers import euler, seeded
+from svd_ui.methods import BRIDGE_CALLS
 
 from .exact_denoiser import (
     FRAMES,
@@ -182,7 +183,7 @@ def test_the_calls_of_a_bridge_are_foretold(steps: int) -> None:
         return unguided(lambda x, sigma: called.append(1) or denoiser(x, sigma))
 
     bridged(one, steps, counted(one.forward), counted(one.backward))
-    assert len(called) == bridge_calls(sigmas_down(steps)) <= 2.5 * steps
+    assert len(called) == BRIDGE_CALLS * steps <= 2.5 * steps
 
 
 def test_reversing_time_twice_changes_nothing() -> None:
