@@ -40,6 +40,8 @@ SMALL = 0.08
 """Power of a thing's area that its edge's clearness is divided by: of two that are as clear the smaller was meant."""
 UNCLEAR = 0.02
 """Steps of colour along an edge, of 1, that are none."""
+SPECK = 0.003
+"""Of the picture: of what may be meant at a place, something larger counts first."""
 LEAST = 0.0008
 """Of the picture: less than that is no thing."""
 EDGE = 0.006
@@ -110,6 +112,7 @@ def at_place(picture: Picture, place: Point) -> Mask:
         for found, size in tried
         if found.sum() > 1.5 * (away < _seed(size)).sum()
     ]
+    scored = [pair for pair in scored if pair[1].mean() >= SPECK] or scored
     best = max(scored, key=lambda pair: pair[0])[1] if scored else np.zeros(away.shape, bool)
     return _edged(picture, best, away < SIZES[0])
 
