@@ -80,14 +80,17 @@ def slow(settings: Settings, device: str | None) -> FakeEngine:
 
 
 class Deaf(FakeEngine):
-    """Its steps take long, and none looks whether it is cancelled."""
+    """Its steps take long, but for the first, and none looks whether it is cancelled."""
+
+    done = 0
 
     def _wait(self, cancel: CancelToken) -> None:
-        time.sleep(self.delay)
+        time.sleep(self.delay if self.done else 0)
+        self.done += 1
 
 
 def slow_steps(settings: Settings, device: str | None) -> FakeEngine:
-    return Deaf(steps=3, delay=4.0)
+    return Deaf(steps=3, delay=60.0)  # a busy machine hears of the first step late, and still before the second
 
 
 class Misconfigured(FakeEngine):
