@@ -20,7 +20,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,7 @@ from ..errors import Interrupted, SvdUiError
 from ..pictures import pictures
 from ..settings import Settings
 from .database import Database
+from .following import Meter
 from .rows import read_request, read_result
 from .store import Store
 
@@ -165,7 +166,8 @@ def total_slots(database: Database) -> int:
 class Housekeeping:
     """Called with every beat of the lease; each part may fail and is tried again with a later one."""
 
-    def __init__(self, settings: Settings, store: Store, lease: Lease) -> None:
+    def __init__(self, settings: Settings, store: Store, lease: Lease, meters: Sequence[Meter] = ()) -> None:
+        self._meters = meters
         self._settings, self._store, self._lease, self._assets = settings, store, lease, Assets.of(settings)
         self._unsaved: deque[Callable[[], object]] = deque()
         self._next_purge = self._next_sweep = 0.0
@@ -198,6 +200,8 @@ class Housekeeping:
         for process in [*expired, *self._store.without_process()]:
             for row in self._store.waitlist.put_back(process, died=Interrupted()):
                 log.warning("job %s was left by a process that is gone, after step %s", row["id"], row["step"])
+                for meter in self._meters:
+                    meter.died(row["kind"], Interrupted.code)
         if expired:
             self._lease.forget(expired)
 
