@@ -35,6 +35,7 @@ from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
+from .retention import Rule, Surplus
 from .rows import to_jobs
 from .store import Store
 from .timing import Timings
@@ -207,6 +208,10 @@ class JobService:
         self._owned(id, owner, deleted=True)
         self._store.set_deleted(id, None)
         return self.get(id)
+
+    def prune(self, rule: Rule, dry_run: bool = False) -> Surplus:
+        """Delete the clips that ``rule`` leaves no room for, for good; what that is, or with ``dry_run`` would be."""
+        return self._housekeeping.prune(rule, dry_run)
 
     def file(self, job: Job, name: str) -> Path | None:
         """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.

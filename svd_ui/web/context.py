@@ -25,7 +25,7 @@ from ..settings import Settings
 from ..text_to_image_info import ignored_fields
 from .guard.admission import Admission
 from .guard.watched import follow
-from .metrics import Looked, Metrics
+from .metrics import LookedUp, Metrics
 from .visitor import Visitor, is_public, who
 
 ROWS_SECONDS = 5.0
@@ -133,7 +133,7 @@ class Context:
     def metrics(self) -> Metrics:
         """What this app tells whoever watches it; it hears of jobs from the first look on."""
         metrics = Metrics()
-        metrics.registry.register(Looked(self, metrics))
+        metrics.registry.register(LookedUp(self, metrics))
         self.jobs.meters.append(metrics)
         return metrics
 

@@ -126,7 +126,7 @@ class Metrics(Meter):
         self._uploaded.inc(count)
 
 
-class Looked(Collector):
+class LookedUp(Collector):
     """What is looked up when somebody asks."""
 
     def __init__(self, context: Context, metrics: Metrics) -> None:
