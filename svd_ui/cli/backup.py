@@ -77,6 +77,6 @@ def counted(count: int, what: str) -> str:
 @contextmanager
 def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err(), transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=err(), transient=True, disable=quiet or not err().is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
