@@ -89,11 +89,13 @@ def _events(engine: Engine, work: Work, cancel: threading.Event) -> Generator[An
     if not work.streams:
         return call(*work.args)
     engine.expect(work.waiting)
+    began = time.monotonic()
     log.info("job began in the worker")
     with stages(work.trace) as spans:
         for event in call(*work.args, cancel):
             spans.see(event)
             yield event
+    log.info("job left the worker", extra={"seconds": round(time.monotonic() - began, 3)})
     return None
 
 

@@ -91,14 +91,16 @@ def write(settings: Settings, path: Path, *, weights: bool = False, told: Told =
         total = sum(size for _, _, size in files) + (history.stat().st_size if rows else 0)
         about = {"format": FORMAT, "svd_ui": __version__, "schema": schema_of(history) if rows else None}
         about |= {"made": time.time(), "bytes": total, "rows": "sqlite" if rows else "postgresql", "weights": weights}
-        with atomic(path) as temporary, pack(temporary) as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-            writing = _Writing(tar, lambda done: told(done, total))
-            writing.add_bytes(MANIFEST, json.dumps(about).encode())
-            if rows:
-                writing.add(HISTORY, history)
-            for name, file, _ in files:
-                writing.add(name, file)
-            writing.add_bytes(SUMS, "".join(writing.sums).encode())
+        with atomic(path) as temporary:
+            temporary.touch(mode=0o600)  # pictures, and hashes of passwords
+            with pack(temporary) as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
+                writing = _Writing(tar, lambda done: told(done, total))
+                writing.add_bytes(MANIFEST, json.dumps(about).encode())
+                if rows:
+                    writing.add(HISTORY, history)
+                for name, file, _ in files:
+                    writing.add(name, file)
+                writing.add_bytes(SUMS, "".join(writing.sums).encode())
     jobs = {name.split("/")[1] for name, _, _ in files if name.startswith("jobs/")}
     return Written(len(jobs), len(writing.sums) - 2, total, rows)  # less the manifest and the sums
 

@@ -83,6 +83,7 @@ def test_what_was_backed_up_comes_back_elsewhere(made: Settings, tmp_path: Path,
     told: list[tuple[int, int]] = []
     done = backup.write(made, tmp_path / name, told=lambda *bytes: told.append(bytes))
     assert (done.jobs, done.rows) == (2, True)
+    assert ((tmp_path / name).stat().st_mode & 0o777) == 0o600
     assert told[-1][0] >= told[-1][1] > 0
     there = elsewhere(tmp_path)
     back = restore.restore(there, tmp_path / name)

@@ -27,7 +27,7 @@ ROUTES = {
     "status": ("/svd/status/", "/svd/history"),
     "queue": ("/svd/queue",),
     "events": ("/gradio_api/queue/data", "/gradio_api/heartbeat"),
-    "api": ("/gradio_api/",),
+    "api": ("/gradio_api/", "/config"),
     "login": ("/login", "/logout"),
     "probe": ("/health", "/ready", "/metrics"),
     "asset": ("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon", "/manifest.json", "/robots.txt", "/pwa_icon"),
