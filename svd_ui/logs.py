@@ -55,7 +55,7 @@ def line_formatter(kind: LogFormat) -> logging.Formatter:
 
 
 def set_up(
-    kind: LogFormat, level: int = logging.WARNING, file: Path | None = None, megabytes: int = 10, files: int = 5
+    kind: LogFormat, level: int = logging.WARNING, file: Path | None = None, megabytes: float = 10, files: int = 5
 ) -> None:
     """Once per process that works; what is logged below ``level`` is not shown. Raises BadInput where ``file`` cannot be written.
 
@@ -73,10 +73,10 @@ def set_up(
         logging.getLogger(__package__).setLevel(min(level, logging.INFO))
 
 
-def _rotating(path: Path, megabytes: int, files: int) -> logging.Handler:
+def _rotating(path: Path, megabytes: float, files: int) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(path, maxBytes=megabytes * 1_000_000, backupCount=files, encoding="utf-8")
+        return RotatingFileHandler(path, maxBytes=int(megabytes * 1_000_000), backupCount=files, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"SVD_UI_LOG_FILE: {path} cannot be written ({error.strerror}). Name another file.") from error
 

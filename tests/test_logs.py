@@ -82,14 +82,14 @@ def test_the_log_file_holds_our_news_and_is_put_aside_when_it_is_full(
     begun: Callable[..., logging.Logger], tmp_path: Path
 ) -> None:
     path = tmp_path / "logs" / "svd-ui.log"
-    log = begun(file=path, megabytes=1, files=2)
-    for number in range(40):
-        log.info("%s token=hf_abcdefgh1234 %s", number, "x" * 100_000)
+    log = begun(file=path, megabytes=0.02, files=2)
+    for number in range(100):
+        log.info("%s token=hf_abcdefgh1234 %s", number, "long " * 200)
     kept = sorted(file.name for file in path.parent.iterdir())
     assert kept == ["svd-ui.log", "svd-ui.log.1", "svd-ui.log.2"]
-    assert all(file.stat().st_size <= 1_000_000 for file in path.parent.iterdir())
+    assert all(file.stat().st_size <= 20_000 for file in path.parent.iterdir())
     assert "hf_abc" not in path.read_text("utf-8")
-    assert " 39 " in path.read_text("utf-8")
+    assert " 99 " in path.read_text("utf-8")
 
 
 def test_people_at_a_terminal_are_told_of_trouble_alone(

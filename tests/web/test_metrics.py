@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from gradio_client import Client, handle_file
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed
+from pydantic import SecretStr
 
-from svd_ui.accounts import Accounts
 from svd_ui.assets import Assets
 from svd_ui.errors import OutOfMemory
 from svd_ui.jobs.following import JobFacts
+from svd_ui.logs import line_formatter
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.web.guard.watched import ROUTES, route_kind
@@ -28,8 +33,8 @@ OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 @pytest.fixture(scope="module")
 def watched(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("watched"), checkpoint="nano", public=True)
-    Accounts(settings.accounts_file).add("olga", "operator", "trees and towers")
+    folder, auth = tmp_path_factory.mktemp("watched"), SecretStr("olga:trees and towers")
+    settings = Settings(data_dir=folder, checkpoint="nano", public=True, auth=auth)
     yield from serving(settings, FakeEngine(steps=3, delay=0, settings=settings))
 
 
@@ -156,3 +161,24 @@ def test_a_request_is_named_and_a_name_that_is_not_well_formed_is_replaced(watch
         assert httpx.get(url, headers={"X-Request-ID": bad}).headers["x-request-id"] != bad
     names = {httpx.get(url).headers["x-request-id"] for _ in range(3)}
     assert len(names) == 3
+
+
+@pytest.mark.parametrize("endpoint", ["submit", "generate"])
+def test_a_job_s_first_line_in_the_log_names_its_request(watched: Served, endpoint: str) -> None:
+    """Also where gradio runs the call outside of the request, as it does for the page."""
+    text = io.StringIO()
+    handler, log = logging.StreamHandler(text), logging.getLogger("svd_ui.jobs.service")
+    handler.setFormatter(line_formatter("json"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    name = f"request-of-{endpoint}"
+    try:
+        client = Client(watched.url, auth=("olga", "trees and towers"), headers={"X-Request-ID": name}, verbose=False)
+        path = watched.settings.data_dir / "cat.png"
+        picture(0.5).save(path)
+        made = client.predict(image=handle_file(str(path)), seed=3, api_name=f"/{endpoint}")
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+    (line,) = [json.loads(one) for one in text.getvalue().splitlines()]
+    assert (line["job"], line["request_id"]) == (made["id"], name)
