@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from ..engine.telemetry import JobSpan
 from ..errors import SvdUiError
@@ -50,28 +50,45 @@ class Meter:
 
 
 class Follower:
-    """One job on its way; told by its recorder. ``waited`` in seconds, None for a job that had begun before."""
+    """One job on its way; told by its recorder. ``waited`` in seconds, None for a job that had begun before.
 
-    def __init__(self, meters: Sequence[Meter], job: Job, device: str, waited: float | None) -> None:
-        self.meters, self.work = meters, JobFacts(job.id, job.kind, job.request.checkpoint, device)
-        self._waited, self._began, self._ended = waited, time.monotonic(), False
+    ``device`` is asked with the first event, when a worker that just started knows it, and the job has it for itself. ``warm`` is
+    the checkpoint that was in memory before.
+    """
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        job: Job,
+        device: Callable[[], str] = str,
+        waited: float | None = None,
+        warm: str | None = None,
+    ) -> None:
+        self.meters, self.work = meters, JobFacts(job.id, job.kind, job.request.checkpoint, "")
+        self._device, self._warm = device, warm
+        self._waited, self._taken, self._began, self._ended = waited, time.monotonic(), False, False
         self._loading: float | None = None
         self._request: GenerationRequest | None = None
         self._span = JobSpan(job.id, job.kind, job.request)
-        for meter in meters:
+
+    def _begin(self) -> None:
+        self._began = True
+        self.work = replace(self.work, device=self._device())
+        for meter in self.meters:
             meter.began(self.work)
-        log.info("job began", extra={"job": job.id, "kind": job.kind, "device": device})
+        log.info("job began", extra={"job": self.work.id, "kind": self.work.kind, "device": self.work.device})
 
     def see(self, event: Event) -> None:
         now = time.monotonic()
+        if not self._began:
+            self._begin()
         if self._loading is not None and not isinstance(event, Loading):
             self._tell_loaded(now - self._loading)
             self._loading = None
         match event:
             case Loading():
-                self._loading = now
-                work = self.work
-                self.work = JobFacts(work.id, work.kind, event.checkpoint, work.device)  # what auto means is known now
+                self._loading = None if event.checkpoint == self._warm else now
+                self.work = replace(self.work, checkpoint=event.checkpoint)  # what auto means is known now
                 self._tell_waited()
             case Denoising() if event.seconds is not None:
                 for meter in self.meters:
@@ -97,7 +114,7 @@ class Follower:
         """Told once; what comes after it is nothing new."""
         if self._ended:
             return
-        self._ended, seconds, code = True, time.monotonic() - self._began, error.code if error else ""
+        self._ended, seconds, code = True, time.monotonic() - self._taken, error.code if error else ""
         self._tell_waited()
         for meter in self.meters:
             if state == "queued" and error is not None:

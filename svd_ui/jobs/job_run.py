@@ -195,7 +195,7 @@ class JobRunner:
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
         waited = None if folder.exists() else (job.started or job.created) - job.created
-        follower = Follower(self._meters, job, (device.id or device.kind) if device is not None else "", waited)
+        follower = Follower(self._meters, job, partial(_device_name, engine), waited, warm)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm, follower)
         cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
         needs_result, again = engine is not None, not row["inline"]
@@ -218,6 +218,11 @@ class JobRunner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+def _device_name(engine: Engine | None) -> str:
+    device = engine.describe() if engine is not None else None
+    return "" if device is None else device.id or device.kind
 
 
 def room(folder: Path) -> float:

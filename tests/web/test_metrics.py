@@ -74,6 +74,15 @@ def test_a_clip_leaves_its_seconds_and_steps_by_checkpoint_and_kind(watched: Ser
     assert value(after, "device_busy", device="cpu") == 0
 
 
+def test_weights_that_were_in_memory_were_not_loaded(watched: Served) -> None:
+    watched.engine.prepare("auto")
+    before = told(watched)
+    watched.jobs.wait(watched.jobs.submit(request_of(watched), "somebody").id, 60)
+    watched.engine.release()
+    name, label = "job_loading_seconds_count", {"checkpoint": "auto", "kind": "clip"}
+    assert value(told(watched), name, **label) == value(before, name, **label)
+
+
 def test_a_failure_is_counted_by_its_code(watched: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched.engine, "fail", OutOfMemory(doing="testing", remedy=""))
     before = told(watched)
