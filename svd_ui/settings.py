@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         Path(platformdirs.user_data_dir("svd-ui", appauthor=False)),
         description="Where jobs, pictures and clips are kept.",
     )
+    database: SecretStr = Field(
+        SecretStr(""),
+        description="Where several pages share one queue: postgresql://user:password@host/name. Default: a file in the data folder.",
+    )
     checkpoint: str = Field("auto", description="Default checkpoint. auto: the best one here.")
     checkpoint_dirs: str = Field(
         "",
@@ -142,6 +146,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} is not the name of a host: write example.org, or *.example.org")
         return ",".join(names)
 
+    @field_validator("database")
+    @classmethod
+    def _address_of_a_database(cls, value: SecretStr) -> SecretStr:
+        """What it holds is not repeated: a password may be in it."""
+        if value.get_secret_value() and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+            raise ValueError("must be postgresql://user:password@host/name")
+        return value
+
     @field_validator("auth")
     @classmethod
     def _user_and_password(cls, value: SecretStr) -> SecretStr:
@@ -179,8 +191,14 @@ class Settings(BaseSettings):
         return self.data_dir / "compiled"
 
     @property
-    def database(self) -> Path:
+    def history_file(self) -> Path:
+        """The queue and the history, where ``database`` names no other place."""
         return self.data_dir / "svd_ui.sqlite3"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the queue and the history are in a PostgreSQL that other pages may use as well."""
+        return bool(self.database.get_secret_value())
 
     @property
     def is_public(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from svd_ui.jobs.database import Database
+from svd_ui.jobs.sqlite import SqliteDatabase
 from svd_ui.model_dirs import places
 from svd_ui.settings import LONGEST_PATH, Settings
 
@@ -121,8 +121,8 @@ def test_a_data_folder_in_which_no_history_could_be_opened_is_refused(tmp_path: 
         longest /= "ü" * 60
     longest /= "x" * (LONGEST_PATH - len(os.fsencode(longest)) - 1)
     settings = Settings(data_dir=longest)
-    Database(settings.database).close()
-    assert settings.database.is_file()
+    SqliteDatabase(settings.history_file).close()
+    assert settings.history_file.is_file()
     with pytest.raises(ValidationError, match="too long"):
         Settings(data_dir=longest.with_name(longest.name + "x"))
 

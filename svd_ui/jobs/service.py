@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,14 +27,14 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind, stored_name
 from .control import QueueControl
-from .database import Database
+from .database import Row
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
 from .rows import to_jobs
-from .store import Store
+from .store import Store, open_database
 from .timing import Timings
 from .timing_key import CountedCosts
 
@@ -70,7 +69,7 @@ class JobService:
         self.settings = settings
         self._engines: tuple[Engine, ...] = tuple(engine) if isinstance(engine, Sequence) else (engine,)
         hub = hub or Hub(settings)
-        self._database = Database(settings.database)
+        self._database = open_database(settings)
         self._store = Store(self._database)
         self._timings = Timings(self._database, CountedCosts(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
@@ -214,20 +213,20 @@ class JobService:
         path = self.settings.jobs_dir / job.id / stored
         return path if path.is_file() else None
 
-    def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> sqlite3.Row:
+    def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> Row:
         """The row if ``owner`` may change it: its own, or any for the operator (None)."""
         row = self._store.row(id, deleted=deleted)
         if owner is not None and not secrets.compare_digest(owner.encode(), row["owner"].encode()):
             raise NotFound(what="job")
         return row
 
-    def _one(self, row: sqlite3.Row) -> Job:
+    def _one(self, row: Row) -> Job:
         found = self._jobs([row])
         if not found:
             raise NotFound(what="job")
         return found[0]
 
-    def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
+    def _jobs(self, rows: list[Row]) -> list[Job]:
         return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
     # The device
@@ -316,10 +315,10 @@ def open_store(settings: Settings) -> JobService:
 
 def server_alive(settings: Settings) -> bool:
     """Whether a server with a fresh lease takes jobs from this data folder."""
-    if not settings.database.is_file():
+    if not settings.is_shared and not settings.history_file.is_file():
         return False
     try:
-        with closing(Database(settings.database)) as database:
+        with closing(open_database(settings)) as database:
             return bool(live(database))
     except HistoryNewer:  # a server of this release would not have it either
         return False

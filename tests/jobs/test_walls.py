@@ -130,7 +130,7 @@ def test_a_wall_of_another_release_is_read_without_what_is_not_known(
 ) -> None:
     service = serve(FakeEngine(delay=0.001))
     job = made(service, wall)
-    with sqlite3.connect(settings.database) as sql:
+    with sqlite3.connect(settings.history_file) as sql:
         (text, request) = sql.execute("SELECT result, request FROM jobs").fetchone()
         newer = json.loads(text)
         for tile in newer["tiles"]:
