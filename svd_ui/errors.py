@@ -265,10 +265,7 @@ class HistoryNewer(HistoryUnusable):
     """``other`` says how another history is named."""
 
     code = "history_newer"
-    template = (
-        "The history at {path} was made by a newer release. Nothing was changed: update the app, or set "
-        "{other}."
-    )
+    template = "The history at {path} was made by a newer release. Nothing was changed: update the app, or set {other}."
 
     def __init__(self, other: str = "SVD_UI_DATA_DIR to another folder", **params: Any) -> None:
         super().__init__(other=other, **params)

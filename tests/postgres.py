@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -57,7 +58,7 @@ class Server:
     """Started at once. ``stop`` and ``start`` are what an administrator would do."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._data = folder, folder / "data"
+        self.folder, self._data = folder, folder / "data"
         self._somebody = _somebody()
         if self._somebody:
             shutil.chown(folder, *self._somebody)
@@ -69,8 +70,8 @@ class Server:
 
     def start(self) -> None:
         command = [program("postgres") or "", "-D", str(self._data)]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, **self._user())
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._user())
         end = time.monotonic() + SECONDS
         while True:
             try:
@@ -78,7 +79,7 @@ class Server:
                 return
             except Exception:
                 if time.monotonic() > end or self._process.poll() is not None:
-                    raise RuntimeError((self._folder / "log").read_text()) from None
+                    raise RuntimeError((self.folder / "log").read_text()) from None
                 time.sleep(0.02)
 
     def stop(self) -> None:
@@ -89,16 +90,32 @@ class Server:
 
     def remove(self) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def address(self, name: str, user: str = "svd") -> str:
-        return f"postgresql://{user}:s3cret@/{name}?host={self._folder}"
+        return f"postgresql://{user}:s3cret@/{name}?host={self.folder}"
 
     def new(self) -> str:
         """The address of a database that nobody has used."""
         name = f"t{next(NUMBERS)}"
         self.run(f"CREATE DATABASE {name}")
         return self.address(name)
+
+    @contextmanager
+    def asking_for_passwords(self) -> Iterator[None]:
+        """It trusts nobody for a while."""
+        file = self._data / "pg_hba.conf"
+        text = file.read_text()
+        self.run("ALTER USER svd PASSWORD 'another'")
+        try:
+            self.stop()
+            file.write_text("local postgres all trust\nlocal all all scram-sha-256\n")
+            self.start()
+            yield
+        finally:
+            self.stop()
+            file.write_text(text)
+            self.start()
 
     def run(self, sql: str) -> None:
         with closing(self._connect()) as connection:
@@ -107,10 +124,12 @@ class Server:
     def _connect(self) -> Any:
         import psycopg
 
-        return psycopg.connect(host=str(self._folder), user="svd", dbname="postgres", autocommit=True)
+        return psycopg.connect(host=str(self.folder), user="svd", dbname="postgres", autocommit=True)
 
     def _run(self, name: str, *arguments: str) -> None:
-        subprocess.run([program(name) or "", *arguments], check=True, capture_output=True, cwd=self._folder, **self._user())
+        subprocess.run(
+            [program(name) or "", *arguments], check=True, capture_output=True, cwd=self.folder, **self._user()
+        )
 
     def _user(self) -> dict[str, Any]:
         if not self._somebody:

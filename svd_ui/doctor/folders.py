@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from ..hub import Hub, existing, layout
 from ..errors import HistoryNewer, SvdUiError
+from ..hub import Hub, existing, layout
 from ..jobs.database import MIGRATIONS
 from ..jobs.sqlite import BUSY_SECONDS
 from ..notes import size

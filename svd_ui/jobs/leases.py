@@ -127,12 +127,15 @@ class Lease:
 
 
 def host() -> str:
-    """Names the set of processes among which a pid means something: the machine and its pid namespace."""
-    try:
+    """Names the set of processes among which a pid means something: the machine since it started, and its pid namespace.
+
+    Machines of a cluster may well have one name.
+    """
+    space = boot = ""
+    with contextlib.suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        space = ""
-    return f"{platform.node()} {space}".strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+    return f"{platform.node()} {space} {boot}".strip()
 
 
 def is_gone(where: str, pid: int) -> bool:

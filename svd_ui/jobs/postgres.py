@@ -83,6 +83,9 @@ class PostgresDatabase:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
             yield connection
 
+    def has_tables(self) -> bool:
+        return bool(self.read("SELECT to_regclass('jobs') AS jobs")[0]["jobs"])
+
     def close(self) -> None:
         self._engine.dispose()
 

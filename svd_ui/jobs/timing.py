@@ -60,9 +60,7 @@ class Timings:
 
     def known(self, warm: str | None = None) -> Known:
         """All that was learnt; ``warm`` is the checkpoint in memory now."""
-        rows = self._database.read(
-            f"SELECT key, {', '.join(SECONDS)} FROM timings"
-        )
+        rows = self._database.read(f"SELECT key, {', '.join(SECONDS)} FROM timings")
         return Known({row["key"]: Timing(*(row[name] for name in SECONDS)) for row in rows}, warm, self._costs)
 
 
@@ -149,9 +147,7 @@ def _stage_left(row: Row, now: float) -> float | None:
     return max(0.0, float(left) - max(0.0, since))
 
 
-def waiting_seconds(
-    known: Known, running: Sequence[Row], queue: Sequence[Row], slots: int
-) -> dict[str, float | None]:
+def waiting_seconds(known: Known, running: Sequence[Row], queue: Sequence[Row], slots: int) -> dict[str, float | None]:
     """Seconds until each waiting job ends, by id: the queue is played forward over the slots."""
     lanes: list[tuple[float | None, str | None]] = [
         (known.remaining(row), checkpoint_of(row["timing_key"])) for row in running

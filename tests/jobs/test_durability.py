@@ -30,7 +30,7 @@ from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import PATIENCE, Serve, ended, until
+from tests.jobs.conftest import PATIENCE, Serve, ended, sqlite_only, until
 
 SERVER = """
     import sys, time
@@ -206,6 +206,7 @@ def test_two_servers_never_run_the_same_job(settings: Settings, serve: Serve, re
     assert sorted(call.seed or 0 for engine in engines for call in engine.calls) == list(range(20))
 
 
+@sqlite_only
 def test_a_damaged_history_is_an_error_and_stays_where_it_is(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True)
     settings.history_file.write_bytes(b"this was a database once" * 500)
@@ -215,6 +216,7 @@ def test_a_damaged_history_is_an_error_and_stays_where_it_is(settings: Settings)
     assert settings.history_file.read_bytes() == before
 
 
+@sqlite_only
 def test_damage_in_the_middle_is_found_on_opening(settings: Settings, request_: GenerationRequest) -> None:
     with open_store(settings) as store:
         for _ in range(30):
@@ -226,6 +228,7 @@ def test_damage_in_the_middle_is_found_on_opening(settings: Settings, request_: 
         open_store(settings)
 
 
+@sqlite_only
 def test_a_full_disk_refuses_the_new_job_and_keeps_the_history(settings: Settings, request_: GenerationRequest) -> None:
     with open_store(settings) as store:
         kept = store.submit(request_, "ann")
@@ -237,6 +240,7 @@ def test_a_full_disk_refuses_the_new_job_and_keeps_the_history(settings: Setting
         assert store.cancel(kept.id).state == "cancelled"
 
 
+@sqlite_only
 def test_the_last_word_of_a_job_is_written_when_there_is_room_again(
     settings: Settings, serve: Serve, request_: GenerationRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -284,6 +288,7 @@ def test_rows_of_other_releases_are_read(settings: Settings, request_: Generatio
         assert seen.result is not None
 
 
+@sqlite_only
 def test_a_history_of_a_newer_release_is_refused_and_left_as_it_is(settings: Settings) -> None:
     SqliteDatabase(settings.history_file).close()
     with closing(sqlite3.connect(settings.history_file)) as database:
@@ -295,6 +300,7 @@ def test_a_history_of_a_newer_release_is_refused_and_left_as_it_is(settings: Set
         assert database.execute("PRAGMA user_version").fetchone()[0] == 999
 
 
+@sqlite_only
 def test_a_damaged_row_is_left_out_and_named(
     settings: Settings, request_: GenerationRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,6 +321,7 @@ def test_a_damaged_row_is_left_out_and_named(
     service.close()
 
 
+@sqlite_only
 def test_an_empty_older_file_is_migrated_once_by_many(settings: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
         databases = list(pool.map(lambda _: SqliteDatabase(settings.history_file), range(8)))
