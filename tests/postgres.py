@@ -101,6 +101,13 @@ class Server:
         self.run(f"CREATE DATABASE {name}")
         return self.address(name)
 
+    def durable(self) -> None:
+        """As people run it: what was said to be kept survives a power cut."""
+        for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
+            self.run(f"ALTER SYSTEM SET {name} = on")
+        self.stop()
+        self.start()
+
     @contextmanager
     def asking_for_passwords(self) -> Iterator[None]:
         """It trusts nobody for a while."""

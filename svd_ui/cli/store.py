@@ -70,22 +70,22 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
 ) -> None:
     """Copy the queue and the history into an empty database. The source stays as it is; no page may run."""
-    from ..jobs.transfer import Transfer
+    from ..jobs.copying import Copying
 
     settings = settings_or_exit()
     source, target = source or str(settings.history_file), target or _shared(settings)
-    transfer = Transfer(settings, source, target)
+    copying = Copying(settings, source, target)
     if dry_run:
-        transfer.look()
+        copying.look()
     else:
-        transfer.run()
-    counts = transfer.counts
+        copying.run()
+    counts = copying.counts
     said = f"{counts['jobs']} jobs and {counts['timings']} measured times"
     where = without_secrets(target)
     text = f"{said} would be copied to {where}." if dry_run else f"{said} were copied to {where}."
     out().print(text, soft_wrap=True, markup=False)
-    if transfer.damaged:
-        err().print(f"{transfer.damaged} damaged rows were left where they are.")
+    if copying.damaged:
+        err().print(f"{copying.damaged} damaged rows were left where they are.")
 
 
 def _shared(settings: Settings) -> str:

@@ -12,9 +12,9 @@ import functools
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadInput, DiskFull, HistoryRefused, HistoryUnreachable, HistoryUnusable, SvdUiError
 from .database import Parameters, Row
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import MappingResult
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 INSTALL = "python -m pip install sqlalchemy alembic 'psycopg[binary]'"
 ALONE, OPENING = 7_386_001, 7_386_002
 """Keys of the advisory locks: of transactions that are alone, and of making tables and marks."""
@@ -54,7 +55,6 @@ class PostgresDatabase:
             pool_size=POOL,
             max_overflow=OVERFLOW,
             pool_timeout=CONNECT_SECONDS,
-            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "svd-ui", "options": options},
         )
@@ -68,8 +68,13 @@ class PostgresDatabase:
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         clause, values = translated(sql), named(parameters)
-        with self._mapped(), self._reading.connect() as connection:
-            return list(connection.execute(clause, values).mappings().all())
+
+        def ask() -> list[Row]:
+            with self._reading.connect() as connection:
+                return list(connection.execute(clause, values).mappings().all())
+
+        with self._mapped():
+            return _on_a_live_one(ask)
 
     @contextlib.contextmanager
     def write(self, alone: bool = True) -> Iterator[PostgresTransaction]:
@@ -78,10 +83,20 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def _transaction(self, key: int | None) -> Iterator[Connection]:
-        with self._mapped(), self._engine.begin() as connection:
-            if key is not None:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
+        first = "SELECT 1" if key is None else f"SELECT pg_advisory_xact_lock({key})"
+
+        def begin() -> Connection:
+            connection: Connection = self._engine.connect()
+            try:
+                connection.exec_driver_sql(first)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        with self._mapped(), _on_a_live_one(begin) as connection:
             yield connection
+            connection.commit()
 
     def has_tables(self) -> bool:
         return bool(self.read("SELECT to_regclass('jobs') AS jobs")[0]["jobs"])
@@ -153,6 +168,18 @@ class PostgresAnswer:
 
     def fetchall(self) -> list[Row]:
         return list(self._rows.fetchall())
+
+
+def _on_a_live_one(use: Callable[[], T]) -> T:
+    """``use`` a connection that the pool kept; where the server was gone meanwhile, a new one. Asking before each costs more."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return use()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return use()
 
 
 @functools.lru_cache(maxsize=512)

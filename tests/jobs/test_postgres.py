@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from svd_ui.errors import BadInput, HistoryNewer, HistoryRefused, HistoryUnreachable, NotFound, QueueFull, SvdUiError
+from svd_ui.jobs.copying import Copying
 from svd_ui.jobs.database import MIGRATIONS, Database
 from svd_ui.jobs.leases import LEASE_SECONDS, Lease, live, total_slots
 from svd_ui.jobs.postgres import PostgresDatabase, named, translated
@@ -24,7 +25,6 @@ from svd_ui.jobs.recovery import recover
 from svd_ui.jobs.service import JobService, open_store, server_alive
 from svd_ui.jobs.sqlite import SqliteDatabase
 from svd_ui.jobs.store import NEXT, TAKE, Store, open_database
-from svd_ui.jobs.transfer import Transfer
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -339,7 +339,7 @@ def test_a_history_moves_there_and_back_and_stays_the_same(
         waiting = [service.submit(request_, owner, name=owner) for owner in "aab"]
         service.queue.move(waiting[1].id, "first")
         with pytest.raises(BadInput, match="stop it first"):
-            Transfer(here, str(here.history_file), postgres.new()).run()
+            Copying(here, str(here.history_file), postgres.new()).run()
     with closing(SqliteDatabase(here.history_file)) as database:
         before = [dict(row) for row in database.read("SELECT * FROM jobs ORDER BY number")]
         with database.write() as sql:
@@ -347,10 +347,10 @@ def test_a_history_moves_there_and_back_and_stays_the_same(
         damaged = len(database.read("SELECT key FROM timings WHERE samples = 'abc'"))
     address = postgres.new()
     there = here.model_copy(update={"database": SecretStr(address)})
-    looked = Transfer(here, f"sqlite:///{here.history_file}", address)
+    looked = Copying(here, f"sqlite:///{here.history_file}", address)
     looked.look()
     assert looked.counts["jobs"] == 4
-    moved = Transfer(here, str(here.data_dir), address)
+    moved = Copying(here, str(here.data_dir), address)
     moved.run()
     assert (moved.counts, moved.damaged) == (looked.counts, damaged)
     with open_store(there) as store:
@@ -361,9 +361,9 @@ def test_a_history_moves_there_and_back_and_stays_the_same(
         assert store.get(made.id).result == made.result
         assert store._store.row(store.submit(request_, "new").id)["number"] == before[-1]["number"] + 1
     with pytest.raises(BadInput, match="not empty"):
-        Transfer(here, str(here.history_file), address).run()
+        Copying(here, str(here.history_file), address).run()
     back = here.data_dir / "back.sqlite3"
-    Transfer(there, address, f"sqlite:///{back}").run()
+    Copying(there, address, f"sqlite:///{back}").run()
     with closing(SqliteDatabase(back)) as database:
         assert [dict(row) for row in database.read("SELECT * FROM jobs ORDER BY number")][:4] == before
     recovered = recover(there)  # nothing is lost there, so that nothing comes back

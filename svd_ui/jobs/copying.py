@@ -22,7 +22,7 @@ AT_ONCE = 500
 KINDS = {"TEXT": str, "INTEGER": int, "REAL": (int, float)}
 
 
-class Transfer:
+class Copying:
     """Between ``source`` and ``target``: ``sqlite:///file``, a file, a data folder, or ``postgresql://``.
 
     ``counts`` are rows by table, ``damaged`` how many of them no other database takes. Raises an SvdUiError where either
