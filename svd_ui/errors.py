@@ -272,8 +272,15 @@ class HistoryNewer(HistoryUnusable):
 
 
 class HistoryUnreachable(HistoryUnusable):
+    """While a page works visitors read it too, so it names nothing; at the start it says where and why."""
+
     code = "history_unreachable"
-    template = "The database {path} does not answer ({detail}). Start it, or correct SVD_UI_DATABASE."
+    template = "The database {path} does not answer{detail}. {remedy}"
+
+    def __init__(
+        self, path: str = "of this page", detail: str = "", remedy: str = "Try again in a moment.", **params: Any
+    ) -> None:
+        super().__init__(path=path, detail=detail, remedy=remedy, **params)
 
 
 class HistoryRefused(HistoryUnusable):

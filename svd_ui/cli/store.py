@@ -90,5 +90,5 @@ def migrate(
 
 def _shared(settings: Settings) -> str:
     if not settings.is_shared:
-        raise BadInput("Say where to, or set SVD_UI_DATABASE: postgresql://user:password@host/name.")
+        raise BadInput("Say where to: name the target, or set SVD_UI_DATABASE.")
     return settings.database.get_secret_value()

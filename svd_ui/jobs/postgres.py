@@ -48,7 +48,7 @@ class PostgresDatabase:
         url = _url(address)
         self.name, self.folder = shown(url), folder
         self._lock = threading.Lock()
-        self._silent = False
+        self._silent = self._open = False
         options = " ".join(filter(None, (LIMITS, str(url.query.get("options", "")))))
         self._engine = sqlalchemy.create_engine(
             url,
@@ -65,6 +65,7 @@ class PostgresDatabase:
         except BaseException:
             self.close()
             raise
+        self._open = True
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         clause, values = translated(sql), named(parameters)
@@ -120,18 +121,22 @@ class PostgresDatabase:
             raise
         except SQLAlchemyError as error:
             ours = mapped(error, self.name)
-            self._say(isinstance(ours, HistoryUnreachable))
-            raise ours from error
-        self._say(False)
+            if not self._open or not isinstance(ours, HistoryUnreachable):
+                raise ours from error
+            self._say(ours.params["detail"])
+            raise HistoryUnreachable() from error
+        self._say("")
 
-    def _say(self, silent: bool) -> None:
+    def _say(self, why: str) -> None:
         """One sentence when the server goes, and one when it is back."""
-        if silent == self._silent:
+        if bool(why) == self._silent:
             return
         with self._lock:
-            changed, self._silent = silent != self._silent, silent
-        if changed and silent:
-            log.warning("the database %s does not answer; jobs go on, and it is tried again until it does", self.name)
+            changed, self._silent = bool(why) != self._silent, bool(why)
+        if changed and why:
+            log.warning(
+                "the database %s does not answer%s: running jobs continue, and so does asking it", self.name, why
+            )
         elif changed:
             log.warning("the database %s answers again", self.name)
 
@@ -222,9 +227,11 @@ def _url(address: str) -> URL:
     try:
         url = make_url(re.sub(r"^\w+(?=://)", ADDRESS, address))
     except (ArgumentError, ValueError) as error:
-        raise BadInput("SVD_UI_DATABASE is no address: write postgresql://user:password@host/name.") from error
+        raise BadInput(
+            "SVD_UI_DATABASE is no address such as postgresql://host/name, with user:password@ before the host."
+        ) from error
     if not url.database:
-        raise BadInput("SVD_UI_DATABASE names no database: write postgresql://user:password@host/name.")
+        raise BadInput("SVD_UI_DATABASE names no database: write it after the host, as in postgresql://host/name.")
     return url
 
 
@@ -258,5 +265,5 @@ def mapped(error: Exception, name: str) -> SvdUiError:
             return HistoryRefused(path=name, detail=detail, remedy=CREATE if "no database" in detail else CORRECT)
     gone = getattr(error, "connection_invalidated", False) or type(error).__name__ == "TimeoutError"
     if gone or state[:2] in ("08", "53", "57") or (not state and type(cause).__name__ == "OperationalError"):
-        return HistoryUnreachable(path=name, detail=said)
+        return HistoryUnreachable(path=name, detail=f" ({said})", remedy="Start it, or correct SVD_UI_DATABASE.")
     return HistoryUnusable(path=name, detail=said)

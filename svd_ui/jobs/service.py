@@ -27,7 +27,7 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind, stored_name
 from .control import QueueControl
-from .database import Row
+from .database import Row, warn
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
@@ -303,7 +303,7 @@ class JobService:
             self._housekeeping.save()
             self._store.waitlist.put_back(self._lease.id)
         except SvdUiError as error:
-            log.warning("closing: %s", error)
+            warn(log, "closing", error)
         self._lease.close()
         self._database.close()
 
