@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import platform
 import re
 from contextlib import suppress
 from functools import cached_property
@@ -179,6 +180,11 @@ class Settings(BaseSettings):
     def training_dir(self) -> Path:
         """One folder for each fine-tuning run, and what was computed from its clips."""
         return self.data_dir / "training"
+
+    @property
+    def logs_dir(self) -> Path:
+        """What workers print; a folder for each machine where several share the data folder."""
+        return self.data_dir / "logs" / (platform.node() if self.is_shared else "")
 
     @property
     def measured_file(self) -> Path:
