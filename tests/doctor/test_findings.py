@@ -262,3 +262,13 @@ def test_the_checks_are_in_the_order_of_mending() -> None:
     names = [check.__name__ for check in CHECKS]
     order = ["python", "packages", "values", "card", "worker", "writable", "disk", "codecs", "address", "network"]
     assert [name for name in names if name in order] == order
+
+
+def test_a_database_that_cannot_be_used_is_found_and_its_password_not_shown(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SVD_UI_DATABASE", "postgresql://ann:s3cret@127.0.0.1:1/svd")
+    found = ask()["database_unusable"].to_dict()
+    assert found["wrong"]
+    assert "s3cret" not in str(found)
+    assert "127.0.0.1:1/svd" in found["what"] or "not installed" in found["what"]
