@@ -3,7 +3,7 @@
     python -m benchmarks.store [--baseline FOLDER] [--json FILE]
 
 ``--baseline`` is a checkout of another commit (``git worktree add``), measured in the same run: a process for each side, which
-take turns of twenty looks, so that what else the machine does hurts both. PostgreSQL is a server of this run's own with its
+take turns of a hundred looks, so that what else the machine does hurts both; the ratio is the median over the turns. PostgreSQL is a server of this run's own with its
 usual durability, where its programs are installed; its figures are for information.
 """
 
@@ -26,7 +26,7 @@ from benchmarks.report import Row, finish, parser
 from svd_ui.settings import REPOSITORY
 
 FINISHED, WAITING, OWNERS = 10_000, 64, 7
-TURNS, LOOKS = 60, 20
+TURNS, LOOKS = 30, 100
 RATIO = 1.1
 CHILD = """
 import json, sys, time
@@ -50,10 +50,10 @@ with JobService(Settings(data_dir=Path(sys.argv[1]), _env_file=None), slots=Fals
     for line in sys.stdin:
         spent = []
         for _ in range(looks):
-            begin = time.perf_counter()
+            begin = time.perf_counter(), time.thread_time()
             job = jobs.get(ids[at % len(ids)])
             status(job, jobs.file)
-            spent.append((time.perf_counter() - begin) * 1000)
+            spent.append(((time.perf_counter() - begin[0]) * 1000, (time.thread_time() - begin[1]) * 1000))
             assert job.position is not None
             at += 1
         print(json.dumps(spent), flush=True)
@@ -69,14 +69,15 @@ class Side:
         command = [sys.executable, "-c", CHILD, str(folder), *numbers]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, cwd=tree, env=environment, **pipes)
-        self.spent: list[float] = []
+        self.turns: list[list[tuple[float, float]]] = []
+        """Milliseconds (by the clock, of the processor) of each look of each turn."""
         self._line()
 
     def turn(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
-        self.spent += json.loads(self._line())
+        self.turns.append(json.loads(self._line()))
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -85,9 +86,12 @@ class Side:
             raise RuntimeError("a side ended before its time")
         return line
 
-    @property
-    def p95(self) -> float:
-        return statistics.quantiles(self.spent, n=20)[-1]
+    def p95s(self, which: int) -> list[float]:
+        """Of each turn."""
+        return [statistics.quantiles((look[which] for look in turn), n=20)[-1] for turn in self.turns]
+
+    def median(self) -> float:
+        return statistics.median(look[0] for turn in self.turns for look in turn)
 
     def close(self) -> None:
         self._process.communicate(timeout=60)
@@ -119,20 +123,20 @@ def main() -> None:
     with sides(given.baseline) as found:
         for side in found.values():
             side.turn()
-            side.spent.clear()  # it warmed up
+            side.turns.clear()  # it warmed up
         for turn in range(TURNS):
             for side in list(found.values())[:: 1 if turn % 2 else -1]:
                 side.turn()
                 time.sleep(0.01)
-        rows = [Row(f"p95 of a status, {name}", side.p95, "ms") for name, side in found.items()]
-        rows += [
-            Row(f"median of a status, {name}", statistics.median(side.spent), "ms") for name, side in found.items()
-        ]
-        if "baseline" in found:
-            ratio = found["SQLite"].p95 / found["baseline"].p95
-            rows.append(Row("p95 of SQLite, now over baseline", ratio, at_most=RATIO))
-        else:
-            rows.append(Row("p95 of SQLite, now over baseline", None, at_most=RATIO, note="no --baseline"))
+        rows = [Row(f"p95 of a status, {name}", statistics.median(side.p95s(0)), "ms") for name, side in found.items()]
+        rows += [Row(f"median of a status, {name}", side.median(), "ms") for name, side in found.items()]
+        for which, by in enumerate(("by the clock", "of the processor")):
+            what = f"p95 of SQLite, now over baseline, {by}"
+            if "baseline" not in found:
+                rows.append(Row(what, None, at_most=RATIO, note="no --baseline"))
+                continue
+            pairs = zip(found["SQLite"].p95s(which), found["baseline"].p95s(which), strict=True)
+            rows.append(Row(what, statistics.median(now / before for now, before in pairs), at_most=RATIO))
     finish("store", f"{platform.machine()}, {os.cpu_count()} cores", rows, given.json)
 
 
