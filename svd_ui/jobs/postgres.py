@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import BadInput, DiskFull, HistoryRefused, HistoryUnreachable, HistoryUnusable, SvdUiError
+from ..errors import BadInput, DiskFull, HistoryRefused, HistoryUnreachable, SvdUiError
 from .database import Parameters, Row
 from .postgres_schema import Opening, prepare
 
@@ -32,6 +32,15 @@ ALONE, OPENING = 7_386_001, 7_386_002
 POOL, OVERFLOW = 4, 12
 """Connections that a page keeps, and how many more it may open."""
 CONNECT_SECONDS = 10
+CONNECTION = {
+    "application_name": "svd-ui",
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Libpq's words: whoever is cut off by the network is known to be within half a minute."""
 LIMITS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=30s"
 """A page that stalls holds nobody up for long."""
 ADDRESS = "postgresql+psycopg"
@@ -56,7 +65,7 @@ class PostgresDatabase:
             max_overflow=OVERFLOW,
             pool_timeout=CONNECT_SECONDS,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "svd-ui", "options": options},
+            connect_args={**CONNECTION, "options": options},
         )
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
@@ -121,10 +130,13 @@ class PostgresDatabase:
             raise
         except SQLAlchemyError as error:
             ours = mapped(error, self.name)
-            if not self._open or not isinstance(ours, HistoryUnreachable):
+            if not self._open or isinstance(ours, DiskFull):
                 raise ours from error
-            self._say(ours.params["detail"])
-            raise HistoryUnreachable() from error
+            if isinstance(ours, HistoryUnreachable):
+                self._say(ours.params["detail"])
+                raise HistoryUnreachable() from error
+            log.error("%s", ours)  # visitors are not told where it is
+            raise HistoryRefused(**{**ours.params, "path": "of this page"}) from error
         self._say("")
 
     def _say(self, why: str) -> None:
@@ -247,6 +259,8 @@ REFUSED = (
     (r"no pg_hba.conf entry", "it does not let this machine in"),
     (r'database ".*" does not exist', "the server has no database of that name"),
 )
+PASSING = ("08", "40", "53", "55", "57")
+"""Classes of errors that go by: no connection, another's transaction, too many, somebody's lock, an administrator."""
 CORRECT = "Correct SVD_UI_DATABASE, or the server's accounts."
 CREATE = "Make one with createdb, or correct SVD_UI_DATABASE."
 
@@ -264,6 +278,6 @@ def mapped(error: Exception, name: str) -> SvdUiError:
         if re.search(pattern, str(cause)) and state[:2] in ("", "28", "3D"):
             return HistoryRefused(path=name, detail=detail, remedy=CREATE if "no database" in detail else CORRECT)
     gone = getattr(error, "connection_invalidated", False) or type(error).__name__ == "TimeoutError"
-    if gone or state[:2] in ("08", "53", "57") or (not state and type(cause).__name__ == "OperationalError"):
+    if gone or state[:2] in PASSING or (not state and type(cause).__name__ == "OperationalError"):
         return HistoryUnreachable(path=name, detail=f" ({said})", remedy="Start it, or correct SVD_UI_DATABASE.")
-    return HistoryUnusable(path=name, detail=said)
+    return HistoryRefused(path=name, detail=said, remedy="The server's log says more.")

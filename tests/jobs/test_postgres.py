@@ -210,6 +210,25 @@ def test_what_keeps_a_page_out_is_one_sentence_without_the_password(
     assert "\n" not in str(caught.value)
 
 
+def test_who_waits_too_long_for_another_page_may_try_again(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svd_ui.jobs.postgres.LIMITS", "-c lock_timeout=100ms")
+    with closing(open_database(shared)) as one, closing(open_database(shared)) as other, one.write():
+        with pytest.raises(HistoryUnreachable, match="Try again in a moment") as caught, other.write():
+            pass
+        with other.write(alone=False) as sql:
+            sql.execute("DELETE FROM queue_state WHERE name = 'paused'")
+    assert shared.database.get_secret_value().split("=")[1] not in str(caught.value)
+
+
+def test_a_statement_that_the_server_does_not_take_names_no_address(
+    postgres: Server, shared: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(open_database(shared)) as database, pytest.raises(HistoryRefused) as caught:
+        database.read("SELECT nothing FROM jobs")
+    assert str(postgres.folder) not in str(caught.value)
+    assert str(postgres.folder) in caplog.text, "the operator is told"
+
+
 def test_a_wrong_password_is_said_to_be_one(postgres: Server, shared: Settings) -> None:
     assert "s3cret" not in repr(shared) + str(shared.model_dump())
     with postgres.asking_for_passwords(), pytest.raises(HistoryRefused, match="refused the user or the password"):
