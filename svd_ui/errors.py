@@ -24,7 +24,9 @@
     │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
-    │   └── HistoryNewer               history_newer       1   it was made by a newer release
+    │   ├── HistoryNewer               history_newer       1   it was made by a newer release
+    │   ├── HistoryUnreachable         history_unreachable 1   the database server does not answer: tried again
+    │   └── HistoryRefused             history_refused     1   it answers, and does not let us in or take what we say
     ├── Interrupted                    interrupted         1
     ├── Cancelled                      cancelled         130
     └── Unexpected                     unexpected          1   anything unmapped; details in the log
@@ -260,11 +262,32 @@ class HistoryUnusable(SvdUiError):
 
 
 class HistoryNewer(HistoryUnusable):
+    """``other`` says how another history is named."""
+
     code = "history_newer"
-    template = (
-        "The history at {path} was made by a newer release. Nothing was changed: update the app, or set "
-        "SVD_UI_DATA_DIR to another folder."
-    )
+    template = "The history at {path} was made by a newer release. Nothing was changed: update the app, or set {other}."
+
+    def __init__(self, other: str = "SVD_UI_DATA_DIR to another folder", **params: Any) -> None:
+        super().__init__(other=other, **params)
+
+
+class HistoryUnreachable(HistoryUnusable):
+    """While a page works visitors read it too, so it names nothing; at the start it says where and why."""
+
+    code = "history_unreachable"
+    template = "The database {path} does not answer{detail}. {remedy}"
+
+    def __init__(
+        self, path: str = "of this page", detail: str = "", remedy: str = "Try again in a moment.", **params: Any
+    ) -> None:
+        super().__init__(path=path, detail=detail, remedy=remedy, **params)
+
+
+class HistoryRefused(HistoryUnusable):
+    """``detail`` goes on from there, ``remedy`` is a sentence."""
+
+    code = "history_refused"
+    template = "The database {path} cannot be used: {detail}. {remedy}"
 
 
 class Interrupted(SvdUiError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import platform
 import re
 from contextlib import suppress
 from functools import cached_property
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("svd-ui", appauthor=False)),
         description="Where jobs, pictures and clips are kept.",
+    )
+    database: SecretStr = Field(
+        SecretStr(""),
+        description="Where several pages share one queue: postgresql://user:password@host/name. Default: a file in the data folder.",
     )
     checkpoint: str = Field("auto", description="Default checkpoint. auto: the best one here.")
     checkpoint_dirs: str = Field(
@@ -153,6 +158,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} is not the name of a host: write example.org, or *.example.org")
         return ",".join(names)
 
+    @field_validator("database")
+    @classmethod
+    def _address_of_a_database(cls, value: SecretStr) -> SecretStr:
+        """What it holds is not repeated: a password may be in it."""
+        if value.get_secret_value() and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+            raise ValueError("must be postgresql://user:password@host/name")
+        return value
+
     @field_validator("auth")
     @classmethod
     def _user_and_password(cls, value: SecretStr) -> SecretStr:
@@ -180,6 +193,11 @@ class Settings(BaseSettings):
         return self.data_dir / "training"
 
     @property
+    def logs_dir(self) -> Path:
+        """What workers print; a folder for each machine where several share the data folder."""
+        return self.data_dir / "logs" / (platform.node() if self.is_shared else "")
+
+    @property
     def measured_file(self) -> Path:
         """What was measured on this machine's devices, kept between starts."""
         return self.data_dir / "measured.json"
@@ -190,8 +208,14 @@ class Settings(BaseSettings):
         return self.data_dir / "compiled"
 
     @property
-    def database(self) -> Path:
+    def history_file(self) -> Path:
+        """The queue and the history, where ``database`` names no other place."""
         return self.data_dir / "svd_ui.sqlite3"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the queue and the history are in a PostgreSQL that other pages may use as well."""
+        return bool(self.database.get_secret_value())
 
     @property
     def is_public(self) -> bool:

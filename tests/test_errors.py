@@ -32,6 +32,8 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.TookTooLong(seconds=3600),
     errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
     errors.HistoryNewer(path="/data/svd_ui.sqlite3"),
+    errors.HistoryUnreachable(path="db.example/svd", detail=" (connection refused)", remedy="Start it."),
+    errors.HistoryRefused(path="db.example/svd", detail="wrong password", remedy="Correct SVD_UI_DATABASE."),
     errors.Interrupted(),
     errors.Cancelled(),
     errors.Unexpected(detail="KeyError"),

@@ -10,6 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from svd_ui import __version__
+from svd_ui.jobs.postgres import INSTALL
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -39,10 +40,15 @@ def test_pins_are_the_declared_packages_inside_their_ranges(file: str, declared:
         assert str(row.marker) == str(ranges[name].marker), f"{name} has another marker"
 
 
-@pytest.mark.parametrize("extra", ["train", "telemetry"])
-def test_an_extra_is_part_of_dev(extra: str) -> None:
+@pytest.mark.parametrize("extra", ["train", "postgres", "telemetry"])
+def test_an_extra_that_is_tested_is_part_of_dev(extra: str) -> None:
     extras = PROJECT["optional-dependencies"]
     assert set(extras[extra]) <= set(extras["dev"])
+
+
+def test_the_remedy_for_a_missing_package_names_all_of_the_extra() -> None:
+    for line in PROJECT["optional-dependencies"]["postgres"]:
+        assert re.match(r"[\w\[\]]+", line)[0] in INSTALL  # type: ignore[index]
 
 
 def test_the_version_has_one_home() -> None:

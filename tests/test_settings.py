@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from svd_ui.jobs.database import Database
+from svd_ui.engine import lock_path
+from svd_ui.jobs.sqlite import SqliteDatabase
 from svd_ui.model_dirs import places
-from svd_ui.settings import LONGEST_PATH, Settings
+from svd_ui.settings import LONGEST_PATH, Settings, usable
 
 
 def test_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +122,8 @@ def test_a_data_folder_in_which_no_history_could_be_opened_is_refused(tmp_path: 
         longest /= "ü" * 60
     longest /= "x" * (LONGEST_PATH - len(os.fsencode(longest)) - 1)
     settings = Settings(data_dir=longest)
-    Database(settings.database).close()
-    assert settings.database.is_file()
+    SqliteDatabase(settings.history_file).close()
+    assert settings.history_file.is_file()
     with pytest.raises(ValidationError, match="too long"):
         Settings(data_dir=longest.with_name(longest.name + "x"))
 
@@ -133,3 +134,20 @@ def test_paths_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     settings = Settings(checkpoint_dirs=os.pathsep.join((f'"{tmp_path}"', "~nobody-of-that-name/models")))
     assert settings.data_dir.parts[0].startswith("~nobody")
     assert list(map(str, places(settings).checkpoints[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]
+
+
+def test_machines_that_share_a_data_folder_keep_their_own_logs_and_processors(tmp_path: Path) -> None:
+    alone = Settings(data_dir=tmp_path, _env_file=None)
+    shared = Settings(data_dir=tmp_path, database="postgresql://ann:s3cret@db/svd", _env_file=None)
+    assert alone.logs_dir == tmp_path / "logs"
+    assert shared.logs_dir.parent == tmp_path / "logs"
+    assert lock_path(alone, "cpu") != lock_path(shared, "cpu")
+    assert lock_path(alone, "gpu-1") == lock_path(shared, "gpu-1"), "a card is the same one in every container"
+
+
+def test_the_address_of_a_database_is_checked_and_its_password_never_shown(tmp_path: Path) -> None:
+    settings, faults = usable(data_dir=tmp_path, database="mysql://ann:s3cret@db/svd")
+    assert faults["SVD_UI_DATABASE"] == "must be postgresql://user:password@host/name"
+    assert not settings.is_shared
+    shared = Settings(data_dir=tmp_path, database="postgresql://ann:s3cret@db/svd", _env_file=None)
+    assert "s3cret" not in f"{shared!r} {shared.model_dump()} {shared.model_dump_json()}"

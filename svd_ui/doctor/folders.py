@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..errors import HistoryNewer, SvdUiError
 from ..hub import Hub, existing, layout
-from ..jobs.database import BUSY_SECONDS, MIGRATIONS
+from ..jobs.database import MIGRATIONS
+from ..jobs.sqlite import BUSY_SECONDS
 from ..notes import size
 from ..settings import Settings
 from .finding import Finding, Patient
@@ -33,11 +35,13 @@ def places(patient: Patient) -> dict[str, Path]:
 
 def writable(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
-    inside = (settings.jobs_dir, settings.assets_dir, settings.models_dir, settings.training_dir, settings.database)
+    file = settings.history_file
+    inside = [settings.jobs_dir, settings.assets_dir, settings.models_dir, settings.training_dir]
+    inside += [] if settings.is_shared else [file]
     found = [*places(patient).items(), *(("SVD_UI_DATA_DIR", path) for path in inside if path.exists())]
     for variable, path in found:
         there = existing(path)
-        is_folder = path != settings.database
+        is_folder = path != file
         if is_folder and not there.is_dir():
             yield Finding("folder_is_file", {"path": str(there), "variable": variable})
         elif why := _unwritable(there, is_folder):
@@ -63,7 +67,10 @@ def disk(patient: Patient) -> Iterator[Finding]:
 
 
 def history(patient: Patient) -> Iterator[Finding]:
-    path = patient.settings.database
+    path = patient.settings.history_file
+    if patient.settings.is_shared:
+        yield from _shared_history(patient.settings)
+        return
     if not path.is_file():
         return
     try:
@@ -76,6 +83,17 @@ def history(patient: Patient) -> Iterator[Finding]:
         yield Finding("history_damaged", {"path": str(path), "why": found})
     elif version > len(MIGRATIONS):
         yield Finding("history_newer", {"path": str(path)})
+
+
+def _shared_history(settings: Settings) -> Iterator[Finding]:
+    from ..jobs.postgres import PostgresDatabase
+
+    try:
+        PostgresDatabase(settings.database.get_secret_value(), settings.data_dir, "look").close()
+    except HistoryNewer as error:
+        yield Finding("history_newer", {"path": error.params["path"]})
+    except SvdUiError as error:
+        yield Finding("database_unusable", {"message": error.message.rstrip(".")})
 
 
 def rubbish(patient: Patient) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def card(patient: Patient) -> Iterator[Finding]:
 def worker(patient: Patient) -> Iterator[Finding]:
     if patient.device is None:
         why = patient.trouble or "it did not answer"
-        logs = str(patient.settings.data_dir / "logs")
+        logs = str(patient.settings.logs_dir)
         yield Finding("worker_silent", {"why": why.rstrip("."), "logs": logs})
 
 

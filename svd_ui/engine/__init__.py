@@ -6,6 +6,7 @@ because the page and the command line read it.
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,8 +104,13 @@ class Engine(Protocol):
 
 
 def lock_path(settings: Settings, device: str | None = None) -> Path:
-    """The lock file of ``device``, an id as it reports it (None: what the settings name)."""
+    """The lock file of ``device``, an id as it reports it (None: what the settings name).
+
+    A card's id is its own; the processors of machines that share a data folder are told apart by these.
+    """
     name = re.sub(r"\W+", "-", device or settings.devices)
+    if settings.is_shared and not name.startswith("gpu-"):
+        name = re.sub(r"\W+", "-", f"{name}-{platform.node()}")
     return settings.data_dir / "locks" / f"{name}.lock"
 
 

@@ -226,7 +226,7 @@ class WorkerEngine:
             device=self._device_name,
         )
         secrets = {part for part in (secret, secret.partition(":")[2]) if part}
-        child = Child(self._settings.data_dir / "logs" / f"worker-{name}.log", secrets, on_described=self._described)
+        child = Child(self._settings.logs_dir / f"worker-{name}.log", secrets, on_described=self._described)
         child.send(start)
         return child
 

@@ -57,7 +57,7 @@ def copy_of_history(settings: Settings, target: Path) -> bool:
 
     False, and no copy, where they are in a PostgreSQL. Raises BadInput where there is none yet, HistoryUnusable for a damaged one.
     """
-    if getattr(settings, "is_shared", False):
+    if settings.is_shared:
         return False
     source = settings.data_dir / HISTORY
     if not source.is_file():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 from ..errors import BadInput, NotFound
 from ..request import GenerationRequest
 from . import Job
+from .database import Row
 from .intake import Intake
 from .queue import CLIPS, Where
 from .store import Store
@@ -25,8 +25,8 @@ class QueueControl:
         self,
         store: Store,
         intake: Intake,
-        owned: Callable[[str, str | None], sqlite3.Row],
-        shown: Callable[[list[sqlite3.Row]], list[Job]],
+        owned: Callable[[str, str | None], Row],
+        shown: Callable[[list[Row]], list[Job]],
         wake: Callable[[], None],
     ) -> None:
         self._store, self._intake, self._owned, self._shown, self._wake = store, intake, owned, shown, wake

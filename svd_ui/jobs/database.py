@@ -1,158 +1,89 @@
-"""The SQLite file: opening, migrating, transactions, and foreign errors turned into ours.
+"""Where the rows are: what every database here can do.
 
-Two connections per process: one writes under a lock, one only reads, so that looking at a job never waits
-for a writer (WAL). Both are safe to use from any thread and are closed by ``close``.
+SQL is written once, as SQLite understands it and PostgreSQL nearly does; ``postgres`` translates the rest. Parameters are
+``?`` or ``:name``, rows are read by the names of their columns.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..errors import DiskFull, HistoryNewer, HistoryUnusable, SvdUiError
+from ..errors import HistoryUnreachable, SvdUiError
 
-BUSY_SECONDS = 10.0
-RESERVE_BYTES = 256 * 1024
-
-MIGRATIONS = tuple(path.read_text("utf-8") for path in sorted((Path(__file__).parent / "schema").glob("*.sql")))
-"""One file per release of the schema; ``PRAGMA user_version`` counts those applied. Statements only add tables, indices,
-or columns that have defaults; a file of a newer release is refused all the same, since its rows may mean something else.
+SCHEMA = Path(__file__).parent / "schema"
+MIGRATIONS = tuple(path.read_text("utf-8") for path in sorted(SCHEMA.glob("*.sql")))
+"""One file per release of the schema, in SQLite's words; a database knows how many were applied. Statements only add tables,
+indices, or columns that have defaults; a database of a newer release is refused all the same, since its rows may mean
+something else.
 """
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
-class Database:
-    """One file, opened (and created or migrated) at once. Raises HistoryUnusable when it cannot be used."""
+class Row(Protocol):
+    """A row by the names of its columns."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        self._read_lock = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
-        with self._mapped():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._writer = self._connect()
-                self._check(self._writer)
-                self._migrate(self._writer)
-                self._reader = self._connect()
-                self._reader.execute("PRAGMA query_only = ON")
-            except BaseException:
-                self.close()
-                raise
+    def __getitem__(self, key: str, /) -> Any: ...
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        try:
-            _use_wal(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def keys(self) -> Iterable[str]: ...
 
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Reads the whole file, so once per opening."""
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) > len(MIGRATIONS):
-            raise HistoryNewer(path=str(self.path))
-        if _version(connection) == len(MIGRATIONS):
-            return
-        with self.write() as transaction:
-            # Read again under the lock: another process may have just done it.
-            for number in range(_version(transaction), len(MIGRATIONS)):
-                for statement in MIGRATIONS[number].split(";"):
-                    transaction.execute(statement)
-                transaction.execute(f"PRAGMA user_version = {number + 1}")
+class Answer(Protocol):
+    """What a statement gave."""
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other process interleaves; rolled back on any error.
+    @property
+    def rowcount(self) -> int: ...
 
-        Raises DiskFull or HistoryUnusable.
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Transaction(Protocol):
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Answer: ...
+
+    def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> object: ...
+
+
+class Database(Protocol):
+    """Opened, and created or migrated, at once; safe to use from any thread. Every call raises HistoryUnusable or DiskFull.
+
+    ``name`` says where it is, without secrets. Files of jobs lie in ``folder``.
+
+    ``for_update`` ends a SELECT of rows that are then changed, and ``skip_locked`` one of a row that nobody else is about to
+    change. ``clock`` is the time in seconds, as SQL, by a clock that all who share the database go by.
+    """
+
+    name: str
+    folder: Path
+    for_update: str
+    skip_locked: str
+    clock: str
+
+    def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """All rows of a query."""
+        ...
+
+    def write(self, alone: bool = True) -> AbstractContextManager[Transaction]:
+        """A transaction, rolled back on any error. No other that is ``alone`` interleaves it.
+
+        Not alone: what a statement depends on stands in that statement, or was read ``for_update``.
         """
-        with self._mapped(), self._lock:
-            connection = self._open(self._writer)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite has already rolled back after some errors
-                    connection.execute("ROLLBACK")
-                raise
+        ...
 
-    def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """All rows of a query; never waits for a writer."""
-        with self._mapped(), self._read_lock:
-            return self._open(self._reader).execute(sql, parameters).fetchall()
-
-    def close(self) -> None:
-        with self._lock, self._read_lock:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
+    def close(self) -> None: ...
 
     def keep_reserve(self) -> None:
         """Hold back a little disk space, so that the end of a job can be recorded on a full disk."""
-        reserve = self._reserve
-        with contextlib.suppress(OSError):
-            if not reserve.is_file() or reserve.stat().st_size < RESERVE_BYTES:
-                reserve.write_bytes(os.urandom(RESERVE_BYTES))
+        ...
 
-    def free_reserve(self) -> None:
-        self._reserve.unlink(missing_ok=True)
-
-    @property
-    def _reserve(self) -> Path:
-        return self.path.with_name(self.path.name + ".reserve")
-
-    def _open(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
-        if connection is None:
-            raise HistoryUnusable(path=str(self.path), detail="it was closed")
-        return connection
-
-    @contextlib.contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except SvdUiError:
-            raise
-        except sqlite3.Error as error:
-            if _code(error) == sqlite3.SQLITE_FULL:
-                raise DiskFull() from error
-            raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
+    def free_reserve(self) -> None: ...
 
 
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's result code, without the byte that tells more."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Changing the journal mode does not honour the busy timeout, so wait here."""
-    end = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            return
-        except sqlite3.OperationalError as error:
-            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+def warn(log: logging.Logger, what: str, error: SvdUiError) -> None:
+    """Log what could not be done. That a database does not answer, it says itself, once."""
+    if not isinstance(error, HistoryUnreachable):
+        log.warning("%s: %s", what, error)

@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ from ..hub import TEXT_TO_IMAGE, Hub
 from ..logs import bound
 from ..settings import Settings
 from . import Job
+from .database import Row, warn
 from .following import Follower, Meter
 from .recording import Later, Recorder
 from .rows import to_job
@@ -84,7 +84,7 @@ class RowCancel:
             if why:
                 self.stop(Cancelled() if why == "cancelled" else Interrupted())
         except SvdUiError as error:  # not being able to look is no reason to stop
-            log.warning("cannot look for a cancel of %s: %s", self._id, error)
+            warn(log, f"cannot look for a cancel of {self._id}", error)
         return self._set.is_set()
 
     def _is_full(self, now: float) -> bool:
@@ -183,7 +183,7 @@ class JobRunner:
         self._settings, self._store, self._hub = settings, store, hub
         self._process, self._later, self._meters = process, later, meters
 
-    def prepare(self, row: sqlite3.Row, engine: Engine | None) -> JobRun:
+    def prepare(self, row: Row, engine: Engine | None) -> JobRun:
         """``engine`` None is for downloads."""
         job = to_job(row)
         limit = None if job.kind == "download" else self._settings.max_seconds
@@ -233,7 +233,7 @@ def room(folder: Path) -> float:
         return float("inf")
 
 
-Prepare = Callable[[sqlite3.Row, Engine | None], JobRun]
+Prepare = Callable[[Row, Engine | None], JobRun]
 """(claimed row, the slot's engine) => its run."""
 
 
@@ -286,12 +286,12 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
-            self._no_room = self._no_room and room(self._store.database.path.parent) < ROOM_AGAIN
+            self._no_room = self._no_room and room(self._store.database.folder) < ROOM_AGAIN
             try:
-                wanted = not self._no_room and self._store.waiting(self._kinds)
+                wanted = not self._no_room and (self._store.waiting(self._kinds) or self._store.unsure)
                 row = self._store.claim(self._process, self._kinds) if wanted else None
             except SvdUiError as error:
-                log.warning("the queue cannot be read: %s", error)
+                warn(log, "the queue cannot be read", error)
                 row = None
             if row is not None:
                 self._run(row)
@@ -301,7 +301,7 @@ class Slot(threading.Thread):
                 if not self._stopping:
                     self._wake.wait(QUEUE_POLL_SECONDS)
 
-    def _run(self, row: sqlite3.Row) -> None:
+    def _run(self, row: Row) -> None:
         try:
             self._current = run = self._prepare(row, self._engine)
         except (ValueError, TypeError) as error:

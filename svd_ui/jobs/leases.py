@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import platform
 import secrets
 import shutil
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -31,7 +31,7 @@ from ..engine.progress import KEPT, Progress
 from ..errors import Interrupted, SvdUiError
 from ..pictures import pictures
 from ..settings import Settings
-from .database import Database
+from .database import Database, Row, warn
 from .following import Meter
 from .retention import Rule, Surplus, surplus
 from .rows import read_request, read_result
@@ -65,6 +65,7 @@ class Lease:
         self.role, self.slots, self.seconds = role, slots, seconds
         self._database, self._describe = database, describe
         self._seen: dict[str, tuple[float, float]] = {}
+        self._looked = -math.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -83,7 +84,7 @@ class Lease:
                 self.beat()
                 each_beat()
             except SvdUiError as error:  # a full disk, say: the next beat tries again
-                log.warning("housekeeping: %s", error)
+                warn(log, "housekeeping", error)
             except Exception:
                 log.exception("housekeeping failed; it goes on")
 
@@ -91,16 +92,20 @@ class Lease:
         """Say that this process is alive, and on which device it works."""
         device = self._describe()
         shown = device.model_dump_json() if device is not None else None
-        with self._database.write() as sql:
+        with self._database.write(alone=False) as sql:
             sql.execute(
-                "INSERT INTO processes (id, pid, host, role, slots, device, heartbeat) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO processes (id, pid, host, role, slots, device, heartbeat)"
+                f" VALUES (?, ?, ?, ?, ?, ?, {self._database.clock})"
                 " ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat, device = excluded.device",
-                (self.id, os.getpid(), host(), self.role, self.slots, shown, time.time()),
+                (self.id, os.getpid(), host(), self.role, self.slots, shown),
             )
 
     def expired(self) -> list[str]:
         """Leases of others that ran out."""
         now, gone = time.monotonic(), []
+        if now - self._looked > self.seconds / 2:  # it saw nothing for a while: silence is to be observed anew
+            self._seen = {}
+        self._looked = now
         rows = self._database.read("SELECT id, pid, host, heartbeat FROM processes WHERE id != ?", (self.id,))
         seen: dict[str, tuple[float, float]] = {}
         for row in rows:
@@ -112,7 +117,7 @@ class Lease:
         return gone
 
     def forget(self, ids: list[str]) -> None:
-        with self._database.write() as sql:
+        with self._database.write(alone=False) as sql:
             sql.executemany("DELETE FROM processes WHERE id = ?", [(id,) for id in ids])
 
     def close(self) -> None:
@@ -124,12 +129,15 @@ class Lease:
 
 
 def host() -> str:
-    """Names the set of processes among which a pid means something: the machine and its pid namespace."""
-    try:
+    """Names the set of processes among which a pid means something: the machine since it started, and its pid namespace.
+
+    Machines of a cluster may well have one name.
+    """
+    space = boot = ""
+    with contextlib.suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        space = ""
-    return f"{platform.node()} {space}".strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+    return f"{platform.node()} {space} {boot}".strip()
 
 
 def is_gone(where: str, pid: int) -> bool:
@@ -147,7 +155,8 @@ def is_gone(where: str, pid: int) -> bool:
 def live(database: Database, role: str = "server") -> list[Device | None]:
     """The devices of the processes of this role that beat lately; None where not yet known."""
     rows = database.read(
-        "SELECT pid, host, device FROM processes WHERE role = ? AND heartbeat > ?", (role, time.time() - LEASE_SECONDS)
+        f"SELECT pid, host, device FROM processes WHERE role = ? AND heartbeat > {database.clock} - ?",
+        (role, LEASE_SECONDS),
     )
     return [
         Device.model_validate_json(row["device"]) if row["device"] else None
@@ -159,7 +168,7 @@ def live(database: Database, role: str = "server") -> list[Device | None]:
 def total_slots(database: Database) -> int:
     """How many clips are made at the same time, all processes together; at least 1."""
     rows = database.read(
-        "SELECT SUM(slots) AS slots FROM processes WHERE heartbeat > ?", (time.time() - LEASE_SECONDS,)
+        f"SELECT SUM(slots) AS slots FROM processes WHERE heartbeat > {database.clock} - ?", (LEASE_SECONDS,)
     )
     return max(1, int(rows[0]["slots"] or 0))
 
@@ -253,7 +262,7 @@ class Housekeeping:
                     path.unlink()
 
 
-def _pictures(row: sqlite3.Row) -> set[str]:
+def _pictures(row: Row) -> set[str]:
     request, _ = read_request(row["request"], row["schema"])
     result = read_result(row["result"], row["schema"])
     refs = {ref for _, ref in pictures(request)}

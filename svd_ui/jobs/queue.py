@@ -8,7 +8,6 @@ restarts.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -16,7 +15,7 @@ from typing import Literal
 from ..errors import BadInput, DiedAgain, DiskFull, Interrupted, NotFound, SvdUiError, WorkerStopped
 from ..events import ENDED
 from ..events import RUNNING as STAGES
-from .database import Database
+from .database import Database, Row
 
 Where = Literal["first", "last", "before", "after"]
 CLIPS = ("clip", "still")
@@ -48,7 +47,7 @@ class Queue:
 
     # Looking
 
-    def waiting(self, kinds: Iterable[str] = CLIPS) -> list[sqlite3.Row]:
+    def waiting(self, kinds: Iterable[str] = CLIPS) -> list[Row]:
         """Waiting rows in the order they will be taken, with ``position``."""
         return self._database.read(FAIR_QUEUE, {"kinds": json.dumps(list(kinds))})
 
@@ -73,7 +72,7 @@ class Queue:
         Raises NotFound for what does not wait or is somebody else's.
         """
         with self._database.write() as sql:
-            rows: list[sqlite3.Row] = sql.execute(FAIR_QUEUE, {"kinds": json.dumps(CLIPS)}).fetchall()
+            rows: list[Row] = sql.execute(FAIR_QUEUE, {"kinds": json.dumps(CLIPS)}).fetchall()
             if owner is not None:
                 rows = [row for row in rows if row["owner"] == owner]
             before = [row["id"] for row in rows]
@@ -89,17 +88,17 @@ class Queue:
 
     def skip(self, id: str) -> None:
         """A running job stops and goes to the end of its owner's; a waiting one goes there at once."""
-        with self._database.write() as sql:
+        with self._database.write(alone=False) as sql:
             sql.execute(
-                f"UPDATE jobs SET turn = NULL, rank = {LAST}, skipped = (state != 'queued')"
-                f" WHERE id = ? AND NOT inline AND {NOT_ENDED}",
+                f"UPDATE jobs SET turn = NULL, rank = {LAST}, skipped = CASE WHEN state = 'queued' THEN 0 ELSE 1 END"
+                f" WHERE id = ? AND inline = 0 AND {NOT_ENDED}",
                 (id,),
             )
 
     def stop_all(self, owner: str | None) -> None:
         """Cancel every clip and still of ``owner``, everybody's for the operator (None)."""
-        now, mine = time.time(), "(:owner IS NULL OR owner = :owner) AND kind != 'download'"
-        with self._database.write() as sql:
+        now, mine = time.time(), "(CAST(:owner AS TEXT) IS NULL OR owner = :owner) AND kind != 'download'"
+        with self._database.write(alone=False) as sql:
             sql.execute(
                 f"UPDATE jobs SET state = 'cancelled', ended = :now, updated = :now WHERE state = 'queued' AND {mine}",
                 {"now": now, "owner": owner},
@@ -110,7 +109,7 @@ class Queue:
 
     def why_stop(self, id: str, process: str) -> Literal["", "cancelled", "held"]:
         """Whether the runner has to give up: cancelled or no longer its own, or only stopped for now."""
-        held = f"skipped OR ({PAUSED} AND NOT inline AND kind != 'download')"
+        held = f"CASE WHEN skipped = 1 OR ({PAUSED} AND inline = 0 AND kind != 'download') THEN 1 ELSE 0 END"
         rows = self._database.read(
             f"SELECT cancel, {held} AS held FROM jobs WHERE id = ? AND process = ? AND {NOT_ENDED}", (id, process)
         )
@@ -118,15 +117,17 @@ class Queue:
             return "cancelled"
         return "held" if rows[0]["held"] else ""
 
-    def put_back(self, process: str, id: str | None = None, died: SvdUiError | None = None) -> list[sqlite3.Row]:
+    def put_back(self, process: str, id: str | None = None, died: SvdUiError | None = None) -> list[Row]:
         """What ``process`` left unfinished, or only job ``id`` of it, waits again in its old place; the rows as they were.
 
         Cancelled where that was asked meanwhile. ``died`` says what ended it where nobody stopped it: a job that dies
         twice in one place, or three times without headway, fails with that. A job of the command line ends: whoever waited for it is gone.
         """
-        with self._database.write() as sql:
-            rows: list[sqlite3.Row] = sql.execute(
-                f"SELECT * FROM jobs WHERE process = ? AND (? IS NULL OR id = ?) AND {NOT_ENDED}", (process, id, id)
+        with self._database.write(alone=False) as sql:
+            rows: list[Row] = sql.execute(
+                f"SELECT * FROM jobs WHERE process = :process AND (CAST(:id AS TEXT) IS NULL OR id = :id) AND {NOT_ENDED}"
+                f" ORDER BY number{self._database.for_update}",
+                {"process": process, "id": id},
             ).fetchall()
             for row in rows:
                 values = {**_returned(row, died), "updated": time.time()}
@@ -163,7 +164,7 @@ def reached(state: str, step: object) -> int:
     return 0 if state not in ORDER else (ORDER.index(state) + 1) * FAR + (step if isinstance(step, int) else 0)
 
 
-def _returned(row: sqlite3.Row, died: SvdUiError | None) -> dict[str, object]:
+def _returned(row: Row, died: SvdUiError | None) -> dict[str, object]:
     """The columns of ``row`` that change when its work stopped in the middle."""
     if row["cancel"]:
         return {"state": "cancelled", "message": "Stopped.", "step_seconds": None, "ended": time.time()}
@@ -192,7 +193,7 @@ def _ended(state: str, error: SvdUiError) -> dict[str, object]:
     return {"state": state, "message": error.message, "error": text, "step_seconds": None, "ended": time.time()}
 
 
-def _where(row: sqlite3.Row) -> str:
+def _where(row: Row) -> str:
     if row["state"] not in ORDER:
         return "before its first step"
     if row["state"] == "denoising":

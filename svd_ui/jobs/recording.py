@@ -32,6 +32,7 @@ from ..events import (
 )
 from ..notes import Note, sentence
 from ..request import GenerationRequest
+from .database import warn
 from .following import Follower
 from .store import Store
 from .timing import RunTimer, Timings
@@ -151,7 +152,7 @@ class Recorder:
         try:
             self.lost = not self.store.update(self.id, self.process, **values)
         except SvdUiError as error:
-            log.warning("progress of %s was not recorded: %s", self.id, error)
+            warn(log, f"progress of {self.id} was not recorded", error)
 
     def finish(self, result: Result | None) -> None:
         if result is not None:

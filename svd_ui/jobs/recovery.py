@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.output import FRAMES, LATENTS, POSTER, VIDEO
-from ..errors import BadInput, SvdUiError
+from ..errors import BadInput, HistoryUnusable, SvdUiError
 from ..events import Result
 from ..request import SCHEMA_VERSION
 from ..settings import Settings
 from ..settings_tag import open_settings
-from .database import Database
-from .store import Store
+from .store import Store, open_database
 
 OWNER = "recovered"
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -37,15 +35,17 @@ class Recovered:
 def recover(settings: Settings) -> Recovered:
     """Put the history aside, if there is one, and make a new one of every finished clip in the jobs folder.
 
-    Nothing is deleted. Walls, waiting jobs and who owned what are lost: clips become the operator's. Raises BadInput while a
+    Nothing is deleted. In a PostgreSQL what is there stays, and clips it does not know are added. Walls, waiting jobs and who owned what are lost: clips become the operator's. Raises BadInput while a
     sound history is in use, or an SvdUiError where nothing can be written.
     """
     _refuse_in_use(settings)
-    kept = _put_aside(settings.database)
-    database = Database(settings.database)
+    kept = None if settings.is_shared else _put_aside(settings.history_file)
+    database = open_database(settings)
     store, done, unreadable = Store(database), 0, list[str]()
     try:
-        for folder in sorted(_folders(settings), key=lambda folder: (folder / VIDEO).stat().st_mtime):
+        known = {row["id"] for row in database.read("SELECT id FROM jobs")}
+        found = [folder for folder in _folders(settings) if folder.name not in known]
+        for folder in sorted(found, key=lambda folder: (folder / VIDEO).stat().st_mtime):
             try:
                 _restore(store, folder)
                 done += 1
@@ -88,13 +88,15 @@ def _refuse_in_use(settings: Settings) -> None:
     from .leases import live
 
     try:
-        database = Database(settings.database)
+        database = open_database(settings)
     except SvdUiError:
+        if settings.is_shared:
+            raise
         return
     try:
         if live(database) or live(database, "cli"):
             raise BadInput("The app is running on this history: stop it first.")
-    except sqlite3.Error:
+    except HistoryUnusable:
         return
     finally:
         database.close()

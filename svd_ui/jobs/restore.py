@@ -27,8 +27,9 @@ from ..errors import BadInput, HistoryNewer, SvdUiError
 from ..media import disk_full
 from ..settings import Settings
 from .backup import FORMAT, HISTORY, MANIFEST, SINGLE, SUMS, WEIGHTS, Summed, Told, schema_of, zstd
-from .database import MIGRATIONS, Database
+from .database import MIGRATIONS
 from .leases import live
+from .sqlite import SqliteDatabase
 
 MAX_FILES = 5_000_000
 MAX_MANIFEST, MAX_SUMS, MAX_HEADER = 64_000, 2_000_000_000, 64_000
@@ -100,10 +101,10 @@ def restore(
 
 
 def _refuse_in_use(settings: Settings) -> None:
-    if getattr(settings, "is_shared", False) or not (settings.data_dir / HISTORY).is_file():
+    if settings.is_shared or not (settings.data_dir / HISTORY).is_file():
         return
     try:
-        with closing(Database(settings.data_dir / HISTORY)) as database:
+        with closing(SqliteDatabase(settings.data_dir / HISTORY)) as database:
             used = live(database) or live(database, "cli")
     except SvdUiError:  # damaged: nobody works with it
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
@@ -18,6 +17,7 @@ from ..migration import left_out, migrate
 from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
+from .database import Row
 from .queue import CLIPS, DOWNLOADS
 from .store import Store
 from .timing import Timings, waiting_seconds
@@ -47,7 +47,7 @@ KINDS = frozenset(get_args(JobKind))
 
 
 def to_jobs(
-    store: Store, timings: Timings, rows: Sequence[sqlite3.Row], slots: Callable[[], int], warm: str | None = None
+    store: Store, timings: Timings, rows: Sequence[Row], slots: Callable[[], int], warm: str | None = None
 ) -> list[Job]:
     """One look at the queue serves all rows; ended ones need none.
 
@@ -72,7 +72,7 @@ def to_jobs(
     return _readable(rows, expected)
 
 
-def _is_sound(row: sqlite3.Row) -> bool:
+def _is_sound(row: Row) -> bool:
     """Whether its numbers are numbers: what damages a file does not ask which column it hits."""
     sound = all(row[name] is None or isinstance(row[name], int | float) for name in NUMBERS)
     if not sound:
@@ -80,7 +80,7 @@ def _is_sound(row: sqlite3.Row) -> bool:
     return sound
 
 
-def _readable(rows: Sequence[sqlite3.Row], expected: dict[str, tuple[int | None, float | None]]) -> list[Job]:
+def _readable(rows: Sequence[Row], expected: dict[str, tuple[int | None, float | None]]) -> list[Job]:
     """The jobs of ``rows``; a row that damage made unreadable is named in the log, and left out."""
     jobs = []
     for row in rows:
@@ -91,7 +91,7 @@ def _readable(rows: Sequence[sqlite3.Row], expected: dict[str, tuple[int | None,
     return jobs
 
 
-def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
+def to_job(row: Row, position: int | None = None, eta_seconds: float | None = None) -> Job:
     request, dropped = read_request(row["request"], row["schema"])
     return Job(
         **{name: row[name] for name in AS_STORED},
@@ -106,7 +106,7 @@ def to_job(row: sqlite3.Row, position: int | None = None, eta_seconds: float | N
     )
 
 
-def _state(row: sqlite3.Row) -> Stage:
+def _state(row: Row) -> Stage:
     """A stage that this release does not know is shown as the nearest it does."""
     if row["state"] in STAGES:
         return cast(Stage, row["state"])

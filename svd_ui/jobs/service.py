@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind, stored_name
 from .control import QueueControl
-from .database import Database
+from .database import Row, warn
 from .following import Meter
 from .intake import Intake
 from .job_run import JobRunner, Slot
@@ -37,7 +36,7 @@ from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
 from .retention import Rule, Surplus
 from .rows import to_jobs
-from .store import Store
+from .store import Store, open_database
 from .timing import Timings
 from .timing_key import CountedCosts
 
@@ -72,7 +71,7 @@ class JobService:
         self.settings = settings
         self._engines: tuple[Engine, ...] = tuple(engine) if isinstance(engine, Sequence) else (engine,)
         hub = hub or Hub(settings)
-        self._database = Database(settings.database)
+        self._database = open_database(settings)
         self._store = Store(self._database)
         self._timings = Timings(self._database, CountedCosts(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
@@ -224,20 +223,20 @@ class JobService:
         path = self.settings.jobs_dir / job.id / stored
         return path if path.is_file() else None
 
-    def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> sqlite3.Row:
+    def _owned(self, id: str, owner: str | None, *, deleted: bool = False) -> Row:
         """The row if ``owner`` may change it: its own, or any for the operator (None)."""
         row = self._store.row(id, deleted=deleted)
         if owner is not None and not secrets.compare_digest(owner.encode(), row["owner"].encode()):
             raise NotFound(what="job")
         return row
 
-    def _one(self, row: sqlite3.Row) -> Job:
+    def _one(self, row: Row) -> Job:
         found = self._jobs([row])
         if not found:
             raise NotFound(what="job")
         return found[0]
 
-    def _jobs(self, rows: list[sqlite3.Row]) -> list[Job]:
+    def _jobs(self, rows: list[Row]) -> list[Job]:
         return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
     # The device
@@ -318,7 +317,7 @@ class JobService:
             self._housekeeping.save()
             self._store.waitlist.put_back(self._lease.id)
         except SvdUiError as error:
-            log.warning("closing: %s", error)
+            warn(log, "closing", error)
         self._lease.close()
         self._database.close()
 
@@ -330,10 +329,10 @@ def open_store(settings: Settings) -> JobService:
 
 def server_alive(settings: Settings) -> bool:
     """Whether a server with a fresh lease takes jobs from this data folder."""
-    if not settings.database.is_file():
+    if not settings.is_shared and not settings.history_file.is_file():
         return False
     try:
-        with closing(Database(settings.database)) as database:
+        with closing(open_database(settings)) as database:
             return bool(live(database))
     except HistoryNewer:  # a server of this release would not have it either
         return False

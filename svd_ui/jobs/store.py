@@ -6,24 +6,47 @@ runs, and every change a runner makes is conditional on still owning the row.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sqlite3
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from ..asset_ref import REF
-from ..errors import NotFound, QueueFull
+from ..errors import HistoryUnreachable, NotFound, QueueFull
 from ..request import SCHEMA_VERSION, GenerationRequest
+from ..settings import Settings
 from . import JobKind
-from .database import Database
+from .database import Database, Row
 from .queue import DOWNLOADS, FAIR_QUEUE, NOT_ENDED, OF_KINDS, PAUSED, RUNNING, Queue
+from .sqlite import SqliteDatabase
+
+NEXT = f"""
+    SELECT jobs.number FROM jobs JOIN ({FAIR_QUEUE}) AS fair ON fair.number = jobs.number
+    WHERE jobs.state = 'queued' ORDER BY fair.position LIMIT 1
+"""
+TAKE = "UPDATE jobs SET state = 'loading', process = ?, started = ?, phase_started = ?, updated = ? WHERE number = ?"
+GIVE_BACK = """
+    UPDATE jobs SET state = 'queued', process = NULL, started = NULL, phase_started = NULL
+    WHERE number = ? AND process = ? AND started = ? AND state = 'loading'
+"""
+
+
+def open_database(settings: Settings) -> Database:
+    """The PostgreSQL that the settings name, else the file in the data folder. Raises HistoryUnusable."""
+    if settings.is_shared:
+        from .postgres import PostgresDatabase
+
+        return PostgresDatabase(settings.database.get_secret_value(), settings.data_dir)
+    return SqliteDatabase(settings.history_file)
 
 
 class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.waitlist = Queue(database)
+        self.unsure: list[tuple[int, float]] = []
+        """(number, when) of claims whose answer was lost: they may have been made, and nobody here runs those rows."""
 
     def add(
         self,
@@ -48,27 +71,27 @@ class Store:
         state, started = ("queued", None) if process is None else ("loading", now)
         values: dict[str, Any] = {"id": id, "owner": owner, "kind": kind, "state": state, "process": process}
         values |= {"schema": SCHEMA_VERSION, "request": request.model_dump_json()}
-        values |= {"name": name, "batch": batch, "timing_key": timing_key, "steps": steps, "inline": inline}
+        values |= {"name": name, "batch": batch, "timing_key": timing_key, "steps": steps, "inline": int(inline)}
         values |= {"created": now, "updated": now, "started": started, "phase_started": started}
         with self.database.write() as sql:
             if max_queue is not None:
-                waiting = sql.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
+                waiting = sql.execute("SELECT COUNT(*) AS number FROM jobs WHERE state = 'queued'").fetchone()["number"]
                 if waiting >= max_queue:
                     raise QueueFull()
             sql.execute(f"INSERT INTO jobs ({', '.join(values)}) VALUES (:{', :'.join(values)})", values)
 
-    def row(self, id: str, *, deleted: bool = False) -> sqlite3.Row:
+    def row(self, id: str, *, deleted: bool = False) -> Row:
         """The row, also if it was deleted when ``deleted``. Raises NotFound."""
         rows = self.database.read("SELECT * FROM jobs WHERE id = ?", (id,))
         if not rows or (rows[0]["deleted"] is not None and not deleted):
             raise NotFound(what="job")
         return rows[0]
 
-    def queue(self, kinds: Iterable[str]) -> list[sqlite3.Row]:
+    def queue(self, kinds: Iterable[str]) -> list[Row]:
         """Waiting rows in the order they will be taken, with ``position``."""
         return self.waitlist.waiting(kinds)
 
-    def running(self, kinds: Iterable[str]) -> list[sqlite3.Row]:
+    def running(self, kinds: Iterable[str]) -> list[Row]:
         return self._read(f"SELECT * FROM jobs WHERE {RUNNING} AND {OF_KINDS}", kinds)
 
     def waiting(self, kinds: Iterable[str]) -> int:
@@ -93,7 +116,7 @@ class Store:
         rows = self.database.read("SELECT kind, state, COUNT(*) AS number FROM jobs GROUP BY kind, state")
         return {(row["kind"], row["state"]): int(row["number"]) for row in rows}
 
-    def _read(self, sql: str, kinds: Iterable[str]) -> list[sqlite3.Row]:
+    def _read(self, sql: str, kinds: Iterable[str]) -> list[Row]:
         return self.database.read(sql, {"kinds": json.dumps(list(kinds))})
 
     def active_download(self, checkpoint: str) -> str | None:
@@ -103,22 +126,31 @@ class Store:
         )
         return str(rows[0]["id"]) if rows else None
 
-    def claim(self, process: str, kinds: Iterable[str]) -> sqlite3.Row | None:
-        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused."""
-        now = time.time()
-        with self.database.write() as sql:
-            if tuple(kinds) != DOWNLOADS and sql.execute(f"SELECT {PAUSED}").fetchone()[0]:
-                return None
-            head = sql.execute(FAIR_QUEUE + " LIMIT 1", {"kinds": json.dumps(list(kinds))}).fetchone()
-            if head is None:
-                return None
-            sql.execute(
-                "UPDATE jobs SET state = 'loading', process = ?, started = ?, phase_started = ?, updated = ?"
-                " WHERE number = ?",
-                (process, now, now, now, head["number"]),
-            )
-            row: sqlite3.Row = sql.execute("SELECT * FROM jobs WHERE number = ?", (head["number"],)).fetchone()
-            return row
+    def claim(self, process: str, kinds: Iterable[str]) -> Row | None:
+        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused.
+
+        Pages that claim at once take different rows: what one is about to take, the others skip. The order stays fair, since
+        a row counts against its owner alike whether it waits before another or runs.
+        """
+        now, unsure, head = time.time(), list(self.unsure), None
+        try:
+            with self.database.write(alone=False) as sql:
+                for number, when in unsure:
+                    sql.execute(GIVE_BACK, (number, process, when))
+                if tuple(kinds) == DOWNLOADS or not sql.execute(f"SELECT {PAUSED} AS paused").fetchone()["paused"]:
+                    head = sql.execute(NEXT + self.database.skip_locked, {"kinds": json.dumps(list(kinds))}).fetchone()
+                if head is not None:
+                    sql.execute(TAKE, (process, now, now, now, head["number"]))
+                    head = sql.execute("SELECT * FROM jobs WHERE number = ?", (head["number"],)).fetchone()
+        except HistoryUnreachable:
+            if head is not None:
+                self.unsure.append((head["number"], now))
+            raise
+        for one in unsure:
+            with contextlib.suppress(ValueError):
+                self.unsure.remove(one)
+        taken: Row | None = head
+        return taken
 
     def update(self, id: str, process: str, **values: Any) -> bool:
         """Change a row that ``process`` still runs; False when it no longer does."""
@@ -131,7 +163,7 @@ class Store:
     def _change(self, id: str, process: str, condition: str, values: dict[str, Any]) -> bool:
         """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
         columns = ", ".join(f"{name} = :{name}" for name in values)
-        with self.database.write() as sql:
+        with self.database.write(alone=False) as sql:
             done = sql.execute(
                 f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {condition}",
                 {**values, "_now": time.time(), "_id": id, "_process": process},
@@ -148,21 +180,21 @@ class Store:
 
     def _cancel(self, column: str, value: str) -> None:
         now = time.time()
-        with self.database.write() as sql:
+        with self.database.write(alone=False) as sql:
             sql.execute(
                 f"UPDATE jobs SET state = 'cancelled', ended = ?, updated = ? WHERE {column} = ? AND state = 'queued'",
                 (now, now, value),
             )
             sql.execute(f"UPDATE jobs SET cancel = 1 WHERE {column} = ? AND {NOT_ENDED}", (value,))
 
-    def batch(self, name: str) -> list[sqlite3.Row]:
+    def batch(self, name: str) -> list[Row]:
         """The jobs that were asked for together, in that order, without deleted ones."""
         return self.database.read("SELECT * FROM jobs WHERE batch = ? AND deleted IS NULL ORDER BY number", (name,))
 
     def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int) -> bool:
         """Another request for a job; False where it does not wait any more."""
         values = {"request": request.model_dump_json(), "schema": SCHEMA_VERSION, "key": timing_key, "steps": steps}
-        with self.database.write() as sql:
+        with self.database.write(alone=False) as sql:
             done = sql.execute(
                 "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL, stalled = 0,"
                 " message = '', updated = :now WHERE id = :id AND state = 'queued'",
@@ -177,7 +209,7 @@ class Store:
         )
         return [row["process"] for row in rows]
 
-    def history(self, owner: str | None, limit: int, before: str | None) -> list[sqlite3.Row]:
+    def history(self, owner: str | None, limit: int, before: str | None) -> list[Row]:
         """Clips and stills, newest first, without deleted ones."""
         where, values = ["kind != 'download'", "deleted IS NULL"], []
         if owner is not None:
@@ -192,10 +224,10 @@ class Store:
         )
 
     def set_deleted(self, id: str, when: float | None) -> None:
-        with self.database.write() as sql:
+        with self.database.write(alone=False) as sql:
             sql.execute("UPDATE jobs SET deleted = ? WHERE id = ?", (when, id))
 
-    def deleted_before(self, when: float) -> list[sqlite3.Row]:
+    def deleted_before(self, when: float) -> list[Row]:
         """Ended rows whose time to be undeleted is over."""
         return self.database.read(f"SELECT * FROM jobs WHERE deleted < ? AND NOT ({NOT_ENDED})", (when,))
 
@@ -204,7 +236,7 @@ class Store:
         sql = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND ended < ?"
         return [row["id"] for row in self.database.read(sql, (json.dumps(ids), when))]
 
-    def ended(self) -> list[sqlite3.Row]:
+    def ended(self) -> list[Row]:
         """``id`` and ``ended`` of clips and stills that have ended, the oldest first, without deleted ones."""
         return self.database.read(
             f"SELECT id, ended FROM jobs WHERE kind != 'download' AND deleted IS NULL AND ended IS NOT NULL AND NOT ({NOT_ENDED})"
@@ -217,7 +249,7 @@ class Store:
 
     def purge(self, id: str) -> bool:
         """Forget a deleted row; False when it was undeleted meanwhile."""
-        with self.database.write() as sql:
+        with self.database.write(alone=False) as sql:
             return sql.execute("DELETE FROM jobs WHERE id = ? AND deleted IS NOT NULL", (id,)).rowcount == 1
 
     def pictures(self) -> set[str]:

@@ -6,14 +6,13 @@ Seconds are those of one step, and those around the steps.
 from __future__ import annotations
 
 import math
-import sqlite3
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..events import Denoising, Downloading, Event, Loading
-from .database import Database
+from .database import Database, Row
 from .timing_key import Costs, TimingKey, by_size
 
 NEW_WEIGHT = 0.4
@@ -26,15 +25,16 @@ RECENT = 12
 # A loading time of 0 means that nothing had to be loaded, which says nothing about loading.
 LEARN = f"""
     INSERT INTO timings (key, step_seconds, before_seconds, after_seconds, loading_seconds, samples) VALUES (?, ?, ?, ?, ?, 1)
-    ON CONFLICT (key) DO UPDATE SET samples = samples + 1,
-        step_seconds = step_seconds + {NEW_WEIGHT} * (excluded.step_seconds - step_seconds),
-        before_seconds = before_seconds + {NEW_WEIGHT} * (excluded.before_seconds - before_seconds),
-        after_seconds = after_seconds + {NEW_WEIGHT} * (excluded.after_seconds - after_seconds),
+    ON CONFLICT (key) DO UPDATE SET samples = timings.samples + 1,
+        step_seconds = timings.step_seconds + {NEW_WEIGHT} * (excluded.step_seconds - timings.step_seconds),
+        before_seconds = timings.before_seconds + {NEW_WEIGHT} * (excluded.before_seconds - timings.before_seconds),
+        after_seconds = timings.after_seconds + {NEW_WEIGHT} * (excluded.after_seconds - timings.after_seconds),
         loading_seconds = CASE
-            WHEN excluded.loading_seconds = 0 THEN loading_seconds
-            WHEN loading_seconds = 0 THEN excluded.loading_seconds
-            ELSE loading_seconds + {NEW_WEIGHT} * (excluded.loading_seconds - loading_seconds) END
+            WHEN excluded.loading_seconds = 0 THEN timings.loading_seconds
+            WHEN timings.loading_seconds = 0 THEN excluded.loading_seconds
+            ELSE timings.loading_seconds + {NEW_WEIGHT} * (excluded.loading_seconds - timings.loading_seconds) END
 """
+SECONDS = ("step_seconds", "before_seconds", "after_seconds", "loading_seconds")
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,13 @@ class Timings:
 
     def learn(self, key: TimingKey, seen: Timing) -> None:
         """Blend a finished job in; recent ones count more."""
-        with self._database.write() as sql:
+        with self._database.write(alone=False) as sql:
             sql.execute(LEARN, (str(key), seen.step, seen.before, seen.after, seen.loading))
 
     def known(self, warm: str | None = None) -> Known:
         """All that was learnt; ``warm`` is the checkpoint in memory now."""
-        rows = self._database.read(
-            "SELECT key, step_seconds, before_seconds, after_seconds, loading_seconds FROM timings"
-        )
-        return Known({row[0]: Timing(*row[1:]) for row in map(tuple, rows)}, warm, self._costs)
+        rows = self._database.read(f"SELECT key, {', '.join(SECONDS)} FROM timings")
+        return Known({row["key"]: Timing(*(row[name] for name in SECONDS)) for row in rows}, warm, self._costs)
 
 
 class Known:
@@ -102,7 +100,7 @@ class Known:
         _, around, ratio, timing = min(near, key=lambda entry: entry[0])
         return Timing(timing.step * ratio, timing.before, timing.after * around, timing.loading)
 
-    def remaining(self, row: sqlite3.Row) -> float | None:
+    def remaining(self, row: Row) -> float | None:
         """Seconds until the running job of ``row`` ends; None when nothing is known."""
         key, state, now = str(row["timing_key"]), str(row["state"]), time.time()
         timing, here = self.find(key), _stage_left(row, now)
@@ -134,12 +132,12 @@ def checkpoint_of(key: str) -> str:
     return parsed.checkpoint if parsed else ""
 
 
-def _by_progress(row: sqlite3.Row, in_phase: float) -> float | None:
+def _by_progress(row: Row, in_phase: float) -> float | None:
     done, total = row["step"], row["total"]
     return float(in_phase / done * (total - done)) if done and total else None
 
 
-def _stage_left(row: sqlite3.Row, now: float) -> float | None:
+def _stage_left(row: Row, now: float) -> float | None:
     """Seconds left in the current stage, from its own pace."""
     if row["step_seconds"] is None or row["total"] is None or row["step"] is None:
         return None
@@ -149,9 +147,7 @@ def _stage_left(row: sqlite3.Row, now: float) -> float | None:
     return max(0.0, float(left) - max(0.0, since))
 
 
-def waiting_seconds(
-    known: Known, running: Sequence[sqlite3.Row], queue: Sequence[sqlite3.Row], slots: int
-) -> dict[str, float | None]:
+def waiting_seconds(known: Known, running: Sequence[Row], queue: Sequence[Row], slots: int) -> dict[str, float | None]:
     """Seconds until each waiting job ends, by id: the queue is played forward over the slots."""
     lanes: list[tuple[float | None, str | None]] = [
         (known.remaining(row), checkpoint_of(row["timing_key"])) for row in running

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..errors import NotFound, SvdUiError
+from ..errors import HistoryUnreachable, NotFound, SvdUiError
 from ..jobs import Job
 from .visitor import Asked, said
 
@@ -57,6 +57,7 @@ async def _answered(ask: Callable[[], Any], context: Context) -> Response:
     try:
         return JSONResponse(await run_in_threadpool(ask), headers=FRESH)
     except SvdUiError as error:
-        code = 404 if isinstance(error, NotFound) else 400 if error.exit_code == 2 else 500
+        codes = {NotFound: 404, HistoryUnreachable: 503}
+        code = codes.get(type(error), 400 if error.exit_code == 2 else 500)
         told = {"code": error.code, "message": said(error.to_dict(), context.remote)}
         return JSONResponse({"error": told}, code, FRESH)

@@ -84,7 +84,7 @@ def test_a_damaged_history_is_rebuilt_from_the_clips(run: Run, photo: Path, sett
     before = json.loads(run("history", "--json").stdout)
     for path in settings.data_dir.glob("svd_ui.sqlite3-*"):
         path.unlink()
-    settings.database.write_bytes(b"this was a database once" * 500)
+    settings.history_file.write_bytes(b"this was a database once" * 500)
     broken = run("history")
     assert broken.exit_code == 1
     assert "history recover" in broken.stderr

@@ -18,7 +18,7 @@ from svd_ui.doctor import CHECKS, examine, facts, software
 from svd_ui.doctor.finding import Finding, Patient
 from svd_ui.engine import Device
 from svd_ui.hub import Hub
-from svd_ui.jobs.database import Database
+from svd_ui.jobs.sqlite import SqliteDatabase
 from svd_ui.notes import WORDS
 from svd_ui.settings import Settings, usable
 from tests.fakes import fake_checkpoint
@@ -142,7 +142,7 @@ def test_a_full_disk_is_named_with_the_setting_that_leads_elsewhere(ask: Ask, mo
 
 def test_a_damaged_history_is_named_and_a_sound_one_is_not(ask: Ask, tmp_path: Path) -> None:
     path = tmp_path / "data" / "svd_ui.sqlite3"
-    Database(path).close()
+    SqliteDatabase(path).close()
     assert "history_damaged" not in ask()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 999")
@@ -262,3 +262,13 @@ def test_the_checks_are_in_the_order_of_mending() -> None:
     names = [check.__name__ for check in CHECKS]
     order = ["python", "packages", "values", "card", "worker", "writable", "disk", "codecs", "address", "network"]
     assert [name for name in names if name in order] == order
+
+
+def test_a_database_that_cannot_be_used_is_found_and_its_password_not_shown(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SVD_UI_DATABASE", "postgresql://ann:s3cret@127.0.0.1:1/svd")
+    found = ask()["database_unusable"].to_dict()
+    assert found["wrong"]
+    assert "s3cret" not in str(found)
+    assert "127.0.0.1:1/svd" in found["what"] or "not installed" in found["what"]

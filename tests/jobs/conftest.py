@@ -16,12 +16,32 @@ from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine, picture
+from tests.postgres import ON_POSTGRES, Server, server
 
 Serve = Callable[..., JobService]
 
 
+sqlite_only = pytest.mark.skipif(ON_POSTGRES, reason="about the SQLite file")
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def postgres() -> Server:
+    """A running PostgreSQL, the same for all tests of a run."""
+    found = server()
+    if found is None:
+        pytest.skip("no PostgreSQL here")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``SVD_UI_TEST_STORE=postgresql`` runs every test of jobs on a new PostgreSQL database."""
+    if ON_POSTGRES:
+        monkeypatch.setenv("SVD_UI_DATABASE", request.getfixturevalue("postgres").new())
+
+
+@pytest.fixture
+def settings(_store: None, tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", _env_file=None)
 
 

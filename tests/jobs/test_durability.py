@@ -22,13 +22,15 @@ import pytest
 
 from svd_ui.errors import DiskFull, HistoryNewer, HistoryUnusable, NotFound
 from svd_ui.events import ENDED
-from svd_ui.jobs.database import MIGRATIONS, Database
+from svd_ui.jobs.database import MIGRATIONS
 from svd_ui.jobs.service import JobService, open_store, server_alive
+from svd_ui.jobs.sqlite import SqliteDatabase
+from svd_ui.jobs.store import open_database
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import PATIENCE, Serve, ended, until
+from tests.jobs.conftest import PATIENCE, Serve, ended, sqlite_only, until
 
 SERVER = """
     import sys, time
@@ -160,7 +162,7 @@ def test_a_silent_process_on_another_machine_expires_only_after_its_time(
     with open_store(settings) as store:
         job = store.submit(request_, "ann", "clip")
     started = time.monotonic()
-    with closing(Database(settings.database)) as database, database.write() as sql:
+    with closing(open_database(settings)) as database, database.write() as sql:
         sql.execute(
             "INSERT INTO processes (id, pid, host, role, heartbeat) VALUES ('far', 1, 'elsewhere', 'server', ?)",
             (time.time() - 1e6,),  # its clock is wrong: only silence counts
@@ -204,26 +206,29 @@ def test_two_servers_never_run_the_same_job(settings: Settings, serve: Serve, re
     assert sorted(call.seed or 0 for engine in engines for call in engine.calls) == list(range(20))
 
 
+@sqlite_only
 def test_a_damaged_history_is_an_error_and_stays_where_it_is(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True)
-    settings.database.write_bytes(b"this was a database once" * 500)
-    before = settings.database.read_bytes()
+    settings.history_file.write_bytes(b"this was a database once" * 500)
+    before = settings.history_file.read_bytes()
     with pytest.raises(HistoryUnusable, match="Nothing was deleted"):
         open_store(settings)
-    assert settings.database.read_bytes() == before
+    assert settings.history_file.read_bytes() == before
 
 
+@sqlite_only
 def test_damage_in_the_middle_is_found_on_opening(settings: Settings, request_: GenerationRequest) -> None:
     with open_store(settings) as store:
         for _ in range(30):
             store.submit(request_, "ann")
-    data = bytearray(settings.database.read_bytes())
+    data = bytearray(settings.history_file.read_bytes())
     data[4096:8192] = os.urandom(4096)
-    settings.database.write_bytes(data)
+    settings.history_file.write_bytes(data)
     with pytest.raises(HistoryUnusable):
         open_store(settings)
 
 
+@sqlite_only
 def test_a_full_disk_refuses_the_new_job_and_keeps_the_history(settings: Settings, request_: GenerationRequest) -> None:
     with open_store(settings) as store:
         kept = store.submit(request_, "ann")
@@ -235,6 +240,7 @@ def test_a_full_disk_refuses_the_new_job_and_keeps_the_history(settings: Setting
         assert store.cancel(kept.id).state == "cancelled"
 
 
+@sqlite_only
 def test_the_last_word_of_a_job_is_written_when_there_is_room_again(
     settings: Settings, serve: Serve, request_: GenerationRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -282,17 +288,19 @@ def test_rows_of_other_releases_are_read(settings: Settings, request_: Generatio
         assert seen.result is not None
 
 
+@sqlite_only
 def test_a_history_of_a_newer_release_is_refused_and_left_as_it_is(settings: Settings) -> None:
-    Database(settings.database).close()
-    with closing(sqlite3.connect(settings.database)) as database:
+    SqliteDatabase(settings.history_file).close()
+    with closing(sqlite3.connect(settings.history_file)) as database:
         database.execute("PRAGMA user_version = 999")
     with pytest.raises(HistoryNewer, match="newer release"):
         open_store(settings)
     assert not server_alive(settings)
-    with closing(sqlite3.connect(settings.database)) as database:
+    with closing(sqlite3.connect(settings.history_file)) as database:
         assert database.execute("PRAGMA user_version").fetchone()[0] == 999
 
 
+@sqlite_only
 def test_a_damaged_row_is_left_out_and_named(
     settings: Settings, request_: GenerationRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -313,9 +321,10 @@ def test_a_damaged_row_is_left_out_and_named(
     service.close()
 
 
+@sqlite_only
 def test_an_empty_older_file_is_migrated_once_by_many(settings: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
-        databases = list(pool.map(lambda _: Database(settings.database), range(8)))
+        databases = list(pool.map(lambda _: SqliteDatabase(settings.history_file), range(8)))
     for database in databases:
         assert database.read("PRAGMA user_version")[0][0] == len(MIGRATIONS)
         database.close()

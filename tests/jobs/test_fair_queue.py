@@ -16,7 +16,7 @@ def filled(jobs: JobService, rows: list[tuple[str, str]]) -> None:
     """Rows of (owner, state), oldest first."""
     columns = "id, owner, kind, state, schema, request, created"
     with jobs._database.write() as sql:
-        begin = sql.execute("SELECT COUNT(*) FROM jobs").fetchone()[0]
+        begin = sql.execute("SELECT COUNT(*) AS number FROM jobs").fetchone()["number"]
         values = [(f"{begin + n:032x}", owner, "clip", state, 2, REQUEST, 1.0) for n, (owner, state) in enumerate(rows)]
         sql.executemany(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 

@@ -178,13 +178,11 @@ def test_the_order_of_many_takes_no_time(settings: Settings, request_: Generatio
     with open_store(settings.model_copy(update={"max_queue": 1000})) as service:
         ids = fill(service, request_, *(f"{owner}{number}" for number in range(16) for owner in "abcd"))
         with service._database.write() as sql:
-            copies = "owner, kind, 'finished', schema, request, created FROM jobs WHERE id = ?"
-            for _ in range(10_000):
-                sql.execute(
-                    "INSERT INTO jobs (id, owner, kind, state, schema, request, created)"
-                    f" SELECT hex(randomblob(16)), {copies}",
-                    (ids["a0"],),
-                )
+            sql.executemany(
+                "INSERT INTO jobs (id, owner, kind, state, schema, request, created)"
+                " SELECT ?, owner, kind, 'finished', schema, request, created FROM jobs WHERE id = ?",
+                [(f"{number:032x}", ids["a0"]) for number in range(10_000)],
+            )
         started = time.process_time()
         assert len(service.queue.jobs()) == 64
         assert time.process_time() - started < 0.25

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -130,12 +129,12 @@ def test_a_wall_of_another_release_is_read_without_what_is_not_known(
 ) -> None:
     service = serve(FakeEngine(delay=0.001))
     job = made(service, wall)
-    with sqlite3.connect(settings.database) as sql:
-        (text, request) = sql.execute("SELECT result, request FROM jobs").fetchone()
-        newer = json.loads(text)
+    with service._database.write() as sql:
+        row = sql.execute("SELECT result, request FROM jobs").fetchone()
+        newer = json.loads(row["result"])
         for tile in newer["tiles"]:
             tile["sound"] = "birds.mp3"
-        asked = json.loads(request)
+        asked = json.loads(row["request"])
         asked["wall"] |= {"cameras": 2}
         sql.execute("UPDATE jobs SET result = ?, request = ?", (json.dumps(newer), json.dumps(asked)))
     read = service.get(job.id)

@@ -197,7 +197,7 @@ def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
 def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
     """What gradio_client would never send: a FileData that names a file nobody uploaded."""
     base = public.url.replace("0.0.0.0", "127.0.0.1").rstrip("/")
-    for path in (str(photo), "/etc/passwd", str(public.settings.database)):
+    for path in (str(photo), "/etc/passwd", str(public.settings.history_file)):
         forged = {"path": path, "meta": {"_type": "gradio.FileData"}}
         data = {"data": [forged] + [None] * len(GenerationRequest.model_fields)}
         made = httpx.post(f"{base}/gradio_api/call/submit", json=data)
@@ -303,7 +303,7 @@ def test_files_are_served_by_known_ids_only(public: Served, client: Client, phot
     for path in (
         f"svd/job/{'0' * 32}/video", f"svd/job/{made['id']}/latents", f"svd/job/{made['id']}/..%2f..%2fx",
         f"svd/still/{'0' * 64}", "svd/example/..%2f..%2fREADME.md",
-        f"gradio_api/file={public.settings.database}",
+        f"gradio_api/file={public.settings.history_file}",
     ):  # fmt: skip
         assert httpx.get(f"{base}/{path}").status_code in {403, 404}, path
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from ...errors import HistoryUnreachable
 from ...settings import Settings
 from .refusal import refuse
 
@@ -46,6 +47,10 @@ class Answers:
 
         try:
             await self.app(scope, receive, with_headers)
+        except HistoryUnreachable as error:  # the log has said so
+            if begun:
+                raise
+            await refuse(scope, with_headers, 503, error.message)
         except Exception:
             if begun:
                 raise
