@@ -103,13 +103,16 @@ class Store:
         )
         return str(rows[0]["id"]) if rows else None
 
-    def claim(self, process: str, kinds: Iterable[str]) -> sqlite3.Row | None:
-        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused."""
+    def claim(self, process: str, kinds: Iterable[str], owner: str | None = None) -> sqlite3.Row | None:
+        """Take the next waiting row for ``process``, of ``owner`` where one is named, or None; none but downloads while the
+        queue is paused.
+        """
         now = time.time()
         with self.database.write() as sql:
             if tuple(kinds) != DOWNLOADS and sql.execute(f"SELECT {PAUSED}").fetchone()[0]:
                 return None
-            head = sql.execute(FAIR_QUEUE + " LIMIT 1", {"kinds": json.dumps(list(kinds))}).fetchone()
+            waiting = sql.execute(FAIR_QUEUE, {"kinds": json.dumps(list(kinds))})
+            head = next((row for row in waiting if owner is None or row["owner"] == owner), None)
             if head is None:
                 return None
             sql.execute(
