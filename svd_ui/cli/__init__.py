@@ -23,6 +23,7 @@ from .history import history
 from .models import models
 from .queue import queue
 from .run import run
+from .space import space
 from .train import train
 
 __all__ = ["app", "main"]
@@ -90,6 +91,7 @@ app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")
 app.add_typer(queue, name="queue")
+app.add_typer(space, name="space")
 
 
 @app.callback(invoke_without_command=True)

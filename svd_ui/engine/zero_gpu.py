@@ -143,16 +143,19 @@ class ZeroGpuEngine:
         seconds = self.seconds(method, request)
         if cancel.is_set():
             raise Cancelled()
-        with _handing_on(cancel, out / STOP) as stop, _mapped(seconds):
-            with closing(self._lent(method, request, out, seconds)) as told:  # type: ignore[type-var]
-                try:
-                    for event in told:
-                        if isinstance(event, SvdUiError):
-                            raise event
-                        yield event
-                except GeneratorExit:
-                    stop()  # closing waits for the copy, which would go on until its next event
-                    raise
+        with (
+            _handing_on(cancel, out / STOP) as stop,
+            _mapped(seconds),
+            closing(self._lent(method, request, out, seconds)) as told,  # type: ignore[type-var]
+        ):
+            try:
+                for event in told:
+                    if isinstance(event, SvdUiError):
+                        raise event
+                    yield event
+            except GeneratorExit:
+                stop()  # closing waits for the copy, which would go on until its next event
+                raise
 
 
 class Asked:

@@ -58,6 +58,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "footer_links": ["api"],
         "ssr_mode": False,
         "run_history": False,
+        "pwa": False,
         "quiet": True,
         "show_error": False,
     }
