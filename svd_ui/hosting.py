@@ -61,7 +61,7 @@ def holds_a_history(place: Path) -> bool:
             with one:
                 one.execute("CREATE TABLE IF NOT EXISTS probe (number INTEGER)")
                 one.execute("INSERT INTO probe VALUES (1)")
-            return other.execute("SELECT COUNT(*) FROM probe").fetchone()[0] > 0
+            return bool(other.execute("SELECT COUNT(*) FROM probe").fetchone()[0])
     except (sqlite3.Error, OSError):
         return False
     finally:

@@ -36,7 +36,7 @@ def build(
     ] = False,
 ) -> None:
     """Write the folder, and say how to push it. Nothing is uploaded."""
-    from ..space import Plan
+    from ..space import SpacePlan
     from ..space import build as written
     from ..space.hardware import hardware_of
 
@@ -50,7 +50,7 @@ def build(
     title = " ".join(title.split())
     if not 0 < len(title) <= 60:
         raise BadInput("A title has up to 60 letters.", field="title")
-    plan = Plan(row, found, title, revision, private_weights)
+    plan = SpacePlan(row, found, title, revision, private_weights)
     made = written(folder, plan)
     out().print(f"{folder}: {len(made.files)} files, {made.bytes / MB:.1f} MB", markup=False, soft_wrap=True)
     for name, size in made.files[:LARGEST]:

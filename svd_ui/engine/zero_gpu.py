@@ -135,7 +135,7 @@ class ZeroGpuEngine:
     def _work(self, method: str, request: GenerationRequest, out: Path, seconds: int) -> Iterator[Event | SvdUiError]:
         """In the copy. An error is a value: an exception would only be told by its name."""
         try:
-            yield from getattr(self._local, method)(request, out, Asked(out / STOP))
+            yield from getattr(self._local, method)(request, out, StopFile(out / STOP))
         except Exception as error:
             yield mapped(error)
 
@@ -158,7 +158,7 @@ class ZeroGpuEngine:
                 raise
 
 
-class Asked:
+class StopFile:
     """A CancelToken that is set by a file: nothing else reaches a process that began before the clip was asked for."""
 
     def __init__(self, flag: Path) -> None:

@@ -33,7 +33,7 @@ TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SpacePlan:
     """What a Space is to be. ``private_weights``: they need a token, so the app fetches them when it starts, not the build.
 
     ``revision`` is a commit of the checkpoint's repository; blank for its newest.
@@ -63,7 +63,7 @@ class Built:
         return sum(size for _, size in self.files)
 
 
-def build(out: Path, plan: Plan) -> Built:
+def build(out: Path, plan: SpacePlan) -> Built:
     """Write the folder ``out``, anew where an earlier build made it. Raises BadInput where it holds anything else."""
     before = _before(out)
     content = dict(sorted(_content(plan).items()))
@@ -106,7 +106,7 @@ def _before(out: Path) -> dict[str, str]:
     return manifest_of(out)
 
 
-def _content(plan: Plan) -> dict[str, bytes]:
+def _content(plan: SpacePlan) -> dict[str, bytes]:
     texts_of_plan = {
         "README.md": texts.readme(plan),
         "requirements.txt": texts.requirements(plan.hardware),
@@ -138,7 +138,7 @@ def _check_secrets(content: Mapping[str, bytes]) -> None:
             raise BadInput(f"{name} holds a secret: take it out first. Nothing was written.")
 
 
-def _manifest(plan: Plan, content: Mapping[str, bytes]) -> bytes:
+def _manifest(plan: SpacePlan, content: Mapping[str, bytes]) -> bytes:
     files = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     about = {"app": __version__, "hardware": plan.hardware.id, "checkpoint": plan.checkpoint.id, "files": files}
     return (json.dumps(about, indent=1, sort_keys=True) + "\n").encode()

@@ -13,7 +13,7 @@ from ..settings import REPOSITORY, Settings
 from .hardware import WHEELS, Hardware
 
 if TYPE_CHECKING:
-    from . import Plan
+    from . import SpacePlan
 
 OURS = "# Made by 'svd-ui space build'."
 ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("jpg", "safetensors"))
@@ -74,7 +74,7 @@ def _line(repo: str | None, files: list[str], revision: str) -> str:
     return " ".join(filter(None, [repo, ",".join(files), revision]))
 
 
-def front_matter(plan: Plan) -> dict[str, Any]:
+def front_matter(plan: SpacePlan) -> dict[str, Any]:
     """What the platform reads, in the order it is written."""
     row, hardware = plan.checkpoint, plan.hardware
     repos = [repo for repo in (row.repo, row.base_repo) if repo]
@@ -100,13 +100,13 @@ def front_matter(plan: Plan) -> dict[str, Any]:
     return told | ({"preload_from_hub": preload(row, plan.revision)} if plan.preloads else {})
 
 
-def app(plan: Plan) -> str:
+def app(plan: SpacePlan) -> str:
     """The entry. Defaults are variables, so that those of the Space win."""
     settings = {"SVD_UI_CHECKPOINT": plan.checkpoint.id, **plan.hardware.settings}
     return _filled("app.py.jinja", settings=dict(sorted(settings.items())), zero=plan.hardware.kind == "zero")
 
 
-def readme(plan: Plan) -> str:
+def readme(plan: SpacePlan) -> str:
     known = Settings.model_fields
     rows = [(f"SVD_UI_{name.upper()}", known[name].description, _value(plan, name)) for name in VARIABLES]
     front = yaml.safe_dump(front_matter(plan), sort_keys=False, allow_unicode=True, width=10_000)
@@ -115,7 +115,7 @@ def readme(plan: Plan) -> str:
     )
 
 
-def _value(plan: Plan, name: str) -> str:
+def _value(plan: SpacePlan, name: str) -> str:
     if name == "data_dir":
         return "/data/svd-ui where something is mounted at /data"
     if name == "checkpoint":

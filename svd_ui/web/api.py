@@ -37,7 +37,7 @@ TILE = "tile"
 FRAME = "frame"
 """Another one: which frame of a clip that is uploaded as ``image``: first, last, its number from 0, or a time as 1.5s."""
 POLL_SECONDS = 0.25
-INLINE = "Here a GPU is lent while its caller waits: call /generate instead."
+INLINE = "Here a GPU is lent while its caller waits: call generate, not submit."
 
 
 def declare(context: Context) -> None:
