@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import socket
 import subprocess
@@ -68,7 +67,7 @@ class Trial:
             else:
                 environment.use_own()
             made = self._served(Path(place), environment, front)
-        return Facts(sentence_of(made), tuple(differences(front, environment, made)))
+        return Facts(sentence_of(made), tuple(differences(front, environment)))
 
     def _served(self, place: Path, environment: Environment, front: dict[str, Any]) -> dict[str, Any]:
         copy = place / "app"
@@ -95,7 +94,7 @@ class Trial:
                     detail=f"no clip was made: {last_words(done.stderr)}; the app: {last_words(tail(log))}"
                 )
             made: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-            return {**made, "ready": ready, "log": log.read_text("utf-8", "replace")}
+            return {**made, "ready": ready}
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
@@ -183,7 +182,7 @@ def sentence_of(made: dict[str, Any]) -> str:
     )
 
 
-def differences(front: dict[str, Any], environment: Environment, made: dict[str, Any]) -> Iterator[str]:
+def differences(front: dict[str, Any], environment: Environment) -> Iterator[str]:
     """What was not as it will be, a sentence each."""
     asked = front.get("suggested_hardware", "cpu-basic")
     yield f"Hardware: {asked} there; here {platform.machine()} with {os.cpu_count()} processors."
@@ -196,5 +195,3 @@ def differences(front: dict[str, Any], environment: Environment, made: dict[str,
         yield "Signing in: there is a button there; here nobody can sign in, so nobody is the owner."
     yield "Storage: a bucket at /data there, if one is attached; here a folder that is gone now."
     yield "Network: there a proxy shows it over https, in a frame of huggingface.co; here it was asked directly."
-    if sized := re.findall(r"^(?:Nothing is mounted.*|.*Until then the page.*)$", made["log"], re.MULTILINE):
-        yield f"The app said: {sized[0]}"

@@ -21,8 +21,8 @@ from .visitor import said
 
 SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-LASTING: dict[str, Any] = {**QUIET, "queue": True, "concurrency_limit": None}
-"""Of an event that works itself. Only through the queue gradio hands on on whose behalf ZeroGPU may lend a GPU."""
+LASTING: dict[str, Any] = {**QUIET, "queue": True, "concurrency_limit": 16, "concurrency_id": "works"}
+"""Of an event that works itself, fewer at once than there are threads for all handlers. Only through the queue gradio hands on on whose behalf ZeroGPU may lend a GPU."""
 MOST_TEXT = 20_000
 """Of a control that sets no limit itself."""
 Changes = dict[str, Any]

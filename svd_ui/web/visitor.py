@@ -29,7 +29,7 @@ from ..asset_ref import REF
 from ..doctor import device_facts
 from ..engine import Device
 from ..errors import without_secrets
-from ..hosting import on_space, signs_in
+from ..hosting import on_space, on_zero_gpu, signs_in
 from ..jobs import Job
 from ..notes import sentence
 from ..request import SCHEMA_VERSION
@@ -59,8 +59,10 @@ def is_public(settings: Settings) -> bool:
 
 
 def may_train(settings: Settings) -> bool:
-    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a login."""
-    return not is_public(settings) or settings.has_login
+    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a login; not where a GPU is
+    lent for a minute.
+    """
+    return not on_zero_gpu() and (not is_public(settings) or settings.has_login)
 
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")

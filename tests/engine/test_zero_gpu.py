@@ -163,7 +163,6 @@ def test_what_zero_gpu_refuses_is_said_with_what_to_do(
 
 
 def test_the_plain_decorator_of_spaces_changes_nothing_elsewhere(tmp_path: Path) -> None:
-    pytest.importorskip("spaces")
     engine = ZeroGpuEngine(Settings(data_dir=tmp_path), local=FakeEngine(steps=1, delay=0))
     *_, last = engine.generate(GenerationRequest(image=IMAGE), tmp_path / "job", Never())
     assert isinstance(last, Finished)

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from svd_ui.web import serve
 from svd_ui.web.visitor import COOKIE, owner_of, who
+from tests.browser import chromium
 from tests.engine.test_zero_gpu import Lender
 from tests.fakes import FakeEngine, picture
 from tests.web.conftest import Served, some_port
@@ -43,14 +45,35 @@ def space(uploads: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SPACE.items():
             patch.setenv(name, value)
+        patch.setattr(
+            "spaces.reloading.start_reload_server", lambda *_, **__: None
+        )  # one port for all programs of a machine
         folder = tmp_path_factory.mktemp("space")
         settings = Settings(data_dir=folder, checkpoint="nano", port=some_port(), allowed_hosts="other.example.org")
         engine = FakeEngine(steps=2, delay=0, settings=settings)
-        with JobService(settings, ZeroGpuEngine(settings, Lender(), engine), inline=True) as jobs:
+        with JobService(settings, ZeroGpuEngine(settings, Asking(), engine), inline=True) as jobs:
             jobs.start()
             demo, url = serve(jobs, settings)
             yield Served(url.replace("0.0.0.0", "127.0.0.1"), jobs, engine, settings)
             demo.close(verbose=False)
+
+
+class Asking(Lender):
+    """Notes on whose behalf a GPU is asked for, where ``spaces`` looks for it."""
+
+    behalf: list[str] = []
+
+    def __call__(self, task: Any, *, duration: Any) -> Any:
+        from gradio.context import LocalContext
+
+        lent = super().__call__(task, duration=duration)
+
+        def asking(*given: Any) -> Any:
+            request = LocalContext.request.get(None)
+            self.behalf.append(request.headers.get("x-ip-token", "") if request is not None else "nobody")
+            return lent(*given)
+
+        return asking
 
 
 def proxied(host: str, **more: str) -> dict[str, str]:
@@ -105,7 +128,8 @@ def test_who_comes_back_from_signing_in_is_let_in(space: Served) -> None:
 
 def test_a_clip_is_made_while_its_caller_waits(space: Served) -> None:
     """By a program: ``generate`` runs it in its own event; ``submit`` would leave it to nobody."""
-    with httpx.Client(base_url=space.url, headers=proxied(NAMES[0]), timeout=60) as client:
+    mine = proxied(NAMES[0], **{"X-IP-Token": "a program's"})
+    with httpx.Client(base_url=space.url, headers=mine, timeout=60) as client:
         image = client.post("gradio_api/upload", files={"files": ("a.jpg", jpeg(), "image/jpeg")}).json()[0]
         given = {
             "image": {"path": image, "meta": {"_type": "gradio.FileData"}},
@@ -122,11 +146,13 @@ def test_a_clip_is_made_while_its_caller_waits(space: Served) -> None:
         event, told = call(client, "generate", *values)
         assert event == "complete", told
         assert json.loads(told)[0]["state"] == "finished"
+        assert Asking.behalf[-1] == "a program's"
 
 
 def test_a_page_s_own_event_makes_what_its_visitor_asked_for(space: Served) -> None:
     """Through gradio's queue, which hands on on whose behalf; a page that is opened again goes on with what waits."""
-    with httpx.Client(base_url=space.url, headers=proxied(NAMES[0]), cookies={COOKIE: "ann"}, timeout=60) as client:
+    mine = proxied(NAMES[0], **{"X-IP-Token": "ann's"})
+    with httpx.Client(base_url=space.url, headers=mine, cookies={COOKIE: "ann"}, timeout=60) as client:
         parts = client.get("config").json()["dependencies"]
         works = [one for one in parts if one["queue"] and one["api_visibility"] == "private"]
         assert len(works) > 5, "starting, trying again, a tile in full, opening the page"
@@ -138,6 +164,7 @@ def test_a_page_s_own_event_makes_what_its_visitor_asked_for(space: Served) -> N
         while space.jobs.get(jobs[0].id).state != "finished":
             assert time.monotonic() < end
             time.sleep(0.05)
+        assert Asking.behalf[-1] == "ann's"
         assert space.jobs.get(jobs[1].id).state == "queued", "somebody else's was made in this visitor's name"
 
 
@@ -170,3 +197,22 @@ def test_the_author_and_who_is_named_run_the_space(
 def test_no_answer_names_a_folder_of_the_space(space: Served) -> None:
     page = httpx.get(space.url, headers=proxied(NAMES[0])).text
     assert not re.search(re.escape(str(space.settings.data_dir)), page)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(chromium() is None, reason="no Chromium here")
+def test_animate_on_the_page_works_in_its_event_and_a_reload_loses_nothing(
+    space: Served, photo: Path, browser: Any
+) -> None:
+    from tests.web.visit import Visit
+
+    space.engine.delay = 0.4
+    visit = Visit(browser, space)  # not as a block: on a Space gradio's own header asks the hub
+    visit.choose(photo)
+    visit.animate()
+    visit.page.locator("#stage [data-act=stop]").wait_for()
+    visit.open()
+    visit.finished()
+    visit.context.close()
+    space.engine.delay = 0

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -110,6 +111,10 @@ def space(provider: Provider, uploads: None, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (said | oauth).items():
             patch.setenv(name, value)
+        if find_spec("spaces"):
+            patch.setattr(
+                "spaces.reloading.start_reload_server", lambda *_, **__: None
+            )  # one port for all programs of a machine
         for name, value in oauth.items():  # read when gradio was imported
             patch.setattr(gradio.oauth, name, value)
         settings = Settings(data_dir=tmp_path_factory.mktemp("space"), checkpoint="nano", port=some_port())
