@@ -79,22 +79,22 @@ class Trial:
             until_ready(process, port, log, self.seconds)
             ready = time.monotonic() - began
             self.say(f"The page is there after {ready:.0f} seconds. Making a clip.")
-            command = [
-                environment.python,
-                str(CLIENT),
-                f"http://127.0.0.1:{port}",
-                str(copy / PICTURE),
-                str(place / "files"),
-            ]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=self.seconds, env=variables(place, port)
-            )
-            if done.returncode:
-                raise Unexpected(
-                    detail=f"no clip was made: {last_words(done.stderr)}; the app: {last_words(tail(log))}"
-                )
-            made: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-            return {**made, "ready": ready}
+            asked = [f"http://127.0.0.1:{port}", str(copy / PICTURE), str(place / "files")]
+            return {
+                **self._clip([environment.python, str(CLIENT), *asked], variables(place, port), log),
+                "ready": ready,
+            }
+
+    def _clip(self, command: list[str], env: dict[str, str], log: Path) -> dict[str, Any]:
+        """What the program tells of the clip that it got."""
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self.seconds, env=env)
+        except subprocess.TimeoutExpired:
+            raise Unexpected(detail=f"no clip after {self.seconds} seconds; the app: {last_words(tail(log))}") from None
+        if done.returncode:
+            raise Unexpected(detail=f"no clip was made: {last_words(done.stderr)}; the app: {last_words(tail(log))}")
+        made: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return made
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def variables(place: Path, port: int) -> dict[str, str]:
 
 @contextmanager
 def started(command: list[str], folder: Path, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process within the block, ended with its children after it."""
+    """A process within the block; it ends after it, and its workers with it."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:

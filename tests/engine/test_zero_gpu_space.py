@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -95,3 +96,10 @@ def test_a_quota_that_is_used_up_is_a_sentence(lending: Lending, tmp_path: Path)
     assert "60s requested vs. 12s left" in error["message"]
     assert "Sign in" in error["message"]
     assert last == {"events": [], "elsewhere": False}
+
+
+@pytest.mark.skipif("+cpu" in version("torch"), reason="CUDA is pretended over a build for CUDA alone")
+def test_a_model_is_loaded_where_there_is_no_gpu_yet(lending: Lending, tmp_path: Path) -> None:
+    (told,) = run(lending, tmp_path, "load")
+    assert (told["device"], told["loaded"]) == ("cuda", "nano")
+    assert told["packed"] > 20_000_000, "weights stayed behind: they would move with each clip"

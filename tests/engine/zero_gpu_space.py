@@ -1,7 +1,9 @@
 """A ZeroGPU Space in small, as a program: the package ``spaces`` in earnest, its copies of this process too, over a fake of
-the service that lends GPUs (``SPACES_ZERO_DEVICE_API_URL``), without torch. Prints what happened as JSON lines.
+the service that lends GPUs (``SPACES_ZERO_DEVICE_API_URL``). Prints what happened as JSON lines.
 
-    python -m tests.engine.zero_gpu_space FOLDER clip|stop|quota
+    python -m tests.engine.zero_gpu_space FOLDER clip|stop|quota|load
+
+``load`` puts nano on the pretended CUDA, for which torch has to be a build for CUDA; the others do without torch.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-sys.modules["torch"] = None  # type: ignore[assignment]  # ``spaces`` pretends CUDA over a build for CUDA alone, and does without
+if sys.argv[2] != "load":
+    sys.modules["torch"] = None  # type: ignore[assignment]  # ``spaces`` pretends CUDA over a build for CUDA alone, and does without
 
-import spaces  # noqa: E402
-from gradio.context import LocalContext  # noqa: E402
+import spaces
+from gradio.context import LocalContext
 
-from svd_ui.engine.zero_gpu import ZeroGpuEngine  # noqa: E402
-from svd_ui.errors import SvdUiError  # noqa: E402
-from svd_ui.request import GenerationRequest  # noqa: E402
-from svd_ui.settings import Settings  # noqa: E402
-from tests.fakes import FakeEngine  # noqa: E402
+from svd_ui.engine.zero_gpu import ZeroGpuEngine
+from svd_ui.errors import SvdUiError
+from svd_ui.request import GenerationRequest
+from svd_ui.settings import Settings
+from tests.fakes import FakeEngine
 
 
 class Headers(dict[str, str]):
@@ -40,8 +43,22 @@ class Elsewhere(FakeEngine):
         yield from super().generate(request, out, cancel)
 
 
+def load(settings: Settings) -> None:
+    """As a Space starts: the model on ``cuda``, then what ``spaces`` does when gradio begins to serve."""
+    from spaces.zero import torch as pretended
+
+    engine = ZeroGpuEngine(settings.model_copy(update={"checkpoint": "nano", "attention": "sdpa", "compile": "off"}))
+    engine.load()
+    device = engine.describe()
+    assert device is not None
+    print(json.dumps({"device": device.kind, "loaded": device.loaded_checkpoint, "packed": pretended.pack()}))
+
+
 def main(folder: Path, what: str) -> None:
     settings = Settings(data_dir=folder)
+    if what == "load":
+        load(settings)
+        return
     engine = ZeroGpuEngine(settings, spaces.GPU, Elsewhere(steps=90 if what == "stop" else 3, delay=0.05))
     engine.predict = lambda request: 40.0
     LocalContext.request.set(SimpleNamespace(headers=Headers({"x-ip-token": "e30.e30.e30"})))  # type: ignore[arg-type]
