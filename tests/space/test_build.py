@@ -133,7 +133,9 @@ def test_every_hardware_gets_pins_inside_the_app_s_ranges(hardware: Any) -> None
 def test_the_stand_in_for_a_gpu_comes_before_everything(built: Path) -> None:
     body = ast.parse((built / "app.py").read_text("utf-8")).body
     imports = [ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert imports[0] == "import spaces"
+    assert imports[:2] == ["import os", "import spaces"]
+    before = [ast.unparse(node) for node in body[: [ast.unparse(node) for node in body].index("import spaces")]]
+    assert any("ZEROGPU_MMAP_AUTOPRUNE_PATTERN" in line for line in before), "it would delete the weights it has packed"
     assert "spaces" not in (Path(REPOSITORY) / "app.py").read_text("utf-8").split("import")[1]
 
 
