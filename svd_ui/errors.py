@@ -23,6 +23,8 @@
     ├── WorkerStopped                  worker_stopped      1
     │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
+    ├── GpuRefused                     gpu_refused         1   ZeroGPU lends none now
+    │   └── GpuTimeShort               gpu_time_short      1   a clip needs it longer than it is lent
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
     │   ├── HistoryNewer               history_newer       1   it was made by a newer release
     │   ├── HistoryUnreachable         history_unreachable 1   the database server does not answer: tried again
@@ -250,6 +252,23 @@ class TookTooLong(SvdUiError):
     template = (
         "Stopped after {seconds} seconds, the longest a clip may take here. "
         "Use fewer steps, fewer frames or a smaller size."
+    )
+
+
+class GpuRefused(SvdUiError):
+    """``reason`` is ZeroGPU's own sentence."""
+
+    code = "gpu_refused"
+    template = "{reason} {remedy}"
+
+
+class GpuTimeShort(GpuRefused):
+    """``needed`` and ``limit`` are seconds."""
+
+    code = "gpu_time_short"
+    template = (
+        "This clip needs a GPU for about {needed} seconds, and at most {limit} are lent for one clip here. "
+        "Use fewer steps, fewer frames or a smaller size, or choose Fast or Draft."
     )
 
 

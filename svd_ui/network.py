@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .errors import BadInput, without_secrets
+from .hosting import on_space
 from .settings import Settings
 
 PORTS_TRIED = 100
@@ -30,7 +31,7 @@ PUBLIC = "https://huggingface.co"
 
 def host_of(settings: Settings) -> str:
     """A Space is reached from outside its container."""
-    return "0.0.0.0" if "SPACE_ID" in os.environ and not settings.is_public else settings.host
+    return "0.0.0.0" if on_space() and not settings.is_public else settings.host
 
 
 def bracketed(host: str) -> str:

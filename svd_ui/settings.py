@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     accounts: Path | None = Field(
         None, description="File of accounts, see 'svd_ui accounts'. Default: accounts.json in the data folder."
     )
+    operators: str = Field(
+        "", description="Who runs a Space beside its author: names at Hugging Face, comma separated."
+    )
     public: bool = Field(False, description="Others reach the page, through a web server on this machine.")
     allowed_hosts: str = Field(
         "", description="Names that the page answers to, comma separated, such as example.org or *.example.org."

@@ -15,11 +15,11 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers"}
 TIERS = (  # a room imports its own tier or lower
     """svd_ui settings errors events notes migration request clip catalog validation presets assets settings_tag
     text_to_image_info plugins methods post network hub media steering clips loras finetune model_dirs stability_keys
-    weight_files weight_kinds asset_ref pictures accounts logs""",
+    weight_files weight_kinds asset_ref pictures accounts logs hosting""",
     "core",
     "engine",
     "jobs",
-    "doctor",
+    "doctor space",
     "web",
     "cli",
     "__main__",

@@ -30,6 +30,8 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.WorkerStopped(reason="killed"),
     errors.DiedAgain(where="after step 3 of 25", reason="killed"),
     errors.TookTooLong(seconds=3600),
+    errors.GpuRefused(reason="No GPU was available.", remedy="Try again in a minute."),
+    errors.GpuTimeShort(needed=908, limit=300),
     errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
     errors.HistoryNewer(path="/data/svd_ui.sqlite3"),
     errors.HistoryUnreachable(path="db.example/svd", detail=" (connection refused)", remedy="Start it."),

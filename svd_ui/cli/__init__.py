@@ -24,6 +24,7 @@ from .history import history
 from .models import models
 from .queue import queue
 from .run import run
+from .space import space
 from .store import store
 from .train import train
 
@@ -94,6 +95,7 @@ app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")
 app.add_typer(queue, name="queue")
+app.add_typer(space, name="space")
 app.add_typer(store, name="store")
 
 

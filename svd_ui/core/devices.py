@@ -53,7 +53,8 @@ class DeviceInfo:
         """The same for every process that uses the same physical device, whatever its settings call it."""
         if self.device.type != "cuda":
             return self.device.type
-        return f"gpu-{torch.cuda.get_device_properties(self.device).uuid}"
+        properties = torch.cuda.get_device_properties(self.device)
+        return f"gpu-{getattr(properties, 'uuid', 'lent')}"  # ZeroGPU's stand-in has none
 
     def memory(self) -> tuple[int | None, int | None]:
         """(total, free) bytes, None where the platform does not tell."""

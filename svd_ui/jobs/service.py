@@ -22,6 +22,7 @@ from ..engine.progress import Progress, hand_on
 from ..engine.worker import WorkerEngine
 from ..errors import HistoryNewer, NotFound, SvdUiError
 from ..events import ENDED
+from ..hosting import on_zero_gpu
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
@@ -54,7 +55,8 @@ class JobService:
     ``queue`` is what people do with what waits.
 
     ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
-    submitted and watched, or run by ``run_inline``. The slots also release an engine's device memory after
+    submitted and watched, or run by ``run_inline``. With ``inline`` what is submitted is run by ``run_waiting``, in the thread of
+    whoever asked for it. The slots also release an engine's device memory after
     ``SVD_UI_IDLE_SECONDS`` without work. ``close`` puts what runs back into the queue, and closes the engines.
     """
 
@@ -64,12 +66,14 @@ class JobService:
         engine: Engine | Sequence[Engine] = (),
         *,
         slots: bool = True,
+        inline: bool = False,
         role: Literal["server", "cli", "reader"] = "server",
         hub: Hub | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.settings = settings
         self._engines: tuple[Engine, ...] = tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        self.inline = inline
         hub = hub or Hub(settings)
         self._database = open_database(settings)
         self._store = Store(self._database)
@@ -91,7 +95,7 @@ class JobService:
         idle = self.settings.idle_seconds
         slots = [
             Slot(f"svd-ui-slot-{number}", CLIPS, *shared, engine=engine, idle_seconds=idle)
-            for number, engine in enumerate(self._engines)
+            for number, engine in enumerate(() if self.inline else self._engines)
         ]
         return [*slots, Slot("svd-ui-downloads", DOWNLOADS, *shared)]
 
@@ -291,6 +295,27 @@ class JobService:
             run.abandon()
         yield self._seen(id)
 
+    def run_waiting(self, owner: str) -> Iterator[Job]:
+        """Run what waits of ``owner`` in the caller's thread, one after the other; yields each job after each of its events, and
+        ended.
+
+        Closing the iterator early cancels the job that runs. Nothing happens unless the service is ``inline``.
+        """
+        while self.inline and not self._closed:
+            row = self._store.claim(self._lease.id, CLIPS, owner)
+            if row is None:
+                return
+            run = self._runner.prepare(row, self._engines[0])
+            try:
+                with closing(run.events()) as events:
+                    for _ in events:
+                        yield self._seen(row["id"])
+            finally:
+                run.abandon()
+            yield self._seen(row["id"])
+            if run.ran_full:
+                return
+
     def _seen(self, id: str) -> Job:
         """The job as it is, also where it was deleted meanwhile."""
         return self._one(self._store.row(id, deleted=True))
@@ -349,10 +374,26 @@ def compose(settings: Settings, *, start: bool = True) -> JobService:
 
     Returns at once: the workers import and look at their devices while the page is already served. Close it at the end.
     """
+    if on_zero_gpu():
+        return compose_zero_gpu(settings)
     engines = [WorkerEngine(settings, device) for device in devices(settings)]
     service = JobService(settings, engines)
     if start:
         for engine in engines:
             engine.start()
         service.start()
+    return service
+
+
+def compose_zero_gpu(settings: Settings) -> JobService:
+    """The service of a Space whose GPUs are lent for each clip: the model is loaded here, and its visitors' events run what
+    they asked for. To be called in the main thread, before gradio serves.
+    """
+    from ..engine.zero_gpu import ZeroGpuEngine
+
+    engine = ZeroGpuEngine(settings)
+    service = JobService(settings, engine, inline=True)
+    engine.predict = lambda request: service.estimate(request).seconds
+    engine.load()
+    service.start()
     return service

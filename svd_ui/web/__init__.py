@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..accounts import Accounts, require_accounts
+from ..hosting import on_space
 from ..logs import set_up
 from ..network import bracketed, free_port, host_of, keep_local, shown, tls
 from ..settings import REPOSITORY, Settings
@@ -58,6 +59,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "footer_links": ["api"],
         "ssr_mode": False,
         "run_history": False,
+        "pwa": False,
         "quiet": True,
         "show_error": False,
     }
@@ -179,7 +181,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
 def _interactive() -> bool:
     """Whether somebody sits at this machine: a terminal and, on Linux, a display."""
     display = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    return sys.stdout.isatty() and display and "SPACE_ID" not in os.environ and not Path("/.dockerenv").exists()
+    return sys.stdout.isatty() and display and not on_space() and not Path("/.dockerenv").exists()
 
 
 def _show(url: str) -> None:

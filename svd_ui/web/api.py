@@ -37,6 +37,7 @@ TILE = "tile"
 FRAME = "frame"
 """Another one: which frame of a clip that is uploaded as ``image``: first, last, its number from 0, or a time as 1.5s."""
 POLL_SECONDS = 0.25
+INLINE = "Here a GPU is lent while its caller waits: call generate, not submit."
 
 
 def declare(context: Context) -> None:
@@ -84,6 +85,12 @@ class Api:
 
         Returns its id, the token that cancels it and lists its owner's history, and notes on what was changed about the picture.
         """
+        with self._sentence():
+            if self.context.jobs.inline:
+                raise BadInput(INLINE)
+        return await self._submit(values, token, request)
+
+    async def _submit(self, values: dict[str, Any], token: str | None, request: gr.Request) -> dict[str, Any]:
         notes = list[str]()
         with self._sentence():
             token = text_of(token, "token") or new_token()
@@ -99,8 +106,10 @@ class Api:
 
     async def generate(self, values: dict[str, Any], token: str | None, request: gr.Request) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
-        made = await self.submit(values, token, request)
+        made = await self._submit(values, token, request)
         with self._sentence():
+            if self.context.jobs.inline:
+                await asyncio.to_thread(self.context.work, request, made["token"])
             job = await self._ended(made["id"])
         shown = self._shown(job)
         return {**shown, "notes": [*made["notes"], *shown["notes"]], "token": made["token"]}

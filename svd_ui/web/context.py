@@ -16,6 +16,7 @@ from ..catalog import CheckpointRow, Survey, survey, trouble_of
 from ..engine import Device
 from ..errors import BadPicture, NotAllowed
 from ..finetune.runs import TrainingRuns
+from ..hosting import signs_in
 from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs.service import JobService
@@ -119,7 +120,7 @@ class Context:
     @property
     def may_operate(self) -> bool:
         """Whether anybody can be the operator on this page; on one that strangers reach without a login nobody is."""
-        return not self.remote or self.settings.has_login
+        return not self.remote or self.settings.has_login or signs_in()
 
     @cached_property
     def accounts(self) -> Accounts:
@@ -150,6 +151,11 @@ class Context:
     def not_allowed(self, what: str) -> NotAllowed:
         """Where nobody can be the operator, how to become it."""
         return NotAllowed(what) if self.may_operate else NotAllowed(what, NOBODY)
+
+    def work(self, request: Any, token: str | None = None) -> None:
+        """Run what waits of whoever asks, in this thread; ends with it. Only where jobs run in events."""
+        for _ in self.jobs.run_waiting(self.who(request, token).owner):
+            pass
 
     def device(self) -> Device | None:
         return self.jobs.describe()

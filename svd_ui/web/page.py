@@ -21,6 +21,8 @@ from .visitor import said
 
 SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the browser kept
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+LASTING: dict[str, Any] = {**QUIET, "queue": True, "concurrency_limit": 16, "concurrency_id": "works"}
+"""Of an event that works itself, fewer at once than there are threads for all handlers. Only through the queue gradio hands on on whose behalf ZeroGPU may lend a GPU."""
 MOST_TEXT = 20_000
 """Of a control that sets no limit itself."""
 Changes = dict[str, Any]
@@ -44,13 +46,14 @@ class Page:
     """Named components. Those of ``form`` are controls: a visitor sets them and the browser keeps them, in this order.
 
     ``remote`` visitors are not told about the server's folders; ``gate`` raises a SvdUiError for those no handler is for. What a handler says stands beside what was clicked, in one
-    of ``notices``, and nowhere else. ``help`` gives, for the form's values, the help of controls that depends on them, by
+    of ``notices``, and nowhere else. ``works`` is called after each event that may have started a job, where jobs run in events. ``help`` gives, for the form's values, the help of controls that depends on them, by
     name.
     """
 
     def __init__(self, remote: bool | Callable[[], bool], gate: Callable[[gr.Request], None] | None = None) -> None:
         self.remote, self.gate = remote if callable(remote) else lambda: remote, gate
         self.notices: list[str] = []
+        self.works: Callable[[gr.Request], None] | None = None
         self.help: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda form: {}
         self.parts: dict[str, Any] = {}
         self.form: dict[str, Any] = {}
@@ -130,6 +133,8 @@ class Page:
             last = events(call, ins, outs, **QUIET, **options)
         if then:
             last = last.then(None, js=then, **QUIET)
+        if self.works is not None and "watched" in writes:
+            last.then(self.works, **LASTING)
         if keep:
             last.then(**(self if keep is True else keep).keeping())
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import math
 import os
 import platform
 import re
 import secrets
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from ..asset_ref import REF
 from ..doctor import device_facts
 from ..engine import Device
 from ..errors import without_secrets
+from ..hosting import on_space, on_zero_gpu, signs_in
 from ..jobs import Job
 from ..notes import sentence
 from ..request import SCHEMA_VERSION
@@ -52,12 +55,14 @@ def owner_of(token: str) -> str:
 
 def is_public(settings: Settings) -> bool:
     """Whether strangers can reach the page: by address, share link, or because this is a Space."""
-    return settings.is_public or "SPACE_ID" in os.environ
+    return settings.is_public or on_space()
 
 
 def may_train(settings: Settings) -> bool:
-    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a login."""
-    return not is_public(settings) or settings.has_login
+    """Whether the Train tab, its handlers and its files are there: on one's own machine, or behind a login; not where a GPU is
+    lent for a minute.
+    """
+    return not on_zero_gpu() and (not is_public(settings) or settings.has_login)
 
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
@@ -97,7 +102,7 @@ def who(
         return Visitor(owner_named("account", str(name)), operator, operator, address)
     profile = signed_in(request)
     if profile is not None:
-        operator = profile == os.environ.get("SPACE_AUTHOR_NAME")
+        operator = profile in {os.environ.get("SPACE_AUTHOR_NAME"), *map(str.strip, settings.operators.split(","))}
         return Visitor(owner_named("hub", profile), operator, operator, address)
     return Visitor(_anonymous(request, token), local or settings.credentials is not None, local, address)
 
@@ -139,7 +144,7 @@ def is_forwarded(request: Any) -> bool:
 def address_of(settings: Settings, request: Any) -> str:
     """Where a request comes from; of IPv6 the network, of which everybody has a whole one."""
     host = getattr(getattr(request, "client", None), "host", None) or ""
-    if "SPACE_ID" in os.environ or (is_public(settings) and is_loopback(host)):
+    if on_space() or (is_public(settings) and is_loopback(host)):
         return ""  # a proxy's, which everybody shares
     with suppress(ValueError):
         if (address := ipaddress.ip_address(host)).version == 6:
@@ -147,17 +152,17 @@ def address_of(settings: Settings, request: Any) -> str:
     return host
 
 
-def signs_in() -> bool:
-    """Whether this is a Space whose README asks for ``hf_oauth``: the page then has a button to sign in with."""
-    return {"SPACE_ID", "OAUTH_CLIENT_ID"} <= os.environ.keys()
-
-
 def signed_in(request: gr.Request | Asked | None) -> str | None:
-    """The name at the hub of whoever signed in with a Space's button (gradio's OAuth); None elsewhere."""
+    """The name at the hub of whoever signed in with a Space's button (gradio's OAuth) and whose time is not over; None
+    elsewhere.
+    """
     scope = getattr(getattr(request, "request", None), "scope", None) or {}
-    if "SPACE_ID" not in os.environ or "session" not in scope:
+    if not signs_in() or "session" not in scope:
         return None
-    name = ((scope["session"] or {}).get("oauth_info") or {}).get("userinfo", {}).get("preferred_username")
+    told = (scope["session"] or {}).get("oauth_info") or {}
+    if (told.get("expires_at") or math.inf) < time.time():
+        return None
+    name = told.get("userinfo", {}).get("preferred_username")
     return str(name) if name else None
 
 
@@ -188,7 +193,11 @@ def route_path(scope: Scope) -> str:
 
 def _cookie(asked: HTTPConnection) -> str:
     """Over https the page may sit in another site's frame (a Space does), which needs SameSite=None."""
-    https = asked.scope.get("scheme") == "https" or asked.headers.get("x-forwarded-proto", "").startswith("https")
+    https = (
+        on_space()
+        or asked.scope.get("scheme") == "https"
+        or asked.headers.get("x-forwarded-proto", "").startswith("https")
+    )
     rest = "SameSite=None; Secure; Partitioned" if https else "SameSite=Lax"
     return f"{COOKIE}={new_token()}; Path={asked.scope.get('root_path', '')}/; Max-Age={YEAR}; HttpOnly; {rest}"
 

@@ -5,10 +5,12 @@ What the pieces do is in ``events`` and ``job_events``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from ...hosting import signs_in
 from ...request import FOCUS
 from .. import train
 from ..api import declare
@@ -16,7 +18,7 @@ from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
-from ..visitor import may_train, signs_in
+from ..visitor import may_train
 from . import directing, events, groups, job_events, spoken, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
@@ -52,6 +54,7 @@ def page_of(context: Context) -> gr.Blocks:
     with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
         page = Page(lambda: context.remote)
         page.add("root", demo)
+        page.works = _works(context) if context.jobs.inline else None
         tab = _layout(page, context)
         events.wire(page, context)
         directing.wire(page, context)
@@ -60,6 +63,15 @@ def page_of(context: Context) -> gr.Blocks:
             train.wire(tab, page, context)
         declare(context)
     return demo  # type: ignore[no-any-return]
+
+
+def _works(context: Context) -> Callable[[gr.Request], None]:
+    """Makes what its visitor asked for, in the event that asked for it; a page that is opened again goes on with what waits."""
+
+    def work(request: gr.Request) -> None:
+        context.work(request)
+
+    return work
 
 
 def _layout(page: Page, context: Context) -> Page | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
 from ...errors import HistoryUnreachable
+from ...hosting import on_space
 from ...settings import Settings
 from .refusal import refuse
 
@@ -72,13 +72,16 @@ def policy(settings: Settings) -> dict[str, str]:
     gradio's front end makes functions of texts, so scripts may; where they come from is held. A picture dragged in from another
     tab is fetched from where it lies.
     """
-    space = "SPACE_ID" in os.environ
+    space = on_space()
+    faces = (
+        " https://huggingface.co https://*.huggingface.co" if space else ""
+    )  # of who made the Space, in gradio's header
     cdn = " https://cdnjs.cloudflare.com https://cdn.jsdelivr.net" if space or settings.share else ""
     rules = {
         "default-src": "'self'",
         "script-src": f"'self' 'unsafe-inline' 'unsafe-eval' blob:{cdn}",
         "style-src": "'self' 'unsafe-inline'",
-        "img-src": "'self' data: blob:",
+        "img-src": f"'self' data: blob:{faces}",
         "media-src": "'self' data: blob:",
         "font-src": "'self' data:",
         "worker-src": "'self' blob:",

@@ -8,7 +8,6 @@ scripts cannot, or else by an ``Origin`` that is not where the page is.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from ...hosting import space_hosts
 from ...network import host_of
 from ...settings import Settings, is_loopback
 from ..visitor import is_forwarded, is_public
@@ -55,7 +55,7 @@ class Hosts:
 
 def names(settings: Settings) -> frozenset[str]:
     """The names that were given to the page: by setting, by its address behind a proxy, by a Space."""
-    given = {*filter(None, settings.allowed_hosts.split(",")), os.environ.get("SPACE_HOST", "").lower()}
+    given = {*filter(None, settings.allowed_hosts.split(",")), *space_hosts()}
     given.add(urlsplit(settings.root_path).netloc.lower())
     return frozenset(given - {""})
 

@@ -84,7 +84,10 @@ def test_no_token_stands_for_an_account(tmp_path: Path) -> None:
 
 
 def test_who_signs_in_at_a_space_owns_their_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """At the seam: what gradio's OAuth leaves in the session. A real sign-in needs a Space."""
+    """At the seam: what gradio's OAuth leaves in the session. A real sign-in is in ``test_space_sign_in``."""
+    for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "olga/svd")
     monkeypatch.setenv("SPACE_AUTHOR_NAME", "olga")
     settings, nobody = Settings(data_dir=tmp_path), Accounts(tmp_path / "none.json")

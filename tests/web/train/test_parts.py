@@ -43,6 +43,8 @@ CPU = Device(kind="cpu", name="CPU", total_bytes=8 * 2**30)
 class NoJobs:
     """What of ``Jobs`` the tab needs."""
 
+    inline = False
+
     def __init__(self) -> None:
         self.released = 0
 
