@@ -201,6 +201,17 @@ def describe(name: str) -> DeviceInfo:
     return DeviceInfo(device, "cpu", _cpu_name(), measured=True)
 
 
+def probe(*devices: torch.device) -> None:
+    """Something small on each of ``devices``; raises what a broken one raises. One that is full answers, so it is well."""
+    for device in devices:
+        try:
+            total = float(torch.ones(64, 64, device=device).matmul(torch.ones(64, 64, device=device)).sum())
+        except torch.OutOfMemoryError:
+            continue
+        if total != 64**3:
+            raise RuntimeError(f"CUDA error: {device} counted wrong")
+
+
 @cache
 def build_mismatch() -> Note | None:
     """Why this PyTorch cannot use an NVIDIA card of this machine, and what to install; None where there is nothing to say.

@@ -144,6 +144,11 @@ class LocalEngine:
         with mapping("measuring the device"):
             return self._stages.benchmark()
 
+    def probe(self) -> None:
+        """Compute something small. Raises what the device has to say against it, as ours; not that it is full."""
+        with mapping("trying the device"):
+            self._stages.probe()
+
     def release(self) -> None:
         self._stages.release()
 

@@ -237,7 +237,12 @@ def effective(generation: Generation) -> Effective:
         place=plan.place,
         exact=plan.exact,
         compiled=generation.runtime is not None and generation.runtime.compiled,
-        reasons=(*plan.notes, *_split(plan), *(generation.runtime.notes if generation.runtime else ()), *generation.fallback.notes),
+        reasons=(
+            *plan.notes,
+            *_split(plan),
+            *(generation.runtime.notes if generation.runtime else ()),
+            *generation.fallback.notes,
+        ),
     )
 
 

@@ -266,6 +266,13 @@ class Stages:
 
         return generate(self._settings, folder, clip, plan, cancel)
 
+    def probe(self) -> None:
+        """A small sum on the device, or on both."""
+        from ..core.devices import probe
+
+        plan = self.plan("auto")
+        probe(*filter(None, (plan.device, plan.second)))
+
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""
         from ..core.autotune.device_benchmark import full_benchmark

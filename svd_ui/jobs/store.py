@@ -103,13 +103,18 @@ class Store:
         )
         return str(rows[0]["id"]) if rows else None
 
-    def claim(self, process: str, kinds: Iterable[str]) -> sqlite3.Row | None:
-        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused."""
+    def claim(self, process: str, kinds: Iterable[str], but: Iterable[str] = ()) -> sqlite3.Row | None:
+        """Take the next waiting row for ``process``, or None; none but downloads while the queue is paused.
+
+        ``but`` are ids that somebody else is to take.
+        """
         now = time.time()
         with self.database.write() as sql:
             if tuple(kinds) != DOWNLOADS and sql.execute(f"SELECT {PAUSED}").fetchone()[0]:
                 return None
-            head = sql.execute(FAIR_QUEUE + " LIMIT 1", {"kinds": json.dumps(list(kinds))}).fetchone()
+            left = set(but)
+            found = sql.execute(FAIR_QUEUE + f" LIMIT {len(left) + 1}", {"kinds": json.dumps(list(kinds))})
+            head = next((row for row in found if row["id"] not in left), None)
             if head is None:
                 return None
             sql.execute(

@@ -136,7 +136,9 @@ Costs = Callable[[TimingKey], RelativeCost]
 def by_size(key: TimingKey) -> RelativeCost:
     """For models of which nothing more is known: cost grows with the pixels and with the frames."""
     pixels = float(key.width * key.height * key.num_frames * key.pace.tiles)
-    return RelativeCost(pixels * (2 if key.guided and SPLIT not in key.kinds else 1) / key.pace.cache_interval, max(pixels, 1.0))
+    return RelativeCost(
+        pixels * (2 if key.guided and SPLIT not in key.kinds else 1) / key.pace.cache_interval, max(pixels, 1.0)
+    )
 
 
 class CountedCosts:

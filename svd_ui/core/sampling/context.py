@@ -236,8 +236,8 @@ def sample(context: SamplingContext) -> Iterator[Step]:
     generators = [given] if isinstance(given, torch.Generator) else list(given)
     before = [one.get_state() for one in generators]
     shape = context.conditioning.image_latents.shape
-    for one in filter(None, (runtime, runtime.second)):
-        select_kernels(one.unet, one.plan, shape)
+    for each in filter(None, (runtime, runtime.second)):
+        select_kernels(each.unet, each.plan, shape)
     try:
         with runtime.denoising(shape[1]):
             yield from context.clip.request.method.sample(context)

@@ -1,0 +1,187 @@
+"""The devices of this process: which of them take jobs, and which rest because their workers died.
+
+A worker that dies ``STRIKES`` times in a row, its jobs no further than before, has a device that is broken or a machine that
+is short of something. It rests then, longer each time, and is tried without a job before it gets one again. Meanwhile the
+others work. A job that died on one device goes to another one, as long as there is one that takes jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from ..engine import CancelToken, Device, Engine
+from ..errors import SvdUiError, TookTooLong, WorkerStopped
+from ..request import Frozen
+
+STRIKES = 3
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0
+"""Seconds of the first rest; each that follows without a job that went well is twice as long, up to the other."""
+REMEMBERED = 256
+"""Jobs of which it is known that they died on a device."""
+
+Doing = Literal["starting", "free", "working", "resting"]
+
+
+class DeviceState(Frozen):
+    """One device as people see it. ``name`` is as the settings have it, ``device`` None while it is not known.
+
+    ``job`` is the id of the job it works on. ``why`` it rests, until about ``back`` (seconds since 1970).
+    """
+
+    name: str
+    doing: Doing = "starting"
+    device: Device | None = None
+    job: str | None = None
+    why: str = ""
+    back: float | None = None
+
+
+class Seat:
+    """One engine, and whether it takes jobs. Thread-safe: one slot uses it, anybody looks."""
+
+    def __init__(self, name: str, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self.engine = name, engine
+        self.job: str | None = None
+        self._clock = clock
+        self._strikes, self._pause = 0, FIRST_PAUSE
+        self._why, self._until = "", 0.0
+        self._untried = False
+        self._died_here: OrderedDict[str, None] = OrderedDict()
+
+    # What happened
+
+    def began(self, job: str) -> None:
+        self.job = job
+
+    def ended(self, job: str, died: WorkerStopped | None, headway: bool) -> None:
+        """``died`` is what the worker died of, ``headway`` whether the job came further than it ever had."""
+        self.job = None
+        if died is None:
+            if headway:
+                self._strikes, self._pause, self._why = 0, FIRST_PAUSE, ""
+                self._died_here.clear()
+            return
+        self._died_here[job] = None
+        if len(self._died_here) > REMEMBERED:
+            self._died_here.popitem(last=False)
+        self._strikes = 0 if headway else self._strikes + 1
+        if self._strikes >= STRIKES:
+            self.rest(reason_of(died))
+
+    def rest(self, why: str) -> None:
+        """Take no jobs for a while, longer than the last time; then be tried without one."""
+        self._why, self._untried = why, True
+        self._until = self._clock() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def tried(self, cancel: CancelToken) -> bool:
+        """Whether the device works, after a rest: asked of its engine, where that can tell; else it rests on."""
+        if not self._untried:
+            return True
+        try:
+            probe: Callable[[CancelToken], object] = getattr(self.engine, "probe", lambda cancel: None)
+            probe(cancel)
+        except (WorkerStopped, TookTooLong) as error:
+            self.rest(reason_of(error))
+            return False
+        self._untried, self._why = False, ""
+        return True
+
+    # What is known
+
+    @property
+    def rests(self) -> bool:
+        return self._clock() < self._until
+
+    @property
+    def trouble(self) -> str:
+        """Why the engine cannot use its device at all, as far as it says so."""
+        return str(getattr(self.engine, "trouble", ""))
+
+    @property
+    def starting(self) -> bool:
+        """Whether its process lives and has not said yet what it works on."""
+        return self.engine.describe() is None and not self.trouble and getattr(self.engine, "pid", None) is not None
+
+    @property
+    def usable(self) -> bool:
+        return not (self.rests or self._untried or self.trouble)
+
+    @property
+    def died_here(self) -> list[str]:
+        return list(self._died_here)
+
+    @property
+    def state(self) -> DeviceState:
+        device, resting = self.engine.describe(), self.rests or self._untried
+        doing: Doing = (
+            "working" if self.job else "resting" if resting or self.trouble else "free" if device else "starting"
+        )
+        left = self._until - self._clock()
+        return DeviceState(
+            name=device.place if device is not None and device.place and self.name == "auto" else self.name,
+            doing=doing,
+            device=device,
+            job=self.job,
+            why=(self._why or self.trouble) if doing == "resting" else "",
+            back=time.time() + left if resting and left > 0 else None,
+        )
+
+
+class Rotation:
+    """The seats of one process."""
+
+    def __init__(self, engines: Sequence[Engine], names: Sequence[str] = ()) -> None:
+        """``names`` of the engines, in their order; numbers where they have none."""
+        self._changing = threading.Lock()
+        self.seats: tuple[Seat, ...] = ()
+        for number, engine in enumerate(engines):
+            self.add(names[number] if number < len(names) else f"device {number + 1}", engine)
+
+    def add(self, name: str, engine: Engine) -> Seat:
+        seat = Seat(name, engine)
+        with self._changing:
+            self.seats = (*self.seats, seat)
+        return seat
+
+    def may_take(self, seat: Seat, cancel: CancelToken) -> bool:
+        """Whether the slot of ``seat`` may claim a job now. One that rested is tried first, which takes seconds."""
+        if seat.rests:
+            return False
+        alone = not any(other.usable for other in self.seats if other is not seat)
+        if not seat.tried(cancel):
+            return False
+        if alone:  # its jobs say what is wrong
+            return True
+        if seat.trouble:
+            seat.rest(seat.trouble)
+        return seat.usable and not seat.starting
+
+    def not_for(self, seat: Seat) -> list[str]:
+        """Jobs that died on ``seat`` and that another one may take."""
+        others = any(other.usable for other in self.seats if other is not seat)
+        return seat.died_here if others else []
+
+    def likely(self, checkpoint: str | None = None) -> Seat | None:
+        """Who would take the next job: a free one before a busy one, before one that rests; with ``checkpoint`` in memory."""
+
+        def order(seat: Seat) -> tuple[Any, ...]:
+            device = seat.engine.describe()
+            cold = checkpoint is not None and (device is None or device.loaded_checkpoint != checkpoint)
+            return not seat.usable, device is None, seat.job is not None, cold
+
+        return min(self.seats, key=order, default=None)
+
+    @property
+    def taking(self) -> int:
+        """How many take jobs."""
+        return sum(seat.usable for seat in self.seats)
+
+
+def reason_of(error: SvdUiError) -> str:
+    """What a device rests for, as it goes into a sentence."""
+    return str(error.params.get("reason") or error.message).rstrip(".")
