@@ -133,3 +133,19 @@ def test_paths_as_people_write_them(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     settings = Settings(checkpoint_dirs=os.pathsep.join((f'"{tmp_path}"', "~nobody-of-that-name/models")))
     assert settings.data_dir.parts[0].startswith("~nobody")
     assert list(map(str, places(settings).checkpoints[-2:])) == [str(tmp_path), "~nobody-of-that-name/models"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ("cuda:0+cuda:1+cuda:2", "not a pair"),
+        ("cuda:0+", "not a pair"),
+        ("cuda:0+cpu", "of one kind only"),
+        ("cuda+cuda:0", "one device twice"),
+        ("auto,cuda:1", "write it alone"),
+        ("auto+cuda:1", "write it alone"),
+    ],
+)
+def test_devices_that_cannot_work_together_are_refused(devices: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Settings(devices=devices)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..engine import CancelToken, Device, Engine
-from ..errors import SvdUiError, TookTooLong, WorkerStopped
+from ..errors import Cancelled, SvdUiError, WorkerStopped
 from ..request import Frozen
 
 STRIKES = 3
@@ -85,7 +85,9 @@ class Seat:
         try:
             probe: Callable[[CancelToken], object] = getattr(self.engine, "probe", lambda cancel: None)
             probe(cancel)
-        except (WorkerStopped, TookTooLong) as error:
+        except Cancelled:  # the app closes
+            return False
+        except SvdUiError as error:
             self.rest(reason_of(error))
             return False
         self._untried, self._why = False, ""
