@@ -7,6 +7,7 @@ others work. A job that died on one device goes to another one, as long as there
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -38,6 +39,28 @@ class DeviceState(Frozen):
     job: str | None = None
     why: str = ""
     back: float | None = None
+
+
+def in_words(state: DeviceState, now: float | None = None) -> str:
+    """What a device does, for people: ``resting, tried again in 4 min: CUDA error``. ``now``: seconds since 1970."""
+    if state.doing != "resting":
+        return {"starting": "starting", "free": "free", "working": "making a clip"}[state.doing]
+    left = (state.back or 0.0) - (time.time() if now is None else now)
+    again = f"{math.ceil(left / 60)} min" if left > 90 else f"{max(1, round(left))} s"
+    when = f", tried again in {again}" if left > 0 else ", being tried again" if state.back else ""
+    return f"resting{when}: {state.why}" if state.why else f"resting{when}"
+
+
+def plain(state: DeviceState, *, why: bool = True) -> dict[str, Any]:
+    """A device as JSON for programs; ``why``: with the reason why it rests, and the job it works on."""
+    device, said = state.device, state.model_dump(mode="json", include={"name", "doing", "back"})
+    if why:
+        said |= {"why": state.why, "job": state.job}
+    if device is not None:
+        said |= {"device": device.name, "kind": device.kind, "loaded_checkpoint": device.loaded_checkpoint}
+        said |= {"total_bytes": device.total_bytes, "free_bytes": device.free_bytes}
+        said |= {"second": device.second.name} if device.second is not None else {}
+    return said
 
 
 class Seat:

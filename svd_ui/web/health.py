@@ -1,7 +1,7 @@
 """For whoever watches the app: does it live, can it work, how much is there to do.
 
 GET /health     200 while the page answers; no login
-GET /ready      200 once a device is known and the history can be read, 503 before; no login
+GET /ready      200 while a device takes jobs and the history can be read, else 503; which devices rest; no login
 GET /metrics    Prometheus' text format; on a page that others reach for its operator alone
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from .. import __version__
 from ..errors import SvdUiError
+from ..jobs.rotation import plain
 from ..settings import is_loopback
 from .visitor import Asked, is_forwarded
 
@@ -39,7 +40,8 @@ def health(context: Context) -> dict[str, Callable[[Request], Awaitable[Response
 
     async def ready(request: Request) -> Response:
         missing = await run_in_threadpool(_missing, context)
-        told = {"status": "waiting" if missing else "ready", "missing": missing}
+        devices = await run_in_threadpool(_devices, context, may_watch(context, request))
+        told = {"status": "waiting" if missing else "ready", "missing": missing, "devices": devices}
         return JSONResponse(told, 503 if missing else 200, FRESH)
 
     async def metrics(request: Request) -> Response:
@@ -70,7 +72,17 @@ def _missing(context: Context) -> list[str]:
         context.jobs.unfinished()
     except SvdUiError:
         return ["history"]
-    return [] if context.device() is not None else ["device"]
+    works = any(one.device is not None and one.doing != "resting" for one in context.devices())
+    return [] if works else ["device"]
+
+
+def _devices(context: Context, why: bool) -> list[dict[str, Any]]:
+    """What each does; to strangers no more than that."""
+    try:
+        known = context.devices()
+    except SvdUiError:
+        return []
+    return [plain(one) if why else {"name": one.name, "doing": one.doing} for one in known]
 
 
 def _metrics(context: Context) -> Iterable[str]:
