@@ -44,7 +44,7 @@ class DeviceState(Frozen):
 def in_words(state: DeviceState, now: float | None = None) -> str:
     """What a device does, for people: ``resting, tried again in 4 min: CUDA error``. ``now``: seconds since 1970."""
     if state.doing != "resting":
-        return {"starting": "starting", "free": "free", "working": "making a clip"}[state.doing]
+        return {"starting": "starting", "free": "idle", "working": "making a clip"}[state.doing]
     left = (state.back or 0.0) - (time.time() if now is None else now)
     again = f"{math.ceil(left / 60)} min" if left > 90 else f"{max(1, round(left))} s"
     when = f", tried again in {again}" if left > 0 else ", being tried again" if state.back else ""

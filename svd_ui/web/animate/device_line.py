@@ -42,7 +42,7 @@ def _together(devices: Sequence[Device]) -> list[str]:
 
 
 def _line(one: DeviceState) -> str:
-    """``cuda:1, NVIDIA L4, 20 of 22 GiB free: making a clip``."""
+    """``cuda:1, NVIDIA L4, 20 of 22 GB free: making a clip``."""
     device = one.device
     known = [] if device is None else _about(device)
     second = [f"with {device.second.name}"] if device is not None and device.second is not None else []
