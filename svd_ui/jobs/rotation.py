@@ -175,16 +175,14 @@ class Rotation:
 
     def may_take(self, seat: Seat, cancel: CancelToken) -> bool:
         """Whether the slot of ``seat`` may claim a job now. One that rested is tried first, which takes seconds."""
-        if seat.rests:
+        if seat.rests or not seat.tried(cancel):
             return False
-        alone = not any(other.usable for other in self.seats if other is not seat)
-        if not seat.tried(cancel):
-            return False
-        if alone:  # its jobs say what is wrong
-            return True
-        if seat.trouble:
+        others = [other for other in self.seats if other is not seat]
+        if seat.trouble and any(not other.trouble for other in others):
             seat.rest(seat.trouble)
-        return seat.usable and not seat.starting
+            return False
+        # Where none can be used, jobs are taken all the same: they say why.
+        return not (others and seat.starting)
 
     def not_for(self, seat: Seat) -> list[str]:
         """Jobs that died on ``seat`` and that another one may take."""

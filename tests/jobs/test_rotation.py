@@ -124,6 +124,16 @@ def test_a_device_that_is_not_there_gets_no_job_while_another_works(
     assert (state.doing, state.why.rstrip(".")) == ("resting", "There is no device 'cuda:1' here")
 
 
+def test_a_device_that_is_not_there_gets_no_job_while_the_only_other_one_rests() -> None:
+    good, absent = Seat("cuda:0", Card("good")), Seat("cuda:1", Card("absent"))
+    order = Rotation(())
+    order.seats = (good, absent)
+    absent.engine.trouble = "There is no device 'cuda:1' here."  # type: ignore[attr-defined]
+    good.rest("it died")
+    assert not order.may_take(absent, never())
+    assert absent.rests
+
+
 def test_where_no_device_can_be_used_a_job_says_why(serve: Serve, request_: GenerationRequest) -> None:
     class Absent(Card):
         def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
