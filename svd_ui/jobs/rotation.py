@@ -161,11 +161,11 @@ class Rotation:
     """The seats of one process."""
 
     def __init__(self, engines: Sequence[Engine], names: Sequence[str] = ()) -> None:
-        """``names`` of the engines, in their order; numbers where they have none."""
+        """``names`` of the engines, in their order; those their devices have where none are given."""
         self._changing = threading.Lock()
         self.seats: tuple[Seat, ...] = ()
         for number, engine in enumerate(engines):
-            self.add(names[number] if number < len(names) else f"device {number + 1}", engine)
+            self.add(names[number] if number < len(names) else "auto", engine)
 
     def add(self, name: str, engine: Engine) -> Seat:
         seat = Seat(name, engine)

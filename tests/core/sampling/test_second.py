@@ -70,7 +70,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "in parts": {"method": {"kind": "extend", "seconds": 1.0}, "fps": 6},
     "held to a plan": {"method": {"kind": "drag", "arrows": "0.3,0.5>0.6,0.5"}},
     "between two stills": {"method": {"kind": "end_frame", "image": "sha256:" + "e" * 64}},
-    "from other noise levels": {"schedule": "ays", "num_inference_steps": 4},
 }
 
 
@@ -199,29 +198,26 @@ def test_the_copy_comes_from_the_files_and_shares_nothing(split: Runtime) -> Non
         split.plan.half().half()
 
 
-@pytest.mark.parametrize("profile", ["12gb", "8gb"])
-def test_smaller_profiles_hold_for_both(alone: Runtime, tiny_folder: Path, profile: str) -> None:
+def test_a_smaller_profile_holds_for_both(alone: Runtime, tiny_folder: Path) -> None:
     with closing(two(tiny_folder)) as runtime:
-        runtime.use_profile(PROFILES[profile])
+        runtime.use_profile(PROFILES["6gb"])
         assert runtime.second is not None
-        assert runtime.second.profile.forward_chunking == runtime.profile.forward_chunking
-        torch.testing.assert_close(last(runtime, num_inference_steps=1), last(alone, num_inference_steps=1), **NEAR)
+        assert runtime.second.profile == runtime.profile
+        assert runtime.profile.forward_chunking
+        few = {"num_inference_steps": 1}
+        torch.testing.assert_close(last(runtime, **few), last(alone, **few), **NEAR)
 
 
-def test_streamed_weights_are_not_streamed_twice(tiny_folder: Path) -> None:
-    plan = replace(PAIR, profile=next(row for row in PROFILES.values() if row.offload == "group"))
-    assert not plan.splits
-    with closing(two(tiny_folder)) as runtime:
-        runtime.adopt(plan)
-        assert runtime.second is None
-
-
-def test_a_wider_number_format_is_taken_by_both(tiny_folder: Path) -> None:
+def test_a_wider_number_format_is_taken_by_both_and_streamed_weights_are_not_streamed_twice(tiny_folder: Path) -> None:
     with closing(two(tiny_folder, replace(PAIR, dtype=torch.bfloat16))) as runtime:
         runtime.widen(replace(PAIR, dtype=torch.float32))
         assert {unet.dtype for unet in runtime.unets} == {torch.float32}
         assert runtime.second is not None
         assert runtime.second.plan.dtype == torch.float32
+        streaming = replace(PAIR, profile=next(row for row in PROFILES.values() if row.offload == "group"))
+        assert not streaming.splits
+        runtime.adopt(streaming)
+        assert runtime.second is None
 
 
 def test_the_second_computes_without_gradients_like_the_first(split: Runtime) -> None:
