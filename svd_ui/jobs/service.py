@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ..engine import Device, Engine, Estimate
+from ..engine import Device, Engine, Estimate, telemetry
 from ..engine.progress import Progress, hand_on
 from ..engine.worker import WorkerEngine
 from ..errors import HistoryNewer, NotFound, SvdUiError
@@ -29,11 +29,13 @@ from ..settings import Settings
 from . import Job, JobKind, stored_name
 from .control import QueueControl
 from .database import Database
+from .following import Meter
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
+from .retention import Rule, Surplus
 from .rotation import DeviceState, Rotation, Seat
 from .rows import to_jobs
 from .store import Store
@@ -79,9 +81,11 @@ class JobService:
         self._timings = Timings(self._database, CountedCosts(settings))
         taking = (lambda: self._rotation.taking) if slots else (lambda: 0)
         self._lease = Lease(self._database, role, taking, lease_seconds, self._own_devices)
-        self._housekeeping = Housekeeping(settings, self._store, self._lease)
+        self.meters: list[Meter] = []
+        """Who is told of every job that this process makes."""
+        self._housekeeping = Housekeeping(settings, self._store, self._lease, self.meters)
         self._intake = Intake(settings, self._store, hub, self.describe)
-        self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later, self.meters)
         self.queue = QueueControl(self._store, self._intake, self._owned, self._jobs, self._wake)
         self._closed = False
         self._starting = threading.Lock()
@@ -144,7 +148,9 @@ class JobService:
         return self._submit(request, owner, kind, name=name, batch=batch)
 
     def _submit(self, request: GenerationRequest, owner: str, kind: JobKind, *, name: str = "", **place: Any) -> Job:
+        telemetry.remember(place.setdefault("id", secrets.token_hex(16)))  # before a slot can take it
         id = self._intake.add(request, owner, kind, name=name[:MAX_NAME], max_queue=self.settings.max_queue, **place)
+        log.info("job asked for", extra={"job": id, "kind": kind})
         self._wake()
         return self.get(id)
 
@@ -224,6 +230,10 @@ class JobService:
         self._store.set_deleted(id, None)
         return self.get(id)
 
+    def prune(self, rule: Rule, dry_run: bool = False) -> Surplus:
+        """Delete the clips that ``rule`` leaves no room for, for good; what that is, or with ``dry_run`` would be."""
+        return self._housekeeping.prune(rule, dry_run)
+
     def file(self, job: Job, name: str) -> Path | None:
         """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.
 
@@ -267,6 +277,10 @@ class JobService:
 
     def _own_devices(self) -> tuple[DeviceState, ...]:
         return tuple(seat.state for seat in self._rotation.seats)
+
+    def own_devices(self) -> list[Device]:
+        """Those that this process works on, as far as they are known."""
+        return [device for seat in self._rotation.seats if (device := seat.engine.describe()) is not None]
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         """Of the device that would take it, but seconds as measured here for such clips where there are any; waiting left out."""
