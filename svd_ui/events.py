@@ -34,13 +34,14 @@ ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled", "interrupt
 
 
 class Effective(Frozen):
-    """What was really used, after ``auto`` and any step-down."""
+    """What was really used, after ``auto`` and any step-down. ``place`` is the device as ``SVD_UI_DEVICES`` names it, or both."""
 
     profile: str
     decode_chunk_size: int
     attention: str
     dtype: str
     device: str
+    place: str = ""
     exact: bool = True
     compiled: bool = False
     reasons: tuple[Note, ...] = ()

@@ -60,7 +60,10 @@ class Settings(BaseSettings):
         description="More places with models, separated like PATH: folders such as ComfyUI's, files, extra_model_paths.yaml.",
     )
     profile: str = Field("auto", description="Default memory profile.")
-    devices: str = Field("auto", description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu.")
+    devices: str = Field(
+        "auto",
+        description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu. auto: all GPUs. cuda:0+cuda:1: both for one clip.",
+    )
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
     number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="Number format of the model. auto: what suits the device, wider where it overflows."
@@ -169,6 +172,23 @@ class Settings(BaseSettings):
             raise ValueError("must be postgresql://user:password@host/name")
         return value
 
+    @field_validator("devices")
+    @classmethod
+    def _devices_that_work_together(cls, value: str) -> str:
+        """What cannot work is refused here: a worker would tell it only when it starts."""
+        entries = [[_device(part) for part in entry.split("+")] for entry in value.split(",") if entry.strip()]
+        for pair in entries:
+            said = "+".join(pair)
+            if "auto" in pair and len(entries) + len(pair) > 2:
+                raise ValueError("auto means all GPUs: write it alone")
+            if len(pair) > 2 or "" in pair:
+                raise ValueError(f"{said} is not a pair of devices: write two, such as cuda:0+cuda:1")
+            if len({name.partition(":")[0] for name in pair}) > 1:
+                raise ValueError(f"{said}: one clip can be made on two devices of one kind only")
+            if len(pair) == 2 and pair[0] == pair[1] != "cpu":
+                raise ValueError(f"{said} names one device twice, which is slower than once")
+        return value
+
     @field_validator("auth")
     @classmethod
     def _user_and_password(cls, value: SecretStr) -> SecretStr:
@@ -177,6 +197,19 @@ class Settings(BaseSettings):
         if value.get_secret_value() and not (user and password):
             raise ValueError("must be user:password")
         return value
+
+    @property
+    def device_entries(self) -> tuple[str, ...]:
+        """What ``devices`` names, one entry for each worker: ``cuda:0``, or ``cuda:0+cuda:1`` for two that make one clip.
+
+        Each device once, where it is named first; ``auto`` stands for itself, and so does nothing.
+        """
+        return _entries(self.devices)[0]
+
+    @property
+    def repeated_devices(self) -> tuple[str, ...]:
+        """Entries of ``devices`` that are left out, since a device makes one clip at a time."""
+        return _entries(self.devices)[1]
 
     @property
     def assets_dir(self) -> Path:
@@ -272,6 +305,25 @@ def env_values() -> dict[str, str]:
         if path and Path(str(path)).is_file():
             found = dict.fromkeys(dotenv_values(str(path), encoding="utf-8-sig"), ".env")
     return {**found, **dict.fromkeys(os.environ, "environment")}
+
+
+def _entries(devices: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(entries that get a worker, those that name a device once more)."""
+    kept: list[str] = []
+    again: list[str] = []
+    used: set[str] = set()
+    for entry in devices.split(","):
+        pair = [name for part in entry.split("+") if (name := _device(part))]
+        if pair:
+            (again if used & {*pair} else kept).append("+".join(pair))
+            used |= {*pair}
+    return tuple(kept) or ("auto",), tuple(again)
+
+
+def _device(name: str) -> str:
+    """A device as it is called everywhere: the first card is ``cuda:0``."""
+    name = name.strip().lower()
+    return "cuda:0" if name == "cuda" else name
 
 
 def is_loopback(host: str) -> bool:

@@ -151,3 +151,19 @@ def test_the_address_of_a_database_is_checked_and_its_password_never_shown(tmp_p
     assert not settings.is_shared
     shared = Settings(data_dir=tmp_path, database="postgresql://ann:s3cret@db/svd", _env_file=None)
     assert "s3cret" not in f"{shared!r} {shared.model_dump()} {shared.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ("cuda:0+cuda:1+cuda:2", "not a pair"),
+        ("cuda:0+", "not a pair"),
+        ("cuda:0+cpu", "of one kind only"),
+        ("cuda+cuda:0", "one device twice"),
+        ("auto,cuda:1", "write it alone"),
+        ("auto+cuda:1", "write it alone"),
+    ],
+)
+def test_devices_that_cannot_work_together_are_refused(devices: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Settings(devices=devices)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.cpu                    everything, some twenty minutes on two cores
     python -m benchmarks.cpu step encode        some of it: page, encode, step, requests, click, switching
+    python -m benchmarks.cpu two_devices        one clip on two halves of the processor
     python -m benchmarks.cpu cancel             a full-size model, 12 GiB of memory and some minutes
 
 Ratios are taken in turn within one run and are the figures; seconds depend on the machine and on what else it does.
@@ -21,6 +22,7 @@ PARTS = {
     "page": "page",
     "encode": "encode",
     "step": "step",
+    "two_devices": "two_devices",
     "requests": "requests",
     "against_stock": "against_stock",
     "neighbours": "neighbours",
@@ -28,8 +30,8 @@ PARTS = {
     "switching": "switching",
     "cancel": "cancel",
 }
-ON_REQUEST = {"cancel"}
-"""Needs the memory of a full-size model."""
+ON_REQUEST = {"cancel", "two_devices"}
+"""Need the memory of a full-size model, or two free cores."""
 
 
 def main(arguments: list[str] | None = None) -> None:

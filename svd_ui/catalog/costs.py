@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from .profiles import ProfileRow
 
 
-def step_flops(clip: ClipSpec) -> float | None:
-    """Operations of the average step: skipped layers and unguided steps counted for what they are."""
-    total = denoising_flops(clip)
+def step_flops(clip: ClipSpec, split: bool = False) -> float | None:
+    """Operations of the average step: skipped layers and unguided steps counted for what they are; as ``denoising_flops``."""
+    total = denoising_flops(clip, split)
     return None if total is None else total / clip.num_inference_steps
 
 
-def denoising_flops(clip: ClipSpec) -> float | None:
-    """Operations of all steps together, as the clip's method takes them."""
+def denoising_flops(clip: ClipSpec, split: bool = False) -> float | None:
+    """Operations of all steps together, as the clip's method takes them.
+
+    ``split``: those of one device, where a second makes the other half of guidance.
+    """
     known = architecture_of(clip.row)
     if known is None:
         return None
     size, frames = known.cells(clip.width, clip.height), clip.num_frames
     whole, reusing = known.unet.flops(size, frames), known.reusing.flops(size, frames)
     steps = zip(clip.guided_steps, clip.whole_steps, strict=True)
-    plain = sum((2 if guided else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
+    plain = sum((2 if guided and not split else 1) * (whole if all_layers else reusing) for guided, all_layers in steps)
     return plain * clip.request.method.relative_cost(clip)
 
 
@@ -46,9 +49,9 @@ def around_flops(clip: ClipSpec) -> tuple[float, float] | None:
     return known.embed + known.encode.flops(known.cells(clip.width, clip.height), 1), after
 
 
-def clip_flops(clip: ClipSpec) -> float | None:
-    """Operations of the whole clip, a wall's tiles all together. Making a still from a prompt is not in it."""
-    around, steps = around_flops(clip), denoising_flops(clip)
+def clip_flops(clip: ClipSpec, split: bool = False) -> float | None:
+    """Operations of the whole clip, a wall's tiles all together; as ``denoising_flops``. Without making a still from a prompt."""
+    around, steps = around_flops(clip), denoising_flops(clip, split)
     if around is None or steps is None:
         return None
     before, after = around

@@ -82,6 +82,8 @@ def show(facts: dict[str, Any], console: Console) -> None:
     known = [("platform", system["platform"]), ("CPU cores", str(system["cpu_cores"])), ("memory", memory)]
     _section(console, "System", known)
     _section(console, "Device", _device(facts["device"], facts["device_trouble"], facts["checkpoint"]))
+    if len(facts["devices"]) > 1 or any(one["second"] or one["doing"] == "resting" for one in facts["devices"]):
+        _section(console, "All devices", [(one["name"], _one_of(one)) for one in facts["devices"]])
     console.print("\n[bold]Checkpoints[/]")
     show_checkpoints(facts["checkpoints"], facts["refused"], console)
     disks = [
@@ -161,6 +163,15 @@ def _device(device: dict[str, Any] | None, trouble: str, checkpoint: dict[str, s
         ("matrix products", _rate(device["flops_per_second"])),
         chosen,
     ]
+
+
+def _one_of(device: dict[str, Any]) -> str:
+    """One of several, in a line."""
+    free, total = device["free_bytes"], device["total_bytes"]
+    memory = f"{size(free)} free of {size(total)}" if free and total else ""
+    second = f"with {device['second']}" if device["second"] else ""
+    known = ", ".join(filter(None, [device["device"], second, memory]))
+    return f"{known}: {device['said']}" if known else str(device["said"])
 
 
 def _locked(disk: dict[str, Any]) -> str:

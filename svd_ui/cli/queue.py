@@ -42,15 +42,24 @@ def _found(jobs: JobService, beginning: str) -> str:
 @queue.command("list")
 @reporting
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print status objects as JSON.")] = False) -> None:
-    """Show what runs and what waits, in order."""
+    """Show what runs and what waits, in order, and what each device does."""
     from ..jobs import status
+    from ..jobs.rotation import in_words, plain
 
     with _jobs() as jobs:
-        found, paused = jobs.queue.jobs(), jobs.queue.paused
+        found, paused, devices = jobs.queue.jobs(), jobs.queue.paused, jobs.devices()
         if as_json:
-            told = {"paused": paused, "jobs": [status(job, jobs.file) for job in found]}
+            told = {
+                "paused": paused,
+                "devices": [plain(one) for one in devices],
+                "jobs": [status(job, jobs.file) for job in found],
+            }
             typer.echo(json.dumps(told, indent=2, default=str))
             return
+    for one in devices:
+        name = f" ({one.device.name})" if one.device is not None else ""
+        work = f" {one.job[:8]}" if one.job else ""
+        out().print(f"{one.name}{name}: {in_words(one)}{work}", soft_wrap=True, markup=False)
     if paused:
         out().print("Paused.")
     if not found:

@@ -83,7 +83,8 @@ class Plan:
     ``dtype`` is the U-Net's. The other modules follow it on a GPU and stay in float32 on a CPU, where
     they cost little (``module_dtype``). ``threads`` is how many a CPU computes with, None leaves torch's number;
     ``exact`` runs the exact speed-ups, ``compile`` the U-Net's blocks through torch.compile, ``temporal_conv2d``
-    convolutions over time as Conv2d. ``measured`` remembers what else is chosen by its time.
+    convolutions over time as Conv2d. ``second`` is another device that makes the unconditional half of guided steps.
+    ``measured`` remembers what else is chosen by its time.
     """
 
     device: torch.device
@@ -95,6 +96,7 @@ class Plan:
     exact: bool = True
     compile: bool = False
     temporal_conv2d: bool = False
+    second: torch.device | None = None
     benchmarks: BenchmarkStore = field(default_factory=BenchmarkStore, compare=False, repr=False)
 
     @property
@@ -114,6 +116,22 @@ class Plan:
         """The measured rate of matrix products in ``dtype``; None while nobody measured it."""
         rate = self.benchmarks.get(rate_key(self.info.name, self.dtype))
         return float(rate) if isinstance(rate, int | float) else None
+
+    @property
+    def place(self) -> str:
+        """The device by its name here, or both."""
+        return f"{self.device}+{self.second}" if self.second is not None else str(self.device)
+
+    @property
+    def splits(self) -> bool:
+        """Whether ``second`` is used: weights that are streamed would have to be so twice, through one bus."""
+        return self.second is not None and self.profile.offload != "group"
+
+    def half(self) -> Plan:
+        """The plan of what ``second`` makes. Raises ValueError where there is none."""
+        if self.second is None:
+            raise ValueError("this plan has one device")
+        return replace(self, device=self.second, second=None, compile=False)
 
     def step_down(self, profile: ProfileRow) -> Plan:
         """The same with a smaller profile, on the same device."""
@@ -153,17 +171,24 @@ def _has_code_for(index: int) -> bool:
 
 
 def select_devices(settings: Settings) -> list[str]:
-    """The devices to use, in order: ``SVD_UI_DEVICES``, or all GPUs, or the CPU. Raises BadInput for an absent one."""
+    """The devices to use, in order: ``SVD_UI_DEVICES``, or all GPUs, or the CPU; ``cuda:0+cuda:1`` where two make one clip.
+
+    Raises BadInput for an absent one.
+    """
+    if settings.device_entries == ("auto",):
+        return [name for name in available() if name != "cpu"] or ["cpu"]
+    for entry in settings.device_entries:
+        require(entry)
+    return list(settings.device_entries)
+
+
+def require(entry: str) -> None:
+    """Raises BadInput where a device of ``entry`` is not here."""
     here = available()
-    if settings.devices.strip() in {"", "auto"}:
-        return [name for name in here if name != "cpu"] or ["cpu"]
-    asked = [part.strip() for part in settings.devices.split(",") if part.strip()]
-    names = ["cuda:0" if name == "cuda" else name for name in asked]
-    absent = [name for name in names if name not in here]
+    absent = [name for name in entry.split("+") if name not in here]
     if absent:
         why = f" {sentence(build_mismatch())}".rstrip()
         raise BadInput(f"There is no device {absent[0]!r} here. SVD_UI_DEVICES may name: {', '.join(here)}.{why}")
-    return names
 
 
 def describe(name: str) -> DeviceInfo:
@@ -175,6 +200,17 @@ def describe(name: str) -> DeviceInfo:
     if device.type == "mps":
         return DeviceInfo(device, "mps", "Apple GPU", measured=False)
     return DeviceInfo(device, "cpu", _cpu_name(), measured=True)
+
+
+def probe(*devices: torch.device) -> None:
+    """Something small on each of ``devices``; raises what a broken one raises. One that is full answers, so it is well."""
+    for device in devices:
+        try:
+            total = float(torch.ones(64, 64, device=device).matmul(torch.ones(64, 64, device=device)).sum())
+        except torch.OutOfMemoryError:
+            continue
+        if total != 64**3:
+            raise RuntimeError(f"CUDA error: {device} counted wrong")
 
 
 @cache
@@ -213,6 +249,12 @@ def threads_for(device_name: str, store: BenchmarkStore) -> int | None:
         return None
     seconds = microbenchmarks.recall(store, key(device_name, "threads"), map(str, counts))
     return int(microbenchmarks.fastest(seconds)) if seconds else counts[0]
+
+
+def _threads(info: DeviceInfo, store: BenchmarkStore, second: torch.device | None) -> int | None:
+    """Two halves of one clip on one processor share its cores."""
+    count = threads_for(info.name, store) if info.kind == "cpu" else None
+    return max(1, count // 2) if count is not None and second is not None else count
 
 
 def value_bytes(dtype: torch.dtype) -> int | None:
@@ -260,14 +302,17 @@ def plan_for(
 ) -> Plan:
     """Decide device, number format, profile and attention.
 
-    An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
+    ``device`` is an entry of ``SVD_UI_DEVICES``. An explicit ``profile_name`` (the request's) wins over ``SVD_UI_PROFILE``, that over ``auto``: the first profile that
     ``clip`` fits in (without one SVD-XT's own). Profile ``cpu`` means the CPU on every
     machine. Raises BadInput for an unknown name.
     """
     wanted = profile_name if profile_name != "auto" else settings.profile
     if wanted not in {"auto", *PROFILES}:
         raise BadInput(f"There is no memory profile {wanted!r}. Known: auto, {', '.join(PROFILES)}.", field="profile")
-    info = describe("cpu" if wanted == "cpu" else device or select_devices(settings)[0])
+    entry = device or select_devices(settings)[0]
+    require(entry)
+    names = ["cpu"] if wanted == "cpu" and not entry.startswith("cpu") else entry.split("+")
+    info = describe(names[0])
     benchmarks = BenchmarkStore(settings.measured_file)
     traits = replace(info.traits, failed=failed_formats(benchmarks, info.name, clip))
     dtype, dtype_why = dtype_for(traits, benchmarks, settings.number_format)
@@ -288,13 +333,15 @@ def plan_for(
     conv2d, conv2d_why = temporal_conv2d_for(info, dtype, benchmarks)
     if conv2d_why is not None:
         reasons["temporal_conv2d"] = conv2d_why
+    second = torch.device(names[1]) if len(names) > 1 else None
     return Plan(
         device=info.device,
         profile=here,
         dtype=dtype,
         attention=attention,
         reasons=reasons,
-        threads=threads_for(info.name, benchmarks) if info.kind == "cpu" else None,
+        threads=_threads(info, benchmarks, second),
+        second=second,
         exact=settings.exact,
         temporal_conv2d=conv2d,
         benchmarks=benchmarks,

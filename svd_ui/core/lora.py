@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,7 +32,7 @@ class Lora:
 
 @contextmanager
 def use_loras(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
-    """``loras`` fused into ``runtime.unet`` within the block; ``runtime.weights`` names them meanwhile.
+    """``loras`` fused into every copy of the U-Net within the block; ``runtime.weights`` names them meanwhile.
 
     Enter it before the U-Net is put on the device. Raises BadInput(field="loras") before anything is changed
     where a file does not fit the checkpoint.
@@ -41,7 +41,9 @@ def use_loras(runtime: Any, loras: Sequence[Lora]) -> Iterator[None]:
         yield
         return
     before = runtime.weights
-    with fuse_loras(runtime.unet, loras, runtime.row.title):
+    with ExitStack() as stack:
+        for unet in runtime.unets:
+            stack.enter_context(fuse_loras(unet, loras, runtime.row.title))
         runtime.weights = tuple(digest(lora.file, lora.weight) for lora in loras)
         try:
             yield

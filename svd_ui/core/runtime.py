@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from .devices import Plan, plan_for
 from .exact import exact, temporal_conv2d, unused_in_steps
 from .offload import Placement, chunked_forward, give_back_pages, trim
 from .sampling.samplers import down_to_zero
+
+if TYPE_CHECKING:
+    from .second import Half
 
 __all__ = ["Models", "Plan", "Runtime", "plan_for"]
 
@@ -63,6 +66,8 @@ class Runtime:
         scheduler: Any,
     ) -> None:
         self.row, self.plan = row, plan
+        self.second: Half | None = None
+        """The U-Net on a second device, for the other half of guidance; ``Half`` puts it here once it is wanted."""
         self.weights: tuple[str, ...] = ()
         """Digests of the LoRAs in force: part of the key of whatever is kept between clips."""
         self.encoder_cache = EncoderCache()
@@ -89,6 +94,11 @@ class Runtime:
     @property
     def profile(self) -> ProfileRow:
         return self.plan.profile
+
+    @property
+    def unets(self) -> tuple[Any, ...]:
+        """Every copy of the U-Net."""
+        return (self.unet,) if self.second is None else (self.unet, self.second.unet)
 
     @property
     def compiled(self) -> bool:
@@ -136,8 +146,9 @@ class Runtime:
 
     @contextmanager
     def denoising(self, num_frames: int) -> Iterator[Any]:
-        """The U-Net on the device, with the profile's chunked forward, for clips of ``num_frames``."""
-        with self.use("unet") as unet, chunked_forward(unet, num_frames, self.profile.forward_chunking):
+        """The U-Net on the device, with the profile's chunked forward, for clips of ``num_frames``; its second likewise."""
+        second = self.second.denoising(num_frames) if self.second is not None else nullcontext()
+        with second, self.use("unet") as unet, chunked_forward(unet, num_frames, self.profile.forward_chunking):
             yield unet
 
     def use_profile(self, profile: ProfileRow) -> None:
@@ -157,10 +168,28 @@ class Runtime:
             trim()
             self._placement = self._placed()
             trim()
+        if self.second is not None:
+            if plan.splits:
+                self.second.adopt(plan.half())
+            else:
+                self.drop_second()
+
+    def drop_second(self) -> None:
+        """Go on alone; between steps."""
+        half, self.second = self.second, None
+        self.plan = replace(self.plan, second=None)
+        if half is not None:
+            half.close()
+            trim()
 
     def widen(self, plan: Plan) -> None:
         """Take over ``plan``, which computes in a wider number format, between steps, with the weights that are here."""
         plan = replace(plan, compile=False)
+        if self.second is not None:
+            if plan.splits:
+                self.second.widen(plan.half())
+            else:
+                self.drop_second()
         self._compile(plan)
         self._placement.remove()
         for name, module in self._modules.items():
@@ -187,6 +216,7 @@ class Runtime:
 
     def close(self) -> None:
         """Let go of every weight, whoever still holds this object."""
+        self.drop_second()
         if self._compiled is not None:
             self._compiled.remove()
         self._exact.close()

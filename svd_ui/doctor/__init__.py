@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,13 @@ from ..hub.selection import Checkpoints
 from ..network import proxy_for
 from ..notes import sentence
 from ..settings import Settings
-from . import configuration, folders, software
+from . import configuration, devices, folders, software
 from .configuration import setting_facts, tilde
 from .finding import Check, Finding, Patient
 
 __all__ = ["admit", "checkpoint_facts", "device_facts", "examine", "facts", "measured", "setting_facts", "tilde"]
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "gradio", "huggingface_hub", "av", "pillow")
-DEVICE_SECONDS = 60.0
 CHECKS: tuple[Check, ...] = (
     software.python,
     software.packages,
@@ -41,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     configuration.variables,
     software.card,
     software.worker,
+    devices.usable,
     folders.writable,
     folders.disk,
     folders.history,
@@ -57,7 +56,10 @@ CHECKS: tuple[Check, ...] = (
 
 def admit(settings: Settings, faults: dict[str, str]) -> Patient:
     """The installation, ready to be examined; ``faults`` are the variables that could not be followed, and why."""
-    return Patient(settings, faults, Hub(settings), *_ask_worker(settings))
+    found = devices.look(settings)
+    device = next((one.device for one in found if one.device is not None), None)
+    trouble = "" if device is not None or not found else found[0].why
+    return Patient(settings, faults, Hub(settings), device, trouble, found)
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -73,6 +75,7 @@ def facts(patient: Patient, findings: list[Finding]) -> dict[str, Any]:
         "system": _system(),
         "device": device_facts(patient.device),
         "device_trouble": without_secrets(patient.trouble),
+        "devices": [devices.facts_of(one) for one in patient.devices],
         "checkpoint": _chosen(settings, hub, patient.device),
         "checkpoints": checkpoint_facts(hub),
         "refused": refused_facts(settings),
@@ -212,15 +215,3 @@ def _chosen(settings: Settings, hub: Hub, device: Device | None) -> dict[str, st
     else:
         reason = "the best one on this machine"
     return {"id": row.id, "reason": reason}
-
-
-def _ask_worker(settings: Settings) -> tuple[Device | None, str]:
-    """Start a worker, wait until it has looked at the device, end it. None, and perhaps why, when it cannot."""
-    from ..engine.worker import WorkerEngine
-
-    with closing(WorkerEngine(settings)) as engine:
-        engine.start()
-        end = time.monotonic() + DEVICE_SECONDS
-        while engine.describe() is None and not engine.trouble and engine.pid and time.monotonic() < end:
-            time.sleep(0.05)
-        return engine.describe(), engine.trouble

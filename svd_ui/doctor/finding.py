@@ -19,6 +19,7 @@ from typing import Any
 from ..engine import Device
 from ..errors import without_secrets
 from ..hub import Hub
+from ..jobs.rotation import DeviceState
 from ..notes import WORDS
 from ..settings import Settings
 
@@ -52,13 +53,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Patient:
-    """What is examined: settings as far as they can be used, what was wrong with the rest, and what the worker says."""
+    """What is examined: settings as far as they can be used, what was wrong with the rest, and what workers say.
+
+    ``device`` is the first that can be used, ``trouble`` says why none can.
+    """
 
     settings: Settings
     faults: dict[str, str]
     hub: Hub
     device: Device | None
     trouble: str
+    devices: tuple[DeviceState, ...] = ()
 
 
 Check = Callable[[Patient], Iterator[Finding]]

@@ -43,6 +43,9 @@ class Device(Frozen):
     flops_per_second: float | None = None  # matrix products in ``dtype``, measured once and remembered
     threads: int | None = None
     build_mismatch: Note | None = None  # why the PyTorch installed cannot use a card that is here
+    place: str = ""  # as SVD_UI_DEVICES names it: cuda:0
+    second: Device | None = None  # makes the other half of guided steps; of it no more is told than what it is
+    others: tuple[str, ...] = ()  # where SVD_UI_DEVICES leaves it to us: what else there is to work with
 
 
 class Remedy(Frozen):

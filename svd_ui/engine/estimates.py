@@ -36,7 +36,7 @@ def estimate(settings: Settings, hub: Hub, request: GenerationRequest, device: D
         return Estimate()
     clip = ClipSpec.of(request, row)
     profile = profile_of(settings, device, clip)
-    seconds = _seconds(clip, device)
+    seconds = _seconds(clip, device, splits(device, profile))
     known = Estimate(
         seconds=seconds,
         basis=None if seconds is None else "computed",
@@ -85,9 +85,14 @@ def _value_bytes(device: Device) -> int | None:
     return 4 if device.dtype == "float32" else None
 
 
-def _seconds(clip: ClipSpec, device: Device) -> float | None:
+def splits(device: Device, profile: ProfileRow) -> bool:
+    """Whether a second device makes half of the guided steps: as ``Plan.splits`` has it."""
+    return device.second is not None and placed(profile, device.kind).offload != "group"
+
+
+def _seconds(clip: ClipSpec, device: Device, split: bool) -> float | None:
     """From counted operations and the device's measured rate; None where either is not known."""
-    operations = clip_flops(clip)
+    operations = clip_flops(clip, split)
     if operations is None or not device.flops_per_second:
         return None
     share = CPU_SHARE if device.kind == "cpu" else GPU_SHARE

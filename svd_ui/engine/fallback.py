@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -33,11 +34,31 @@ def recover(
     """Make ``stage`` possible after ``error``, and say how. Raises ``error``, as ours, where there is no way left."""
     if isinstance(error, NotFinite) and stage != "decoding":
         return SteppedDown(stage=stage, note=_widen(stages, generation, runtime, stage, error))
+    if _failed_on_second(runtime, error):
+        step_down = partial(generation.fallback.alone, str(generation.plan.second))
     note = next_fallback(error, step_down or partial(generation.fallback.down, stage), stage, generation.clip)
+    if generation.plan.second is not None and note.code == "second_ran_out":
+        runtime.drop_second()
+        generation.plan = replace(generation.plan, second=None)
     stages.free()
     if generation.fallback.profile.id != runtime.profile.id:
         runtime.use_profile(generation.fallback.profile)
+        _mind_second(generation, runtime)
     return SteppedDown(stage=stage, note=note)
+
+
+def _mind_second(generation: Generation, runtime: Runtime) -> None:
+    """A smaller profile may have no use for the second device: the clip says so."""
+    device = generation.plan.second
+    if device is not None and runtime.second is None:
+        generation.fallback.add(Note.of("second_streams", device=str(device)))
+        generation.plan = replace(generation.plan, second=None)
+
+
+def _failed_on_second(runtime: Runtime, error: Exception) -> bool:
+    """Whether ``error`` comes from the other half of guidance."""
+    second = getattr(runtime, "second", None)
+    return second is not None and second.failure is error
 
 
 def next_fallback(
@@ -72,6 +93,7 @@ def _widen(stages: Stages, generation: Generation, runtime: Runtime, stage: Devi
             next_fallback(failure, partial(generation.fallback.down, stage), stage)
         plan = plan.step_down(generation.fallback.profile)
     generation.plan = plan
+    _mind_second(generation, runtime)
     generation.overflowed.append(narrow)
     wide = generation.dtype
     return generation.fallback.add(Note.of("wider_format", doing=_DOING[stage], narrow=narrow, format=wide))
@@ -119,6 +141,10 @@ class OomFallback:
             return None
         self.take(below)
         return self.add(Note.of("smaller_profile", doing=_DOING[stage], profile=below.id))
+
+    def alone(self, device: str) -> Note:
+        """Go on without the second ``device``, in the same profile: it was chosen for one."""
+        return self.add(Note.of("second_ran_out", device=device))
 
     def take(self, profile: ProfileRow) -> None:
         """``profile`` from now on, and no more frames at once than it has where it is a smaller one."""

@@ -117,6 +117,9 @@ class LocalEngine:
                 flops_per_second=plan.flops_per_second,
                 threads=plan.threads,
                 build_mismatch=self._stages.build_mismatch(),
+                place=str(plan.device),
+                second=_second(plan),
+                others=self._stages.others(),
             )
 
     def prepare(self, checkpoint: str | None) -> None:
@@ -140,6 +143,11 @@ class LocalEngine:
     def benchmark(self) -> list[Timed]:
         with mapping("measuring the device"):
             return self._stages.benchmark()
+
+    def probe(self) -> None:
+        """Compute something small. Raises what the device has to say against it, as ours; not that it is full."""
+        with mapping("trying the device"):
+            self._stages.probe()
 
     def release(self) -> None:
         self._stages.release()
@@ -326,6 +334,15 @@ def _framed(clip: ClipSpec, still: Image.Image, picture: Image.Image) -> Image.I
     if size == still.size:
         return still
     return fit(picture, *size, clip.focus_x, clip.focus_y)
+
+
+def _second(plan: Plan) -> Device | None:
+    if plan.second is None:
+        return None
+    info = plan.half().info
+    total, free = info.memory()
+    about = {"kind": info.kind, "name": info.name, "id": info.id, "total_bytes": total, "free_bytes": free}
+    return Device(**about, place=str(plan.second))
 
 
 def _room_for_two(plan: Plan) -> bool:

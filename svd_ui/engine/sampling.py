@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,12 +67,42 @@ def load(stages: Stages, generation: Generation, folder: Path) -> Generator[Even
                 runtime = stages.load(generation.clip.row, folder, generation.plan)
             generation.cancel.check()
             generation.runtime = runtime
+            yield from _second(stages, generation, runtime, folder)
             return runtime
         except Exception as error:
             note = next_fallback(error, partial(generation.fallback.down, "loading"), "loading")
         stages.release()
         generation.plan = generation.plan.step_down(generation.fallback.profile)
         yield SteppedDown(stage="loading", note=note)
+
+
+def _second(stages: Stages, generation: Generation, runtime: Runtime, folder: Path) -> Iterator[Event]:
+    """The other half of guidance on the plan's second device, as far as this clip has use for it; the notes say where not."""
+    plan = generation.plan
+    if plan.second is None:
+        return
+    why = _idle(generation)
+    if why is not None:
+        generation.notes.append(why)
+        generation.plan = replace(plan, second=None)
+        return
+    try:
+        with generation.timer("loading"):
+            stages.add_second(runtime, folder)
+        generation.cancel.check()
+    except Exception as error:
+        note = next_fallback(error, partial(generation.fallback.alone, str(plan.second)), "loading")
+        stages.free()
+        generation.plan = replace(plan, second=None)
+        yield SteppedDown(stage="loading", note=note)
+
+
+def _idle(generation: Generation) -> Note | None:
+    """Why the second device has nothing to do; None where it has."""
+    plan, device = generation.plan, str(generation.plan.second)
+    if not any(generation.clip.guided_steps):
+        return Note.of("second_idle", device=device)
+    return None if plan.splits else Note.of("second_streams", device=device)
 
 
 def condition(
@@ -204,10 +234,20 @@ def effective(generation: Generation) -> Effective:
         attention=plan.attention,
         dtype=generation.dtype,
         device=plan.info.name,
+        place=plan.place,
         exact=plan.exact,
         compiled=generation.runtime is not None and generation.runtime.compiled,
-        reasons=(*plan.notes, *(generation.runtime.notes if generation.runtime else ()), *generation.fallback.notes),
+        reasons=(
+            *plan.notes,
+            *_split(plan),
+            *(generation.runtime.notes if generation.runtime else ()),
+            *generation.fallback.notes,
+        ),
     )
+
+
+def _split(plan: Plan) -> tuple[Note, ...]:
+    return () if plan.second is None else (Note.of("guidance_split", first=str(plan.device), second=str(plan.second)),)
 
 
 class StageTimer:

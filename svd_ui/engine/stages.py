@@ -103,7 +103,17 @@ class Stages:
 
         plan = plan_for(self._settings, profile, self._device, clip)
         compile, why = decide(self._settings.compile, plan.device, plan.profile, self.waiting, self._has_compiled)
+        if compile and plan.splits:
+            compile, why = False, Note.of("not_compiled", why=Note.of("on_two_devices"))
         return replace(plan, compile=compile, reasons={**plan.reasons, "compile": why})
+
+    def others(self) -> tuple[str, ...]:
+        """Devices of this machine that ``auto`` means besides the one that a worker without a name takes."""
+        from ..core.devices import select_devices
+
+        if self._device is not None or self._settings.device_entries != ("auto",):
+            return ()
+        return tuple(select_devices(self._settings)[1:])
 
     def build_mismatch(self) -> Note | None:
         """Why the PyTorch installed cannot use a card of this machine."""
@@ -120,6 +130,13 @@ class Stages:
         runtime = self.models.get(row, folder, plan)
         self._has_compiled |= runtime.compiled
         return runtime
+
+    def add_second(self, runtime: Runtime, folder: Path) -> None:
+        """The U-Net on the second device too, unless it is there already. Raises what a device without room raises."""
+        if runtime.second is None:
+            from ..core.second import Half
+
+            runtime.second = Half(runtime, folder)
 
     def condition(self, runtime: Runtime, still: Image.Image, clip: ClipSpec) -> tuple[Conditioning, torch.Generator]:
         """What the U-Net is told, and the generator that the clip's noise goes on from."""
@@ -248,6 +265,13 @@ class Stages:
         from ..core.text_to_image import generate
 
         return generate(self._settings, folder, clip, plan, cancel)
+
+    def probe(self) -> None:
+        """A small sum on the device, or on both."""
+        from ..core.devices import probe
+
+        plan = self.plan("auto")
+        probe(*filter(None, (plan.device, plan.second)))
 
     def benchmark(self) -> list[Timed]:
         """Measure every choice of this device anew and remember the fastest."""

@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ LONGEST_GRACE = 10.0
 """The same where one measured step takes longer: loading the weights again costs more than such a wait."""
 HURRY = 1.5
 """The same where the device is wanted back at once and what is kept of the job is enough to go on from."""
+PROBE_SECONDS = 120.0
+"""A new process imports, looks at its device and computes something small within that, or the device is of no use."""
 FROZEN_SECONDS = 30.0
 """A process that says nothing for so long, and neither computes nor reads, is replaced; it beats every few seconds."""
 _TICK = 0.05
@@ -54,6 +57,8 @@ class WorkerEngine:
         self._device: Device | None = None
         self.trouble = ""
         """Why the worker cannot use its device; its jobs fail with the same sentence."""
+        self._lost = False
+        """Whether it could use it before: then that is no fault of the settings, or of a job."""
         self._numbers = itertools.count(1)
         self._closed = False
         self._waiting = 0
@@ -83,6 +88,21 @@ class WorkerEngine:
         with self._turn, self._device_to_itself(never()) as child:
             rows: list[Timed] = self._answer("benchmark", child)
         return rows
+
+    def probe(self, cancel: CancelToken) -> None:
+        """Let a process that is well look at the device and compute something small on it.
+
+        Raises WorkerStopped, or TookTooLong, with what is wrong with it; Cancelled.
+        """
+        with self._turn:
+            if self.trouble and self._child is not None:
+                self._kill(self._child)  # what it could not find when it started it will not find now
+            self.trouble = ""
+            child = self._ensure()
+            self._wait_for_device(child, cancel)
+            self._answer("probe", child, seconds=PROBE_SECONDS)
+            if self.trouble:
+                raise WorkerStopped(reason=self.trouble)
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         return estimate(self._settings, self._hub, request, self._device)
@@ -126,29 +146,41 @@ class WorkerEngine:
     def _device_to_itself(self, cancel: CancelToken) -> Iterator[Child]:
         """The process, alone on its device: the lock bears the name that the process reports, whatever the setting says."""
         child = self._ensure()
+        self._wait_for_device(child, cancel)
+        with ExitStack() as stack:
+            for id in self._locks():
+                stack.enter_context(device_lock(self._settings, id, cancel))
+            yield child
+
+    def _wait_for_device(self, child: Child, cancel: CancelToken) -> None:
         while self._device is None and not self.trouble and child.alive:
             if cancel.is_set():
                 raise Cancelled()
             self._told.wait(_TICK)
-        id = self._device.id if self._device is not None else ""
-        with device_lock(self._settings, id or self._device_name, cancel):
-            yield child
 
-    def _answer(self, method: str, child: Child, *args: Any) -> Any:
-        """Make a call that yields nothing, and wait for what it returns."""
-        exchange = self._exchange(Work(next(self._numbers), method, args, streams=False), never(), child)
+    def _locks(self) -> list[str | None]:
+        """Of its device, or of both: in one order everywhere, so that nobody waits for who waits for them."""
+        known = self._device
+        devices = [] if known is None else [known] if known.second is None else [known, known.second]
+        return [*sorted({device.id for device in devices if device.id})] or [self._device_name]
+
+    def _answer(self, method: str, child: Child, *args: Any, seconds: float | None = None) -> Any:
+        """Make a call that yields nothing, and wait for what it returns; as ``_exchange``."""
+        exchange = self._exchange(Work(next(self._numbers), method, args, streams=False), never(), child, seconds)
         while True:
             try:
                 next(exchange)
             except StopIteration as end:
                 return end.value
 
-    def _exchange(self, work: Work, cancel: CancelToken, child: Child) -> Generator[Event, None, Any]:
-        """Send ``work`` and yield what it says; return its answer.
+    def _exchange(
+        self, work: Work, cancel: CancelToken, child: Child, seconds: float | None = None
+    ) -> Generator[Event, None, Any]:
+        """Send ``work`` and yield what it says; return its answer. It may take ``seconds``, or as long as a job may.
 
         Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``.
         """
-        patience, silence = Patience(cancel, self._settings.max_seconds), Silence(child)
+        patience, silence = Patience(cancel, seconds or self._settings.max_seconds), Silence(child)
         finished: Finished | None = None
         answer: Any = None
         ended = False
@@ -173,6 +205,8 @@ class WorkerEngine:
                     continue
                 if isinstance(message, Done):
                     ended, answer = True, message.answer
+                    if message.error is not None and self._lost:
+                        message = replace(message, error=WorkerStopped(reason=self.trouble.rstrip(".")))
                     if isinstance(message.error, WorkerStopped):  # its device is of no use to that process any more
                         self._kill(child)
                     if message.error is not None:
@@ -231,6 +265,7 @@ class WorkerEngine:
         return child
 
     def _described(self, message: Described) -> None:
+        self._lost = bool(message.trouble) and (self._lost or self._device is not None)
         self._device, self.trouble = message.device, message.trouble
         self._told.set()
 

@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from typing import IO, Any
 
@@ -85,7 +85,7 @@ def _streams() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _events(engine: Engine, work: Work, cancel: threading.Event) -> Generator[Any, None, Any]:
-    call = getattr(engine, work.method)
+    call = _probe(engine) if work.method == "probe" else getattr(engine, work.method)
     if not work.streams:
         return call(*work.args)
     engine.expect(work.waiting)
@@ -97,6 +97,11 @@ def _events(engine: Engine, work: Work, cancel: threading.Event) -> Generator[An
             yield event
     log.info("job left the worker", extra={"seconds": round(time.monotonic() - began, 3)})
     return None
+
+
+def _probe(engine: Engine) -> Callable[..., Any]:
+    """Not every engine has a device that can fail it."""
+    return getattr(engine, "probe", lambda: None)
 
 
 def _perform(engine: Engine, work: Work, cancel: threading.Event, outbox: Outbox) -> None:

@@ -10,6 +10,7 @@ from ..assets import Assets
 from ..catalog import find_checkpoint
 from ..clip import ClipSpec
 from ..engine import Device
+from ..engine.estimates import profile_of, splits
 from ..errors import BadInput, SvdUiError
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..hub.selection import Checkpoints
@@ -63,12 +64,14 @@ class Intake:
         if kind == "download":
             return request.checkpoint, 0
         try:
-            row = self._checkpoints.resolve(request.checkpoint, self._describe())
+            device = self._describe()
+            row = self._checkpoints.resolve(request.checkpoint, device)
             clip = ClipSpec.of(request, row)
+            split = device is not None and splits(device, profile_of(self._settings, device, clip))
         except SvdUiError:
             return "", 0
         steps = 0 if kind == "still" else clip.num_inference_steps
-        return str(key_of(clip, kind, from_prompt=request.image is None)), steps
+        return str(key_of(clip, kind, from_prompt=request.image is None, split=split)), steps
 
 
 def checked(settings: Settings, request: GenerationRequest, kind: JobKind) -> GenerationRequest:

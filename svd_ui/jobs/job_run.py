@@ -19,14 +19,16 @@ from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
 from ..engine.progress import Progress
 from ..errors import Cancelled, DiskFull, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
-from ..events import Event, Finished
+from ..events import Decoding, Denoising, Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..logs import bound
 from ..settings import Settings
 from . import Job
 from .database import Row, warn
 from .following import Follower, Meter
+from .queue import FAR, reached
 from .recording import Later, Recorder
+from .rotation import Rotation, Seat
 from .rows import to_job
 from .store import Store
 from .timing_key import TimingKey
@@ -113,10 +115,23 @@ class JobRun:
     """One claimed job, ready to be driven by ``events``."""
 
     def __init__(
-        self, source: EventSource, recorder: Recorder, cancel: RowCancel, *, needs_result: bool, again: bool = True
+        self,
+        source: EventSource,
+        recorder: Recorder,
+        cancel: RowCancel,
+        *,
+        needs_result: bool,
+        again: bool = True,
+        reached: int = 0,
     ) -> None:
-        """``again``: a job whose worker died waits for the next one, else it fails."""
+        """``again``: a job whose worker died waits for the next one, else it fails. ``reached`` is how far it ever came.
+
+        Afterwards ``died`` is what its worker died of, ``headway`` says whether it came further than that.
+        """
         self.cancel, self.ran_full = cancel, False
+        self.died: WorkerStopped | None = None
+        self.headway = False
+        self._reached = reached
         self._source, self._recorder, self._needs_result, self._again = source, recorder, needs_result, again
 
     def events(self) -> Generator[Event]:
@@ -130,6 +145,7 @@ class JobRun:
             for event in events:
                 cancel.begun()
                 recorder.record(event)
+                self.headway |= _place(event) > self._reached
                 if recorder.lost:
                     cancel.stop(Cancelled())
                 yield event
@@ -166,12 +182,21 @@ class JobRun:
         elif self.cancel.hurries:
             recorder.put_back()
         elif isinstance(reason, WorkerStopped | DiskFull) and self._again:
+            self.died = reason if isinstance(reason, WorkerStopped) else None
             self.ran_full = isinstance(reason, DiskFull)
             recorder.put_back(reason)
         elif isinstance(reason, Cancelled):
             recorder.cancelled()
         else:
             recorder.fail(reason)
+
+
+def _place(event: Event) -> int:
+    """How far a job is with ``event``, as ``reached`` has it."""
+    if isinstance(event, Finished):
+        return FAR * FAR
+    done = event.step if isinstance(event, Denoising) else event.done if isinstance(event, Decoding) else None
+    return reached(event.stage, done)
 
 
 class JobRunner:
@@ -198,8 +223,9 @@ class JobRunner:
         follower = Follower(self._meters, job, partial(_device_name, engine), waited, warm)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm, follower)
         cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
-        needs_result, again = engine is not None, not row["inline"]
-        return JobRun(self._source(job, engine), recorder, cancel, needs_result=needs_result, again=again)
+        again, far = not row["inline"], max(0, row["reached"] or 0)
+        source, needs_result = self._source(job, engine), engine is not None
+        return JobRun(source, recorder, cancel, needs_result=needs_result, again=again, reached=far)
 
     def _source(self, job: Job, engine: Engine | None) -> EventSource:
         def events(folder: Path, cancel: CancelToken) -> Iterator[Event]:
@@ -238,7 +264,9 @@ Prepare = Callable[[Row, Engine | None], JobRun]
 
 
 class Slot(threading.Thread):
-    """Drains the queue of ``kinds``; its engine, if it has one, runs one job at a time here.
+    """Drains the queue of ``kinds``; the engine of its seat, if it has one, runs one job at a time here.
+
+    Of a ``rotation`` it takes what its seat may take.
 
     After ``idle_seconds`` without work the engine's device memory is released, once (0: never).
     """
@@ -251,15 +279,18 @@ class Slot(threading.Thread):
         process: str,
         prepare: Prepare,
         *,
-        engine: Engine | None = None,
+        seat: Seat | None = None,
+        rotation: Rotation | None = None,
         idle_seconds: float = 0,
     ) -> None:
         super().__init__(name=name, daemon=True)
-        self._kinds, self._engine = kinds, engine
+        self._kinds, self._seat, self._rotation = kinds, seat, rotation
+        self._engine = seat.engine if seat is not None else None
         self._store, self._process, self._prepare = store, process, prepare
         self._idle_seconds = idle_seconds
         self._wake = threading.Condition()
         self._stopping = False
+        self._closing = threading.Event()
         self._release_wanted = False
         self._used = False
         self._last_work = time.monotonic()
@@ -279,6 +310,7 @@ class Slot(threading.Thread):
     def stop(self) -> None:
         """Take no more jobs; the running one is put back into the queue within one step."""
         self._stopping = True
+        self._closing.set()
         current = self._current
         if current is not None:
             current.cancel.stop(Interrupted())
@@ -288,8 +320,9 @@ class Slot(threading.Thread):
         while not self._stopping:
             self._no_room = self._no_room and room(self._store.database.folder) < ROOM_AGAIN
             try:
-                wanted = not self._no_room and (self._store.waiting(self._kinds) or self._store.unsure)
-                row = self._store.claim(self._process, self._kinds) if wanted else None
+                waits = not self._no_room and (self._store.waiting(self._kinds) or self._store.unsure)
+                wanted = waits and self._may_take()
+                row = self._store.claim(self._process, self._kinds, but=self._not_here()) if wanted else None
             except SvdUiError as error:
                 warn(log, "the queue cannot be read", error)
                 row = None
@@ -301,6 +334,19 @@ class Slot(threading.Thread):
                 if not self._stopping:
                     self._wake.wait(QUEUE_POLL_SECONDS)
 
+    def _may_take(self) -> bool:
+        if self._seat is None or self._rotation is None:
+            return True
+        try:
+            return self._rotation.may_take(self._seat, self._closing)
+        except SvdUiError as error:  # it was closed meanwhile
+            log.info("%s: %s", self.name, error)
+            return False
+
+    def _not_here(self) -> list[str]:
+        """Jobs that somebody else should take."""
+        return self._rotation.not_for(self._seat) if self._seat is not None and self._rotation is not None else []
+
     def _run(self, row: Row) -> None:
         try:
             self._current = run = self._prepare(row, self._engine)
@@ -309,6 +355,8 @@ class Slot(threading.Thread):
             self._give_up(row["id"], Unexpected(detail="the job's row in the history is damaged"))
             return
         try:
+            if self._seat is not None:
+                self._seat.began(row["id"])
             if self._stopping:  # stop() came between the claim and here
                 run.cancel.stop(Interrupted())
             with bound(job=row["id"]):
@@ -321,6 +369,8 @@ class Slot(threading.Thread):
                 self._store.waitlist.put_back(self._process, row["id"], Interrupted())
         finally:
             self._current = None
+            if self._seat is not None:
+                self._seat.ended(row["id"], run.died, run.headway)
             self._used = True
             self._last_work = time.monotonic()
 

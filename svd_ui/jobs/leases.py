@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 from ..assets import Assets
-from ..engine import Device
 from ..engine.progress import KEPT, Progress
 from ..errors import Interrupted, SvdUiError
 from ..pictures import pictures
@@ -34,6 +34,7 @@ from ..settings import Settings
 from .database import Database, Row, warn
 from .following import Meter
 from .retention import Rule, Surplus, surplus
+from .rotation import DeviceState
 from .rows import read_request, read_result
 from .store import Store
 
@@ -45,21 +46,22 @@ PURGE_EVERY = 60.0
 ORPHAN_SECONDS = 24 * 3600.0
 SWEEP_EVERY = 3600.0
 RESERVE_NEEDS = 64_000_000
+STATES = TypeAdapter(tuple[DeviceState, ...])
 
 
 class Lease:
     """This process in the table. ``start`` begins to beat; ``each_beat`` is called after every beat.
 
-    ``describe`` tells the device to show to other processes; it must not block.
+    ``describe`` tells the devices to show to other processes, ``slots`` how many of them take jobs; neither may block.
     """
 
     def __init__(
         self,
         database: Database,
         role: str,
-        slots: int = 0,
+        slots: Callable[[], int] = lambda: 0,
         seconds: float = LEASE_SECONDS,
-        describe: Callable[[], Device | None] = lambda: None,
+        describe: Callable[[], Sequence[DeviceState]] = tuple,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.role, self.slots, self.seconds = role, slots, seconds
@@ -89,15 +91,16 @@ class Lease:
                 log.exception("housekeeping failed; it goes on")
 
     def beat(self) -> None:
-        """Say that this process is alive, and on which device it works."""
-        device = self._describe()
-        shown = device.model_dump_json() if device is not None else None
+        """Say that this process is alive, and what its devices do."""
+        states = self._describe()
+        shown = STATES.dump_json(tuple(states)).decode() if states else None
         with self._database.write(alone=False) as sql:
             sql.execute(
                 "INSERT INTO processes (id, pid, host, role, slots, device, heartbeat)"
                 f" VALUES (?, ?, ?, ?, ?, ?, {self._database.clock})"
-                " ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat, device = excluded.device",
-                (self.id, os.getpid(), host(), self.role, self.slots, shown),
+                " ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat, device = excluded.device,"
+                " slots = excluded.slots",
+                (self.id, os.getpid(), host(), self.role, self.slots(), shown),
             )
 
     def expired(self) -> list[str]:
@@ -152,17 +155,21 @@ def is_gone(where: str, pid: int) -> bool:
         return False
 
 
-def live(database: Database, role: str = "server") -> list[Device | None]:
-    """The devices of the processes of this role that beat lately; None where not yet known."""
+def live(database: Database, role: str = "server") -> list[tuple[DeviceState, ...]]:
+    """The devices of each process of this role that beat lately; nothing where they are not yet known."""
     rows = database.read(
         f"SELECT pid, host, device FROM processes WHERE role = ? AND heartbeat > {database.clock} - ?",
         (role, LEASE_SECONDS),
     )
-    return [
-        Device.model_validate_json(row["device"]) if row["device"] else None
-        for row in rows
-        if not is_gone(row["host"], row["pid"])
-    ]
+    return [_states(row["device"]) for row in rows if not is_gone(row["host"], row["pid"])]
+
+
+def _states(text: str | None) -> tuple[DeviceState, ...]:
+    """A process of another release may tell of its devices in another way."""
+    try:
+        return STATES.validate_json(text) if text else ()
+    except ValidationError:
+        return ()
 
 
 def total_slots(database: Database) -> int:

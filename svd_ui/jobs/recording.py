@@ -156,7 +156,7 @@ class Recorder:
 
     def finish(self, result: Result | None) -> None:
         if result is not None:
-            self._learn(result.request)
+            self._learn(result.request, result.effective is not None and "+" in result.effective.place)
             self._notes += [note for note in result.notes if note not in self._notes]
         self._end(
             state="finished",
@@ -186,8 +186,11 @@ class Recorder:
         self._tell(state, error)
         self._end(state=state, message=error.message, error=text, notes=self._notes_json())
 
-    def _learn(self, request: GenerationRequest) -> None:
-        """Under the request that was really run: what ``auto`` and blanks were taken for beforehand may differ."""
+    def _learn(self, request: GenerationRequest, split: bool) -> None:
+        """Under the request that was really run: what ``auto`` and blanks were taken for beforehand may differ.
+
+        ``split``: two devices made it.
+        """
         if self._key is None:
             return
         now = time.time()
@@ -196,7 +199,7 @@ class Recorder:
             clip = ClipSpec.of(request, self._find(checkpoint))
         except SvdUiError:  # it was deleted meanwhile
             return
-        key = key_of(clip, self._key.kind, from_prompt=self._key.from_prompt)
+        key = key_of(clip, self._key.kind, from_prompt=self._key.from_prompt, split=split)
         together = clip.num_inference_steps if clip.tiles > 1 else None
         timing = self._watch.still(now) if key.kind == "still" else self._watch.timing(now, together)
         if timing is None:

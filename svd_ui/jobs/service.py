@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
 from .retention import Rule, Surplus
+from .rotation import DeviceState, Rotation, Seat
 from .rows import to_jobs
 from .store import Store, open_database
 from .timing import Timings
@@ -54,9 +55,9 @@ class JobService:
 
     ``queue`` is what people do with what waits.
 
-    ``slots`` says whether ``start`` begins to run jobs here, one slot per engine; without, jobs are only
-    submitted and watched, or run by ``run_inline``. With ``inline`` what is submitted is run by ``run_waiting``, in the thread of
-    whoever asked for it. The slots also release an engine's device memory after
+    ``more`` makes a worker of a device that turns out to be here. ``slots`` says whether ``start`` begins to run jobs here, one
+    slot per engine; without, jobs are only submitted and watched, or run by ``run_inline``. With ``inline`` what is submitted is
+    run by ``run_waiting``, in the thread of whoever asked for it. The slots also release an engine's device memory after
     ``SVD_UI_IDLE_SECONDS`` without work. ``close`` puts what runs back into the queue, and closes the engines.
     """
 
@@ -70,15 +71,19 @@ class JobService:
         role: Literal["server", "cli", "reader"] = "server",
         hub: Hub | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        more: Callable[[str], Engine] | None = None,
     ) -> None:
         self.settings = settings
-        self._engines: tuple[Engine, ...] = tuple(engine) if isinstance(engine, Sequence) else (engine,)
         self.inline = inline
+        engines = tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        names = settings.device_entries if len(settings.device_entries) == len(engines) else ()
+        self._rotation, self._more = Rotation(engines, names), more
         hub = hub or Hub(settings)
         self._database = open_database(settings)
         self._store = Store(self._database)
         self._timings = Timings(self._database, CountedCosts(settings))
-        self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
+        taking = (lambda: self._rotation.taking) if slots else (lambda: 0)
+        self._lease = Lease(self._database, role, taking, lease_seconds, self._own_devices)
         self.meters: list[Meter] = []
         """Who is told of every job that this process makes."""
         self._housekeeping = Housekeeping(settings, self._store, self._lease, self.meters)
@@ -91,13 +96,13 @@ class JobService:
         self._housekeeping.reap()
 
     def _make_slots(self) -> list[Slot]:
-        shared: tuple[Any, ...] = (self._store, self._lease.id, self._runner.prepare)
+        downloads = Slot("svd-ui-downloads", DOWNLOADS, self._store, self._lease.id, self._runner.prepare)
+        return [*map(self._slot, () if self.inline else self._rotation.seats), downloads]
+
+    def _slot(self, seat: Seat) -> Slot:
+        shared: tuple[Any, ...] = (CLIPS, self._store, self._lease.id, self._runner.prepare)
         idle = self.settings.idle_seconds
-        slots = [
-            Slot(f"svd-ui-slot-{number}", CLIPS, *shared, engine=engine, idle_seconds=idle)
-            for number, engine in enumerate(() if self.inline else self._engines)
-        ]
-        return [*slots, Slot("svd-ui-downloads", DOWNLOADS, *shared)]
+        return Slot(f"svd-ui-slot-{seat.name}", *shared, seat=seat, rotation=self._rotation, idle_seconds=idle)
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +119,23 @@ class JobService:
     def _hold_lease(self) -> None:
         with self._starting:
             if not self._lease.running:
-                self._lease.start(self._housekeeping)
+                self._lease.start(self._each_beat)
+
+    def _each_beat(self) -> None:
+        self._housekeeping()
+        self._add_others()
+
+    def _add_others(self) -> None:
+        """What ``auto`` means besides the first device, once its worker has looked: each gets a worker and a slot."""
+        known = {seat.name for seat in self._rotation.seats}
+        found = [device.others for seat in self._rotation.seats if (device := seat.engine.describe()) is not None]
+        for name in dict.fromkeys(name for others in found for name in others):
+            if self._more is None or name in known or self._closed or not self._slots:
+                continue
+            log.info("%s makes clips too", name)
+            slot = self._slot(self._rotation.add(name, self._more(name)))
+            self._slots.append(slot)
+            slot.start()
 
     # Jobs
 
@@ -246,20 +267,28 @@ class JobService:
     # The device
 
     def describe(self) -> Device | None:
-        """This process's device, else that of a live server; None while it is not known. Never blocks."""
-        own = self._own_device()
-        return own or next((device for device in live(self._database) if device is not None), None)
+        """The device that clips are made for: one of this process, else of a live server; None while none is known.
 
-    def _own_device(self) -> Device | None:
-        return self._engines[0].describe() if self._engines else None
+        One that takes jobs before one that rests. Never blocks.
+        """
+        states = sorted(self.devices(), key=lambda state: state.doing == "resting")
+        return next((state.device for state in states if state.device is not None), None)
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        """Every device and what it does: this process's, else those of all live servers. Never blocks."""
+        return self._own_devices() or tuple(state for states in live(self._database) for state in states)
+
+    def _own_devices(self) -> tuple[DeviceState, ...]:
+        return tuple(seat.state for seat in self._rotation.seats)
 
     def own_devices(self) -> list[Device]:
         """Those that this process works on, as far as they are known."""
-        return [device for engine in self._engines if (device := engine.describe()) is not None]
+        return [device for seat in self._rotation.seats if (device := seat.engine.describe()) is not None]
 
     def estimate(self, request: GenerationRequest) -> Estimate:
-        """The engine's, but seconds as measured here for such clips where there are any; waiting left out."""
-        cost = self._engines[0].estimate(request) if self._engines else Estimate()
+        """Of the device that would take it, but seconds as measured here for such clips where there are any; waiting left out."""
+        seat = self._rotation.likely(request.checkpoint)
+        cost = seat.engine.estimate(request) if seat is not None else Estimate()
         key, steps = self._intake.timing_of(request, "clip")
         seconds = self._timings.known(self._warm()).whole(key, steps)
         return cost if seconds is None else cost.model_copy(update={"seconds": seconds, "basis": "measured"})
@@ -273,8 +302,8 @@ class JobService:
         for slot in self._slots:
             slot.release()
         if not self._slots:
-            for engine in self._engines:
-                engine.release()
+            for seat in self._rotation.seats:
+                seat.engine.release()
 
     # Running
 
@@ -285,7 +314,8 @@ class JobService:
         """
         self._hold_lease()
         id = self._intake.add(request, owner, kind, process=self._lease.id, inline=True)
-        run = self._runner.prepare(self._store.row(id), self._engines[0] if kind != "download" else None)
+        engine = self._rotation.seats[0].engine if kind != "download" else None
+        run = self._runner.prepare(self._store.row(id), engine)
         try:
             yield self._seen(id)
             with closing(run.events()) as events:
@@ -305,7 +335,7 @@ class JobService:
             row = self._store.claim(self._lease.id, CLIPS, owner)
             if row is None:
                 return
-            run = self._runner.prepare(row, self._engines[0])
+            run = self._runner.prepare(row, self._rotation.seats[0].engine)
             try:
                 with closing(run.events()) as events:
                     for _ in events:
@@ -334,8 +364,8 @@ class JobService:
         running = [slot for slot in self._slots if slot.is_alive()]
         for slot in running:
             slot.join(timeout=CLOSE_SECONDS)
-        for engine in self._engines:
-            engine.close()
+        for seat in self._rotation.seats:
+            seat.engine.close()
         for slot in running:
             slot.join(timeout=1.0)
         try:
@@ -364,20 +394,21 @@ def server_alive(settings: Settings) -> bool:
 
 
 def devices(settings: Settings) -> list[str | None]:
-    """One entry per worker; None lets the worker choose its device."""
-    names = [name.strip() for name in settings.devices.split(",") if name.strip()]
-    return [None if name == "auto" else name for name in names] or [None]
+    """One entry per worker; None lets the worker choose its device, and tell which others there are."""
+    if settings.repeated_devices:
+        log.warning("%s: named before, and left out", ", ".join(settings.repeated_devices))
+    return [None if name == "auto" else name for name in settings.device_entries]
 
 
 def compose(settings: Settings, *, start: bool = True) -> JobService:
-    """One supervised worker per device of ``SVD_UI_DEVICES``, and the service that keeps them busy.
+    """One supervised worker per entry of ``SVD_UI_DEVICES``, or per GPU, and the service that keeps them busy.
 
     Returns at once: the workers import and look at their devices while the page is already served. Close it at the end.
     """
     if on_zero_gpu():
         return compose_zero_gpu(settings)
     engines = [WorkerEngine(settings, device) for device in devices(settings)]
-    service = JobService(settings, engines)
+    service = JobService(settings, engines, more=partial(WorkerEngine, settings))
     if start:
         for engine in engines:
             engine.start()

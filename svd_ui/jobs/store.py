@@ -23,7 +23,8 @@ from .sqlite import SqliteDatabase
 
 NEXT = f"""
     SELECT jobs.number FROM jobs JOIN ({FAIR_QUEUE}) AS fair ON fair.number = jobs.number
-    WHERE jobs.state = 'queued' AND (CAST(:owner AS TEXT) IS NULL OR jobs.owner = :owner) ORDER BY fair.position LIMIT 1
+    WHERE jobs.state = 'queued' AND (CAST(:owner AS TEXT) IS NULL OR jobs.owner = :owner)
+    AND jobs.id NOT IN (SELECT value FROM json_each(:but)) ORDER BY fair.position LIMIT 1
 """
 TAKE = "UPDATE jobs SET state = 'loading', process = ?, started = ?, phase_started = ?, updated = ? WHERE number = ?"
 GIVE_BACK = """
@@ -126,9 +127,11 @@ class Store:
         )
         return str(rows[0]["id"]) if rows else None
 
-    def claim(self, process: str, kinds: Iterable[str], owner: str | None = None) -> Row | None:
+    def claim(
+        self, process: str, kinds: Iterable[str], owner: str | None = None, but: Iterable[str] = ()
+    ) -> Row | None:
         """Take the next waiting row for ``process``, of ``owner`` where one is named, or None; none but downloads while the queue
-        is paused.
+        is paused. ``but`` are ids that somebody else is to take.
 
         Pages that claim at once take different rows: what one is about to take, the others skip. The order stays fair, since
         a row counts against its owner alike whether it waits before another or runs.
@@ -139,7 +142,7 @@ class Store:
                 for number, when in unsure:
                     sql.execute(GIVE_BACK, (number, process, when))
                 if tuple(kinds) == DOWNLOADS or not sql.execute(f"SELECT {PAUSED} AS paused").fetchone()["paused"]:
-                    who = {"kinds": json.dumps(list(kinds)), "owner": owner}
+                    who = {"kinds": json.dumps(list(kinds)), "owner": owner, "but": json.dumps(list(but))}
                     head = sql.execute(NEXT + self.database.skip_locked, who).fetchone()
                 if head is not None:
                     sql.execute(TAKE, (process, now, now, now, head["number"]))

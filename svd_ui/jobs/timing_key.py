@@ -17,6 +17,8 @@ from ..settings import Settings
 from . import JobKind
 
 PACE, RENDERED, WITH = "pace=", "rendered=", "with="
+SPLIT = "on-two-devices"
+"""Among ``TimingKey.kinds``: guidance is split over two."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ class TimingKey:
             return None
 
 
-def key_of(clip: ClipSpec, kind: JobKind, *, from_prompt: bool) -> TimingKey:
+def key_of(clip: ClipSpec, kind: JobKind, *, from_prompt: bool, split: bool = False) -> TimingKey:
+    """``split``: two devices share the guidance of the clip, as far as it has any."""
     ends = (clip.guidance_sigma_min, clip.guidance_sigma_max) if clip.guided else (None, None)
     pace = EXACT if kind == "still" else Pace(clip.cache_interval, clip.schedule, *ends, clip.tiles)
     steps = (clip.request.method, *clip.request.post)
     kinds = () if kind == "still" else tuple(step.kind for step in steps if step.kind != "plain")
+    kinds += (SPLIT,) if split and clip.guided and kind != "still" else ()
     free = clip.renders and kind != "still"
     rendered = Rendered(clip.frame_size[1], clip.fps, clip.output_fps) if free else None
     size = clip.width, clip.height, clip.num_frames
@@ -132,7 +136,9 @@ Costs = Callable[[TimingKey], RelativeCost]
 def by_size(key: TimingKey) -> RelativeCost:
     """For models of which nothing more is known: cost grows with the pixels and with the frames."""
     pixels = float(key.width * key.height * key.num_frames * key.pace.tiles)
-    return RelativeCost(pixels * (2 if key.guided else 1) / key.pace.cache_interval, max(pixels, 1.0))
+    return RelativeCost(
+        pixels * (2 if key.guided and SPLIT not in key.kinds else 1) / key.pace.cache_interval, max(pixels, 1.0)
+    )
 
 
 class CountedCosts:
@@ -148,7 +154,7 @@ class CountedCosts:
             clip = _typical(key, find_checkpoint(self._settings, key.checkpoint))
         except (SvdUiError, ValueError):  # a checkpoint that is gone, a key of another time
             return by_size(key)
-        step, around = step_flops(clip), around_flops(clip)
+        step, around = step_flops(clip, SPLIT in key.kinds), around_flops(clip)
         if step is None or around is None:
             return by_size(key)
         return RelativeCost(step * key.pace.tiles, around[1] * key.pace.tiles)

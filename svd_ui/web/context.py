@@ -19,6 +19,7 @@ from ..finetune.runs import TrainingRuns
 from ..hosting import signs_in
 from ..hub import Hub
 from ..hub.selection import Checkpoints
+from ..jobs.rotation import DeviceState
 from ..jobs.service import JobService
 from ..loras import LoraFile, loras
 from ..notes import Note
@@ -159,6 +160,10 @@ class Context:
 
     def device(self) -> Device | None:
         return self.jobs.describe()
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        """All of them, and what each does now."""
+        return self.jobs.devices()
 
     def _remember(self, key: str, look: Callable[[], T], seconds: float = ROWS_SECONDS) -> T:
         """What ``look`` finds, or found within the last ``seconds``."""

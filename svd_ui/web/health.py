@@ -1,14 +1,14 @@
 """For whoever watches the app: does it live, can it work, how much is there to do.
 
 GET /health     200 while the page answers; no login
-GET /ready      200 once a device is known and the history can be read, 503 before; no login
+GET /ready      200 while a device takes jobs and the history can be read, else 503; which devices rest; no login
 GET /metrics    Prometheus' text format, or OpenMetrics where it is asked for; on a page that others reach for its operator alone
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from .. import __version__
 from ..errors import SvdUiError
+from ..jobs.rotation import plain
 from ..settings import is_loopback
 from .visitor import Asked, is_forwarded
 
@@ -34,7 +35,8 @@ def health(context: Context) -> dict[str, Callable[[Request], Awaitable[Response
 
     async def ready(request: Request) -> Response:
         missing = await run_in_threadpool(_missing, context)
-        told = {"status": "waiting" if missing else "ready", "missing": missing}
+        devices = await run_in_threadpool(_devices, context, may_watch(context, request))
+        told = {"status": "waiting" if missing else "ready", "missing": missing, "devices": devices}
         return JSONResponse(told, 503 if missing else 200, FRESH)
 
     async def metrics(request: Request) -> Response:
@@ -66,4 +68,14 @@ def _missing(context: Context) -> list[str]:
         context.jobs.unfinished()
     except SvdUiError:
         return ["history"]
-    return [] if context.device() is not None else ["device"]
+    works = any(one.device is not None and one.doing != "resting" for one in context.devices())
+    return [] if works else ["device"]
+
+
+def _devices(context: Context, why: bool) -> list[dict[str, Any]]:
+    """What each does; to strangers no more than that."""
+    try:
+        known = context.devices()
+    except SvdUiError:
+        return []
+    return [plain(one) if why else {"name": one.name, "doing": one.doing} for one in known]

@@ -1,7 +1,8 @@
-"""Status and history as plain routes: asking them builds no session of gradio's, so a program may ask as often as it likes.
+"""Status, history and devices as plain routes: asking them builds no session of gradio's, so a program may ask as often as it likes.
 
 GET /svd/status/<id>                       the same object as the API's /status, its files as addresses
 GET /svd/history?limit=24&before=<id>      a list of them; the token as ``Authorization: Bearer <token>``
+GET /svd/devices                           what each device does; its operator is told why one rests, and of which job
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..errors import HistoryUnreachable, NotFound, SvdUiError
 from ..jobs import Job
+from ..jobs.rotation import plain as told
 from .visitor import Asked, said
 
 if TYPE_CHECKING:
@@ -50,7 +52,11 @@ def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]
     async def history(request: Request) -> Response:
         return await _answered(lambda: listed(request), context)
 
-    return {"/svd/status/{id}": status, "/svd/history": history}
+    async def devices(request: Request) -> Response:
+        why = context.who(Asked(request)).operates
+        return await _answered(lambda: [told(one, why=why) for one in context.devices()], context)
+
+    return {"/svd/status/{id}": status, "/svd/history": history, "/svd/devices": devices}
 
 
 async def _answered(ask: Callable[[], Any], context: Context) -> Response:

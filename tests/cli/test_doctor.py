@@ -23,7 +23,7 @@ class FakeWorker(FakeEngine):
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svd_ui.engine.worker.WorkerEngine", lambda settings: FakeWorker(settings=settings))
+    monkeypatch.setattr("svd_ui.engine.worker.WorkerEngine", lambda settings, device: FakeWorker(settings=settings))
 
 
 def test_the_exit_code_says_whether_something_is_wrong(

@@ -16,13 +16,17 @@ from svd_ui.core.devices import (
     build_mismatch,
     describe,
     plan_for,
+    probe,
     select_devices,
     temporal_conv2d_for,
     temporal_key,
 )
+from svd_ui.engine.stages import Stages
 from svd_ui.errors import BadInput
 from svd_ui.notes import Note, sentence
 from svd_ui.settings import Settings
+
+CPU = torch.device("cpu")
 
 
 def test_the_cpu_is_always_there_and_comes_last() -> None:
@@ -63,7 +67,32 @@ def test_wrong_settings_are_named(settings: Settings) -> None:
 
 
 def test_devices_are_used_in_the_order_asked() -> None:
-    assert select_devices(Settings(devices="cpu, cpu")) == ["cpu", "cpu"]
+    assert select_devices(Settings(devices="cpu+cpu")) == ["cpu+cpu"]
+    assert select_devices(Settings(devices="cpu, cpu")) == ["cpu"]
+
+
+def test_a_pair_is_one_plan_of_two_devices_that_share_the_cores() -> None:
+    alone, pair = plan_for(Settings(devices="cpu")), plan_for(Settings(devices="cpu+cpu"))
+    assert (alone.second, alone.place, alone.splits) == (None, "cpu", False)
+    assert (pair.device, pair.second, pair.place, pair.splits) == (CPU, CPU, "cpu+cpu", True)
+    assert (pair.half().device, pair.half().second) == (CPU, None)
+    assert pair.profile == alone.profile  # chosen for one, so that it can go on alone
+    with pytest.raises(BadInput, match="'cuda:1'"):
+        plan_for(Settings(devices="cuda:1"), device="cuda:1")
+
+
+def test_a_device_is_tried_by_computing_on_it() -> None:
+    probe(CPU, CPU)
+    with pytest.raises((RuntimeError, AssertionError)):
+        probe(torch.device("cuda:7"))
+
+
+def test_auto_means_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Card(monkeypatch, "NVIDIA GeForce RTX 3060", (8, 6))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert select_devices(Settings(devices="auto")) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert Stages(Settings(devices="auto")).others() == ("cuda:1", "cuda:2")
+    assert Stages(Settings(devices="cuda:0"), "cuda:0").others() == ()
 
 
 def test_stepping_down_says_so() -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from svd_ui.catalog.cuda_builds import Card, TorchBuild, mismatch
-from svd_ui.doctor import CHECKS, examine, facts, software
+from svd_ui.doctor import CHECKS, devices, examine, facts, software
 from svd_ui.doctor.finding import Finding, Patient
 from svd_ui.engine import Device
 from svd_ui.hub import Hub
+from svd_ui.jobs.rotation import DeviceState
 from svd_ui.jobs.sqlite import SqliteDatabase
 from svd_ui.notes import WORDS
 from svd_ui.settings import Settings, usable
@@ -272,3 +273,21 @@ def test_a_database_that_cannot_be_used_is_found_and_its_password_not_shown(
     assert found["wrong"]
     assert "s3cret" not in str(found)
     assert "127.0.0.1:1/svd" in found["what"] or "not installed" in found["what"]
+
+
+def test_of_several_devices_those_that_cannot_work_are_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SVD_UI_DEVICES", "cuda:0,cuda:1,cuda:2,cuda:1")
+    settings, faults = usable()
+    states = (
+        DeviceState(name="cuda:0", doing="free", device=DEVICE),
+        DeviceState(name="cuda:1", doing="resting", why="There is no device 'cuda:1' here."),
+        DeviceState(name="cuda:2", doing="resting", device=DEVICE, why="CUDA error: GPU is lost", back=1.0),
+    )
+    patient = Patient(settings, faults, Hub(settings), DEVICE, "", states)
+    found = {finding.code: finding.to_dict() for finding in devices.usable(patient)}
+    assert found["device_absent"]["what"] == "cuda:1 cannot be used: There is no device 'cuda:1' here"
+    assert found["device_resting"]["what"] == "cuda:2 rests: CUDA error: GPU is lost"
+    assert "cuda:1" in found["device_repeated"]["what"]
+    told = facts(patient, [])["devices"]
+    assert [one["name"] for one in told] == ["cuda:0", "cuda:1", "cuda:2"]
+    assert told[2]["said"] == "resting, being tried again: CUDA error: GPU is lost"

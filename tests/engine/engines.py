@@ -110,3 +110,55 @@ def misconfigured(settings: Settings, device: str | None) -> Misconfigured:
 
 def broken(settings: Settings, device: str | None) -> FakeEngine:
     raise ImportError("no such library")
+
+
+class Doomed(FakeEngine):
+    """On cuda:1 its process is killed at every job; elsewhere each step takes a moment."""
+
+    def __init__(self, device: str | None, dies: bool = True) -> None:
+        super().__init__(steps=3, delay=0.02, device=Device(kind="cuda", name=f"pid {os.getpid()}", id=f"gpu-{device}"))
+        self._dies = dies and device == "cuda:1"
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        if self._dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().generate(request, out, cancel)
+
+
+def doomed(settings: Settings, device: str | None) -> Doomed:
+    return Doomed(device)
+
+
+def spared(settings: Settings, device: str | None) -> Doomed:
+    return Doomed(device, dies=False)
+
+
+class OffTheBus(FakeEngine):
+    """Its device is gone in every process but the first, which dies of it."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__(steps=2, device=Device(kind="cuda", name="Fake", id="gpu-1"))
+        self._mark, self._gone = mark, mark.exists()
+
+    def describe(self) -> Device:
+        if self._gone:
+            raise BadInput("There is no device 'cuda:0' here.")
+        return super().describe()
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        self.describe()
+        self._mark.touch()
+        raise RuntimeError("CUDA error: GPU is lost")
+
+    def probe(self) -> None:
+        self.describe()
+
+
+def off_the_bus(settings: Settings, device: str | None) -> OffTheBus:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return OffTheBus(settings.data_dir / "gone")
+
+
+def two_devices(settings: Settings, device: str | None) -> FakeEngine:
+    second = Device(kind="cuda", name="Fake", id="gpu-0")
+    return FakeEngine(steps=2, device=Device(kind="cuda", name="Fake", id="gpu-1", second=second))

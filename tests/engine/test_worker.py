@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from svd_ui.engine import Engine, never
+from svd_ui.engine import Engine, device_lock, never
 from svd_ui.engine.worker import GRACE, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
@@ -372,3 +372,31 @@ def test_the_real_engine_in_its_worker(settings: Settings, tiny: Path, image: st
         assert one == two
     finally:
         engine.close()
+
+
+def test_a_device_that_falls_off_the_bus_ends_its_worker_and_no_job(make: Make, tmp_path: Path) -> None:
+    """A new process does not find it any more: that is no fault of what it is asked to make."""
+    engine = make(engines.off_the_bus)
+    engine.start()
+    wait_for(engine.describe)
+    with pytest.raises(WorkerStopped, match="GPU is lost"):
+        run(engine, tmp_path)
+    with pytest.raises(WorkerStopped, match="There is no device 'cuda:0' here"):
+        run(engine, tmp_path)
+    with pytest.raises(WorkerStopped, match="There is no device 'cuda:0' here"):
+        engine.probe(never())
+    (engine._settings.data_dir / "gone").unlink()
+    engine.probe(never())
+    assert engine.describe() is not None
+    assert not engine.trouble
+
+
+def test_a_worker_of_two_devices_holds_both(make: Make, settings: Settings, tmp_path: Path) -> None:
+    engine, cancel = make(engines.two_devices), threading.Event()
+    for id in ("gpu-0", "gpu-1"):
+        with device_lock(settings, id):
+            pass
+    engine.start()
+    wait_for(engine.describe)
+    assert engine._locks() == ["gpu-0", "gpu-1"]
+    assert run(engine, tmp_path, cancel=cancel)[-1].stage == "finished"

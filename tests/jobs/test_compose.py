@@ -13,7 +13,13 @@ from svd_ui.settings import REPOSITORY, Settings
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
-    [("auto", [None]), ("", [None]), ("cpu", ["cpu"]), ("cuda:0, cuda:1", ["cuda:0", "cuda:1"])],
+    [
+        ("auto", [None]),
+        ("", [None]),
+        ("cpu", ["cpu"]),
+        ("cuda, cuda:1", ["cuda:0", "cuda:1"]),
+        ("cuda:0+cuda:1, cuda:2, CUDA:1", ["cuda:0+cuda:1", "cuda:2"]),
+    ],
 )
 def test_one_worker_for_each_device(settings: Settings, setting: str, expected: list[str | None]) -> None:
     assert devices(settings.model_copy(update={"devices": setting})) == expected

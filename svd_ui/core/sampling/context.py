@@ -21,6 +21,7 @@ from ..families import verbs_of
 from ..families.svd import ENCODED_AT_ONCE
 from ..interruptible import cells_of, interruptible
 from ..runtime import Runtime
+from ..second import split_cfg
 from .anchoring import masked
 from .denoiser import Conditioning, Denoiser, Pair, batched_cfg, cfg_interval, concatenated, guided, sequential_cfg
 from .feature_cache import CachedUNet, FeatureCache
@@ -109,8 +110,12 @@ class SamplingContext:
         return self._denoiser(self.conditioning)
 
     def pair(self) -> Pair:
-        """The model with and without the still, in turn or in one batch as the profile says."""
+        """The model with and without the still: on two devices, in turn, or in one batch as the profile says."""
         without = self._family.unconditional(self.conditioning)
+        half = self.runtime.second
+        if half is not None:
+            there = replace(self, runtime=half)._denoiser(without.to(half.device))
+            return split_cfg(self.conditional(), there, half)
         if self.runtime.profile.guidance_in_turn:
             return sequential_cfg(self.conditional(), self._denoiser(without))
         return batched_cfg(self._denoiser(concatenated(self.conditioning, without)))
@@ -231,7 +236,8 @@ def sample(context: SamplingContext) -> Iterator[Step]:
     generators = [given] if isinstance(given, torch.Generator) else list(given)
     before = [one.get_state() for one in generators]
     shape = context.conditioning.image_latents.shape
-    select_kernels(runtime.unet, runtime.plan, shape)
+    for each in filter(None, (runtime, runtime.second)):
+        select_kernels(each.unet, each.plan, shape)
     try:
         with runtime.denoising(shape[1]):
             yield from context.clip.request.method.sample(context)

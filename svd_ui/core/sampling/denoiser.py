@@ -46,6 +46,10 @@ class Conditioning:
     image_latents: Tensor
     added_time_ids: Tensor
 
+    def to(self, device: torch.device) -> Conditioning:
+        """The same on ``device``."""
+        return Conditioning(*(one.to(device) for one in (self.image_embeds, self.image_latents, self.added_time_ids)))
+
     def unconditional(self) -> Conditioning:
         """The same micro-conditioning with the picture taken away (zeros, as SVD was trained)."""
         return replace(

@@ -20,8 +20,9 @@ from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
 from . import directing, events, groups, job_events, spoken, stage
+from .device_line import status
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
-from .form_view import footer, status, wall_toggle
+from .form_view import footer, wall_toggle
 from .stills import ASPECT_CHOICES, NO_STILLS, door
 
 SCRIPTS = {
@@ -90,7 +91,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     with gr.Row(elem_id="top"):
         gr.HTML(html("header"), js_on_load=None)
         tabs = train.tabs() if trains else None
-        _piece(page, "status", status(None))
+        _piece(page, "status", status(()))
         if signs_in():
             gr.LoginButton(elem_id="sign-in", size="sm")
     with gr.Row(elem_id="main", equal_height=False):

@@ -14,8 +14,9 @@ from ..formatting import html
 from ..page import QUIET, Changes, Given, Page
 from . import spoken
 from .actions import Actions
+from .device_line import status
 from .form import FRESH, OWN, default_of, kept_values, looped, preset_values, shown_still, switched
-from .form_view import form_view, status
+from .form_view import form_view
 from .groups import toggled, weighed
 from .offers import own_values
 from .prediction import Change, asked, change_of, estimated
@@ -60,7 +61,7 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
             "own": own,
             "stills": stills,
             "watched": watched,
-            "status": status(context.device()),
+            "status": status(context.devices()),
         }
 
     writes = (*page.form, *follows, *VIEW, "preset_before", "own", "stills", "watched", "status")
@@ -69,7 +70,7 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
     def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
         shown = form_view(context, given.form, given["stills"], given["change"], given["own"])
-        return {**{name: shown[name] for name in later}, "status": status(context.device())}
+        return {**{name: shown[name] for name in later}, "status": status(context.devices())}
 
     later = ("offer", "found", "still_offer", "make_still", "summary", "obstacle", "lora_list")
     page.on(page["slow"].tick, now_and_then, ("stills", "change", "own", *page.form), (*later, "status"))
@@ -78,7 +79,7 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
         context.require_operator(given.request, "free memory")
         context.jobs.release()
         gr.Info("Memory is being freed.", duration=3)
-        return {"status": status(context.device())}
+        return {"status": status(context.devices())}
 
     page.on(page["status"].release, release, (), ("status",))
 

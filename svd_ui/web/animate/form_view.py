@@ -11,7 +11,6 @@ import gradio as gr
 from ... import __version__
 from ...catalog import CheckpointRow, short_title
 from ...clip import ClipShape, ClipSpec
-from ...engine import Device
 from ...engine.estimates import approximate
 from ...errors import BadInput
 from ...loras import LoraFile
@@ -20,7 +19,7 @@ from ...notes import WORDS, sentence
 from ...request import FOCUS, GenerationRequest
 from ..context import Context
 from ..controls import CLIP, hint
-from ..formatting import duration, frame_size, html, memory
+from ..formatting import duration, frame_size, html
 from ..page import Changes
 from . import directing
 from .form import PICTURE, PROMPT, describe_preset, hints_of, shown_still
@@ -218,7 +217,7 @@ def _lora(
     }
 
 
-# The page's foot and its status line
+# The page's foot
 
 
 def footer(context: Context, selected: CheckpointRow) -> str:
@@ -227,24 +226,3 @@ def footer(context: Context, selected: CheckpointRow) -> str:
     on_hub = "/" in name and not name.startswith(("/", ".", "~"))
     rows = context.rows().values()
     return html("footer", selected=selected, rows=rows, text_to_image=name, on_hub=on_hub, version=__version__)
-
-
-def status(device: Device | None) -> str:
-    """Device and memory in one line; how it is used, and why, behind it."""
-    if device is None:
-        return html("status", parts=[])
-    total = memory(device.total_bytes)
-    if total and device.free_bytes is not None:
-        total = f"{device.free_bytes / 2**30:.0f} of {total} free"
-    loaded = f"{device.loaded_checkpoint} loaded" if device.loaded_checkpoint else "no model loaded"
-    used = [loaded, *_reasons(device)]
-    return html("status", parts=[device.name, *filter(None, [total])], loaded=bool(device.loaded_checkpoint), used=used)
-
-
-def _reasons(device: Device) -> list[str]:
-    """Why the device is used as it is."""
-    profile = f"profile {device.profile}" + (f": {sentence(device.profile_reason)}" if device.profile_reason else "")
-    attention = f"attention {device.attention}" if device.attention else ""
-    attention += f": {sentence(device.attention_reason)}" if attention and device.attention_reason else ""
-    unmeasured = "" if device.measured else "not measured on this kind of device"
-    return [part for part in (profile, attention, f"runs in {device.dtype}", unmeasured) if part]

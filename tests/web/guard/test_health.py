@@ -7,6 +7,8 @@ import re
 import httpx
 import pytest
 
+from svd_ui.engine import Device
+from svd_ui.jobs.rotation import DeviceState
 from tests.web.conftest import Served
 
 from .conftest import PASSWORDS
@@ -16,13 +18,29 @@ def test_health_and_readiness_need_no_login(shared: Served) -> None:
     alive = httpx.get(f"{shared.url}health")
     assert (alive.status_code, alive.json()["status"]) == (200, "ok")
     ready = httpx.get(f"{shared.url}ready")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "missing": []})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ready", "missing": [], "devices": [{"name": "cpu", "doing": "free"}]},
+    )
 
 
 def test_without_a_device_the_app_is_not_ready(local: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.jobs, "describe", lambda: None)
+    monkeypatch.setattr(local.jobs, "devices", lambda: ())
     answer = httpx.get(f"{local.url}ready")
     assert (answer.status_code, answer.json()["missing"]) == (503, ["device"])
+
+
+def test_where_every_device_rests_the_app_is_not_ready_and_says_why_at_the_machine_itself(
+    local: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resting = DeviceState(name="cuda:0", doing="resting", device=Device(kind="cuda", name="L4"), why="GPU is lost")
+    monkeypatch.setattr(local.jobs, "devices", lambda: (resting,))
+    answer = httpx.get(f"{local.url}ready")
+    assert answer.status_code == 503
+    assert (answer.json()["devices"][0]["why"], answer.json()["devices"][0]["device"]) == ("GPU is lost", "L4")
+    assert httpx.get(f"{local.url}svd/devices").json()[0]["why"] == "GPU is lost"
+    monkeypatch.setattr(local.jobs, "devices", lambda: (resting, resting.model_copy(update={"doing": "working"})))
+    assert httpx.get(f"{local.url}ready").status_code == 200
 
 
 def test_metrics_are_prometheus_text(local: Served) -> None:
