@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadInput
 from ..notes import sentence
-from .console import duration, out, reporting, settings_or_exit
+from ..request import GenerationRequest
+from . import fields
+from .console import duration, err, out, reporting, settings_or_exit
 
 if TYPE_CHECKING:
     from ..jobs import Job
@@ -47,24 +49,30 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print status obj
 
     with _jobs() as jobs:
         found, paused = jobs.queue.jobs(), jobs.queue.paused
+        places = jobs.places(found)
         if as_json:
-            told = {"paused": paused, "jobs": [status(job, jobs.file) for job in found]}
+            told = {"paused": paused, "jobs": [status(job, jobs.file, places.get(job.id)) for job in found]}
             typer.echo(json.dumps(told, indent=2, default=str))
             return
     if paused:
         out().print("Paused.")
     if not found:
         out().print("Nothing waits.")
-    for job in found:
-        out().print(_line(job), soft_wrap=True, markup=False)
+    _print(found, places)
 
 
-def _line(job: Job) -> str:
+def _print(jobs: list[Job], places: dict[str, tuple[int, int]]) -> None:
+    for job in jobs:
+        out().print(_line(job, places.get(job.id)), soft_wrap=True, markup=False)
+
+
+def _line(job: Job, of: tuple[int, int] | None = None) -> str:
     place = "now" if job.position is None else f"{job.position + 1}"
     left = f"  about {duration(job.eta_seconds)} left" if job.eta_seconds else ""
     what = job.name or job.request.prompt or job.request.checkpoint
     said = f"  {job.message}" if job.message else ""
-    return f"{place:>4}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{left}{said}"
+    together = f"  {of[0]} of {of[1]}" if of else ""
+    return f"{place:>4}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{together}{left}{said}"
 
 
 @queue.command()
@@ -101,8 +109,41 @@ def move(
         id, other = _found(jobs, job), before or after
         where = "first" if first else "last" if last else "before" if before is not None else "after"
         found = jobs.queue.move(id, where, None if other is None else _found(jobs, other))  # type: ignore[arg-type]
-    for one in found:
-        out().print(_line(one), soft_wrap=True, markup=False)
+        places = jobs.places(found)
+    _print(found, places)
+
+
+@queue.command()
+@reporting
+@fields.with_field_flags(GenerationRequest)
+def edit(
+    context: typer.Context,
+    job: Id,
+    preset: Annotated[str | None, typer.Option(help="A preset by name. Other flags override it.")] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="With --image CLIP, which frame: first, last, its number from 0, or 1.5s.")
+    ] = None,
+    say: Annotated[str | None, typer.Option(help="What should move, in words. Other flags override it.")] = None,
+    background: Annotated[str, typer.Option(help="Colour under transparent areas of the picture.")] = "#ffffff",
+    **request_fields: Any,
+) -> None:
+    """Change the settings of a waiting job, by the flags of 'generate'. It keeps its place; what no flag names stays."""
+    from .runner import Inputs, Runner, request_of
+
+    named, remarks = fields.today(GenerationRequest, request_fields)
+    given = fields.values(named)
+    if not given and preset is None and say is None:
+        raise BadInput("Say what to change: --motion-bucket-id 90, say.")
+    with Runner(settings_or_exit(), context.obj) as runner:
+        found = runner.jobs.get(_found(runner.jobs, job))
+        picture = given.get("image")
+        name = None if picture is None else Path(str(picture)).name
+        inputs = Inputs(None, preset, None, background, given, None, frame, say, base=found.request)
+        request, notes = request_of(runner, inputs)
+        changed = runner.jobs.queue.edit(found.id, request, name=name)
+    for note in [*remarks, *notes]:
+        err().print(note, markup=False, soft_wrap=True)
+    out().print(_line(changed), soft_wrap=True, markup=False)
 
 
 @queue.command()

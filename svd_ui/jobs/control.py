@@ -12,6 +12,7 @@ from .intake import Intake
 from .queue import CLIPS, Where
 from .store import Store
 
+MAX_NAME = 120
 BEGUN = "That clip is not waiting any more: stop it, or change its settings and run it anew."
 
 
@@ -59,11 +60,14 @@ class QueueControl:
         self._store.waitlist.move(id, where, other, owner)
         return self.jobs(owner)
 
-    def edit(self, id: str, request: GenerationRequest, owner: str | None = None) -> Job:
-        """Another request for a job that waits, checked like a new one; it keeps its place. Raises BadInput or NotFound."""
+    def edit(self, id: str, request: GenerationRequest, owner: str | None = None, *, name: str | None = None) -> Job:
+        """Another request for a job that waits, checked like a new one; it keeps its place. Raises BadInput or NotFound.
+
+        ``name`` is what the picture's file is called; None where that stays.
+        """
         row = self._owned(id, owner)
         request, key, steps = self._intake.checked(request, row["kind"])
-        if not self._store.replace(id, request, key, steps):
+        if not self._store.replace(id, request, key, steps, row["name"] if name is None else name[:MAX_NAME]):
             raise BadInput(BEGUN)
         return self._shown([self._store.row(id)])[0]
 

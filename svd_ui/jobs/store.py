@@ -159,13 +159,21 @@ class Store:
         """The jobs that were asked for together, in that order, without deleted ones."""
         return self.database.read("SELECT * FROM jobs WHERE batch = ? AND deleted IS NULL ORDER BY number", (name,))
 
-    def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int) -> bool:
-        """Another request for a job; False where it does not wait any more."""
+    def together(self, names: Iterable[str]) -> list[sqlite3.Row]:
+        """``id`` and ``batch`` of the jobs of these batches, each in its order, without deleted ones."""
+        return self.database.read(
+            "SELECT id, batch FROM jobs WHERE batch IN (SELECT value FROM json_each(?)) AND deleted IS NULL ORDER BY number",
+            (json.dumps(list(names)),),
+        )
+
+    def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int, name: str) -> bool:
+        """Another request for a job, and what its picture's file is called; False where it does not wait any more."""
         values = {"request": request.model_dump_json(), "schema": SCHEMA_VERSION, "key": timing_key, "steps": steps}
+        values |= {"name": name}
         with self.database.write() as sql:
             done = sql.execute(
-                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL, stalled = 0,"
-                " message = '', updated = :now WHERE id = :id AND state = 'queued'",
+                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, name = :name,"
+                " reached = NULL, stalled = 0, message = '', updated = :now WHERE id = :id AND state = 'queued'",
                 {**values, "id": id, "now": time.time()},
             )
             return done.rowcount == 1

@@ -89,8 +89,13 @@ def fraction(job: Job) -> float | None:
     return min(1.0, max(0.0, job.step / job.total))
 
 
-def title(job: Job | None) -> str:
-    """The browser tab's title."""
+def of_batch(place: tuple[int, int] | None) -> str:
+    """``3 of 10``; '' for what was asked for alone."""
+    return "" if place is None else f"{place[0]} of {place[1]}"
+
+
+def title(job: Job | None, place: tuple[int, int] | None = None) -> str:
+    """The browser tab's title; ``place`` is that of ``job`` among those that are made together."""
     name = "SVD UI"
     if job is None:
         return name
@@ -99,7 +104,8 @@ def title(job: Job | None) -> str:
         return f"{mark} · {name}"
     done = fraction(job)
     percent = f"{done:.0%} " if done is not None and job.state != "queued" else ""
-    return f"{percent}{STATES[job.state]} · {name}"
+    together = f"{of_batch(place)} · " if place else ""
+    return f"{together}{percent}{STATES[job.state]} · {name}"
 
 
 def headline(job: Job) -> str:

@@ -25,7 +25,7 @@ from ..jobs import Job, bundle
 from ..migration import renamed
 from ..request import GenerationRequest
 from ..validation import validate
-from .formatting import STATES, left
+from .formatting import STATES, headline, left, of_batch
 from .visitor import Asked, Visitor, said
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class Look:
 
     def __call__(self, owner: str | None) -> dict[str, Any]:
         jobs = self._queue.jobs(owner)[:MOST]
-        return {"paused": self._queue.paused, "operator": owner is None, "jobs": [_told(job) for job in jobs]}
+        places = self._context.jobs.places(jobs)
+        told = [_told(job, of_batch(places.get(job.id))) for job in jobs]
+        return {"paused": self._queue.paused, "operator": owner is None, "jobs": told}
 
     def change(self, asked: dict[str, Any], visitor: Visitor) -> None:
         """Do what is ``asked``. Raises BadInput or NotFound, and what a visitor hears who asks for too much."""
@@ -98,8 +100,8 @@ class Look:
                 queue.skip(id, owner)
             case "edit":
                 request = self._edited(id, asked.get("request"))
-                with self._context.admission.of(visitor, [request]):
-                    queue.edit(id, request, owner)
+                self._context.admission.check(visitor, request)
+                queue.edit(id, request, owner)
             case "stop":
                 self._context.jobs.cancel(id, owner)
             case "stop_all":
@@ -126,7 +128,7 @@ class Look:
         return path
 
 
-def _told(job: Job) -> dict[str, Any]:
+def _told(job: Job, place: str) -> dict[str, Any]:
     """A job in the list; the name of its picture's file is its owner's alone, who is the one that sees it."""
     request = job.request
     said = {"state": STATES[job.state], "left": left(job.eta_seconds), "message": job.message}
@@ -134,7 +136,8 @@ def _told(job: Job) -> dict[str, Any]:
         "id": job.id,
         "running": job.position is None,
         "position": job.position,
-        "title": job.name or request.prompt or request.checkpoint,
+        "title": headline(job),
+        "of": place,
         "seed": request.seed,
         "step": job.step,
         "total": job.total,

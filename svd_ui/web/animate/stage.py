@@ -83,7 +83,7 @@ def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
 
 def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     """The facts of ``stage.html``; ``kind`` is the look, ``body`` names the template inside."""
-    shown = {"title": title(job), "job": job, "batch": around.batch, "say": ""}
+    shown = {"title": _title(job, around.batch), "job": job, "batch": around.batch, "say": ""}
     if job is None and around.lost:
         return {**shown, "kind": "lost", "body": "lost", "say": LOST, "history": around.history}
     if job is None:
@@ -98,6 +98,11 @@ def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     if job.state in {"finished", "cancelled"}:
         return {**shown, "kind": "stopped", "body": "stopped"}
     return {**shown, "kind": "failed", **_failed(job, around)}
+
+
+def _title(job: Job | None, batch: BatchPlace | None) -> str:
+    """While clips are made together, of the one that is made now."""
+    return title(batch.making, (batch.place, batch.total)) if batch else title(job)
 
 
 def state_of(job: Job | None) -> str:
