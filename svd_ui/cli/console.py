@@ -120,7 +120,12 @@ class JobBar:
         steps = f"{job.step}/{job.total}" if job.step is not None and job.total else ""
         eta = f"about {duration(job.eta_seconds)} left" if job.eta_seconds else ""
         self._progress.update(
-            self._task, description=self._of + text, completed=job.step or 0, total=job.total or None, steps=steps, eta=eta
+            self._task,
+            description=self._of + text,
+            completed=job.step or 0,
+            total=job.total or None,
+            steps=steps,
+            eta=eta,
         )
         for note in job.notes:
             if note not in self._said and not self._progress.disable:

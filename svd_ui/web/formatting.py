@@ -116,6 +116,12 @@ def headline(job: Job) -> str:
     return "Picture" if job.kind == "still" else "Wall" if job.request.wall else "Clip"
 
 
+def kind_of(job: Job) -> str:
+    """``Wall 3 × 3``, ``Picture``, or nothing for a clip."""
+    wall = job.request.wall
+    return f"Wall {wall.seeds} × {len(wall.motion_bucket_ids)}" if wall else "Picture" if job.kind == "still" else ""
+
+
 def motions(request: GenerationRequest) -> str:
     """The motion of a clip, or those of a wall: ``40, 127``."""
     return ", ".join(map(str, request.wall.motion_bucket_ids if request.wall else [request.motion_bucket_id]))
@@ -181,7 +187,7 @@ def environment() -> Environment:
         extensions=[OneLine],
     )
     made.globals |= {
-        call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, motions, still_thumb)
+        call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, kind_of, motions, still_thumb)
     }
     made.globals |= {"STATES": STATES, "ENDED": ENDED, "icons": made.get_template("icons.html").module}
     return made

@@ -25,7 +25,7 @@ from ..jobs import Job, bundle
 from ..migration import renamed
 from ..request import GenerationRequest
 from ..validation import validate
-from .formatting import STATES, headline, left, of_batch
+from .formatting import STATES, headline, kind_of, left, of_batch
 from .visitor import Asked, Visitor, said
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _told(job: Job, place: str) -> dict[str, Any]:
         "position": job.position,
         "title": headline(job),
         "of": place,
+        "what": kind_of(job),
         "seed": request.seed,
         "step": job.step,
         "total": job.total,

@@ -12,13 +12,9 @@ from ...jobs import Job
 from ..context import Context
 from ..page import Changes, Given, Page
 from . import further
-from .actions import Actions
-from .events import VIEW
+from .actions import LOOKING, VIEW, Actions
 from .form import PICTURE, PROMPT
 from .stage import PAGE, state_of
-
-LOOKING = ("watched", "undo", "limit")
-"""What ``Actions.view`` goes by."""
 
 
 def wire(page: Page, context: Context) -> None:
