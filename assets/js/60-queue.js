@@ -51,10 +51,10 @@
 
   function tools() {
     const stop = () => { if (confirm("Stop everything that is being made or waits?")) ask({ do: "stop_all" }); };
-    const hold = button("hold", "Pause", (event) => ask({ do: event.target.dataset.do }));
-    const skip = button("skip", "Skip current", (event) => ask({ do: "skip", id: event.target.dataset.id }));
-    const take = el("a", { className: "btn small take", href: "svd/queue.zip", download: "queue.zip", textContent: "Export" });
-    return el("div", { className: "queue-tools" }, hold, skip, take, button("stop", "Stop all", stop));
+    const hold = button("queue-hold", "Pause", (event) => ask({ do: event.target.dataset.do }));
+    const skip = button("queue-skip", "Skip current", (event) => ask({ do: "skip", id: event.target.dataset.id }));
+    const take = el("a", { className: "btn small queue-take", href: "svd/queue.zip", download: "queue.zip", textContent: "Export" });
+    return el("div", { className: "queue-tools" }, hold, skip, take, button("queue-stop", "Stop all", stop));
   }
 
   function draw(told) {
@@ -64,14 +64,14 @@
     if (!box || dragged || (text === shown && rows.size)) return;
     shown = text;
     box.hidden = !told.paused && !waiting.length;
-    const running = told.jobs.find((job) => job.running), hold = $(".hold", box), skip = $(".skip", box);
+    const running = told.jobs.find((job) => job.running), hold = $(".queue-hold", box), skip = $(".queue-skip", box);
     put($("h2", box), { textContent: told.paused ? "Queue, paused" : "Queue" });
     put(hold, { textContent: told.paused ? "Resume" : "Pause", hidden: !told.operator });
     hold.dataset.do = told.paused ? "resume" : "pause";
     put(skip, { hidden: !running || !waiting.length });
     skip.dataset.id = running?.id || "";
-    put($(".take", box), { hidden: !waiting.length });
-    put($(".stop", box), { hidden: !told.jobs.length });
+    put($(".queue-take", box), { hidden: !waiting.length });
+    put($(".queue-stop", box), { hidden: !told.jobs.length });
     list($("ol", box), told.jobs);
   }
 
@@ -88,7 +88,7 @@
     });
     if (at < 0) return;
     if (focused.isConnected && !focused.disabled) focused.focus();
-    else (focused.isConnected ? focused.closest("li") : ol.children[Math.min(at, ol.children.length - 1)] || $("#queue .hold"))?.focus();
+    else (focused.isConnected ? focused.closest("li") : ol.children[Math.min(at, ol.children.length - 1)] || $("#queue .queue-hold"))?.focus();
   }
 
   const at = (id) => waiting.findIndex((job) => job.id === id);
@@ -100,7 +100,7 @@
     const move = (where, other) => { svdui.heard(`${name()} moved.`); ask({ do: "move", id, where, other }); };
     const up = () => at(id) > 0 && move("before", waiting[at(id) - 1].id);
     const down = () => at(id) >= 0 && at(id) < waiting.length - 1 && move("after", waiting[at(id) + 1].id);
-    const acts = { edit: icon("✎", () => svdui.edit(id)), up: icon("↑", up), down: icon("↓", down), cancel: icon("×", () => ask({ do: "stop", id })) };
+    const acts = { edit: icon("Edit", () => svdui.edit(id), "icon-btn wide"), up: icon("↑", up), down: icon("↓", down), cancel: icon("×", () => ask({ do: "stop", id })) };
     item.append(el("div", { className: "about" }, title, of, said), el("div", { className: "row-acts" }, ...Object.values(acts)));
     item.onkeydown = (event) => {
       if (!event.altKey || at(id) < 0 || !["ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) return;
@@ -128,7 +128,7 @@
     }
   }
 
-  const icon = (text, onclick) => el("button", { type: "button", className: "icon-btn", textContent: text, onclick });
+  const icon = (text, onclick, className = "icon-btn") => el("button", { type: "button", className, textContent: text, onclick });
 
   function drags(item, id, move) {
     item.ondragstart = (event) => { dragged = { id, move }; event.dataTransfer.effectAllowed = "move"; event.dataTransfer.setData("text/plain", id); };

@@ -9,7 +9,7 @@
     const sync = () => {
       const acts = $(".edit-acts", element), before = id;
       id = acts?.dataset.id || "";
-      document.body.dataset.editing = id;
+      document.body.dataset.editing = id ? "yes" : "";
       if (acts?.dataset.wall && id !== before) svdui.openWall(true);
       if (!id && before) { svdui.openWall(false); svdui.queue?.(); }
       mark();
@@ -29,7 +29,7 @@
     if (on && id) {
       told = id;
       $("#left").scrollIntoView({ block: "start" });
-      $("#dial-motion_bucket_id input")?.focus({ preventScroll: true });
+      $("#source input:checked")?.focus({ preventScroll: true }); // no keyboard comes up on a phone
     } else if (!id) {
       ($(row) || $("#animate"))?.focus();
     }

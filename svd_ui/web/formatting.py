@@ -94,8 +94,10 @@ def of_batch(place: tuple[int, int] | None) -> str:
     return "" if place is None else f"{place[0]} of {place[1]}"
 
 
-def title(job: Job | None, place: tuple[int, int] | None = None) -> str:
-    """The browser tab's title; ``place`` is that of ``job`` among those that are made together."""
+def title(job: Job | None, place: tuple[int, int] | None = None, waits: str = "") -> str:
+    """The browser tab's title; ``place`` is that of ``job`` among those that are made together, ``waits`` what is said of one
+    that waits.
+    """
     name = "SVD UI"
     if job is None:
         return name
@@ -105,7 +107,8 @@ def title(job: Job | None, place: tuple[int, int] | None = None) -> str:
     done = fraction(job)
     percent = f"{done:.0%} " if done is not None and job.state != "queued" else ""
     together = f"{of_batch(place)} · " if place else ""
-    return f"{together}{percent}{STATES[job.state]} · {name}"
+    stage = waits if waits and job.state == "queued" else STATES[job.state]
+    return f"{together}{percent}{stage} · {name}"
 
 
 def headline(job: Job) -> str:

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..errors import BadInput, NotFound, SvdUiError
 from ..jobs import Job, bundle
+from ..jobs.queue import HELD
 from ..migration import renamed
 from ..request import GenerationRequest
 from ..validation import validate
@@ -82,8 +83,9 @@ class Look:
     def __call__(self, owner: str | None) -> dict[str, Any]:
         jobs = self._queue.jobs(owner)[:MOST]
         places = self._context.jobs.places(jobs)
-        told = [_told(job, of_batch(places.get(job.id))) for job in jobs]
-        return {"paused": self._queue.paused, "operator": owner is None, "jobs": told}
+        paused = self._queue.paused
+        told = [_told(job, of_batch(places.get(job.id)), paused) for job in jobs]
+        return {"paused": paused, "operator": owner is None, "jobs": told}
 
     def change(self, asked: dict[str, Any], visitor: Visitor) -> None:
         """Do what is ``asked``. Raises BadInput or NotFound, and what a visitor hears who asks for too much."""
@@ -128,10 +130,16 @@ class Look:
         return path
 
 
-def _told(job: Job, place: str) -> dict[str, Any]:
+def _told(job: Job, place: str, paused: bool) -> dict[str, Any]:
     """A job in the list; the name of its picture's file is its owner's alone, who is the one that sees it."""
     request = job.request
-    said = {"state": STATES[job.state], "left": left(job.eta_seconds), "message": job.message}
+    held = paused and job.position is not None
+    kept = "Its progress is kept" if job.message == HELD else job.message
+    said = {
+        "state": STATES[job.state],
+        "left": "" if held else left(job.eta_seconds),
+        "message": kept if held else job.message,
+    }
     return {
         "id": job.id,
         "running": job.position is None,

@@ -79,6 +79,7 @@ class Actions:
             history=bool(shown),
             wall=origin(job, shown),
             training=self.context.training(),
+            paused=jobs.queue.paused,
             remote=self.context.remote,
         )
         goes_on = bool(open_jobs) or around.batch is not None or (job is not None and job.state not in ENDED)

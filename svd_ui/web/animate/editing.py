@@ -13,7 +13,7 @@ from ...jobs import Job
 from ...jobs.control import BEGUN
 from ...request import SCHEMA_VERSION, GenerationRequest
 from ..context import Context
-from ..formatting import headline, html, notice
+from ..formatting import headline, html, notice, of_batch
 from ..page import Changes, Given, Page
 from .actions import LOOKING, VIEW, Actions
 from .form import kept_values, request_of, wall_request
@@ -38,7 +38,7 @@ def wire(page: Page, context: Context) -> None:
         found = actions.into_form(job.request, given["stills"], text="", name=actions.name_of(job, given.request))
         said = "" if "good" in found["notice"] else found["notice"]
         form = {**found, "seeds": 1, "notice": said}
-        return {**form, **shown(job), "editing": {"id": job.id, "before": before, "stills": stills}}
+        return {**form, **shown(actions, job), "editing": {"id": job.id, "before": before, "stills": stills}}
 
     def leave(given: Given) -> Changes:
         return {**back(page, context, given["editing"]), "notice": ""}
@@ -85,16 +85,17 @@ def wire(page: Page, context: Context) -> None:
 CLOSED: Changes = {"editing": None, "edit_line": "", "edit_acts": ""}
 
 
-def shown(job: Job) -> Changes:
+def shown(actions: Actions, job: Job) -> Changes:
     """What says that a job is being edited."""
-    facts = {"job": job, "wall": job.request.wall is not None}
+    place = of_batch(actions.context.jobs.places([job]).get(job.id))
+    facts = {"job": job, "place": place, "wall": job.request.wall is not None}
     return {"edit_line": html("animate/edit-line", **facts), "edit_acts": html("animate/edit-acts", **facts)}
 
 
 def resumed(actions: Actions, editing: Any) -> Changes:
     """After a refresh: the same, where that job still waits."""
     job = actions.job(str(editing.get("id"))) if isinstance(editing, dict) else None
-    return shown(job) if job is not None and job.state == "queued" else {**CLOSED}
+    return shown(actions, job) if job is not None and job.state == "queued" else {**CLOSED}
 
 
 def waiting(actions: Actions, id: str, given: Given) -> Job:

@@ -59,7 +59,7 @@ class Around:
     """What the stage must know besides its job. ``waiting`` counts the visitor's unfinished jobs that are not of its
     ``batch``, ``wall`` is the id of the wall that the job renders a tile of, ``training`` the fine-tuning run that has the
     device, ``remote`` whether the visitor may not see the server's folders. ``lost``: a job was asked for, and is not here;
-    ``history`` says whether there are others.
+    ``history`` says whether there are others, ``paused`` whether the queue is held.
     """
 
     device: Device | None = None
@@ -69,10 +69,12 @@ class Around:
     history: bool = False
     wall: str | None = None
     training: str = ""
+    paused: bool = False
     remote: bool = False
 
 
 ALONE = Around()
+PAUSED = "Paused"
 LOST = "There is no clip at this address"
 
 
@@ -83,7 +85,7 @@ def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
 
 def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     """The facts of ``stage.html``; ``kind`` is the look, ``body`` names the template inside."""
-    shown = {"title": _title(job, around.batch), "job": job, "batch": around.batch, "say": ""}
+    shown = {"title": _title(job, around), "job": job, "batch": around.batch, "say": ""}
     if job is None and around.lost:
         return {**shown, "kind": "lost", "body": "lost", "say": LOST, "history": around.history}
     if job is None:
@@ -100,9 +102,10 @@ def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     return {**shown, "kind": "failed", **_failed(job, around)}
 
 
-def _title(job: Job | None, batch: BatchPlace | None) -> str:
+def _title(job: Job | None, around: Around) -> str:
     """While clips are made together, of the one that is made now."""
-    return title(batch.making, (batch.place, batch.total)) if batch else title(job)
+    batch, state = around.batch, PAUSED if around.paused else ""
+    return title(batch.making, (batch.place, batch.total), state) if batch else title(job, waits=state)
 
 
 def state_of(job: Job | None) -> str:
@@ -154,6 +157,8 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
     name, count = STATES[job.state], _count(job)
     if around.training and job.state in {"queued", "loading"}:
         name, count = "Waiting for the device", f"the training run {around.training} uses it"
+    if around.paused and job.state == "queued" and job.kind != "download":
+        name, count = PAUSED, "continues when the queue is resumed"
     return {
         "body": "running",
         "aspect": aspect(job),
@@ -161,7 +166,7 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
         "wall": Grid(job.request.wall.pairs(job.request.seed or 0)) if job.request.wall else None,
         **_picture(job, files),
         "stage": name,
-        "line": " · ".join(part for part in (count, left(job.eta_seconds)) if part),
+        "line": " · ".join(part for part in (count, "" if name == PAUSED else left(job.eta_seconds)) if part),
         "done": fraction(job) if job.state != "queued" else None,
         "notes": _notes(job),
         "waiting": around.waiting,
