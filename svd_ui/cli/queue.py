@@ -160,6 +160,30 @@ def skip(job: Annotated[str | None, typer.Argument(help="The job. Default: the o
 
 @queue.command()
 @reporting
+def cancel(
+    job: Annotated[
+        str | None, typer.Argument(help="The job: its id, or the beginning of it.", show_default=False)
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Only this tile of a draft wall, from 1, row by row.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that runs or waits.")] = False,
+) -> None:
+    """Cancel a job that runs or waits, one tile of a draft wall, or all jobs."""
+    if everything != (job is None) or (everything and tile is not None):
+        raise BadInput("Say which job to cancel, or --all.")
+    with _jobs() as jobs:
+        if job is None:
+            jobs.queue.stop_all()
+        elif tile is not None:
+            jobs.queue.leave_out(_found(jobs, job), tile - 1)
+        else:
+            jobs.cancel(_found(jobs, job))
+    out().print("Cancelled.")
+
+
+@queue.command()
+@reporting
 def export(path: Annotated[Path, typer.Argument(help="The zip file to write.")]) -> None:
     """Write what waits, with its pictures, into a zip for 'python -m svd_ui run'."""
     from ..assets import Assets

@@ -24,7 +24,7 @@ from ..events import Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
 from . import Job
-from .recording import Later, Recorder
+from .recording import Later, Recorder, without
 from .rows import to_job
 from .store import Store
 from .timing_key import TimingKey
@@ -50,9 +50,17 @@ class RowCancel:
     """
 
     def __init__(
-        self, store: Store, id: str, process: str, max_seconds: float | None, disk: Path | None = None
+        self,
+        store: Store,
+        id: str,
+        process: str,
+        max_seconds: float | None,
+        disk: Path | None = None,
+        *,
+        wall: bool = False,
     ) -> None:
-        """``disk`` is a folder without whose disk nothing of the job would be kept."""
+        """``disk`` is a folder without whose disk nothing of the job would be kept; a ``wall`` may lose tiles on the way."""
+        self._wall, self._gone = wall, frozenset[int]()
         self.reason: SvdUiError = Cancelled()
         self._store, self._id, self._process = store, id, process
         self._disk, self._full_since, self._next_disk = disk, 0.0, 0.0
@@ -81,9 +89,15 @@ class RowCancel:
             why = self._store.waitlist.why_stop(self._id, self._process)
             if why:
                 self.stop(Cancelled() if why == "cancelled" else Interrupted())
+            if self._wall:
+                self._gone = without(self._store, self._id)
         except SvdUiError as error:  # not being able to look is no reason to stop
             log.warning("cannot look for a cancel of %s: %s", self._id, error)
         return self._set.is_set()
+
+    def left_out(self) -> frozenset[int]:
+        """The tiles of a wall that were cancelled, as of the last look."""
+        return self._gone
 
     def _is_full(self, now: float) -> bool:
         """Whether there has been no room for some seconds: nobody would see the work, and nothing of it would be kept."""
@@ -191,7 +205,9 @@ class JobRunner:
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
-        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
+        cancel = RowCancel(
+            self._store, job.id, self._process, limit, self._settings.data_dir, wall=job.request.wall is not None
+        )
         needs_result, again = engine is not None, not row["inline"]
         return JobRun(self._source(job, engine), recorder, cancel, needs_result=needs_result, again=again)
 

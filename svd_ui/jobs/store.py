@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..asset_ref import REF
@@ -177,6 +177,17 @@ class Store:
                 {**values, "id": id, "now": time.time()},
             )
             return done.rowcount == 1
+
+    def rewrite(self, id: str, change: Callable[[sqlite3.Row], GenerationRequest]) -> bool:
+        """The request of a job that waits or runs, as ``change`` makes it of its row; False where it has ended."""
+        with self.database.write() as sql:
+            row = sql.execute(f"SELECT * FROM jobs WHERE id = ? AND {NOT_ENDED}", (id,)).fetchone()
+            if row is not None:
+                text = change(row).model_dump_json()
+                sql.execute(
+                    "UPDATE jobs SET request = ?, schema = ? WHERE number = ?", (text, SCHEMA_VERSION, row["number"])
+                )
+            return row is not None
 
     def without_process(self) -> list[str]:
         """Processes that have running rows but no lease any more."""

@@ -2,7 +2,7 @@
 
 ``GET /svd/queue`` answers ``{"paused", "operator", "jobs"}``, ``GET /svd/queue.zip`` the file for ``python -m svd_ui run``.
 ``POST /svd/queue`` takes JSON, ``{"do": "pause" | "resume" | "move" | "skip" | "edit" | "stop" | "stop_all"}`` with ``id``,
-``where`` and ``other`` (move), ``request`` (edit), and answers like a look. A page of another site cannot send it: no form
+``where`` and ``other`` (move), ``request`` (edit), ``tile`` (stop, one of a wall by its number from 0), and answers like a look. A page of another site cannot send it: no form
 sends JSON with a header of our own.
 """
 
@@ -105,7 +105,11 @@ class Look:
                 self._context.admission.check(visitor, request)
                 queue.edit(id, request, owner)
             case "stop":
-                self._context.jobs.cancel(id, owner)
+                tile = asked.get("tile")
+                if tile is None:
+                    self._context.jobs.cancel(id, owner)
+                else:
+                    queue.leave_out(id, tile if isinstance(tile, int) else -1, owner)
             case "stop_all":
                 queue.stop_all(owner)
             case _:

@@ -144,3 +144,20 @@ def test_clips_asked_for_together_say_which_one_each_is(run: Run, waiting: list[
     ]
     told = json.loads(run("queue", "list", "--json").stdout)["jobs"]
     assert [job.get("batch", {}).get("place") for job in told] == [None, None, None, 1, 2]
+
+
+def test_a_job_a_tile_or_everything_is_cancelled(run: Run, waiting: list[str], settings: Settings) -> None:
+    from svd_ui.request import Wall
+
+    assert run("queue", "cancel", waiting[0][:8]).exit_code == 0
+    assert order(run) == [2, 3]
+    with open_store(settings) as store:
+        wall = Wall(seeds=2, motion_bucket_ids=(40, 200))
+        store.queue.edit(waiting[1], store.get(waiting[1]).request.model_copy(update={"wall": wall}))
+    assert run("queue", "cancel", waiting[1], "--tile", 2).exit_code == 0
+    with open_store(settings) as store:
+        assert store.get(waiting[1]).request.wall == wall.model_copy(update={"without": (1,)})
+    for wrong in ((), (waiting[1], "--all"), ("--all", "--tile", 1), (waiting[2], "--tile", 1)):
+        assert run("queue", "cancel", *wrong).exit_code != 0
+    assert run("queue", "cancel", "--all").exit_code == 0
+    assert order(run) == []

@@ -38,7 +38,7 @@ SCRIPTS = {
     "pulse": "svdui.pulses(trigger)  /* 'beat' */",
     "edit_acts": "svdui.editing(element, trigger, watch)  /* 'edit' 'leave' 'begun' */",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
-    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' */",
+    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' 'untile' */",
     "history": "svdui.mount('history', element, trigger, watch, props)"
     "  /* 'view' 'restore' 'stop' 'remove' 'undo' 'more' */",
 }

@@ -171,6 +171,8 @@ class Actions:
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
+        if wanted.wall:
+            update["wall"] = wanted.wall.model_copy(update={"without": ()})
         name = self.name_of(job, request)
         return self._admitted([wanted.model_copy(update=update)], self.context.who(request), name=name)[0]
 
@@ -185,6 +187,10 @@ class Actions:
 
     def stop(self, id: str, request: gr.Request) -> None:
         self.context.jobs.cancel(id, self.context.who(request).reads)
+
+    def leave_out(self, id: str, tile: int, request: gr.Request) -> None:
+        """A wall goes on without one of its tiles."""
+        self.context.jobs.queue.leave_out(id, tile, self.context.who(request).reads)
 
     def stop_all(self, id: str, request: gr.Request) -> None:
         """All that was asked for together with a job."""

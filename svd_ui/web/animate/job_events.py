@@ -90,6 +90,12 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
     page.on(stage.stop_all, ending(actions.stop_all), LOOKING, started, says="stage_notice")
     page.on(page["history"].stop, ending(actions.stop), LOOKING, started, says="history_notice")
 
+    def leave_out(given: Given) -> Changes:
+        actions.leave_out(str(given.event.id), int(given.event.at), given.request)
+        return _view(actions, given, given["watched"])
+
+    page.on(stage.untile, leave_out, LOOKING, started, says="stage_notice")
+
     def reuse(given: Given) -> Changes:
         still = actions.reuse(given["watched"] or "", given.request)
         return {"source": PROMPT if still.get("prompt") else PICTURE, "stills": {"items": [still], "at": 0}}

@@ -164,6 +164,7 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
         "aspect": aspect(job),
         "request": job.request,
         "wall": Grid(job.request.wall.pairs(job.request.seed or 0)) if job.request.wall else None,
+        "without": job.request.wall.without if job.request.wall else (),
         **_picture(job, files),
         "stage": name,
         "line": " · ".join(part for part in (count, "" if name == PAUSED else left(job.eta_seconds)) if part),
@@ -205,8 +206,7 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "aspect": aspect(job),
         "request": result.request,
         "has": has,
-        "wall": Grid(tuple((tile.seed, tile.motion_bucket_id) for tile in result.tiles)),
-        "tiles": [tile for tile in enumerate(result.tiles) if files(job, file_of(tile[0]))],
+        **_tiles(job, files),
         "seconds": result.seconds.get("total", sum(result.seconds.values())),
         "used": result.effective,
         "reasons": "; ".join(map(sentence, result.effective.reasons)) if result.effective else "",
@@ -215,6 +215,22 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "settings": settings_json(job),
         "origin": origin,
         "further": further.offered(result.request.method.kind) if "video" in has else [],
+    }
+
+
+def _tiles(job: Job, files: Files) -> dict[str, Any]:
+    """``(its number, its place on the wall, the tile)`` of each that was made."""
+    result = job.result
+    made = result.tiles if result else ()
+    pairs = tuple((tile.seed, tile.motion_bucket_id) for tile in made)
+    wall = result.request.wall if result else None
+    grid = Grid(wall.pairs(result.request.seed or 0) if result and wall else pairs)
+    there = [
+        (at, pair, tile) for at, (pair, tile) in enumerate(zip(pairs, made, strict=True)) if files(job, file_of(at))
+    ]
+    return {
+        "wall": grid,
+        "tiles": [(at, grid.pairs.index(pair), tile) for at, pair, tile in there if pair in grid.pairs],
     }
 
 
