@@ -23,7 +23,11 @@ TOGETHER = {1: 0.8, 4: 0.2}
 """Clips that one press asks for."""
 PRICE = 3.0
 """Of a replica for an hour; an example, in whatever currency."""
-CASES = {10: (1, 2), 1_000: (1, 2, 3, 4), 100_000: (80, 90, 100, 110, 120)}
+CASES: dict[int, Sequence[int | str]] = {
+    10: (1, 2),
+    1_000: (1, 2, 3, 4, "0-3", "1-3"),
+    100_000: (90, 100, 110, 120, "10-130"),
+}
 """Users => replicas that are tried."""
 
 
@@ -37,16 +41,15 @@ def day(who: Visitors, fleet: Fleet, limits: Limits, seed: int, days: float = 1.
     return Simulation(arrivals(who, days, seed), fleet, limits, seed, days * DAY).run()
 
 
-def rows_of(name: str, seen: Outcome, price: float) -> list[Row]:
-    note = f"refused {seen.refused}" if seen.refused else ""
-    note += f"{'; ' if note else ''}{seen.failures} failures" if seen.failures else ""
-    return [
-        Row(f"{name}: waits, half of the clips at most", round(seen.wait(50), 1), "s"),
-        Row(f"{name}: waits, 95 % at most", round(seen.wait(95), 1), "s", note=note),
-        Row(f"{name}: in use, loading included", round(100 * seen.busy, 1), "%"),
-        Row(f"{name}: loading", round(100 * seen.loading, 1), "%"),
-        Row(f"{name}: 1,000 clips at {price:g} an hour", round(seen.cost(price), 2), ""),
+def row_of(name: str, seen: Outcome, price: float) -> Row:
+    parts = [
+        f"half at most {seen.wait(50):,.1f} s",
+        f"in use {100 * seen.busy:.0f} %, {100 * seen.loading:.0f} % loading",
     ]
+    parts += [f"1,000 clips cost {seen.cost(price):,.0f}", f"{len(seen.waits):,} clips"]
+    parts += [f"refused {seen.refused:,}"] if seen.refused else []
+    parts += [f"{seen.failures} failures"] if seen.failures else []
+    return Row(f"{name}: 95 % wait at most", round(seen.wait(95), 1), "s", note="; ".join(parts))
 
 
 def fleet_of(text: str, args: argparse.Namespace) -> Fleet:
@@ -75,21 +78,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
     limits = Limits(args.most_of_visitor, args.most_waiting)
-    cases = CASES if args.users is None else {args.users: (1, 2, 3, 4)}
+    cases: dict[int, Sequence[int | str]] = CASES if args.users is None else {args.users: (1, 2, 3, 4)}
     rows: list[Row] = []
     for users, counts in cases.items():
         who = visitors(users, args.clips_a_day, args.peak, args.seconds)
         days = 30.0 if who.clips < 500 else 7.0 if who.clips < 50_000 else 1.0  # enough clips for a percentile
         for text in (args.replicas or ",".join(map(str, counts))).split(","):
             seen = day(who, fleet_of(text, args), limits, args.seed, days)
-            rows += rows_of(f"{users:,} users, {text} replicas", seen, args.price)
+            rows.append(row_of(f"{users:,} users, {text} replicas", seen, args.price))
     finish("simulate", "nothing but arithmetic", rows, args.json, assumptions=assumptions(args))
 
 
 def assumptions(args: argparse.Namespace) -> dict[str, object]:
     """What the figures hold for."""
     said = {kind.name: {"seconds": kind.seconds, "share": kind.share} for kind in KINDS if args.seconds is None}
-    given = {name: getattr(args, name) for name in ("clips_a_day", "peak", "load_seconds", "start_seconds", "seed")}
+    names = ("clips_a_day", "peak", "load_seconds", "start_seconds", "price", "seed")
+    given = {name: getattr(args, name) for name in names}
     return {**given, "kinds": said or args.seconds, "together": TOGETHER}
 
 

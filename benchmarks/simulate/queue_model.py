@@ -21,7 +21,8 @@ class Fleet:
     """``least`` to ``most`` replicas. More are started while more than ``target`` clips, waiting or made, come to each; one is
     stopped that had nothing to do for ``idle_seconds``. ``start_seconds`` pass from the order to the first clip,
     ``load_seconds`` with each change of checkpoint. ``hours_between_failures`` is per replica; the clip it had continues
-    from its last step. ``warm_first``: a clip goes to an idle replica that has its checkpoint.
+    from its last step. ``warm_first``: a clip goes to an idle replica that has its checkpoint; of several to the one that
+    worked last.
     """
 
     least: int = 1
@@ -43,7 +44,7 @@ class Limits:
     in_queue: float = math.inf
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     number: int
     asked: Arrival
@@ -52,7 +53,7 @@ class Job:
     ended: float = math.nan
 
 
-@dataclass
+@dataclass(eq=False)
 class Replica:
     """``until`` is infinite while it is idle. ``life`` changes with whatever makes an event about it void."""
 
@@ -183,7 +184,7 @@ class Simulation:
             if job is None:
                 return
             warm = [one for one in self._idle if one.checkpoint == job.asked.kind.checkpoint]
-            replica = (warm if warm and self.fleet.warm_first else self._idle)[0]
+            replica = (warm if warm and self.fleet.warm_first else self._idle)[-1]  # the others get to rest, and may go
             self._idle.remove(replica)
             self._work(replica, job)
 

@@ -119,4 +119,4 @@ def test_the_same_seed_gives_the_same_figures(capsys: pytest.CaptureFixture[str]
         run()
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
-    assert "4 users, 1-2 replicas: waits, 95 % at most" in said[0]
+    assert "4 users, 1-2 replicas: 95 % wait at most" in said[0]
