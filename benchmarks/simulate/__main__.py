@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--most-of-visitor", type=float, default=float("inf"), help="unfinished clips of one visitor")
     parser.add_argument("--most-waiting", type=float, default=float("inf"), help="clips in the queue")
     parser.add_argument("--price", type=float, default=PRICE, help="of a replica for an hour")
+    parser.add_argument("--days", type=float, help="how many; without, enough for some thousand clips")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
     limits = Limits(args.most_of_visitor, args.most_waiting)
@@ -82,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     rows: list[Row] = []
     for users, counts in cases.items():
         who = visitors(users, args.clips_a_day, args.peak, args.seconds)
-        days = 30.0 if who.clips < 500 else 7.0 if who.clips < 50_000 else 1.0  # enough clips for a percentile
+        enough = 30.0 if who.clips < 500 else 7.0 if who.clips < 50_000 else 1.0
+        days = args.days or enough
         for text in (args.replicas or ",".join(map(str, counts))).split(","):
             seen = day(who, fleet_of(text, args), limits, args.seed, days)
             rows.append(row_of(f"{users:,} users, {text} replicas", seen, args.price))

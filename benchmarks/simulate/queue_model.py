@@ -184,7 +184,8 @@ class Simulation:
             if job is None:
                 return
             warm = [one for one in self._idle if one.checkpoint == job.asked.kind.checkpoint]
-            replica = (warm if warm and self.fleet.warm_first else self._idle)[-1]  # the others get to rest, and may go
+            # Of those that have it the one that worked last, so that the others may go; else what was not used for longest.
+            replica = warm[-1] if warm and self.fleet.warm_first else self._idle[0]
             self._idle.remove(replica)
             self._work(replica, job)
 
