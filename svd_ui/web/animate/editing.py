@@ -116,7 +116,12 @@ def wanted(actions: Actions, job: Job, given: Given) -> GenerationRequest:
     row = actions.present_row(values)
     if len(stills["items"]) > 1:
         raise BadInput("A waiting clip has one picture: remove the others first.", field="image")
-    return wall_request(values, row, stills) if job.request.wall else request_of(values, row, current(stills))
+    before = job.request.wall
+    if before is None:
+        return request_of(values, row, current(stills))
+    asked = wall_request(values, row, stills)
+    same = asked.wall is not None and asked.wall == before.model_copy(update={"without": ()})
+    return asked.model_copy(update={"wall": before}) if same else asked  # tiles that were cancelled stay so
 
 
 def called(stills: Stills, request: GenerationRequest, job: Job) -> str:
