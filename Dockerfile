@@ -19,12 +19,17 @@ ENV PIP_NO_CACHE_DIR=1
 COPY scripts/bootstrap.sh scripts/install scripts/
 COPY requirements.txt ./
 
+# Packages of extras, such as "psycopg[binary] ray[serve]": deploy/compose.yaml names those it needs.
+ARG PACKAGES=""
+
 FROM packages AS cpu-packages
 RUN SVD_UI_TORCH=cpu sh scripts/install
+RUN [ -z "$PACKAGES" ] || .venv/bin/python -m pip install $PACKAGES
 
 # PyPI's torch brings CUDA with it; the driver comes from the host.
 FROM packages AS cuda-packages
 RUN SVD_UI_TORCH=cuda sh scripts/install
+RUN [ -z "$PACKAGES" ] || .venv/bin/python -m pip install $PACKAGES
 
 FROM python:${PYTHON}-slim AS runtime
 WORKDIR /app

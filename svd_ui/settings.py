@@ -79,6 +79,15 @@ class Settings(BaseSettings):
         "", description="Names that the page answers to, comma separated, such as example.org or *.example.org."
     )
     log_format: Literal["text", "json"] = Field("text", description="Lines of the log: text, or json for a collector.")
+    log_file: Path | None = Field(None, description="File that the log is written to as well, and put aside when full.")
+    log_file_mb: int = Field(10, ge=1, le=10_000, description="MB of the log file after which it is put aside.")
+    log_files: int = Field(5, ge=1, le=1000, description="Log files that were put aside and are kept.")
+    keep_days: float = Field(
+        0, ge=0, description="Days that finished clips are kept. 0: for ever. Older ones are deleted by themselves."
+    )
+    keep_gb: float = Field(
+        0, ge=0, description="GB of clips that are kept, the newest. 0: all. Older ones are deleted by themselves."
+    )
     share: bool = Field(False, description="Ask gradio for a public link.")
     idle_seconds: int = Field(600, ge=0, description="Seconds without work until device memory is freed. 0: never.")
     max_queue: int = Field(64, ge=1, le=10_000, description="Most jobs waiting at once, over all visitors.")
@@ -91,7 +100,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, ge=1_000_000, description="Largest picture accepted, in pixels.")
     max_seconds: int = Field(3600, ge=1, description="Longest time a job may run, in seconds.")
 
-    @field_validator("data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile", "accounts")
+    @field_validator(
+        "data_dir", "checkpoint_dirs", "text_to_image", "ssl_certfile", "ssl_keyfile", "accounts", "log_file"
+    )
     @classmethod
     def _no_escapes(cls, value: Path | str | None) -> Path | str | None:
         """``"C:\\temp"`` in double quotes, of which a ``.env`` file makes a tab and ``emp``."""
@@ -99,7 +110,7 @@ class Settings(BaseSettings):
             raise ValueError("holds a tab or another control character: write the path in .env without quotes")
         return value
 
-    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile", "accounts")
+    @field_validator("data_dir", "ssl_certfile", "ssl_keyfile", "accounts", "log_file")
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         """``~`` is the home folder in a ``.env`` file too, where no shell says so."""

@@ -39,9 +39,10 @@ def test_pins_are_the_declared_packages_inside_their_ranges(file: str, declared:
         assert str(row.marker) == str(ranges[name].marker), f"{name} has another marker"
 
 
-def test_the_train_extra_is_part_of_dev() -> None:
+@pytest.mark.parametrize("extra", ["train", "telemetry"])
+def test_an_extra_is_part_of_dev(extra: str) -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras["train"]) <= set(extras["dev"])
+    assert set(extras[extra]) <= set(extras["dev"])
 
 
 def test_the_version_has_one_home() -> None:

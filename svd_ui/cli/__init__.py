@@ -16,6 +16,7 @@ import typer
 from ..errors import BadInput
 from ..settings import Settings
 from .accounts import accounts
+from .backup import backup, restore
 from .console import reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
@@ -86,6 +87,8 @@ app.command()(generate)
 app.command()(run)
 app.command("train")(train)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")

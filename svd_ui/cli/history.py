@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ..errors import BadInput
 from ..jobs import Job
-from .console import err, out, reporting, settings_or_exit
+from ..notes import size
+from .console import err, interactive, out, reporting, settings_or_exit
 
 history = typer.Typer(invoke_without_command=True, help="List jobs and where their clips are.")
 
@@ -54,6 +56,43 @@ def recover() -> None:
         out().print(f"The history that was there is kept as {done.kept}.", soft_wrap=True, markup=False)
     if done.unreadable:
         err().print(f"{len(done.unreadable)} clips carry no settings and were left where they are.")
+
+
+@history.command()
+@reporting
+def prune(
+    older_than: Annotated[str | None, typer.Option(help="Delete clips older than this, such as 30d or 8w.")] = None,
+    larger_than: Annotated[
+        str | None, typer.Option(help="Delete the oldest until all clips together are no larger, such as 50GB.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete old clips for good. Without options by SVD_UI_KEEP_DAYS and SVD_UI_KEEP_GB, as the app does by itself."""
+    from ..jobs.retention import Rule, bytes_of, seconds_of, when
+    from ..jobs.service import open_store
+
+    settings = settings_or_exit()
+    rule = Rule(seconds_of(older_than) if older_than else None, bytes_of(larger_than) if larger_than else None)
+    rule = Rule.of(settings) if rule.keeps_all else rule
+    if rule.keeps_all:
+        raise BadInput(
+            "Say what may go: --older-than 30d, --larger-than 50GB, or both. All clips are kept for ever now."
+        )
+    with open_store(settings) as jobs:
+        found = jobs.prune(rule, dry_run=True)
+        if found.oldest is None or found.newest is None:
+            out().print("Nothing to delete.")
+            return
+        clips = "1 clip" if len(found.ids) == 1 else f"{len(found.ids)} clips"
+        about = f"{clips}, {size(found.bytes)}, from {when(found.oldest)} to {when(found.newest)}"
+        if dry_run:
+            out().print(f"Would go: {about}.", soft_wrap=True)
+            return
+        if not yes and interactive() and not typer.confirm(f"Delete {about}? This cannot be undone"):
+            raise typer.Exit(1)
+        jobs.prune(rule)
+    out().print(f"Deleted: {about}.", soft_wrap=True)
 
 
 def line_of(job: Job) -> str:

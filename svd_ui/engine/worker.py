@@ -20,7 +20,7 @@ from ..events import Denoising, Event, Finished, left_out
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never
+from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never, telemetry
 from .estimates import estimate
 from .worker_handle import Cancel, Child, Described, Done, EngineFactory, LeaveOut, Start, Work
 
@@ -109,14 +109,15 @@ class WorkerEngine:
         """The process's id while one is alive."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
-    def _stream(self, method: str, *args: Any, cancel: CancelToken) -> Iterator[Event]:
+    def _stream(self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         """Wait for this worker, then for its device, then work."""
         while not self._turn.acquire(timeout=_TICK):
             if cancel.is_set():
                 raise Cancelled()
         try:
             with self._device_to_itself(cancel) as child:
-                work = Work(next(self._numbers), method, args, streams=True, waiting=self._waiting)
+                number, trace = next(self._numbers), telemetry.carrier_of(out.name)
+                work = Work(number, method, (request, out), streams=True, waiting=self._waiting, trace=trace)
                 yield from self._exchange(work, cancel, child)
         finally:
             self._turn.release()

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
@@ -44,9 +44,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Work:
-    """One call of the engine. ``streams``: it takes a cancel token last and yields events.
+    """One call of the engine. ``streams``: it takes a request, the job's folder and a cancel token, and yields events.
 
-    ``waiting`` is how many clips are queued behind it.
+    ``waiting`` is how many clips are queued behind it, ``trace`` the context of its spans.
     """
 
     number: int
@@ -54,6 +54,12 @@ class Work:
     args: tuple[Any, ...]
     streams: bool
     waiting: int = 0
+    trace: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def job(self) -> str:
+        """The id of the job that streams; its folder has the same name."""
+        return str(self.args[1].name) if self.streams else ""
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,18 @@ import signal
 import threading
 import time
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import IO, Any
 
 from ..errors import Cancelled, SvdUiError
-from ..logs import set_up
+from ..logs import bound, set_up
 from ..settings import Settings
 from . import Engine
 from .error_mapping import mapped
+from .telemetry import stages
 from .worker_handle import Alive, Cancel, Described, Done, LeaveOut, Said, Start, Work
 
+log = logging.getLogger("svd_ui.engine.worker_main")  # which runs as __main__
 BEAT_SECONDS = 5.0
 _MOMENT = 0.25
 """Seconds that a clip has to arrive once its caller knows the device; the worker gets ready for later clips after it."""
@@ -97,7 +100,13 @@ def _events(engine: Engine, work: Work, cancel: threading.Event) -> Generator[An
     if not work.streams:
         return call(*work.args)
     engine.expect(work.waiting)
-    yield from call(*work.args, cancel)
+    began = time.monotonic()
+    log.info("job began in the worker")
+    with stages(work.trace) as spans:
+        for event in call(*work.args, cancel):
+            spans.see(event)
+            yield event
+    log.info("job left the worker", extra={"seconds": round(time.monotonic() - began, 3)})
     return None
 
 
@@ -158,7 +167,8 @@ def main() -> None:
             outbox.send(_look(engine))
             ready = True
         else:
-            _perform(engine, work, cancel, outbox)
+            with bound(job=work.job) if work.job else nullcontext():
+                _perform(engine, work, cancel, outbox)
 
 
 if __name__ == "__main__":

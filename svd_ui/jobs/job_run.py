@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from ..engine.progress import Progress
 from ..errors import Cancelled, DiskFull, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
 from ..events import Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
+from ..logs import bound
 from ..settings import Settings
 from . import Job
+from .following import Follower, Meter
 from .recording import Later, Recorder, without
 from .rows import to_job
 from .store import Store
@@ -189,9 +191,11 @@ class JobRun:
 class JobRunner:
     """Claimed rows => runs, for the process whose lease is ``process``."""
 
-    def __init__(self, settings: Settings, store: Store, hub: Hub, process: str, later: Later) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, hub: Hub, process: str, later: Later, meters: Sequence[Meter] = ()
+    ) -> None:
         self._settings, self._store, self._hub = settings, store, hub
-        self._process, self._later = process, later
+        self._process, self._later, self._meters = process, later, meters
 
     def prepare(self, row: sqlite3.Row, engine: Engine | None) -> JobRun:
         """``engine`` None is for downloads."""
@@ -204,7 +208,9 @@ class JobRunner:
         device = engine.describe() if engine is not None else None
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
-        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm)
+        waited = None if folder.exists() else (job.started or job.created) - job.created
+        follower = Follower(self._meters, job, partial(_device_name, engine), waited, warm)
+        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm, follower)
         cancel = RowCancel(
             self._store, job.id, self._process, limit, self._settings.data_dir, wall=job.request.wall is not None
         )
@@ -228,6 +234,11 @@ class JobRunner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+def _device_name(engine: Engine | None) -> str:
+    device = engine.describe() if engine is not None else None
+    return "" if device is None else device.id or device.kind
 
 
 def room(folder: Path) -> float:
@@ -316,8 +327,9 @@ class Slot(threading.Thread):
         try:
             if self._stopping:  # stop() came between the claim and here
                 run.cancel.stop(Interrupted())
-            for _ in run.events():
-                pass
+            with bound(job=row["id"]):
+                for _ in run.events():
+                    pass
             self._no_room = run.ran_full
         except Exception:  # a defect of ours: the queue goes on, and the row must not stay "running" for ever
             log.exception("job %s left its slot in an unforeseen way", row["id"])

@@ -20,7 +20,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,8 @@ from ..errors import Interrupted, SvdUiError
 from ..pictures import pictures
 from ..settings import Settings
 from .database import Database
+from .following import Meter
+from .retention import Rule, Surplus, surplus
 from .rows import read_request, read_result
 from .store import Store
 
@@ -165,7 +167,8 @@ def total_slots(database: Database) -> int:
 class Housekeeping:
     """Called with every beat of the lease; each part may fail and is tried again with a later one."""
 
-    def __init__(self, settings: Settings, store: Store, lease: Lease) -> None:
+    def __init__(self, settings: Settings, store: Store, lease: Lease, meters: Sequence[Meter] = ()) -> None:
+        self._meters = meters
         self._settings, self._store, self._lease, self._assets = settings, store, lease, Assets.of(settings)
         self._unsaved: deque[Callable[[], object]] = deque()
         self._next_purge = self._next_sweep = 0.0
@@ -182,6 +185,7 @@ class Housekeeping:
             self._next_sweep = time.monotonic() + SWEEP_EVERY
             self.sweep(time.time() - ORPHAN_SECONDS)
             self.sweep_kept(time.time() - ORPHAN_SECONDS)
+            self.prune(Rule.of(self._settings))
 
     def later(self, write: Callable[[], object]) -> None:
         """Keep a write that failed, to be tried with the next beats."""
@@ -198,6 +202,8 @@ class Housekeeping:
         for process in [*expired, *self._store.without_process()]:
             for row in self._store.waitlist.put_back(process, died=Interrupted()):
                 log.warning("job %s was left by a process that is gone, after step %s", row["id"], row["step"])
+                for meter in self._meters:
+                    meter.died(row["kind"], Interrupted.code)
         if expired:
             self._lease.forget(expired)
 
@@ -207,9 +213,21 @@ class Housekeeping:
         for row in self._store.deleted_before(before):
             if self._store.purge(row["id"]):
                 refs |= _pictures(row)
-                shutil.rmtree(self._settings.jobs_dir / row["id"], ignore_errors=True)
+                for folder in (self._settings.jobs_dir, self._settings.data_dir / "uploads" / "jobs"):  # handed out
+                    shutil.rmtree(folder / row["id"], ignore_errors=True)
         if refs:
             self._remove_pictures([found for found in self._assets.last_used(0.0, before) if found[0] in refs], before)
+
+    def prune(self, rule: Rule, dry_run: bool = False) -> Surplus:
+        """Delete what ``rule`` leaves no room for, files and all; what that is, or with ``dry_run`` would be."""
+        now = time.time()
+        found = surplus(self._store, self._settings.jobs_dir, rule, now)
+        if found.ids and not dry_run:
+            for id in found.ids:
+                self._store.set_deleted(id, now - UNDELETE_SECONDS - 1)
+            self.purge(now - UNDELETE_SECONDS)
+            log.warning("%s clips were deleted: more than is to be kept", len(found.ids))
+        return found
 
     def sweep(self, before: float) -> None:
         """Remove pictures last used before this time that never became a job: whoever may upload could fill the disk.

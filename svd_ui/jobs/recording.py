@@ -32,6 +32,7 @@ from ..events import (
 )
 from ..notes import Note, sentence
 from ..request import GenerationRequest
+from .following import Follower
 from .store import Store
 from .timing import RunTimer, Timings
 from .timing_key import TimingKey, key_of
@@ -63,7 +64,9 @@ class Recorder:
         later: Later,
         find: Callable[[str], CheckpointRow],
         warm: str | None = None,
+        follower: Follower | None = None,
     ) -> None:
+        self.follower = follower
         self.store, self.id, self.process, self.folder = store, id, process, folder
         self.lost = False
         self.ended = False
@@ -76,6 +79,8 @@ class Recorder:
     def record(self, event: Event) -> None:
         """Store one event; a disk that is full meanwhile loses a progress report, not the job."""
         now = time.time()
+        if self.follower is not None:
+            self.follower.see(event)
         values: dict[str, Any] = {"state": event.stage, "step": None, "total": None, "step_seconds": None}
         if self._watch.see(event, now):
             values["phase_started"] = now
@@ -179,6 +184,7 @@ class Recorder:
         """It waits again, with what is kept of it; as ``Queue.put_back`` has it."""
         self.ended = True
         self._tidy()
+        self._tell("queued", died)
         if died is not None:
             log.warning("job %s: %s", self.id, died)
         put_back = partial(self.store.waitlist.put_back, self.process, self.id, died)
@@ -189,6 +195,7 @@ class Recorder:
         if isinstance(error, WorkerStopped):
             log.warning("job %s: %s", self.id, error)
         text = json.dumps(error.to_dict(), default=str)
+        self._tell(state, error)
         self._end(state=state, message=error.message, error=text, notes=self._notes_json())
 
     def _learn(self, request: GenerationRequest) -> None:
@@ -215,6 +222,7 @@ class Recorder:
         """The last word about a job must not be lost: use the reserve, then try again with every beat."""
         self.ended = True
         self._tidy()
+        self._tell(values["state"])
         values |= {"ended": time.time(), "step_seconds": None}
 
         def settle() -> None:
@@ -223,6 +231,10 @@ class Recorder:
                 Progress(self.folder).clear()
 
         self._certainly(settle)
+
+    def _tell(self, state: str, error: SvdUiError | None = None) -> None:
+        if self.follower is not None:
+            self.follower.ended(state, error)
 
     def _certainly(self, write: Callable[[], object]) -> None:
         try:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ..engine import Device, Engine, Estimate
+from ..engine import Device, Engine, Estimate, telemetry
 from ..engine.progress import Progress, hand_on
 from ..engine.worker import WorkerEngine
 from ..errors import HistoryNewer, NotFound, SvdUiError
@@ -29,11 +29,13 @@ from ..settings import Settings
 from . import Job, JobKind, stored_name
 from .control import MAX_NAME, QueueControl
 from .database import Database
+from .following import Meter
 from .intake import Intake
 from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
+from .retention import Rule, Surplus
 from .rows import to_jobs
 from .store import Store
 from .timing import Timings
@@ -73,9 +75,11 @@ class JobService:
         self._store = Store(self._database)
         self._timings = Timings(self._database, CountedCosts(settings))
         self._lease = Lease(self._database, role, len(self._engines) if slots else 0, lease_seconds, self._own_device)
-        self._housekeeping = Housekeeping(settings, self._store, self._lease)
+        self.meters: list[Meter] = []
+        """Who is told of every job that this process makes."""
+        self._housekeeping = Housekeeping(settings, self._store, self._lease, self.meters)
         self._intake = Intake(settings, self._store, hub, self.describe)
-        self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later)
+        self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later, self.meters)
         self.queue = QueueControl(self._store, self._intake, self._owned, self._jobs, self._wake)
         self._closed = False
         self._starting = threading.Lock()
@@ -122,7 +126,9 @@ class JobService:
         return self._submit(request, owner, kind, name=name, batch=batch)
 
     def _submit(self, request: GenerationRequest, owner: str, kind: JobKind, *, name: str = "", **place: Any) -> Job:
+        telemetry.remember(place.setdefault("id", secrets.token_hex(16)))  # before a slot can take it
         id = self._intake.add(request, owner, kind, name=name[:MAX_NAME], max_queue=self.settings.max_queue, **place)
+        log.info("job asked for", extra={"job": id, "kind": kind})
         self._wake()
         return self.get(id)
 
@@ -211,6 +217,10 @@ class JobService:
         self._store.set_deleted(id, None)
         return self.get(id)
 
+    def prune(self, rule: Rule, dry_run: bool = False) -> Surplus:
+        """Delete the clips that ``rule`` leaves no room for, for good; what that is, or with ``dry_run`` would be."""
+        return self._housekeeping.prune(rule, dry_run)
+
     def file(self, job: Job, name: str) -> Path | None:
         """The stored file of a result: ``video poster frames animation latents preview``, or ``tile-<index>`` of a wall.
 
@@ -247,6 +257,10 @@ class JobService:
 
     def _own_device(self) -> Device | None:
         return self._engines[0].describe() if self._engines else None
+
+    def own_devices(self) -> list[Device]:
+        """Those that this process works on, as far as they are known."""
+        return [device for engine in self._engines if (device := engine.describe()) is not None]
 
     def estimate(self, request: GenerationRequest) -> Estimate:
         """The engine's, but seconds as measured here for such clips where there are any; waiting left out."""

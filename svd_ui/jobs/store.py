@@ -223,6 +223,17 @@ class Store:
         sql = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND ended < ?"
         return [row["id"] for row in self.database.read(sql, (json.dumps(ids), when))]
 
+    def ended(self) -> list[sqlite3.Row]:
+        """``id`` and ``ended`` of clips and stills that have ended, the oldest first, without deleted ones."""
+        return self.database.read(
+            f"SELECT id, ended FROM jobs WHERE kind != 'download' AND deleted IS NULL AND ended IS NOT NULL AND NOT ({NOT_ENDED})"
+            " ORDER BY ended, number"
+        )
+
+    def unended(self) -> list[str]:
+        """The ids of all jobs that have not ended."""
+        return [row["id"] for row in self.database.read(f"SELECT id FROM jobs WHERE {NOT_ENDED}")]
+
     def purge(self, id: str) -> bool:
         """Forget a deleted row; False when it was undeleted meanwhile."""
         with self.database.write() as sql:

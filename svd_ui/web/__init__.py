@@ -5,6 +5,7 @@ comes with the first call.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def _say_what_failed() -> None:
 
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
-    set_up(settings.log_format)
+    set_up(settings.log_format, logging.WARNING, settings.log_file, settings.log_file_mb, settings.log_files)
     prepare(settings)
     tls(settings)  # what cannot be served at all is said before a worker starts
     require_accounts(settings)

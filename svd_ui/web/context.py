@@ -24,6 +24,8 @@ from ..notes import Note
 from ..settings import Settings
 from ..text_to_image_info import ignored_fields
 from .guard.admission import Admission
+from .guard.watched import follow
+from .metrics import LookedUp, Metrics
 from .visitor import Visitor, is_public, who
 
 ROWS_SECONDS = 5.0
@@ -127,8 +129,17 @@ class Context:
     def admission(self) -> Admission:
         return Admission(self)
 
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What this app tells whoever watches it; it hears of jobs from the first look on."""
+        metrics = Metrics()
+        metrics.registry.register(LookedUp(self, metrics))
+        self.jobs.meters.append(metrics)
+        return metrics
+
     def who(self, request: Any, token: str | None = None) -> Visitor:
         """The visitor behind a page event (``gr.Request``), or a call of the API with its ``token``."""
+        follow(getattr(request, "request", None))
         return who(self.settings, self.accounts, request, token)
 
     def require_operator(self, request: Any, what: str) -> None:

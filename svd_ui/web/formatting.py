@@ -20,6 +20,7 @@ from ..events import ENDED
 from ..jobs import Job
 from ..notes import WORDS
 from ..request import GenerationRequest
+from ..settings import Settings
 
 STATES: dict[str, str] = WORDS["states"]
 MB = 1_000_000
@@ -62,6 +63,14 @@ def roughly(seconds: float) -> str:
         if seconds < limit:
             return f"{max(1, round(seconds / unit))} {name}"
     return f"{round(seconds / 86400)} days"
+
+
+def kept_for(settings: Settings) -> str:
+    """How long clips are kept, or blank where they are for ever."""
+    days, most = settings.keep_days, settings.keep_gb
+    if not days:
+        return f"The newest {most:g} GB of clips are kept." if most else ""
+    return f"Clips are kept for {days:g} {'day' if days == 1 else 'days'}{f', at most {most:g} GB of them' if most else ''}."
 
 
 def left(seconds: float | None) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from svd_ui.doctor import examine, facts, tilde
 from svd_ui.doctor.finding import Patient
 from svd_ui.engine import Device
 from svd_ui.hub import Hub, layout
+from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.cli.conftest import Run
 from tests.fakes import FakeEngine, fake_checkpoint
@@ -223,3 +225,37 @@ def test_a_data_folder_that_is_a_file_is_one_sentence(
         assert result.exit_code == 2, result.output
         assert "cannot be used (Not a directory)" in result.stderr
         assert "Traceback" not in result.output
+
+
+def old_clip(settings: Settings, days: float) -> str:
+    """A finished clip of a megabyte that ended so long ago."""
+    from svd_ui.jobs.service import open_store
+
+    id = f"{round(days):032x}"
+    with open_store(settings) as jobs:
+        jobs._store.add(id, "cli", "clip", GenerationRequest(prompt="a pond"))
+        with jobs._database.write() as sql:
+            ended = time.time() - days * 86_400
+            sql.execute("UPDATE jobs SET state = 'finished', ended = ? WHERE id = ?", (ended, id))
+    (settings.jobs_dir / id).mkdir(parents=True)
+    (settings.jobs_dir / id / "clip.mp4").write_bytes(b"x" * 1_000_000)
+    return id
+
+
+def test_old_clips_go_when_somebody_says_so_and_are_told_before(run: Run, settings: Settings) -> None:
+    old, new = old_clip(settings, 40), old_clip(settings, 2)
+    dry = run("history", "prune", "--older-than", "30d", "--dry-run")
+    assert "Would go: 1 clip, 1 MB, from " in dry.stdout
+    assert (settings.jobs_dir / old).is_dir()
+    assert "Deleted: 1 clip" in run("history", "prune", "--older-than", "30d").stdout
+    assert not (settings.jobs_dir / old).exists()
+    assert (settings.jobs_dir / new).is_dir()
+    assert run("history", "prune", "--older-than", "30d").stdout == "Nothing to delete.\n"
+
+
+def test_without_a_rule_nothing_goes(run: Run, settings: Settings) -> None:
+    old_clip(settings, 4000)
+    done = run("history", "prune")
+    assert done.exit_code == 2
+    assert "--older-than" in done.stderr
+    assert run("history", "prune", "--larger-than", "a lot").exit_code == 2

@@ -18,7 +18,7 @@ from ...notes import sentence
 from ...request import FOCUS, GenerationRequest
 from ..context import Context, uploaded
 from ..copies import forget_copies
-from ..formatting import notice
+from ..formatting import kept_for, notice
 from ..page import Changes
 from ..visitor import Visitor
 from .form import PICTURE, all_requests, request_of, values_of, wall_request
@@ -85,7 +85,7 @@ class Actions:
         goes_on = bool(open_jobs) or around.batch is not None or (job is not None and job.state not in ENDED)
         return {
             "stage": stage(job, jobs.file, around),
-            "history": history(shown, jobs.file, watched, undo, more),
+            "history": history(shown, jobs.file, watched, undo, more, kept_for(self.context.settings)),
             "timer": gr.Timer(active=goes_on),
             "seen": state_of(job),
         }

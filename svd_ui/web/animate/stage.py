@@ -271,7 +271,9 @@ def _failed(job: Job, around: Around) -> dict[str, Any]:
 # Below: what was made before, with posters
 
 
-def history(jobs: list[Job], files: Files, shown: str | None, undo: str | None, more: bool = False) -> str:
-    """``shown`` is the job on the stage; ``undo`` the one just deleted; ``more`` whether older ones exist."""
+def history(
+    jobs: list[Job], files: Files, shown: str | None, undo: str | None, more: bool = False, kept: str = ""
+) -> str:
+    """``shown`` is the job on the stage; ``undo`` the one just deleted; ``more`` whether older ones exist; ``kept`` how long."""
     cards = [(job, {name for name in ("video", "poster") if files(job, name)}) for job in jobs]
-    return html("animate/history", cards=cards, shown=shown, undo=undo, more=more)
+    return html("animate/history", cards=cards, shown=shown, undo=undo, more=more, kept=kept)
