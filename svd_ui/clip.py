@@ -138,13 +138,18 @@ class ClipSpec:
     @property
     def tiles(self) -> int:
         """How many clips are made: those of the wall, else one."""
-        return self.request.wall.tiles if self.request.wall else 1
+        return self.request.wall.made if self.request.wall else 1
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """(seed, motion) of every clip that is made, a wall's row by row."""
+        """(seed, motion) of the clip, or of every tile of a wall, row by row; ``without`` says which are not made."""
         wall = self.request.wall
         return wall.pairs(self.seed) if wall else ((self.seed, self.motion_bucket_id),)
+
+    @property
+    def without(self) -> frozenset[int]:
+        """Of a wall: the places in ``pairs`` that are not made."""
+        return frozenset(self.request.wall.without if self.request.wall else ())
 
     @property
     def columns(self) -> int:

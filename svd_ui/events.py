@@ -204,6 +204,12 @@ class CancelToken(Protocol):
     def is_set(self) -> bool: ...
 
 
+def left_out(cancel: CancelToken) -> frozenset[int]:
+    """The tiles of a wall, by their places, that ``cancel`` tells to go on without; a token need not know of any."""
+    told = getattr(cancel, "left_out", None)
+    return frozenset(told()) if told is not None else frozenset()
+
+
 def never() -> CancelToken:
     """A token nobody sets."""
     return threading.Event()

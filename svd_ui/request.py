@@ -47,6 +47,9 @@ class Wall(Frozen):
         title="Motions",
         description="Motion values, one column of tiles each.",
     )
+    without: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), max_length=64, title="Without", description="Tiles not to make, by their number from 0, row by row."
+    )
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
@@ -54,11 +57,18 @@ class Wall(Frozen):
             raise ValueError("Each motion may be on the wall once: remove the second one")
         if self.tiles > MAX_TILES:
             raise ValueError(f"A wall holds at most {MAX_TILES} tiles: fewer seeds or fewer motions")
+        if set(self.without) >= set(range(self.tiles)) or not set(self.without) <= set(range(self.tiles)):
+            raise ValueError(f"Tiles not to make are numbers from 0 to {self.tiles - 1}, and one tile has to be left")
         return self
 
     @property
     def tiles(self) -> int:
         return self.seeds * len(self.motion_bucket_ids)
+
+    @property
+    def made(self) -> int:
+        """How many of the tiles are made."""
+        return self.tiles - len(set(self.without))
 
     def pairs(self, first_seed: int) -> tuple[tuple[int, int], ...]:
         """(seed, motion) of every tile, row by row; the seeds count on from ``first_seed`` and wrap at 2**32."""

@@ -150,8 +150,8 @@ window.svdui = (() => {
       event.preventDefault();
       event.stopPropagation();
       document.activeElement?.blur?.();
-      setTimeout(() => $(svdui.training() ? "#train-start" : "#animate")?.click(), 60);
-    } else if (event.key === "Escape" && (closeStatus() || svdui.closeWall())) {
+      setTimeout(() => $(svdui.training() ? "#train-start" : svdui.edits() ? "#save-edit" : "#animate")?.click(), 60);
+    } else if (event.key === "Escape" && (closeStatus() || svdui.closeWall() || (!svdui.training() && svdui.leaveEdit()))) {
       event.preventDefault();
     } else if (event.key === "Escape" && !svdui.training() && !document.fullscreenElement && !$("dialog[open]") && !event.target.closest?.("canvas.marks")) {
       $("#stage [data-act=stop]")?.click();

@@ -91,9 +91,10 @@ STAGES: dict[str, str] = WORDS["stages of the command line"]
 
 
 class JobBar:
-    """A context manager; ``show`` may be called as often as the job changes."""
+    """A context manager; ``show`` may be called as often as the job changes. ``of`` is said before each stage: ``2 of 3``."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, of: str = "") -> None:
+        self._of = f"{of}  " if of else ""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -102,7 +103,7 @@ class JobBar:
             TextColumn("{task.fields[eta]}"),
         )
         self._progress = Progress(*columns, console=err(), transient=True, disable=quiet)
-        self._task: TaskID = self._progress.add_task("Starting", total=None, steps="", eta="")
+        self._task: TaskID = self._progress.add_task(f"{self._of}Starting", total=None, steps="", eta="")
         self._said: set[Note] = set()
 
     def __enter__(self) -> Self:
@@ -119,7 +120,12 @@ class JobBar:
         steps = f"{job.step}/{job.total}" if job.step is not None and job.total else ""
         eta = f"about {duration(job.eta_seconds)} left" if job.eta_seconds else ""
         self._progress.update(
-            self._task, description=text, completed=job.step or 0, total=job.total or None, steps=steps, eta=eta
+            self._task,
+            description=self._of + text,
+            completed=job.step or 0,
+            total=job.total or None,
+            steps=steps,
+            eta=eta,
         )
         for note in job.notes:
             if note not in self._said and not self._progress.disable:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadInput
 from ..notes import sentence
-from .console import duration, out, reporting, settings_or_exit
+from ..request import GenerationRequest
+from . import fields
+from .console import duration, err, out, reporting, settings_or_exit
 
 if TYPE_CHECKING:
     from ..jobs import Job
@@ -48,11 +50,12 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print status obj
 
     with _jobs() as jobs:
         found, paused, devices = jobs.queue.jobs(), jobs.queue.paused, jobs.devices()
+        places = jobs.places(found)
         if as_json:
             told = {
                 "paused": paused,
                 "devices": [plain(one) for one in devices],
-                "jobs": [status(job, jobs.file) for job in found],
+                "jobs": [status(job, jobs.file, places.get(job.id)) for job in found],
             }
             typer.echo(json.dumps(told, indent=2, default=str))
             return
@@ -64,16 +67,21 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print status obj
         out().print("Paused.")
     if not found:
         out().print("Nothing waits.")
-    for job in found:
-        out().print(_line(job), soft_wrap=True, markup=False)
+    _print(found, places)
 
 
-def _line(job: Job) -> str:
+def _print(jobs: list[Job], places: dict[str, tuple[int, int]]) -> None:
+    for job in jobs:
+        out().print(_line(job, places.get(job.id)), soft_wrap=True, markup=False)
+
+
+def _line(job: Job, of: tuple[int, int] | None = None) -> str:
     place = "now" if job.position is None else f"{job.position + 1}"
     left = f"  about {duration(job.eta_seconds)} left" if job.eta_seconds else ""
     what = job.name or job.request.prompt or job.request.checkpoint
     said = f"  {job.message}" if job.message else ""
-    return f"{place:>4}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{left}{said}"
+    together = f"  {of[0]} of {of[1]}" if of else ""
+    return f"{place:>4}  {job.id}  {job.state:<11} seed {job.request.seed}  {what}{together}{left}{said}"
 
 
 @queue.command()
@@ -110,8 +118,41 @@ def move(
         id, other = _found(jobs, job), before or after
         where = "first" if first else "last" if last else "before" if before is not None else "after"
         found = jobs.queue.move(id, where, None if other is None else _found(jobs, other))  # type: ignore[arg-type]
-    for one in found:
-        out().print(_line(one), soft_wrap=True, markup=False)
+        places = jobs.places(found)
+    _print(found, places)
+
+
+@queue.command()
+@reporting
+@fields.with_field_flags(GenerationRequest)
+def edit(
+    context: typer.Context,
+    job: Id,
+    preset: Annotated[str | None, typer.Option(help="A preset by name. Other flags override it.")] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="With --image CLIP, which frame: first, last, its number from 0, or 1.5s.")
+    ] = None,
+    say: Annotated[str | None, typer.Option(help="What should move, in words. Other flags override it.")] = None,
+    background: Annotated[str, typer.Option(help="Colour under transparent areas of the picture.")] = "#ffffff",
+    **request_fields: Any,
+) -> None:
+    """Change the settings of a waiting job, by the flags of 'generate'. It keeps its place; what no flag names stays."""
+    from .runner import Inputs, Runner, request_of
+
+    named, remarks = fields.today(GenerationRequest, request_fields)
+    given = fields.values(named)
+    if not given and preset is None and say is None:
+        raise BadInput("Say what to change: --motion-bucket-id 90, say.")
+    with Runner(settings_or_exit(), context.obj) as runner:
+        found = runner.jobs.get(_found(runner.jobs, job))
+        picture = given.get("image")
+        name = None if picture is None else Path(str(picture)).name
+        inputs = Inputs(None, preset, None, background, given, None, frame, say, base=found.request)
+        request, notes = request_of(runner, inputs)
+        changed = runner.jobs.queue.edit(found.id, request, name=name)
+    for note in [*remarks, *notes]:
+        err().print(note, markup=False, soft_wrap=True)
+    out().print(_line(changed), soft_wrap=True, markup=False)
 
 
 @queue.command()
@@ -124,6 +165,30 @@ def skip(job: Annotated[str | None, typer.Argument(help="The job. Default: the o
             raise BadInput("Nothing runs.")
         jobs.queue.skip(_found(jobs, job) if job is not None else running[0])
     out().print("Skipped.")
+
+
+@queue.command()
+@reporting
+def cancel(
+    job: Annotated[
+        str | None, typer.Argument(help="The job: its id, or the beginning of it.", show_default=False)
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Only this tile of a draft wall, from 1, row by row.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that runs or waits.")] = False,
+) -> None:
+    """Cancel a job that runs or waits, one tile of a draft wall, or all jobs."""
+    if everything != (job is None) or (everything and tile is not None):
+        raise BadInput("Say which job to cancel, or --all.")
+    with _jobs() as jobs:
+        if job is None:
+            jobs.queue.stop_all()
+        elif tile is not None:
+            jobs.queue.leave_out(_found(jobs, job), tile - 1)
+        else:
+            jobs.cancel(_found(jobs, job))
+    out().print("Cancelled.")
 
 
 @queue.command()

@@ -48,7 +48,7 @@ def run(
             try:
                 told |= _checked(runner, entry)
                 if not dry_run:
-                    told |= _made(runner, entry, folder, quiet or as_json)
+                    told |= _made(runner, entry, folder, quiet or as_json, f"{number} of {len(entries)}")
             except SvdUiError as error:
                 first, told["error"] = first or error, error.to_dict()
                 if not as_json:
@@ -78,11 +78,11 @@ def _checked(runner: Runner, entry: Entry) -> dict[str, Any]:
     return {**about, "steps": clip.num_inference_steps, "seed": request.seed, "seconds": seconds}
 
 
-def _made(runner: Runner, entry: Entry, folder: Path, quiet: bool) -> dict[str, Any]:
+def _made(runner: Runner, entry: Entry, folder: Path, quiet: bool, of: str) -> dict[str, Any]:
     """Make it and put it into ``folder``. Raises what it failed with."""
     request = entry.request.with_seed()
     place = output.place(folder, Path(entry.name) if entry.name else None, request)
-    with JobBar(quiet) as bar:
+    with JobBar(quiet, of) as bar:
         job = runner.run(request, bar.show, entry.kind)
     if job.state != "finished":
         raise failure(job)

@@ -122,7 +122,9 @@ class Runner:
 
 @dataclass(frozen=True)
 class Inputs:
-    """``explicit`` holds the request fields given as flags; ``image`` may still be a path there."""
+    """``explicit`` holds the request fields given as flags; ``image`` may still be a path there. ``base`` is the request of
+    a job that is changed.
+    """
 
     picture: Path | None
     preset: str | None
@@ -132,11 +134,12 @@ class Inputs:
     output_format: str | None
     frame: str | None = None
     say: str | None = None
+    base: GenerationRequest | None = None
 
 
 def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[str]]:
     """The request, its seed fixed, and remarks for the person. Raises BadInput; pictures become assets."""
-    base, notes = _stored(runner, inputs.settings_of) if inputs.settings_of else ({}, [])
+    base, notes = _stored(runner, inputs.settings_of) if inputs.settings_of else (_explicit(inputs.base), [])
     explicit = dict(inputs.explicit)
     if "loras" in explicit:
         explicit["loras"] = _loras(runner.settings, explicit["loras"])
@@ -164,6 +167,10 @@ def request_of(runner: Runner, inputs: Inputs) -> tuple[GenerationRequest, list[
         frame = " --frame first takes the first frame of that clip." if inputs.settings_of else ""
         raise BadInput(" ".join([*notes, f"Give a picture, or --prompt to make one.{frame}"]))
     return _shaped(runner, request).with_seed(), [*notes, *remarks, *more]
+
+
+def _explicit(request: GenerationRequest | None) -> dict[str, Any]:
+    return {} if request is None else request.explicit()
 
 
 def _spoken(text: str, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

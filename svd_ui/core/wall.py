@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -50,6 +51,13 @@ class Batch:
         parts = (cond.image_embeds[which], cond.image_latents[which], cond.added_time_ids[which])
         return Batch(self.places[which], Conditioning(*parts), self.generators[which], last)
 
+    def without(self, gone: AbstractSet[int]) -> Batch | None:
+        """The tiles whose places are not ``gone``, where they were; None where none is left."""
+        if gone.isdisjoint(self.places):
+            return self
+        kept = [one for at in range(len(self)) if (one := self._part(slice(at, at + 1))).places[0] not in gone]
+        return reduce(_joined, kept) if kept else None
+
     def latents(self) -> list[Tensor]:
         """``[1 F C h w]`` of every tile after the last step; nothing before the first."""
         return _each(self.last.latents) if self.last else []
@@ -57,6 +65,16 @@ class Batch:
     def denoised(self) -> list[Tensor]:
         """The estimates of the last step, likewise."""
         return _each(self.last.denoised) if self.last else []
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    """Tiles that came to the same step, as one batch."""
+    last = one.last
+    if last is not None and other.last is not None:
+        latents, denoised = ((last.latents, other.last.latents), (last.denoised, other.last.denoised))
+        last = replace(last, latents=torch.cat(latents), denoised=torch.cat(denoised))
+    cond = concatenated(one.conditioning, other.conditioning)
+    return Batch((*one.places, *other.places), cond, (*one.generators, *other.generators), last)
 
 
 @torch.no_grad()

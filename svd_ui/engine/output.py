@@ -144,10 +144,9 @@ class TileFiles:
             for name in (POSTER, *(tile.video for tile in self._tiles)):
                 (self._folder / name).unlink(missing_ok=True)
 
-    def add(self, chunks: list[Frames]) -> None:
-        """The frames of the next tile, uint8 ``[f H W 3]`` each, as a small clip. Raises DiskFull."""
+    def add(self, index: int, chunks: list[Frames]) -> None:
+        """The frames of the tile of that place, uint8 ``[f H W 3]`` each, as a small clip. Raises DiskFull."""
         frames = np.concatenate([small(chunk) for chunk in chunks])
-        index = len(self._tiles)
         seed, motion = self._clip.pairs[index]
         tile = Tile(seed=seed, motion_bucket_id=motion, video=f"tile-{index:02}.mp4")
         fps = self._clip.output_fps

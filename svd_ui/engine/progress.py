@@ -235,6 +235,8 @@ def proof_of_latents(proof: str, latents: torch.Tensor, chunk: int) -> str:
 def same_latents(request: GenerationRequest) -> dict[str, Any]:
     """What of ``request`` its latents depend on."""
     values = request.model_dump(mode="json")
+    if request.wall:  # a tile is the same, whichever others are made
+        del values["wall"]["without"]
     return {name: value for name, value in values.items() if name not in NO_DIFFERENCE}
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..clip import ClipSpec
 from ..errors import Cancelled, SvdUiError, TookTooLong
-from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown, WentOn
+from ..events import Decoding, Denoising, Effective, Encoding, Event, SteppedDown, WentOn, left_out
 from ..notes import Note
 from ..post import Frames
 from . import CancelToken
@@ -280,6 +280,10 @@ class Deadline:
 
     def is_set(self) -> bool:
         return self._cancel.is_set() or time.monotonic() > self._until
+
+    def left_out(self) -> frozenset[int]:
+        """The tiles of a wall that nobody wants any more, where the token tells."""
+        return left_out(self._cancel)
 
     def check(self) -> None:
         """Raises Cancelled when set."""

@@ -18,6 +18,7 @@ from ..catalog import PROFILES, ProfileRow
 from ..catalog.costs import peak_bytes
 from ..catalog.profiles import room
 from ..clip import ClipSpec
+from ..errors import Cancelled
 from ..events import Decoding, Denoising, Event, Preview, WentOn, Writing
 from ..notes import Note
 from ..post import Frames
@@ -48,6 +49,8 @@ def wall(
     if request.output_format != "mp4":
         generation.notes.append(Note.of("wall_format"))
     latents = yield from _Denoising(stages, generation, decoder, still).run()
+    if not latents:
+        raise Cancelled()
     same = {"image": request.image, "checkpoint": request.checkpoint}
 
     def tag(seed: int, motion: int) -> str:
@@ -77,18 +80,19 @@ class _Denoising:
         self._steps_done = 0
         self._glimpses = _Glimpses(generation.clip, stages, still)
 
-    def run(self) -> Generator[Event, None, list[Any]]:
-        """Yield each step; return the final latents ``[1 F C h w]`` of every tile, in order.
+    def run(self) -> Generator[Event, None, dict[int, Any]]:
+        """Yield each step; return the final latents ``[1 F C h w]`` of every tile by its place, in order.
 
         After an OOM half as many tiles go on together from their last step, then one by one down the ladder.
         """
         stages, generation = self._stages, self._generation
         whole = partial(stages.whole_wall, self._decoder.runtime, self._still, generation.clip)
-        self._left = [(yield from condition(stages, generation, self._decoder.runtime, whole))]
+        everything = yield from condition(stages, generation, self._decoder.runtime, whole)
+        first = everything.without(self._gone)
+        self._left = [] if first is None else [first]
         done: dict[int, Any] = yield from self._kept()
         generation.progress.begin()
-        while self._left:
-            batch = self._next()
+        while (batch := self._next()) is not None:
             try:
                 with generation.timer("denoising"):
                     started = time.perf_counter()
@@ -99,13 +103,23 @@ class _Denoising:
                             batch = later
                             stages.remember_overflow(generation)
                             yield self._step(batch, started)
+                            if not self._gone.isdisjoint(batch.places):
+                                break
                             started = time.perf_counter()
+                if not self._gone.isdisjoint(batch.places):
+                    self._left.insert(0, batch)
+                    continue
                 done |= zip(batch.places, batch.latents(), strict=True)
                 self._keep(batch)
             except Exception as error:
                 self._left.insert(0, batch)
                 yield recover(stages, generation, self._decoder.runtime, error, "denoising", self._smaller)
-        return [done[place] for place in sorted(done)]
+        return {place: done[place] for place in sorted(done)}
+
+    @property
+    def _gone(self) -> frozenset[int]:
+        """The tiles that are not made, or not any more."""
+        return self._generation.clip.without | self._generation.cancel.left_out()
 
     def _keep(self, batch: Batch) -> None:
         """The tiles of ``batch`` are finished."""
@@ -118,9 +132,9 @@ class _Denoising:
         """The finished tiles that an earlier process kept, from the first one on; what is left begins after them."""
         proof, device = proof_of_walk(self._stages, self._generation), self._decoder.runtime.device
         done: dict[int, Any] = {}
-        while self._left and (found := self._generation.progress.step(proof, device, f"tile-{len(done):02}")):
-            done[len(done)] = found[0].latents
+        while self._left and (found := self._generation.progress.step(proof, device, self._name_of_next())):
             first, rest = self._left[0].split(1)
+            done[first.places[0]] = found[0].latents
             self._glimpses.after(replace(first, last=found[0]))
             self._left = [rest] if len(rest) else []
             self._steps_done += found[0].total
@@ -131,8 +145,14 @@ class _Denoising:
             yield WentOn(stage="denoising", step=self._steps_done, total=steps, note=note)
         return done
 
-    def _next(self) -> Batch:
-        """The next tiles, no more than the limit."""
+    def _name_of_next(self) -> str:
+        return f"tile-{self._left[0].places[0]:02}"
+
+    def _next(self) -> Batch | None:
+        """The next tiles, no more than the limit; None when there are none."""
+        self._left = [one for batch in self._left if (one := batch.without(self._gone)) is not None]
+        if not self._left:
+            return None
         batch = self._left.pop(0)
         if len(batch) > self._limit:
             batch, rest = batch.split(self._limit)
@@ -168,8 +188,9 @@ class _Glimpses:
         scale = TILE_SIDE / max(clip.width, clip.height)
         self._size = max(1, round(clip.width * scale)), max(1, round(clip.height * scale))
         width, height = self._size
-        self._picture = Image.new("RGB", (width * self._columns, height * (clip.tiles // self._columns)))
-        for place in range(clip.tiles):
+        places = len(clip.pairs)
+        self._picture = Image.new("RGB", (width * self._columns, height * (places // self._columns)))
+        for place in range(places):
             self._put(place, still)
 
     def after(self, batch: Batch) -> Preview | None:
@@ -193,13 +214,15 @@ def _decode(
     stages: Stages,
     generation: Generation,
     decoder: Decoder,
-    latents: list[Any],
-    take: Callable[[list[Frames]], None],
+    latents: dict[int, Any],
+    take: Callable[[int, list[Frames]], None],
 ) -> Iterator[Event]:
     """Each tile whole; frames are counted over the wall."""
     frames = generation.clip.shape.num_frames
     alone = replace(generation, progress=Progress())  # small frames are decoded again sooner than sorted by tile
-    for index, one in enumerate(latents):
+    for index, (place, one) in enumerate(latents.items()):
+        if place in generation.cancel.left_out():
+            continue
         chunks: list[Frames] = []
         for event in decode(stages, alone, decoder, one, chunks.append):
             if isinstance(event, Decoding):
@@ -207,7 +230,7 @@ def _decode(
             yield event
         generation.cancel.check()
         with generation.timer("writing"), mapping("writing the wall"):
-            take(chunks)
+            take(place, chunks)
 
 
 MOST = 8

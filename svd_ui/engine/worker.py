@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled, SvdUiError, TookTooLong, WorkerStopped
-from ..events import Denoising, Event, Finished
+from ..events import Denoising, Event, Finished, left_out
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never, telemetry
 from .estimates import estimate
-from .worker_handle import Cancel, Child, Described, Done, EngineFactory, Start, Work
+from .worker_handle import Cancel, Child, Described, Done, EngineFactory, LeaveOut, Start, Work
 
 GRACE = 2.0
 """Seconds that a cancelled job has to stop by itself before its process is killed."""
@@ -183,10 +183,12 @@ class WorkerEngine:
         patience, silence = Patience(cancel, seconds or self._settings.max_seconds), Silence(child)
         finished: Finished | None = None
         answer: Any = None
-        ended = False
+        ended, told = False, frozenset[int]()
         try:
             child.send(work)
             while not ended:
+                if not told >= (gone := left_out(cancel)):
+                    child.send(LeaveOut(work.number, told := gone))
                 if patience.asks_to_stop():
                     child.send(Cancel(work.number))
                 if patience.exhausted():

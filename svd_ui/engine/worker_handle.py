@@ -1,6 +1,6 @@
 """The parent's handle on a worker process: what they say to each other, its log, and how it died.
 
-Messages are pickles. In: ``Start`` once, then ``Work`` and ``Cancel``. Out: ``Described`` whenever the device changes,
+Messages are pickles. In: ``Start`` once, then ``Work``, ``Cancel`` and ``LeaveOut``. Out: ``Described`` whenever the device changes,
 ``Said`` for each event of a job, ``Done`` at its end, ``Alive`` all the time.
 """
 
@@ -65,6 +65,14 @@ class Work:
 @dataclass(frozen=True)
 class Cancel:
     number: int
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """Job ``number``, a wall, goes on without the tiles of these ``places``."""
+
+    number: int
+    places: frozenset[int]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..settings import Settings
 from . import Engine
 from .error_mapping import mapped
 from .telemetry import stages
-from .worker_handle import Alive, Cancel, Described, Done, Said, Start, Work
+from .worker_handle import Alive, Cancel, Described, Done, LeaveOut, Said, Start, Work
 
 log = logging.getLogger("svd_ui.engine.worker_main")  # which runs as __main__
 BEAT_SECONDS = 5.0
@@ -36,21 +36,32 @@ class Inbox(threading.Thread):
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(name="svd-ui-inbox", daemon=True)
-        self.work: queue.Queue[tuple[Work, threading.Event]] = queue.Queue()
+        self.work: queue.Queue[tuple[Work, Stop]] = queue.Queue()
         self._stream = stream
 
     def run(self) -> None:
-        current: tuple[int, threading.Event] | None = None
+        current: tuple[int, Stop] | None = None
         while True:
             try:
                 message = pickle.load(self._stream)
             except Exception:
                 os._exit(0)  # nobody is left to work for, and a job cannot be asked to hurry
             if isinstance(message, Work):
-                current = (message.number, threading.Event())
+                current = (message.number, Stop())
                 self.work.put((message, current[1]))
             elif isinstance(message, Cancel) and current is not None and current[0] == message.number:
                 current[1].set()
+            elif isinstance(message, LeaveOut) and current is not None and current[0] == message.number:
+                current[1].places = message.places
+
+
+class Stop(threading.Event):
+    """The parent's cancel of one job, and the tiles of a wall that it no longer wants."""
+
+    places: frozenset[int] = frozenset()
+
+    def left_out(self) -> frozenset[int]:
+        return self.places
 
 
 class Outbox:

@@ -60,14 +60,15 @@ Files = Callable[[Job, str], Path | None]
 """``JobService.file``: which of a job's files are there."""
 
 
-def status(job: Job, files: Files) -> dict[str, Any]:
+def status(job: Job, files: Files, place: tuple[int, int] | None = None) -> dict[str, Any]:
     """What the public API answers and ``--json`` prints.
 
     ``{id, state, step, total, position, eta_seconds, message, notes, error, preview, preview_frames, video, request}``:
     ``notes`` are sentences on how it went, ``error`` is ``{code, message}`` or None. ``preview``, a JPEG of that many
     frames one below the other (the poster once finished), and ``video`` are paths on this machine, or None: whoever
     answers a client over the network turns them into files to download. ``request`` is the resolved one once it is known. A draft wall has ``tiles`` too: ``{seed,
-    motion_bucket_id, video}`` each, row by row.
+    motion_bucket_id, video}`` each, row by row. With its ``place`` among the clips that were asked for together it has
+    ``batch``, ``{id, place, total}``.
     """
     plain = {"id", "state", "step", "total", "position", "eta_seconds", "message"}
     error, finished = job.error, job.state == "finished"
@@ -80,6 +81,8 @@ def status(job: Job, files: Files) -> dict[str, Any]:
         "video": files(job, "video"),
         "request": job.known_request.model_dump(mode="json"),
     }
+    if place is not None:
+        shown["batch"] = {"id": job.batch, "place": place[0], "total": place[1]}
     if job.request.wall:
         tiles = enumerate(job.result.tiles if job.result else ())
         shown["tiles"] = [{**tile.model_dump(mode="json"), "video": files(job, file_of(at))} for at, tile in tiles]

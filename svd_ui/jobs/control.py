@@ -10,8 +10,10 @@ from . import Job
 from .database import Row
 from .intake import Intake
 from .queue import CLIPS, Where
+from .rows import read_request
 from .store import Store
 
+MAX_NAME = 120
 BEGUN = "That clip is not waiting any more: stop it, or change its settings and run it anew."
 
 
@@ -59,11 +61,14 @@ class QueueControl:
         self._store.waitlist.move(id, where, other, owner)
         return self.jobs(owner)
 
-    def edit(self, id: str, request: GenerationRequest, owner: str | None = None) -> Job:
-        """Another request for a job that waits, checked like a new one; it keeps its place. Raises BadInput or NotFound."""
+    def edit(self, id: str, request: GenerationRequest, owner: str | None = None, *, name: str | None = None) -> Job:
+        """Another request for a job that waits, checked like a new one; it keeps its place. Raises BadInput or NotFound.
+
+        ``name`` is what the picture's file is called; None where that stays.
+        """
         row = self._owned(id, owner)
         request, key, steps = self._intake.checked(request, row["kind"])
-        if not self._store.replace(id, request, key, steps):
+        if not self._store.replace(id, request, key, steps, row["name"] if name is None else name[:MAX_NAME]):
             raise BadInput(BEGUN)
         return self._shown([self._store.row(id)])[0]
 
@@ -72,6 +77,30 @@ class QueueControl:
         self._owned(id, owner)
         self._store.waitlist.skip(id)
         self._wake()
+        return self._shown([self._store.row(id)])[0]
+
+    def leave_out(self, id: str, tile: int, owner: str | None = None) -> Job:
+        """A wall that waits or runs goes on without a tile, by its number from 0; without its last one it is cancelled.
+
+        Raises NotFound for a tile that there is not, or a job that has ended.
+        """
+        self._owned(id, owner)
+        last = False
+
+        def without(row: Row) -> GenerationRequest:
+            nonlocal last
+            request, _ = read_request(row["request"], row["schema"])
+            wall = request.wall
+            if wall is None or not 0 <= tile < wall.tiles:
+                raise NotFound(what="tile")
+            gone = tuple(sorted({*wall.without, tile}))
+            last = len(gone) == wall.tiles
+            return request if last else request.model_copy(update={"wall": wall.model_copy(update={"without": gone})})
+
+        if not self._store.rewrite(id, without):
+            raise NotFound(what="tile")
+        if last:
+            self._store.cancel(id)
         return self._shown([self._store.row(id)])[0]
 
     def stop_all(self, owner: str | None = None) -> None:

@@ -27,7 +27,7 @@ from . import Job
 from .database import Row, warn
 from .following import Follower, Meter
 from .queue import FAR, reached
-from .recording import Later, Recorder
+from .recording import Later, Recorder, without
 from .rotation import Rotation, Seat
 from .rows import to_job
 from .store import Store
@@ -54,9 +54,17 @@ class RowCancel:
     """
 
     def __init__(
-        self, store: Store, id: str, process: str, max_seconds: float | None, disk: Path | None = None
+        self,
+        store: Store,
+        id: str,
+        process: str,
+        max_seconds: float | None,
+        disk: Path | None = None,
+        *,
+        wall: bool = False,
     ) -> None:
-        """``disk`` is a folder without whose disk nothing of the job would be kept."""
+        """``disk`` is a folder without whose disk nothing of the job would be kept; a ``wall`` may lose tiles on the way."""
+        self._wall, self._gone = wall, frozenset[int]()
         self.reason: SvdUiError = Cancelled()
         self._store, self._id, self._process = store, id, process
         self._disk, self._full_since, self._next_disk = disk, 0.0, 0.0
@@ -85,9 +93,15 @@ class RowCancel:
             why = self._store.waitlist.why_stop(self._id, self._process)
             if why:
                 self.stop(Cancelled() if why == "cancelled" else Interrupted())
+            if self._wall:
+                self._gone = without(self._store, self._id)
         except SvdUiError as error:  # not being able to look is no reason to stop
             warn(log, f"cannot look for a cancel of {self._id}", error)
         return self._set.is_set()
+
+    def left_out(self) -> frozenset[int]:
+        """The tiles of a wall that were cancelled, as of the last look."""
+        return self._gone
 
     def _is_full(self, now: float) -> bool:
         """Whether there has been no room for some seconds: nobody would see the work, and nothing of it would be kept."""
@@ -222,7 +236,8 @@ class JobRunner:
         waited = None if folder.exists() else (job.started or job.created) - job.created
         follower = Follower(self._meters, job, partial(_device_name, engine), waited, warm)
         recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm, follower)
-        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir)
+        wall = job.request.wall is not None
+        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir, wall=wall)
         again, far = not row["inline"], max(0, row["reached"] or 0)
         source, needs_result = self._source(job, engine), engine is not None
         return JobRun(source, recorder, cancel, needs_result=needs_result, again=again, reached=far)

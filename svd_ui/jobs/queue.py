@@ -1,6 +1,7 @@
 """What waits, in which order; and how a job that was stopped, or whose process died, comes back into its place.
 
-Fair order: everybody's first job comes before anybody's second, and what an owner has running counts. ``rank`` is a job's
+Fair order: everybody's first job comes before anybody's second, what an owner has running counts, and who was served longest
+ago comes first. ``rank`` is a job's
 place among its owner's, ``turn`` its round where the operator gave one. A pause and every place are rows: they outlive
 restarts.
 """
@@ -25,13 +26,22 @@ RUNNING = "state IN (" + ", ".join(f"'{state}'" for state in sorted(STAGES)) + "
 OF_KINDS = "kind IN (SELECT value FROM json_each(:kinds))"  # :kinds is a JSON list
 PLACE = "COALESCE(rank, number)"
 FAIR_QUEUE = f"""
-    WITH busy AS (SELECT owner AS who, COUNT(*) AS running FROM jobs WHERE {RUNNING} AND {OF_KINDS} GROUP BY owner)
-    SELECT waiting.*, ROW_NUMBER() OVER (ORDER BY round, place) - 1 AS position FROM (
-        SELECT jobs.*, {PLACE} AS place, COALESCE(
-            turn, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY {PLACE}) + COALESCE(busy.running, 0)
-        ) AS round
-        FROM jobs LEFT JOIN busy ON busy.who = jobs.owner WHERE state = 'queued' AND {OF_KINDS}
+    WITH busy AS (SELECT owner AS who, COUNT(*) AS running FROM jobs WHERE {RUNNING} AND {OF_KINDS} GROUP BY owner),
+    served AS (SELECT whose, COALESCE((
+        SELECT started FROM jobs WHERE owner = whose AND started IS NOT NULL AND {OF_KINDS} ORDER BY number DESC LIMIT 1
+    ), 0) AS at FROM (SELECT DISTINCT owner AS whose FROM jobs WHERE state = 'queued' AND {OF_KINDS}) AS owners)
+    SELECT waiting.*, ROW_NUMBER() OVER (ORDER BY round, idle, last, head, place) - 1 AS position FROM (
+        SELECT jobs.*, {PLACE} AS place,
+            COALESCE(turn, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY {PLACE}) + COALESCE(busy.running, 0)) AS round,
+            CASE WHEN turn IS NULL AND busy.running IS NULL THEN 1 ELSE 0 END AS idle,
+            CASE WHEN turn IS NULL THEN served.at ELSE 0 END AS last,
+            CASE WHEN turn IS NULL THEN MIN({PLACE}) OVER (PARTITION BY owner) ELSE 0 END AS head
+        FROM jobs LEFT JOIN busy ON busy.who = jobs.owner LEFT JOIN served ON served.whose = jobs.owner
+        WHERE state = 'queued' AND {OF_KINDS}
     ) AS waiting ORDER BY position
+"""
+"""Owners take turns: of those in one round, first who was served longest ago. What is shown is then what is taken, whatever
+ends meanwhile; by places alone, whoever came first with ten clips had them all made before anybody else's.
 """
 LAST = f"(SELECT MAX({PLACE}) + 1 FROM jobs)"
 PAUSED = "EXISTS (SELECT 1 FROM queue_state WHERE name = 'paused')"

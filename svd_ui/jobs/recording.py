@@ -156,6 +156,7 @@ class Recorder:
 
     def finish(self, result: Result | None) -> None:
         if result is not None:
+            result = self._wanted(result)
             self._learn(result.request, result.effective is not None and "+" in result.effective.place)
             self._notes += [note for note in result.notes if note not in self._notes]
         self._end(
@@ -164,6 +165,18 @@ class Recorder:
             result=result.model_dump_json() if result else None,
             notes=self._notes_json(),
         )
+
+    def _wanted(self, result: Result) -> Result:
+        """Without the tiles that were cancelled too late for the engine, or one that knows of no such thing."""
+        wall = result.request.wall
+        if wall is None or not result.tiles:
+            return result
+        pairs, gone = wall.pairs(result.request.seed or 0), without(self.store, self.id)
+        unwanted = {pairs[place] for place in gone if place < len(pairs)}
+        kept = tuple(tile for tile in result.tiles if (tile.seed, tile.motion_bucket_id) not in unwanted)
+        for tile in set(result.tiles) - set(kept):
+            (self.folder / tile.video).unlink(missing_ok=True)
+        return result.model_copy(update={"tiles": kept or result.tiles})
 
     def cancelled(self) -> None:
         self._end(state="cancelled", message="Stopped.")
@@ -243,6 +256,12 @@ class Recorder:
         for path in self.folder.glob(".*.tmp"):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def without(store: Store, id: str) -> frozenset[int]:
+    """The tiles of a wall that nobody wants any more: they may be cancelled while it is made."""
+    request = json.loads(store.row(id, deleted=True)["request"])
+    return frozenset((request.get("wall") or {}).get("without") or ())
 
 
 def bytes_message(event: Downloading) -> str:

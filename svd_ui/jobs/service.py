@@ -27,7 +27,7 @@ from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind, stored_name
-from .control import QueueControl
+from .control import MAX_NAME, QueueControl
 from .database import Row, warn
 from .following import Meter
 from .intake import Intake
@@ -45,7 +45,6 @@ from .timing_key import CountedCosts
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 POLL_SECONDS = 0.1
-MAX_NAME = 120
 
 
 class JobService:
@@ -188,6 +187,15 @@ class JobService:
     def batch(self, job: Job) -> list[Job]:
         """All that was asked for together with ``job``, in that order; nothing where it was asked for alone."""
         return self._jobs(self._store.batch(job.batch)) if job.batch else []
+
+    def places(self, jobs: Iterable[Job]) -> dict[str, tuple[int, int]]:
+        """id => (which of those asked for together with it, from 1 on, how many these are); jobs asked for alone left out."""
+        wanted = list(jobs)
+        batches: dict[str, list[str]] = {}
+        for row in self._store.together({job.batch for job in wanted if job.batch}):
+            batches.setdefault(row["batch"], []).append(row["id"])
+        found = {job.id: batches.get(job.batch, []) for job in wanted if job.batch}
+        return {id: (ids.index(id) + 1, len(ids)) for id, ids in found.items() if id in ids and len(ids) > 1}
 
     def cancel_batch(self, id: str, owner: str | None = None) -> None:
         """Cancel what has not ended of the batch of a job, or that job where it was asked for alone."""

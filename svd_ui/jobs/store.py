@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..asset_ref import REF
@@ -196,16 +196,35 @@ class Store:
         """The jobs that were asked for together, in that order, without deleted ones."""
         return self.database.read("SELECT * FROM jobs WHERE batch = ? AND deleted IS NULL ORDER BY number", (name,))
 
-    def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int) -> bool:
-        """Another request for a job; False where it does not wait any more."""
+    def together(self, names: Iterable[str]) -> list[Row]:
+        """``id`` and ``batch`` of the jobs of these batches, each in its order, without deleted ones."""
+        return self.database.read(
+            "SELECT id, batch FROM jobs WHERE batch IN (SELECT value FROM json_each(?)) AND deleted IS NULL ORDER BY number",
+            (json.dumps(list(names)),),
+        )
+
+    def replace(self, id: str, request: GenerationRequest, timing_key: str, steps: int, name: str) -> bool:
+        """Another request for a job, and what its picture's file is called; False where it does not wait any more."""
         values = {"request": request.model_dump_json(), "schema": SCHEMA_VERSION, "key": timing_key, "steps": steps}
+        values |= {"name": name}
         with self.database.write(alone=False) as sql:
             done = sql.execute(
-                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, reached = NULL, stalled = 0,"
-                " message = '', updated = :now WHERE id = :id AND state = 'queued'",
+                "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, name = :name,"
+                " reached = NULL, stalled = 0, message = '', updated = :now WHERE id = :id AND state = 'queued'",
                 {**values, "id": id, "now": time.time()},
             )
             return done.rowcount == 1
+
+    def rewrite(self, id: str, change: Callable[[Row], GenerationRequest]) -> bool:
+        """The request of a job that waits or runs, as ``change`` makes it of its row; False where it has ended."""
+        with self.database.write() as sql:
+            row = sql.execute(f"SELECT * FROM jobs WHERE id = ? AND {NOT_ENDED}", (id,)).fetchone()
+            if row is not None:
+                text = change(row).model_dump_json()
+                sql.execute(
+                    "UPDATE jobs SET request = ?, schema = ? WHERE number = ?", (text, SCHEMA_VERSION, row["number"])
+                )
+            return row is not None
 
     def without_process(self) -> list[str]:
         """Processes that have running rows but no lease any more."""

@@ -98,8 +98,15 @@ def fraction(job: Job) -> float | None:
     return min(1.0, max(0.0, job.step / job.total))
 
 
-def title(job: Job | None) -> str:
-    """The browser tab's title."""
+def of_batch(place: tuple[int, int] | None) -> str:
+    """``3 of 10``; '' for what was asked for alone."""
+    return "" if place is None else f"{place[0]} of {place[1]}"
+
+
+def title(job: Job | None, place: tuple[int, int] | None = None, waits: str = "") -> str:
+    """The browser tab's title; ``place`` is that of ``job`` among those that are made together, ``waits`` what is said of one
+    that waits.
+    """
     name = "SVD UI"
     if job is None:
         return name
@@ -108,7 +115,9 @@ def title(job: Job | None) -> str:
         return f"{mark} · {name}"
     done = fraction(job)
     percent = f"{done:.0%} " if done is not None and job.state != "queued" else ""
-    return f"{percent}{STATES[job.state]} · {name}"
+    together = f"{of_batch(place)} · " if place else ""
+    stage = waits if waits and job.state == "queued" else STATES[job.state]
+    return f"{together}{percent}{stage} · {name}"
 
 
 def headline(job: Job) -> str:
@@ -117,6 +126,12 @@ def headline(job: Job) -> str:
     if name:
         return name if len(name) <= 60 else name[:59] + "…"
     return "Picture" if job.kind == "still" else "Wall" if job.request.wall else "Clip"
+
+
+def kind_of(job: Job) -> str:
+    """``Wall 3 × 3``, ``Picture``, or nothing for a clip."""
+    wall = job.request.wall
+    return f"Wall {wall.seeds} × {len(wall.motion_bucket_ids)}" if wall else "Picture" if job.kind == "still" else ""
 
 
 def motions(request: GenerationRequest) -> str:
@@ -184,7 +199,7 @@ def environment() -> Environment:
         extensions=[OneLine],
     )
     made.globals |= {
-        call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, motions, still_thumb)
+        call.__name__: call for call in (ago, clip_url, duration, frame_size, headline, kind_of, motions, still_thumb)
     }
     made.globals |= {"STATES": STATES, "ENDED": ENDED, "icons": made.get_template("icons.html").module}
     return made

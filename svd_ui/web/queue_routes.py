@@ -2,7 +2,7 @@
 
 ``GET /svd/queue`` answers ``{"paused", "operator", "jobs"}``, ``GET /svd/queue.zip`` the file for ``python -m svd_ui run``.
 ``POST /svd/queue`` takes JSON, ``{"do": "pause" | "resume" | "move" | "skip" | "edit" | "stop" | "stop_all"}`` with ``id``,
-``where`` and ``other`` (move), ``request`` (edit), and answers like a look. A page of another site cannot send it: no form
+``where`` and ``other`` (move), ``request`` (edit), ``tile`` (stop, one of a wall by its number from 0), and answers like a look. A page of another site cannot send it: no form
 sends JSON with a header of our own.
 """
 
@@ -22,10 +22,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..errors import BadInput, NotFound, SvdUiError
 from ..jobs import Job, bundle
+from ..jobs.queue import HELD
 from ..migration import renamed
 from ..request import GenerationRequest
 from ..validation import validate
-from .formatting import STATES, left
+from .formatting import STATES, headline, kind_of, left, of_batch
 from .visitor import Asked, Visitor, said
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ class Look:
 
     def __call__(self, owner: str | None) -> dict[str, Any]:
         jobs = self._queue.jobs(owner)[:MOST]
-        return {"paused": self._queue.paused, "operator": owner is None, "jobs": [_told(job) for job in jobs]}
+        places = self._context.jobs.places(jobs)
+        paused = self._queue.paused
+        told = [_told(job, of_batch(places.get(job.id)), paused) for job in jobs]
+        return {"paused": paused, "operator": owner is None, "jobs": told}
 
     def change(self, asked: dict[str, Any], visitor: Visitor) -> None:
         """Do what is ``asked``. Raises BadInput or NotFound, and what a visitor hears who asks for too much."""
@@ -98,10 +102,14 @@ class Look:
                 queue.skip(id, owner)
             case "edit":
                 request = self._edited(id, asked.get("request"))
-                with self._context.admission.of(visitor, [request]):
-                    queue.edit(id, request, owner)
+                self._context.admission.check(visitor, request)
+                queue.edit(id, request, owner)
             case "stop":
-                self._context.jobs.cancel(id, owner)
+                tile = asked.get("tile")
+                if tile is None:
+                    self._context.jobs.cancel(id, owner)
+                else:
+                    queue.leave_out(id, tile if isinstance(tile, int) else -1, owner)
             case "stop_all":
                 queue.stop_all(owner)
             case _:
@@ -126,15 +134,23 @@ class Look:
         return path
 
 
-def _told(job: Job) -> dict[str, Any]:
+def _told(job: Job, place: str, paused: bool) -> dict[str, Any]:
     """A job in the list; the name of its picture's file is its owner's alone, who is the one that sees it."""
     request = job.request
-    said = {"state": STATES[job.state], "left": left(job.eta_seconds), "message": job.message}
+    held = paused and job.position is not None
+    kept = "Its progress is kept" if job.message == HELD else job.message
+    said = {
+        "state": STATES[job.state],
+        "left": "" if held else left(job.eta_seconds),
+        "message": kept if held else job.message,
+    }
     return {
         "id": job.id,
         "running": job.position is None,
         "position": job.position,
-        "title": job.name or request.prompt or request.checkpoint,
+        "title": headline(job),
+        "of": place,
+        "what": kind_of(job),
         "seed": request.seed,
         "step": job.step,
         "total": job.total,

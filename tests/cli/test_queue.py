@@ -98,3 +98,66 @@ def test_a_damaged_history_is_rebuilt_from_the_clips(run: Run, photo: Path, sett
     for name in ("id", "video", "state"):
         assert [job[name] for job in after] == [job[name] for job in before]
     assert [job["request"]["seed"] for job in after] == [2, 1]
+
+
+def test_a_waiting_job_is_edited_by_the_flags_of_generate(run: Run, waiting: list[str], settings: Settings) -> None:
+    done = run("queue", "edit", waiting[1][:8], "--motion-bucket-id", "90", "--num-frames", 5, "--post", "boomerang")
+    assert done.exit_code == 0, done.output
+    with open_store(settings) as store:
+        before, after = store.get(waiting[0]).request, store.get(waiting[1]).request
+    assert (after.motion_bucket_id, after.num_frames, after.seed) == (90, 5, 2)
+    assert [step.kind for step in after.post] == ["boomerang"]
+    assert (after.image, after.checkpoint) == (before.image, before.checkpoint)
+    assert order(run) == [1, 2, 3]
+    for wrong in (("--motion-bucket-id", "900"), ("--checkpoint", "nothing"), ()):
+        assert run("queue", "edit", waiting[1], *wrong).exit_code == 2
+    assert run("queue", "edit", "zz", "--seed", 4).exit_code == 2
+    with open_store(settings) as store:
+        assert store.get(waiting[1]).request == after
+        store.cancel(waiting[1])
+    assert run("queue", "edit", waiting[1], "--seed", 4).exit_code == 2
+
+
+def test_an_edited_job_may_get_another_picture_in_its_shape(
+    run: Run, waiting: list[str], settings: Settings, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (90, 160), "#446688").save(tmp_path / "tall.png")
+    assert run("queue", "edit", waiting[0], "--image", tmp_path / "tall.png").exit_code == 0
+    with open_store(settings) as store:
+        job, other = store.get(waiting[0]), store.get(waiting[1])
+    assert (job.name, other.name) == ("tall.png", "a boat")
+    assert job.request.image != other.request.image
+    assert (job.request.height or 0) > (job.request.width or 0)
+
+
+def test_clips_asked_for_together_say_which_one_each_is(run: Run, waiting: list[str], settings: Settings) -> None:
+    with open_store(settings) as store:
+        request = store.get(waiting[0]).request
+        for seed in (5, 6):
+            store.submit(request.model_copy(update={"seed": seed}), "ann", batch="b" * 32)
+    lines = run("queue", "list").stdout.splitlines()
+    assert [line.split("local:little")[1].strip() for line in lines if "seed 5" in line or "seed 6" in line] == [
+        "1 of 2",
+        "2 of 2",
+    ]
+    told = json.loads(run("queue", "list", "--json").stdout)["jobs"]
+    assert [job.get("batch", {}).get("place") for job in told] == [None, None, None, 1, 2]
+
+
+def test_a_job_a_tile_or_everything_is_cancelled(run: Run, waiting: list[str], settings: Settings) -> None:
+    from svd_ui.request import Wall
+
+    assert run("queue", "cancel", waiting[0][:8]).exit_code == 0
+    assert order(run) == [2, 3]
+    with open_store(settings) as store:
+        wall = Wall(seeds=2, motion_bucket_ids=(40, 200))
+        store.queue.edit(waiting[1], store.get(waiting[1]).request.model_copy(update={"wall": wall}))
+    assert run("queue", "cancel", waiting[1], "--tile", 2).exit_code == 0
+    with open_store(settings) as store:
+        assert store.get(waiting[1]).request.wall == wall.model_copy(update={"without": (1,)})
+    for wrong in ((), (waiting[1], "--all"), ("--all", "--tile", 1), (waiting[2], "--tile", 1)):
+        assert run("queue", "cancel", *wrong).exit_code != 0
+    assert run("queue", "cancel", "--all").exit_code == 0
+    assert order(run) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from svd_ui.engine import CancelToken, Device
 from svd_ui.errors import BadInput, OutOfMemory
-from svd_ui.events import Denoising, Event, Loading
+from svd_ui.events import Denoising, Event, Loading, left_out
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -162,3 +162,17 @@ def off_the_bus(settings: Settings, device: str | None) -> OffTheBus:
 def two_devices(settings: Settings, device: str | None) -> FakeEngine:
     second = Device(kind="cuda", name="Fake", id="gpu-0")
     return FakeEngine(steps=2, device=Device(kind="cuda", name="Fake", id="gpu-1", second=second))
+
+
+class Tiles(FakeEngine):
+    """Says which tiles it was told to leave out, once it was, as the title of what it loads."""
+
+    def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+        yield Denoising(step=1, total=1)
+        while not (gone := left_out(cancel)) and not cancel.is_set():
+            time.sleep(0.01)
+        yield Loading(checkpoint="fake", title=",".join(map(str, sorted(gone))))
+
+
+def tiles(settings: Settings, device: str | None) -> Tiles:
+    return Tiles()

@@ -266,3 +266,68 @@ def test_a_sheet_keeps_its_limits_and_its_order(columns: int, rows: int, width: 
     for index in range(count):
         row, column = divmod(index, columns)
         assert picture.getpixel((int(across * (column + 0.5)), int(down * (row + 0.4)))) == (index * 10, 200, 0)
+
+
+class Losing(threading.Event):
+    """A cancel that takes tiles off the wall once so many steps were seen."""
+
+    def __init__(self, places: set[int], after: int) -> None:
+        super().__init__()
+        self.places, self.after, self.seen = frozenset(places), after, 0
+
+    def left_out(self) -> frozenset[int]:
+        return self.places if self.seen >= self.after else frozenset()
+
+
+def lost(engine: LocalEngine, request: GenerationRequest, out: Path, cancel: Losing) -> tuple[Result, int]:
+    """The wall, and how many steps it took."""
+    events = []
+    for event in engine.generate(request, out, cancel):
+        cancel.seen += isinstance(event, Denoising)
+        events.append(event)
+    return result_of(events), cancel.seen
+
+
+def motions(result: Result) -> list[tuple[int, int, str]]:
+    return [(tile.seed, tile.motion_bucket_id, tile.video) for tile in result.tiles]
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_wall_goes_on_without_a_tile_that_is_cancelled(
+    here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr("svd_ui.engine.wall.max_tiles_per_call", lambda *_: together)
+    request, whole, parts = ask(image, num_inference_steps=3), Watched(here), Watched(here)
+    list(LocalEngine(here, stages=whole).generate(request, tmp_path / "whole", never()))
+    # One that is being made, one that waits.
+    cancel = Losing({0, 3}, 2)
+    result, steps = lost(LocalEngine(here, stages=parts), request, tmp_path / "parts", cancel)
+    assert motions(result) == [(7, 220, "tile-01.mp4"), (8, 30, "tile-02.mp4")]
+    assert steps == {1: 2 + 3 + 3, 4: 3}[together]
+    for place, latents in zip((1, 2), parts.decoded, strict=True):  # as they would be in a whole wall, to rounding
+        assert torch.allclose(latents, whole.decoded[place], atol=1e-4)
+    assert not (tmp_path / "parts" / "tile-00.mp4").exists()
+
+
+def test_tiles_that_were_cancelled_while_the_wall_waited_are_not_made(
+    here: Settings, image: str, tmp_path: Path
+) -> None:
+    wall = WALL.model_copy(update={"without": (0, 1)})
+    cancel = Losing(set(), 0)
+    result, steps = lost(LocalEngine(here), ask(image, wall=wall, num_inference_steps=2), tmp_path, cancel)
+    assert (motions(result), steps) == ([(8, 30, "tile-02.mp4"), (8, 220, "tile-03.mp4")], 4)
+
+
+def test_a_wall_that_was_stopped_goes_on_without_what_was_cancelled_meanwhile(
+    here: Settings, image: str, tmp_path: Path
+) -> None:
+    request = ask(image, num_inference_steps=2)
+    running = LocalEngine(here).generate(request, tmp_path, never())
+    steps = 0
+    while steps < 5:  # two tiles and a half
+        steps += isinstance(next(running), Denoising)
+    running.close()  # type: ignore[attr-defined]
+    later = ask(image, num_inference_steps=2, wall=WALL.model_copy(update={"without": (2,)}))
+    result, more = lost(LocalEngine(here), later, tmp_path, Losing(set(), 0))
+    assert [tile.video for tile in result.tiles] == ["tile-00.mp4", "tile-01.mp4", "tile-03.mp4"]
+    assert more == 2

@@ -19,7 +19,7 @@ from svd_ui.engine import Engine, device_lock, never
 from svd_ui.engine.worker import GRACE, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
-from svd_ui.events import Event
+from svd_ui.events import Denoising, Event, Loading
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.engine import engines
@@ -400,3 +400,19 @@ def test_a_worker_of_two_devices_holds_both(make: Make, settings: Settings, tmp_
     wait_for(engine.describe)
     assert engine._locks() == ["gpu-0", "gpu-1"]
     assert run(engine, tmp_path, cancel=cancel)[-1].stage == "finished"
+
+
+def test_tiles_that_are_cancelled_on_the_way_are_told_to_the_process(make: Make, tmp_path: Path) -> None:
+    class Losing(threading.Event):
+        places = frozenset[int]()
+
+        def left_out(self) -> frozenset[int]:
+            return self.places
+
+    cancel = Losing()
+    events = make(engines.tiles).generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel)
+    assert isinstance(next(events), Denoising)
+    cancel.places = frozenset({3, 1})
+    (said,) = list(events)
+    assert isinstance(said, Loading)
+    assert said.title == "1,3"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
+from tests.fakes import FakeEngine
+from tests.jobs.conftest import Serve, until
 
 REQUEST = GenerationRequest(image="sha256:" + "0" * 64, seed=1).model_dump_json()
 
@@ -44,3 +47,20 @@ def test_ten_thousand_finished_jobs_do_not_slow_the_queue(tmp_path: Path) -> Non
                 jobs.history("v-1", 25)
             spent.append((time.process_time() - begin) / 6)
         assert spent[1] < 0.06, f"{spent[1] * 1000:.0f} ms a look"
+
+
+def test_one_device_takes_turns_between_owners_as_the_queue_is_shown(serve: Serve, request_: GenerationRequest) -> None:
+    """It was first come, first served: what an owner had begun counted only while it ran."""
+    engine = FakeEngine(steps=1, delay=0.0, gate=threading.Event())
+    service = serve(engine)
+    first = service.submit(request_, "ann")
+    until(lambda: service.get(first.id).state != "queued")
+    asked = {"ann": range(10, 13), "bob": range(20, 23), "cat": range(30, 31)}
+    for owner, seeds in asked.items():
+        for seed in seeds:
+            service.submit(request_.model_copy(update={"seed": seed}), owner)
+    shown = [job.request.seed for job in service.queue.jobs() if job.position is not None]
+    assert shown == [20, 30, 10, 21, 11, 22, 12]
+    engine.gate.set()  # type: ignore[union-attr]
+    until(lambda: not service.queue.jobs())
+    assert [call.seed for call in engine.calls][1:] == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from svd_ui.settings_tag import open_settings
 from tests.fakes import FakeEngine
-from tests.jobs.conftest import Clock, Serve, Stepping, ended
+from tests.jobs.conftest import Clock, Serve, Stepping, ended, until
 
 
 @pytest.fixture
@@ -155,3 +156,43 @@ def test_a_wall_is_expected_to_take_longer_than_one_clip(
     assert one is not None
     assert four is not None
     assert 2 * one < four
+
+
+def test_a_tile_is_cancelled_while_its_wall_waits_or_runs(serve: Serve, wall: GenerationRequest) -> None:
+    engine = FakeEngine(steps=2, delay=0.0, gate=threading.Event())
+    service = serve(engine)
+    running, waiting = service.submit(wall, "ann"), service.submit(wall, "ann")
+    until(lambda: service.get(running.id).state == "conditioning")
+    for job, tile in ((running, 2), (waiting, 0), (waiting, 3)):
+        service.queue.leave_out(job.id, tile, "ann")
+    for id, tile, owner in ((running.id, 4, "ann"), (running.id, -1, "ann"), (running.id, 0, "bob")):
+        with pytest.raises(NotFound):
+            service.queue.leave_out(id, tile, owner)
+    engine.gate.set()  # type: ignore[union-attr]
+    first, second = (ended(service, job).result for job in (running, waiting))
+    assert first is not None
+    assert second is not None
+    assert [(tile.seed, tile.motion_bucket_id) for tile in first.tiles] == [(7, 40), (7, 200), (8, 200)]
+    assert [tile.video for tile in second.tiles] == ["tile-01.mp4", "tile-02.mp4"]
+    folder = service.settings.jobs_dir / waiting.id
+    assert {path.name for path in folder.glob("tile-*")} == {"tile-01.mp4", "tile-02.mp4"}
+    assert in_full(service.get(waiting.id), 1).seed == 8
+    with pytest.raises(NotFound):
+        service.queue.leave_out(waiting.id, 1, "ann")
+
+
+def test_without_its_last_tile_a_wall_is_cancelled(serve: Serve, wall: GenerationRequest) -> None:
+    service = serve(FakeEngine(steps=2, delay=0.0, gate=threading.Event()))
+    running, waiting = service.submit(wall, "ann"), service.submit(wall, "ann")
+    until(lambda: service.get(running.id).state == "conditioning")
+    for job in (running, waiting):
+        for tile in range(4):
+            service.queue.leave_out(job.id, tile)
+    assert service.get(waiting.id).state == "cancelled"
+    assert ended(service, running).state == "cancelled"
+
+
+def test_a_wall_has_at_least_one_tile_and_no_others_than_its_own() -> None:
+    for without in ((0, 1), (2,)):
+        with pytest.raises(ValueError, match="Tiles not to make"):
+            Wall(seeds=1, motion_bucket_ids=(40, 200), without=without)

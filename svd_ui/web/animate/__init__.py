@@ -19,7 +19,7 @@ from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
 from ..visitor import may_train
-from . import directing, events, groups, job_events, spoken, stage
+from . import directing, editing, events, groups, job_events, spoken, stage
 from .device_line import status
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, wall_toggle
@@ -39,8 +39,9 @@ SCRIPTS = {
     "sketch": "svdui.sketch(element, watch)",
     "jump": "svdui.jumps(element)",
     "pulse": "svdui.pulses(trigger)  /* 'beat' */",
+    "edit_acts": "svdui.editing(element, trigger, watch)  /* 'edit' 'leave' 'begun' */",
     "stage": "svdui.mount('stage', element, trigger, watch, props)"
-    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' */",
+    "  /* 'stop' 'stop_all' 'retry' 'reuse' 'reseed' 'restore' 'fetch' 'full' 'dials' 'view' 'further' 'untile' */",
     "history": "svdui.mount('history', element, trigger, watch, props)"
     "  /* 'view' 'restore' 'stop' 'remove' 'undo' 'more' */",
 }
@@ -60,6 +61,7 @@ def page_of(context: Context) -> gr.Blocks:
         events.wire(page, context)
         directing.wire(page, context)
         job_events.wire(page, context)
+        editing.wire(page, context)
         if tab is not None:
             train.wire(tab, page, context)
         declare(context)
@@ -81,6 +83,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
     page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
+    page.add("editing", gr.BrowserState(None, storage_key="svd-ui-editing", secret=SECRET))
     states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}, "said_before": {}, "unsaid": ()}
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
@@ -260,6 +263,7 @@ def _run_bar(page: Page) -> None:
     with gr.Column(elem_id="run-bar"):
         with gr.Column(elem_id="run-more"):
             page.notice("notice", "notice")
+            _piece(page, "edit_line")
             _piece(page, "obstacle")
             with gr.Column(elem_id="wall-choice"):
                 with gr.Row(elem_classes=["dials-row"]):
@@ -268,6 +272,8 @@ def _run_bar(page: Page) -> None:
                 _piece(page, "wall_cost")
         with gr.Row(elem_id="run-row"):
             page.add("animate", gr.Button("Animate", variant="primary", elem_id="animate", size="lg"))
+            page.add("save_edit", gr.Button("Save changes", variant="primary", elem_id="save-edit", size="lg"))
+            _piece(page, "edit_acts")
             page.add("draft_wall", gr.Button(CLIP.label("wall"), elem_id="draft-wall", size="lg"))
             _piece(page, "wall_toggle", wall_toggle(EXTRAS))
         _piece(page, "summary")

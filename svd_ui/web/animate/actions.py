@@ -37,6 +37,11 @@ from .stills import (
     with_clip,
 )
 
+VIEW = ("stage", "history", "timer", "seen")
+"""What ``Actions.view`` changes."""
+LOOKING = ("watched", "undo", "limit")
+"""What it goes by."""
+
 
 class Actions:
     """Handlers that need no component: each takes plain values and gives plain values back.
@@ -74,6 +79,7 @@ class Actions:
             history=bool(shown),
             wall=origin(job, shown),
             training=self.context.training(),
+            paused=jobs.queue.paused,
             remote=self.context.remote,
         )
         goes_on = bool(open_jobs) or around.batch is not None or (job is not None and job.state not in ENDED)
@@ -88,20 +94,21 @@ class Actions:
 
     def run(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Submit what the form says; returns the first job. Raises SvdUiError."""
-        row = self._row(values)
+        row = self.present_row(values)
         return self._submit(all_requests(values, row, stills), request, stills)
 
     def draft_wall(self, stills: Stills, values: Mapping[str, Any], request: gr.Request) -> Job:
         """Submit a draft wall of what the form says. Raises SvdUiError."""
-        row = self._row(values)
+        row = self.present_row(values)
         return self._submit([wall_request(values, row, stills)], request, stills)
 
     def full_tile(self, id: str, index: int, request: gr.Request) -> Job:
         """Render one tile of a wall in full: its seed and motion, exactly. Raises NotFound."""
         job = self.got(id)
-        return self._admitted([in_full(job, index)], self.context.who(request), name=self._name(job, request))[0]
+        return self._admitted([in_full(job, index)], self.context.who(request), name=self.name_of(job, request))[0]
 
-    def _row(self, values: Mapping[str, Any]) -> CheckpointRow:
+    def present_row(self, values: Mapping[str, Any]) -> CheckpointRow:
+        """The form's checkpoint. Raises BadInput where its weights are not here."""
         row = self.context.row(values["checkpoint"])
         trouble = self.context.trouble(row)
         if trouble is not None:
@@ -155,7 +162,7 @@ class Actions:
         job = self.got(id)
         if job.kind == "download":
             return self.fetch(job.request.checkpoint, request)
-        return self._admitted([job.request], self.context.who(request), job.kind, name=self._name(job, request))[0]
+        return self._admitted([job.request], self.context.who(request), job.kind, name=self.name_of(job, request))[0]
 
     def reseed(self, id: str, request: gr.Request) -> Job:
         """The same clip with another seed."""
@@ -164,19 +171,26 @@ class Actions:
         update: dict[str, Any] = {"seed": None}
         if wanted.image and wanted.prompt:
             update["prompt"] = None  # the still is made already; a request starts from one of the two
-        name = self._name(job, request)
+        if wanted.wall:
+            update["wall"] = wanted.wall.model_copy(update={"without": ()})
+        name = self.name_of(job, request)
         return self._admitted([wanted.model_copy(update=update)], self.context.who(request), name=name)[0]
 
-    def _name(self, job: Job, request: gr.Request) -> str:
+    def name_of(self, job: Job, request: gr.Request) -> str:
         """What its picture's file is called, for the one who brought it: who opened a link makes the clip without."""
-        return job.name if self._may_read(job, request) else ""
+        return job.name if self.may_read(job, request) else ""
 
-    def _may_read(self, job: Job, request: gr.Request) -> bool:
+    def may_read(self, job: Job, request: gr.Request) -> bool:
+        """Whether the job is listed for the visitor, who may then change it."""
         owner = self.context.who(request).reads
         return owner is None or owner == job.owner
 
     def stop(self, id: str, request: gr.Request) -> None:
         self.context.jobs.cancel(id, self.context.who(request).reads)
+
+    def leave_out(self, id: str, tile: int, request: gr.Request) -> None:
+        """A wall goes on without one of its tiles."""
+        self.context.jobs.queue.leave_out(id, tile, self.context.who(request).reads)
 
     def stop_all(self, id: str, request: gr.Request) -> None:
         """All that was asked for together with a job."""
@@ -199,7 +213,7 @@ class Actions:
         ref = job.result.last_frame if job.result.video else job.result.image
         prompt = "" if job.result.video else (job.result.request.prompt or "").strip()
         still = of_ref(self.context.assets, ref or job.result.image, prompt)
-        return {**still, "name": self._name(job, request)}
+        return {**still, "name": self.name_of(job, request)}
 
     def stored(self, files: list[dict[str, str]]) -> tuple[GenerationRequest, list[str]] | None:
         """Settings in the first file, if that is what was dropped. Raises BadInput when it can only be settings."""
@@ -229,7 +243,7 @@ class Actions:
     def restored(self, id: str, stills: Stills, request: gr.Request) -> Changes:
         """The form as a job was asked for."""
         job = self.got(id)
-        return self.into_form(job.known_request, stills, name=self._name(job, request))
+        return self.into_form(job.known_request, stills, name=self.name_of(job, request))
 
     def dials_of_tile(self, id: str, index: int) -> GenerationRequest:
         """What a tile of a wall would be rendered with. Raises NotFound."""

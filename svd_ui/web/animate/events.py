@@ -12,8 +12,8 @@ from ...request import FOCUS
 from ..context import Context
 from ..formatting import html
 from ..page import QUIET, Changes, Given, Page
-from . import spoken
-from .actions import Actions
+from . import editing, spoken
+from .actions import VIEW, Actions
 from .device_line import status
 from .form import FRESH, OWN, default_of, kept_values, looped, preset_values, shown_still, switched
 from .form_view import form_view
@@ -23,8 +23,6 @@ from .prediction import Change, asked, change_of, estimated
 from .sketches import sketched
 from .stills import NO_STILLS, Stills, aimed, checked, example, repainted, sought
 
-VIEW = ("stage", "history", "timer", "seen")
-"""What ``Actions.view`` changes."""
 SHOWN_NOWHERE = {"say", "motion_bucket_id", "seed", "noise_aug_strength", "negative_prompt", "background"}
 """Controls whose change shows in nothing that ``form_view`` draws."""
 
@@ -58,14 +56,17 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
             **_together(values, _shown(page, context, values, stills, None, own)),
             **actions.view(watched, given.request),
             "preset_before": preset_values(values["preset"], row),
+            **editing.resumed(actions, given["editing"]),
             "own": own,
             "stills": stills,
             "watched": watched,
             "status": status(context.devices()),
         }
 
-    writes = (*page.form, *follows, *VIEW, "preset_before", "own", "stills", "watched", "status")
-    page.on([page["root"].load], first, ("kept", "stills", "own", "watched"), writes, then="() => svdui.opened()")
+    writes = (*page.form, *follows, *VIEW, *editing.SHOWN, "preset_before", "own", "stills", "watched", "status")
+    page.on(
+        [page["root"].load], first, ("kept", "stills", "own", "watched", "editing"), writes, then="() => svdui.opened()"
+    )
 
     def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""

@@ -12,13 +12,9 @@ from ...jobs import Job
 from ..context import Context
 from ..page import Changes, Given, Page
 from . import further
-from .actions import Actions
-from .events import VIEW
+from .actions import LOOKING, VIEW, Actions
 from .form import PICTURE, PROMPT
 from .stage import PAGE, state_of
-
-LOOKING = ("watched", "undo", "limit")
-"""What ``Actions.view`` goes by."""
 
 
 def wire(page: Page, context: Context) -> None:
@@ -93,6 +89,12 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
     page.on(stage.stop, ending(actions.stop), LOOKING, started, says="stage_notice")
     page.on(stage.stop_all, ending(actions.stop_all), LOOKING, started, says="stage_notice")
     page.on(page["history"].stop, ending(actions.stop), LOOKING, started, says="history_notice")
+
+    def leave_out(given: Given) -> Changes:
+        actions.leave_out(str(given.event.id), int(given.event.at), given.request)
+        return _view(actions, given, given["watched"])
+
+    page.on(stage.untile, leave_out, LOOKING, started, says="stage_notice")
 
     def reuse(given: Given) -> Changes:
         still = actions.reuse(given["watched"] or "", given.request)

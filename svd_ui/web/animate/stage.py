@@ -59,7 +59,7 @@ class Around:
     """What the stage must know besides its job. ``waiting`` counts the visitor's unfinished jobs that are not of its
     ``batch``, ``wall`` is the id of the wall that the job renders a tile of, ``training`` the fine-tuning run that has the
     device, ``remote`` whether the visitor may not see the server's folders. ``lost``: a job was asked for, and is not here;
-    ``history`` says whether there are others.
+    ``history`` says whether there are others, ``paused`` whether the queue is held.
     """
 
     device: Device | None = None
@@ -69,10 +69,12 @@ class Around:
     history: bool = False
     wall: str | None = None
     training: str = ""
+    paused: bool = False
     remote: bool = False
 
 
 ALONE = Around()
+PAUSED = "Paused"
 LOST = "There is no clip at this address"
 
 
@@ -83,7 +85,7 @@ def stage(job: Job | None, files: Files, around: Around = ALONE) -> str:
 
 def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     """The facts of ``stage.html``; ``kind`` is the look, ``body`` names the template inside."""
-    shown = {"title": title(job), "job": job, "batch": around.batch, "say": ""}
+    shown = {"title": _title(job, around), "job": job, "batch": around.batch, "say": ""}
     if job is None and around.lost:
         return {**shown, "kind": "lost", "body": "lost", "say": LOST, "history": around.history}
     if job is None:
@@ -98,6 +100,12 @@ def view(job: Job | None, files: Files, around: Around) -> dict[str, Any]:
     if job.state in {"finished", "cancelled"}:
         return {**shown, "kind": "stopped", "body": "stopped"}
     return {**shown, "kind": "failed", **_failed(job, around)}
+
+
+def _title(job: Job | None, around: Around) -> str:
+    """While clips are made together, of the one that is made now."""
+    batch, state = around.batch, PAUSED if around.paused else ""
+    return title(batch.making, (batch.place, batch.total), state) if batch else title(job, waits=state)
 
 
 def state_of(job: Job | None) -> str:
@@ -149,14 +157,17 @@ def _running(job: Job, files: Files, around: Around) -> dict[str, Any]:
     name, count = STATES[job.state], _count(job)
     if around.training and job.state in {"queued", "loading"}:
         name, count = "Waiting for the device", f"the training run {around.training} uses it"
+    if around.paused and job.state == "queued" and job.kind != "download":
+        name, count = PAUSED, "continues when the queue is resumed"
     return {
         "body": "running",
         "aspect": aspect(job),
         "request": job.request,
         "wall": Grid(job.request.wall.pairs(job.request.seed or 0)) if job.request.wall else None,
+        "without": job.request.wall.without if job.request.wall else (),
         **_picture(job, files),
         "stage": name,
-        "line": " · ".join(part for part in (count, left(job.eta_seconds)) if part),
+        "line": " · ".join(part for part in (count, "" if name == PAUSED else left(job.eta_seconds)) if part),
         "done": fraction(job) if job.state != "queued" else None,
         "notes": _notes(job),
         "waiting": around.waiting,
@@ -195,8 +206,7 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "aspect": aspect(job),
         "request": result.request,
         "has": has,
-        "wall": Grid(tuple((tile.seed, tile.motion_bucket_id) for tile in result.tiles)),
-        "tiles": [tile for tile in enumerate(result.tiles) if files(job, file_of(tile[0]))],
+        **_tiles(job, files),
         "seconds": result.seconds.get("total", sum(result.seconds.values())),
         "used": result.effective,
         "reasons": "; ".join(map(sentence, result.effective.reasons)) if result.effective else "",
@@ -205,6 +215,22 @@ def _finished(job: Job, files: Files, origin: str | None) -> dict[str, Any]:
         "settings": settings_json(job),
         "origin": origin,
         "further": further.offered(result.request.method.kind) if "video" in has else [],
+    }
+
+
+def _tiles(job: Job, files: Files) -> dict[str, Any]:
+    """``(its number, its place on the wall, the tile)`` of each that was made."""
+    result = job.result
+    made = result.tiles if result else ()
+    pairs = tuple((tile.seed, tile.motion_bucket_id) for tile in made)
+    wall = result.request.wall if result else None
+    grid = Grid(wall.pairs(result.request.seed or 0) if result and wall else pairs)
+    there = [
+        (at, pair, tile) for at, (pair, tile) in enumerate(zip(pairs, made, strict=True)) if files(job, file_of(at))
+    ]
+    return {
+        "wall": grid,
+        "tiles": [(at, grid.pairs.index(pair), tile) for at, pair, tile in there if pair in grid.pairs],
     }
 
 

@@ -48,6 +48,11 @@ class Admission:
             finally:
                 self._note(visitor.address, made)
 
+    def check(self, visitor: Visitor, request: GenerationRequest) -> None:
+        """Another request for a job that is here: it takes no more room. Raises NotAllowed or BadInput."""
+        if not visitor.operates:
+            self._check(request)
+
     def _check_room(self, visitor: Visitor, more: int) -> None:
         jobs, most = self._context.jobs, self._context.settings.max_visitor_jobs
         if jobs.unfinished(visitor.owner) + more > most:

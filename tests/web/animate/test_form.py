@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from svd_ui.catalog import STABILITY_ROWS, CheckpointRow, nano_row
 from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.errors import BadInput, OutOfMemory
+from svd_ui.events import Result, Tile
 from svd_ui.jobs import Job, status
 from svd_ui.jobs.service import JobService
 from svd_ui.presets import presets
@@ -327,9 +329,40 @@ def test_of_clips_made_together_the_one_that_is_made_is_named() -> None:
     assert "Making clip <b>2 of 3</b>" in stage.stage(
         first, lambda *_: None, stage.Around(batch=stage.batch_of(first, together))
     )
+    half = [first, second.model_copy(update={"step": 5, "total": 10}), third]
+    shown = stage.stage(first, lambda *_: None, stage.Around(batch=stage.batch_of(first, half)))
+    assert 'data-title="2 of 3 · 50% Animating · SVD UI"' in shown
     done = [one.model_copy(update={"state": "finished"}) for one in together]
     assert stage.batch_of(first, done) is None
     assert stage.batch_of(first, []) is None
+
+
+def test_a_paused_queue_is_called_so_and_promises_no_time() -> None:
+    waiting = job(state="queued", position=0, eta_seconds=8.0, message="Stopped here. Continues by itself.")
+    shown = stage.stage(waiting, lambda *_: None, stage.Around(paused=True))
+    assert "<b>Paused</b>" in shown
+    assert 'data-title="Paused · SVD UI"' in shown
+    assert "about 8 s left" not in shown
+    assert "Continues by itself" not in shown
+    assert "about 8 s left" in stage.stage(waiting, lambda *_: None)
+
+
+def test_tiles_of_a_wall_keep_their_places_where_others_were_cancelled() -> None:
+    wall = Wall(seeds=2, motion_bucket_ids=(40, 200))
+    request = GenerationRequest(image=REF, seed=7, wall=wall)
+    tiles = tuple(Tile(seed=seed, motion_bucket_id=40, video=f"tile-{seed}.mp4") for seed in (7, 8))
+    made = job(state="finished", request=request, result=Result(request=request, image=REF, tiles=tiles))
+    shown = stage.stage(made, lambda *_: Path("there"))
+    assert re.findall(r'class="tile" role="listitem" style="(.*?)"', shown) == [
+        "--row:2;--column:2",
+        "--row:3;--column:2",
+    ]
+    assert re.findall(r"tile-\d(?=[\"?])", shown) == ["tile-0", "tile-1"]
+    running = job(
+        state="denoising", request=request.model_copy(update={"wall": wall.model_copy(update={"without": (3,)})})
+    )
+    shown = stage.stage(running, lambda *_: None)
+    assert (shown.count('data-act="untile"'), shown.count("tile gone")) == (3, 1)
 
 
 def test_a_failure_is_announced_once() -> None:
