@@ -16,6 +16,7 @@ import typer
 from ..errors import BadInput
 from ..settings import Settings
 from .accounts import accounts
+from .cluster import cluster
 from .console import reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
@@ -90,6 +91,7 @@ app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")
 app.add_typer(queue, name="queue")
+app.add_typer(cluster, name="cluster")
 
 
 @app.callback(invoke_without_command=True)

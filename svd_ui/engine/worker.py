@@ -45,8 +45,17 @@ def build_local(settings: Settings, device: str | None) -> Engine:
 class WorkerEngine:
     """``Engine`` over one process, started when first needed and again after it died. Thread-safe; one job at a time."""
 
-    def __init__(self, settings: Settings, device: str | None = None, factory: EngineFactory = build_local) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: str | None = None,
+        factory: EngineFactory = build_local,
+        *,
+        replica: str = "",
+    ) -> None:
+        """``replica`` names one of a cluster, which gave it a device of its own: nothing to lock, and a log of its own."""
         self._settings, self._device_name, self._factory = settings, device, factory
+        self._replica = replica
         self._hub = Hub(settings)
         self._turn = threading.Lock()
         self._starting = threading.Lock()
@@ -129,6 +138,9 @@ class WorkerEngine:
             if cancel.is_set():
                 raise Cancelled()
             self._told.wait(_TICK)
+        if self._replica:
+            yield child
+            return
         id = self._device.id if self._device is not None else ""
         with device_lock(self._settings, id or self._device_name, cancel):
             yield child
@@ -217,7 +229,7 @@ class WorkerEngine:
             return self._child
 
     def _spawn(self) -> Child:
-        name = (self._device_name or "device").replace(":", "-")
+        name = (self._replica or self._device_name or "device").replace(":", "-")
         secret = self._settings.auth.get_secret_value()
         start = Start(
             factory=self._factory,
