@@ -22,7 +22,9 @@ class KeepingEngine(FakeEngine):
     """Keeps every step, and goes on from the one it finds. A prompt of one word does what that word says, after its first step."""
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-        self.device = self.device.model_copy(update={"loaded_checkpoint": request.checkpoint, "name": str(os.getppid())})
+        self.device = self.device.model_copy(
+            update={"loaded_checkpoint": request.checkpoint, "name": str(os.getppid())}
+        )
         yield Loading(checkpoint=request.checkpoint)
         kept = out / KEPT / "step.json"
         total = request.num_inference_steps or self.steps

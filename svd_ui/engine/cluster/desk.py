@@ -20,6 +20,7 @@ VANISHED_SECONDS = 15.0
 """A page that asked for no news for so long is gone."""
 GRACE_SECONDS = 20.0
 """A replica that was told to stop and said nothing for so long is given up."""
+LOOK_SECONDS = 0.5
 FORGET_SECONDS = 60.0
 REPORT_SECONDS = 15.0
 MOST_MESSAGES = 100
@@ -155,7 +156,7 @@ class Sessions:
         while session.ended is None:
             if not session.unwanted.is_set() and self._clock() - session.seen > VANISHED_SECONDS:
                 self._stop(session, False)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK_SECONDS)
         session.unwanted.set()
         await asyncio.sleep(FORGET_SECONDS)
         self._sessions.pop(session.order.session, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,17 @@ def files_of(result: Result) -> tuple[str, ...]:
     """The names of all files that ``result`` speaks of."""
     names = [result.video, result.poster, result.frames, result.animation, result.latents]
     return tuple(name for name in (*names, *(tile.video for tile in result.tiles)) if name)
+
+
+def in_thread(start: Callable[[], Iterator[Message]]) -> tuple[asyncio.Queue[Message | None], asyncio.Future[None]]:
+    """What ``start()`` yields, out of a thread of its own, None at the end; and the thread's end."""
+    loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message | None]()
+
+    def work() -> None:
+        try:
+            for message in start():
+                loop.call_soon_threadsafe(messages.put_nowait, message)
+        finally:
+            loop.call_soon_threadsafe(messages.put_nowait, None)
+
+    return messages, loop.run_in_executor(None, work)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..worker import WorkerEngine
 from ..worker_handle import EngineFactory
 from . import APP, CLIPS, DESK, DESK_APP, Order, Told
 from .desk import Sessions
-from .replica import Message, Replica, Stopping
+from .replica import Message, Replica, Stopping, in_thread
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
@@ -138,17 +138,3 @@ class Desk(Sessions):
 
 def _clips(checkpoint: str) -> Any:
     return serve.get_deployment_handle(CLIPS, APP).options(multiplexed_model_id=checkpoint)
-
-
-def in_thread(start: Callable[[], Iterator[Message]]) -> tuple[asyncio.Queue[Message | None], asyncio.Future[None]]:
-    """What ``start()`` yields, out of a thread of its own, None at the end; and the thread's end."""
-    loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message | None]()
-
-    def work() -> None:
-        try:
-            for message in start():
-                loop.call_soon_threadsafe(messages.put_nowait, message)
-        finally:
-            loop.call_soon_threadsafe(messages.put_nowait, None)
-
-    return messages, loop.run_in_executor(None, work)
