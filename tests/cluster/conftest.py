@@ -16,6 +16,9 @@ import pytest
 
 from svd_ui.settings import REPOSITORY, Settings
 
+# Ray reads these when it is imported. A token of this run, so that nobody else on this machine gets in.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0"}
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -32,11 +35,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Ray as a process of its own, whose end is the end of all that it started."""
-    pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
         folder = tmp_path_factory.mktemp("cluster")
         head = subprocess.Popen(

@@ -21,10 +21,15 @@ from tests.fakes import FakeEngine
 class KeepingEngine(FakeEngine):
     """Keeps every step, and goes on from the one it finds. A prompt of one word does what that word says, after its first step."""
 
+    def __init__(self, steps: int, delay: float, settings: Settings) -> None:
+        super().__init__(steps, delay, settings=settings)
+        self._usual = delay
+
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         self.device = self.device.model_copy(
             update={"loaded_checkpoint": request.checkpoint, "name": str(os.getppid())}
         )
+        self.delay = 1.0 if request.prompt == "slowly" else self._usual
         yield Loading(checkpoint=request.checkpoint)
         kept = out / KEPT / "step.json"
         total = request.num_inference_steps or self.steps

@@ -32,7 +32,7 @@ class Bounds:
         """``auto``: from one to ``devices``; else ``2``, or ``1..8``. Raises BadInput."""
         if text == "auto":
             return cls(1, max(1, devices))
-        found = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", text)
+        found = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", text, re.ASCII)
         least = int(found[1]) if found else 0
         most = int(found[2] or found[1]) if found else 0
         if not (0 <= least <= most and 1 <= most <= MOST):

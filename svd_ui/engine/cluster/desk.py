@@ -149,6 +149,7 @@ class Sessions:
             error = Cancelled()
         except Exception as failure:  # whatever Ray raises for a replica that is no more
             error = WorkerStopped(reason=reason_of(failure))
+            self._replicas.pop(session.replica, None)  # it reports again if it is still there
         session.say(Ended(error.to_dict()), self._clock())
 
     async def _guard(self, session: Session) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,8 @@ DEPLOY = "Run: svd-ui cluster deploy."
 def connect(address: str) -> Any:
     """The module ``ray``, connected to ``address``. A process has one such connection. Raises ClusterUnusable."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # this program says itself what there is to say
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         import ray
     except ImportError as error:
@@ -65,7 +68,7 @@ def _knock(address: str) -> None:
 
 
 def _said(error: Exception, address: str) -> SvdUiError:
-    text = without_secrets(str(error))
+    text = without_secrets("\n".join(_chain(error)))
     if "ersion" in text and ("mismatch" in text.lower() or "differ" in text):
         reason = "it runs another release of Ray or Python: " + " ".join(text.split())[:200]
         return ClusterMismatch(address=address, reason=reason, remedy="Use the same releases on both sides.")
@@ -74,6 +77,12 @@ def _said(error: Exception, address: str) -> SvdUiError:
         return ClusterUnusable(address=address, reason="it asks for a token", remedy=remedy)
     first = next(iter(text.strip().splitlines()), type(error).__name__)[:200]
     return ClusterUnusable(address=address, reason=first.rstrip("."), remedy=START)
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
 
 
 class Link:

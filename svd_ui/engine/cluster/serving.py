@@ -48,7 +48,7 @@ class Clips:
         self._desk = serve.get_deployment_handle(DESK, DESK_APP)
         threading.Thread(target=self._report, name="svd-ui-replica", daemon=True).start()
 
-    @serve.multiplexed(max_num_models_per_replica=1)
+    @serve.multiplexed(max_num_models_per_replica=1)  # type: ignore[untyped-decorator]
     async def _has(self, checkpoint: str) -> str:
         """Tells Serve what this replica has loaded; loading it is the worker's."""
         return checkpoint
