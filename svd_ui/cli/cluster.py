@@ -84,9 +84,8 @@ def delete(address: Address = None) -> None:
 def _show(state: dict[str, Any]) -> None:
     said = f" ({state['message']})" if state["message"] else ""
     clips = f"{state['running']} clips are being made, {state['waiting']} wait for a replica"
-    out().print(
-        f"{state['state']}{said}: svd-ui {state['release']}, at most {state['most']} replicas, {clips}.", markup=False
-    )
+    told = f"{state['state']}{said}: svd-ui {state['release']}, at most {state['most']} replicas, {clips}."
+    out().print(told, soft_wrap=True, markup=False)
     for name, replica in state["replicas"].items():
         device = replica["device"] or {}
         what = device.get("name") or replica["trouble"] or "starting"

@@ -29,8 +29,8 @@ from .estimates import estimate
 from .progress import KEPT, Progress
 
 log = logging.getLogger(__name__)
-NEWS_SECONDS = 5.0
-_TICK = 0.1
+NEWS_SECONDS = 0.25
+"""How long the desk waits for news before it says that there are none; then a cancel is looked for."""
 
 
 def engines_of(settings: Settings) -> list[RayEngine]:
@@ -183,11 +183,12 @@ class News:
 
     def messages(self, brought: list[Any]) -> Generator[Any]:
         """Raises Cancelled, NoReplica or WorkerStopped; closing it early has the replica stop."""
-        self._call("begin", self._order, brought)
         after = 0
         try:
+            self._call("begin", self._order, brought)
             while True:
-                found = self._call("next", self._order.session, after, NEWS_SECONDS, look=True)
+                self._look()
+                found = self._call("next", self._order.session, after, NEWS_SECONDS)
                 if found is None:
                     raise WorkerStopped(reason="the desk of the cluster was restarted")
                 for number, message in found:
@@ -207,29 +208,20 @@ class News:
             raise WorkerStopped(reason="the cluster stopped it")
         return message
 
-    def _call(self, method: str, *args: Any, look: bool = False) -> Any:
-        """The desk's answer, asked again while it does not answer, as long as it would wait for us.
-
-        ``look``: whether the job is still wanted; the desk cannot be told so before it knows of the job.
-        """
+    def _call(self, method: str, *args: Any) -> Any:
+        """The desk's answer, asked again while it does not answer, as long as it would wait for us."""
         silent = time.monotonic()
         while True:
             try:
-                answer = self._link.ask(method, *args)
-                while True:
-                    if look:
-                        self._look()
-                    with suppress(TimeoutError):
-                        return answer(_TICK)
-                    if time.monotonic() - silent > NEWS_SECONDS + VANISHED_SECONDS:
-                        raise TimeoutError
+                # In one go: Ray's client drops an answer whose first wait was too short.
+                return self._link.ask(method, *args)(VANISHED_SECONDS)
             except SvdUiError:
                 raise
             except Exception as error:
                 log.warning("the desk of the cluster does not answer: %r", error)
                 if time.monotonic() - silent > VANISHED_SECONDS:
                     raise WorkerStopped(reason="the cluster does not answer any more") from error
-                time.sleep(_TICK)
+                time.sleep(NEWS_SECONDS)
 
     def _look(self) -> None:
         """Pass on that the job was cancelled; give up a replica that does not hear it, and waiting for one."""
@@ -237,7 +229,7 @@ class News:
         if self._asked is None and self._cancel.is_set():
             self._asked = now
             self._link.ask("cancel", self._order.session, bool(getattr(self._cancel, "hurries", False)))
-        if self._asked is not None and now - self._asked > GRACE_SECONDS + _TICK:
+        if self._asked is not None and now - self._asked > GRACE_SECONDS + NEWS_SECONDS:
             raise Cancelled()
         if now > self._until:
             reason = "no replica took the clip in time"

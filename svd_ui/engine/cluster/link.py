@@ -23,19 +23,30 @@ HELLO_SECONDS = 10.0
 FRESH_SECONDS = 5.0
 """How long an answer of the desk counts as a sign of life."""
 _TICK = 0.1
+BEFORE_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",  # this program says itself what there is to say
+    # How long to wait for the desk to say that it is there; Ray's tenth of a second is for machines side by side.
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "5",
+    "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "5",
+}
+LOUDNESS = {"ray": logging.ERROR, "ray.serve": logging.ERROR, "ray.util.client": logging.CRITICAL}
+"""Ray's client logs a traceback for every question that was withdrawn."""
 START = "Start it, correct SVD_UI_CLUSTER, or unset it to make clips on this machine."
 DEPLOY = "Run: svd-ui cluster deploy."
 
 
 def connect(address: str) -> Any:
     """The module ``ray``, connected to ``address``. A process has one such connection. Raises ClusterUnusable."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # this program says itself what there is to say
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name, value in BEFORE_RAY.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
+        import ray.serve
     except ImportError as error:
         raise RayMissing(address=address) from error
+    for name, level in LOUDNESS.items():
+        logging.getLogger(name).setLevel(level)
     if ray.is_initialized():
         return ray
     _knock(address)
@@ -73,7 +84,7 @@ def _said(error: Exception, address: str) -> SvdUiError:
         reason = "it runs another release of Ray or Python: " + " ".join(text.split())[:200]
         return ClusterMismatch(address=address, reason=reason, remedy="Use the same releases on both sides.")
     if "uthenticat" in text or "InvalidAuthToken" in text:
-        remedy = "Give this machine the cluster's token: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
+        remedy = "Set RAY_AUTH_MODE to token, and RAY_AUTH_TOKEN (or a file's RAY_AUTH_TOKEN_PATH) to the cluster's."
         return ClusterUnusable(address=address, reason="it asks for a token", remedy=remedy)
     first = next(iter(text.strip().splitlines()), type(error).__name__)[:200]
     return ClusterUnusable(address=address, reason=first.rstrip("."), remedy=START)
@@ -139,7 +150,7 @@ class Link:
                 time.sleep(_TICK)
 
     def ask(self, method: str, *args: Any) -> Callable[[float], Any]:
-        """Ask the desk; the answer is what is returned with a number of seconds to wait, which raises TimeoutError until then."""
+        """Ask the desk; what is returned gives the answer, once, waiting that many seconds. It raises TimeoutError after them."""
         if self._desk is None:
             self.check()
         response = getattr(self._desk, method).remote(*args)
