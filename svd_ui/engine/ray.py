@@ -20,7 +20,7 @@ from ..pictures import pictures
 from ..request import GenerationRequest
 from ..settings import Settings
 from . import CancelToken, Device, Estimate, Timed
-from .cluster import Began, Ended, Looked, Order, Told, Unshared
+from .cluster import Began, Ended, OnDevice, Order, Told, Unshared
 from .cluster.desk import GRACE_SECONDS, VANISHED_SECONDS
 from .cluster.link import Link
 from .cluster.replica import MARK, PLACE, files_of
@@ -129,7 +129,7 @@ class RayEngine:
                     return False
                 case Began():
                     shared = message.shared
-                case Looked():
+                case OnDevice():
                     self._device = Device.model_validate(message.device)
                 case Told():
                     event = message.event()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from svd_ui.engine import CancelToken
+from svd_ui.engine import CancelToken, Engine
 from svd_ui.engine.progress import KEPT
 from svd_ui.errors import Cancelled
 from svd_ui.events import Denoising, Event, Loading, WentOn
@@ -52,3 +53,20 @@ class KeepingEngine(FakeEngine):
 
 def keeping(settings: Settings, device: str | None) -> KeepingEngine:
     return KeepingEngine(steps=4, delay=0.1, settings=settings)
+
+
+def unhurried(settings: Settings, device: str | None) -> Engine:
+    """The real engine, that keeps each of its steps and takes its time for them."""
+    from svd_ui.engine import progress
+    from svd_ui.engine.local import LocalEngine
+
+    progress.KEEP_SECONDS = 0.0
+
+    class Unhurried(LocalEngine):
+        def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+            for event in super().generate(request, out, cancel):
+                yield event
+                if isinstance(event, Denoising):
+                    time.sleep(1.0)
+
+    return Unhurried(settings, device)

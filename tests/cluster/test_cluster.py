@@ -10,8 +10,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from svd_ui.assets import Assets
@@ -24,7 +26,7 @@ from svd_ui.jobs.service import JobService, compose
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.cluster.conftest import Cluster
-from tests.cluster.engines import keeping
+from tests.cluster.engines import keeping, unhurried
 from tests.fakes import picture
 
 pytestmark = pytest.mark.cluster  # in this order: those that kill replicas come last, and wait for none
@@ -154,7 +156,7 @@ def test_a_new_deployment_loses_nothing_that_runs_or_waits(
     ids = [page.submit(asked(settings, steps=15), "a").id for _ in range(6)]
     at_step(page, ids[0], 1)
     deploy(cluster.address, replicas_of(cluster), wait=120)
-    assert {job.state for job in ended(page, ids)} == {"finished"}
+    assert [job.error for job in ended(page, ids) if job.state != "finished"] == []
     until(lambda: len(devices(cluster)) == 2 and before.isdisjoint(devices(cluster)), "only new replicas")
 
 
@@ -196,6 +198,35 @@ def test_a_page_that_is_killed_frees_its_replica(cluster: Cluster, settings: Set
     page.wait()
     until(lambda: not any(one["session"] for one in status(cluster.address)["replicas"].values()), "it is free", 40)
     until(lambda: status(cluster.address)["running"] == 0, "the desk has forgotten it")
+
+
+@pytest.mark.slow
+def test_a_clip_of_the_real_engine_goes_on_elsewhere_to_the_bit(
+    cluster: Cluster, settings: Settings, tmp_path: Path
+) -> None:
+    from svd_ui.engine.local import LocalEngine
+    from tests.tiny import save_tiny_svd
+
+    far, here = cluster.folder / "real", settings.model_copy(update={"devices": "cpu", "cluster": ""})
+    for folder in (far, settings.data_dir):
+        save_tiny_svd(folder / "models" / "tiny")
+    request = asked(settings, steps=6, checkpoint="local:tiny")
+    list(LocalEngine(here).generate(request, tmp_path / "whole", threading.Event()))
+    deploy(cluster.address, replace(replicas_of(cluster), data_dir=str(far), factory=unhurried), wait=120)
+    try:
+        with compose(settings) as page:
+            id = page.submit(request, "a").id
+            at_step(page, id, 3)
+            replicas = status(cluster.address)["replicas"].values()
+            (parent,) = {psutil.Process(one["pid"]).ppid() for one in replicas if one["session"]}
+            os.kill(parent, signal.SIGKILL)
+            (job,) = ended(page, [id])
+        assert job.state == "finished", job.error
+        assert [note.params["step"] for note in job.notes if note.code == "went_on"][0] >= 2
+        for name in ("latents.safetensors", "clip.mp4"):
+            assert (settings.jobs_dir / id / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    finally:
+        deploy(cluster.address, replicas_of(cluster), wait=120)
 
 
 @pytest.mark.slow

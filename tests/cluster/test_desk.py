@@ -181,7 +181,7 @@ def test_what_runs_goes_back_to_its_page_when_the_cluster_is_taken_down() -> Non
 def test_replicas_that_report_no_more_are_not_shown_and_a_release_reaches_each_once() -> None:
     async def play(at: Replicas) -> None:
         assert await at.desk.report("one", {"node": "here"}) is None
-        assert (await at.desk.state())["replicas"] == {"one": {"node": "here"}}
+        assert (await at.desk.state())["replicas"] == {"one": {"node": "here", "session": ""}}
         await at.desk.release("page")
         assert await at.desk.report("one", {}) == "page"
         assert await at.desk.report("one", {}) is None

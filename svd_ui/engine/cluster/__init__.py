@@ -53,7 +53,7 @@ class Unshared:
 
 
 @dataclass(frozen=True)
-class Looked:
+class OnDevice:
     """The replica's device, as plain values."""
 
     device: dict[str, Any]

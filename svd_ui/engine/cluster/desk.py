@@ -22,13 +22,13 @@ GRACE_SECONDS = 20.0
 """A replica that was told to stop and said nothing for so long is given up."""
 LOOK_SECONDS = 0.5
 FORGET_SECONDS = 60.0
-REPORT_SECONDS = 15.0
+REPORT_SECONDS = 5.0
 MOST_MESSAGES = 100
 Stream = Callable[[Order, Sequence[Any]], AsyncIterator[Any]]
 """(order, what was brought) => the messages of whichever replica takes it."""
 
 
-class Session:
+class Ticket:
     """One order: ``messages`` that the page has not confirmed, the first of them with number ``first``."""
 
     def __init__(self, order: Order, now: float) -> None:
@@ -56,7 +56,7 @@ class Sessions:
 
     def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, Ticket] = {}
         self._replicas: dict[str, tuple[float, dict[str, Any]]] = {}
         self._releases: dict[str, str] = {}
 
@@ -66,7 +66,7 @@ class Sessions:
         """Have it made. The same order given twice is made once."""
         if order.session in self._sessions:
             return
-        session = self._sessions[order.session] = Session(order, self._clock())
+        session = self._sessions[order.session] = Ticket(order, self._clock())
         session.pump = asyncio.create_task(self._pump(session, parcels))
         session.guard = asyncio.create_task(self._guard(session))
 
@@ -127,15 +127,18 @@ class Sessions:
         now = self._clock()
         self._replicas = {name: one for name, one in self._replicas.items() if now - one[0] < REPORT_SECONDS}
         open_ = [one for one in self._sessions.values() if one.ended is None]
+        working = {one.replica: one.order.session for one in open_}
         return {
-            "replicas": {name: about for name, (_, about) in self._replicas.items()},
+            "replicas": {
+                name: {**about, "session": working.get(name, "")} for name, (_, about) in self._replicas.items()
+            },
             "running": sum(bool(one.replica) for one in open_),
             "waiting": sum(not one.replica for one in open_),
         }
 
     # Inside
 
-    async def _pump(self, session: Session, parcels: Sequence[Any]) -> None:
+    async def _pump(self, session: Ticket, parcels: Sequence[Any]) -> None:
         """Hand on what the replica says. However it ends, the page hears so."""
         error: SvdUiError = WorkerStopped(reason="its replica ended without a word")
         try:
@@ -152,7 +155,7 @@ class Sessions:
             self._replicas.pop(session.replica, None)  # it reports again if it is still there
         session.say(Ended(error.to_dict()), self._clock())
 
-    async def _guard(self, session: Session) -> None:
+    async def _guard(self, session: Ticket) -> None:
         """Give up what nobody waits for, and forget it when it is over."""
         while session.ended is None:
             if not session.unwanted.is_set() and self._clock() - session.seen > VANISHED_SECONDS:
@@ -162,7 +165,7 @@ class Sessions:
         await asyncio.sleep(FORGET_SECONDS)
         self._sessions.pop(session.order.session, None)
 
-    def _stop(self, session: Session, hurries: bool) -> None:
+    def _stop(self, session: Ticket, hurries: bool) -> None:
         session.hurries = hurries
         session.unwanted.set()
         if not session.replica:  # it waits for one: nobody has to be asked
@@ -170,7 +173,7 @@ class Sessions:
         else:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._give_up, session)
 
-    def _give_up(self, session: Session) -> None:
+    def _give_up(self, session: Ticket) -> None:
         session.say(Ended(Cancelled().to_dict()), self._clock())
         if session.pump is not None:
             session.pump.cancel()

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -50,6 +50,8 @@ def connect(address: str) -> Any:
     if ray.is_initialized():
         return ray
     _knock(address)
+    if address.startswith("ray://"):
+        _quiet_end()
     # Out of the main thread, whose signals are the page's: Ray would take SIGTERM for itself.
     with ThreadPoolExecutor(1) as alone:
         try:
@@ -64,6 +66,18 @@ def connect(address: str) -> Any:
         except Exception as error:
             raise _said(error, address) from error
     return ray
+
+
+def _quiet_end() -> None:
+    """The thread of Ray's client ends with a traceback where a question was withdrawn before: nothing that anybody can mend."""
+    otherwise = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread is not None else ""
+        if not (name == "ray_client_streaming_rpc" and isinstance(failure.exc_value, InvalidStateError)):
+            otherwise(failure)
+
+    threading.excepthook = hook
 
 
 def _knock(address: str) -> None:

@@ -21,7 +21,7 @@ from ...request import GenerationRequest
 from ...settings import Settings
 from .. import CancelToken, Device, Engine
 from ..progress import KEPT
-from . import Began, Ended, Looked, Order, Told, Unshared
+from . import Began, Ended, OnDevice, Order, Told, Unshared
 from .transport import Parcel, Storage, Unpacker, pack
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ MARK = "cluster-mark"
 """The file that tells whether two processes see one data folder."""
 PLACE = re.compile(r"jobs/[\w-]{1,64}", re.ASCII)
 PICTURES_SECONDS = 24 * 3600.0
-Message = Began | Unshared | Looked | Told | Parcel | Ended
+Message = Began | Unshared | OnDevice | Told | Parcel | Ended
 
 
 class Stopping(threading.Event):
@@ -46,12 +46,11 @@ class Replica:
         self._assets = Assets.of(settings)
         self._busy = threading.Lock()
         self._last_page, self._idle_since = "", time.monotonic()
-        self.session = ""
 
     def make(self, order: Order, parcels: Iterable[Parcel], cancel: CancelToken) -> Iterator[Message]:
         """Ends in ``Ended``, or in ``Unshared``; raises nothing."""
         with self._busy:
-            self.session, self._last_page = order.session, order.page
+            self._last_page = order.page
             try:
                 yield from self._make(order, parcels, cancel)
             except SvdUiError as error:
@@ -60,7 +59,7 @@ class Replica:
                 log.exception("order %s", order.session)
                 yield Ended(Unexpected(detail=type(error).__name__).to_dict())
             finally:
-                self.session, self._idle_since = "", time.monotonic()
+                self._idle_since = time.monotonic()
 
     def release(self, page: str = "", idle_seconds: float = 0.0) -> None:
         """Free the device's memory unless a clip is being made, or nothing was for ``page``, or it is too soon."""
@@ -98,7 +97,7 @@ class Replica:
         for event in events:
             if (now := self._engine.describe()) is not None and now != device:
                 device = now
-                yield Looked(device.model_dump())
+                yield OnDevice(device.model_dump())
             if crossing is not None:
                 yield from crossing.out(event)
             yield Told.of(event)

@@ -89,7 +89,6 @@ class Clips:
             time.sleep(BEAT_SECONDS)
             device = self._engine.describe()
             about = {
-                "session": self._replica.session,
                 "device": None if device is None else device.model_dump(),
                 "trouble": self._engine.trouble,
                 "node": ray.util.get_node_ip_address(),
