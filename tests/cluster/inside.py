@@ -11,7 +11,7 @@ from typing import Any
 from svd_ui.engine import CancelToken, Device
 from svd_ui.engine.cluster import Order
 from svd_ui.engine.cluster.desk import Sessions
-from svd_ui.engine.cluster.replica import Replica, Stopping, in_thread
+from svd_ui.engine.cluster.replica import Replica, StopSign, in_thread
 from svd_ui.errors import Cancelled
 
 
@@ -30,7 +30,7 @@ class InsideLink:
         self.replicas, self.put_count = list(replicas), 0
         self.dies_after, self.deaths = -1, 1_000
         self.orders: list[Order] = []
-        self.stoppings: list[Stopping] = []
+        self.stoppings: list[StopSign] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -65,7 +65,7 @@ class InsideLink:
         while not self.replicas:
             await asyncio.sleep(0.01)
         replica = self.replicas.pop(0)
-        stopping = Stopping()
+        stopping = StopSign()
         self.stoppings.append(stopping)
         watch = asyncio.create_task(self._watch(order.session, stopping))
         messages, thread = in_thread(lambda: replica.make(order, parcels, stopping))
@@ -84,6 +84,6 @@ class InsideLink:
                 await asyncio.shield(thread)
             self.replicas.append(replica)
 
-    async def _watch(self, session: str, stopping: Stopping) -> None:
+    async def _watch(self, session: str, stopping: StopSign) -> None:
         stopping.hurries = await self.sessions.until_unwanted(session)
         stopping.set()

@@ -222,7 +222,7 @@ def test_a_clip_of_the_real_engine_goes_on_elsewhere_to_the_bit(
             os.kill(parent, signal.SIGKILL)
             (job,) = ended(page, [id])
         assert job.state == "finished", job.error
-        assert [note.params["step"] for note in job.notes if note.code == "went_on"][0] >= 2
+        assert next(note.params["step"] for note in job.notes if note.code == "went_on") >= 2
         for name in ("latents.safetensors", "clip.mp4"):
             assert (settings.jobs_dir / id / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     finally:

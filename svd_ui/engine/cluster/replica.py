@@ -32,7 +32,7 @@ PICTURES_SECONDS = 24 * 3600.0
 Message = Began | Unshared | OnDevice | Told | Parcel | Ended
 
 
-class Stopping(threading.Event):
+class StopSign(threading.Event):
     """A CancelToken; ``hurries`` as the runner of jobs has it: the device is wanted back at once."""
 
     hurries = False

@@ -25,7 +25,7 @@ from ..worker import WorkerEngine
 from ..worker_handle import EngineFactory
 from . import APP, CLIPS, DESK, DESK_APP, Order, Told
 from .desk import Sessions
-from .replica import Message, Replica, Stopping, in_thread
+from .replica import Message, Replica, StopSign, in_thread
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
@@ -56,7 +56,7 @@ class Clips:
     async def make(self, order: Order, parcels: Sequence[Any]) -> AsyncIterator[Message]:
         """``parcels`` are references to what was brought."""
         await self._has(serve.get_multiplexed_model_id())
-        stopping = Stopping()
+        stopping = StopSign()
         watch = asyncio.create_task(self._watch(order.session, stopping))
         messages, thread = in_thread(lambda: self._replica.make(order, map(ray.get, parcels), stopping))
         try:
@@ -76,7 +76,7 @@ class Clips:
     async def benchmark(self) -> list[Timed]:
         return await asyncio.to_thread(self._engine.benchmark)
 
-    async def _watch(self, session: str, stopping: Stopping) -> None:
+    async def _watch(self, session: str, stopping: StopSign) -> None:
         """Stop when nobody wants it any more, or the desk is gone, with which all pages lost it."""
         try:
             stopping.hurries = bool(await self._desk.until_unwanted.remote(session))
