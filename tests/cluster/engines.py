@@ -69,4 +69,4 @@ def unhurried(settings: Settings, device: str | None) -> Engine:
                 if isinstance(event, Denoising):
                     time.sleep(1.0)
 
-    return Unhurried(settings, device)
+    return Unhurried(settings.model_copy(update={"number_format": "float32"}), device)

@@ -201,20 +201,17 @@ def test_a_page_that_is_killed_frees_its_replica(cluster: Cluster, settings: Set
 
 
 @pytest.mark.slow
-def test_a_clip_of_the_real_engine_goes_on_elsewhere_to_the_bit(
-    cluster: Cluster, settings: Settings, tmp_path: Path
-) -> None:
-    from svd_ui.engine.local import LocalEngine
+def test_a_clip_of_the_real_engine_goes_on_elsewhere_to_the_bit(cluster: Cluster, settings: Settings) -> None:
     from tests.tiny import save_tiny_svd
 
-    far, here = cluster.folder / "real", settings.model_copy(update={"devices": "cpu", "cluster": ""})
+    far = cluster.folder / "real"
     for folder in (far, settings.data_dir):
         save_tiny_svd(folder / "models" / "tiny")
     request = asked(settings, steps=6, checkpoint="local:tiny")
-    list(LocalEngine(here).generate(request, tmp_path / "whole", threading.Event()))
     deploy(cluster.address, replace(replicas_of(cluster), data_dir=str(far), factory=unhurried), wait=120)
     try:
         with compose(settings) as page:
+            (whole,) = ended(page, [page.submit(request, "a").id])
             id = page.submit(request, "a").id
             at_step(page, id, 3)
             replicas = status(cluster.address)["replicas"].values()
@@ -224,7 +221,7 @@ def test_a_clip_of_the_real_engine_goes_on_elsewhere_to_the_bit(
         assert job.state == "finished", job.error
         assert next(note.params["step"] for note in job.notes if note.code == "went_on") >= 2
         for name in ("latents.safetensors", "clip.mp4"):
-            assert (settings.jobs_dir / id / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+            assert (settings.jobs_dir / id / name).read_bytes() == (settings.jobs_dir / whole.id / name).read_bytes()
     finally:
         deploy(cluster.address, replicas_of(cluster), wait=120)
 
