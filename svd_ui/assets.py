@@ -15,8 +15,8 @@ from PIL import Image
 
 from .asset_ref import REF
 from .errors import BadInput, BadPicture, NotFound
+from .media import atomic, write_bytes
 from .media import image as media_image
-from .media import write_bytes
 from .media.footage import FootageFacts, Moment, footage
 from .media.reading import Reader
 from .media.subject import Subject, subject
@@ -89,6 +89,19 @@ class Assets:
         if not self._holds(path, digest):  # or not any more: what was damaged there is whole again
             write_bytes(path, data)
         return f"sha256:{digest}"
+
+    def accept(self, ref: str, file: Path) -> None:
+        """Move ``file`` here, which another machine of ours made and says to be ``ref``. Raises BadPicture for anything else."""
+        path = self._file(ref.removeprefix("sha256:"))
+        try:
+            with Image.open(file, formats=["PNG"]) as image:
+                good = image.mode == "RGB" and image.width * image.height <= self.max_pixels
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise BadPicture("A picture arrived that is none.") from error
+        if not (good and REF.fullmatch(ref) and self._holds(file, path.stem)):
+            raise BadPicture("A picture arrived that is not what it should be.")
+        with atomic(path) as temporary:
+            os.replace(file, temporary)
 
     def path(self, ref: str) -> Path:
         """The file of ``ref``, whole. Raises BadInput for anything but a ref, NotFound for one that is not here, BadPicture

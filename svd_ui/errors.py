@@ -21,7 +21,11 @@
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
-    │   └── DiedAgain                  died_again          1   a job that came no further than the first time
+    │   ├── DiedAgain                  died_again          1   a job that came no further than the first time
+    │   └── ClusterUnusable            cluster_unusable    1   nothing of it answers, or none of ours runs there
+    │       ├── RayMissing             ray_missing         1   the package is not installed here
+    │       ├── ClusterMismatch        cluster_mismatch    1   other releases of Ray, Python or this app there
+    │       └── NoReplica              no_replica          1   none took the clip in time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── GpuRefused                     gpu_refused         1   ZeroGPU lends none now
     │   └── GpuTimeShort               gpu_time_short      1   a clip needs it longer than it is lent
@@ -245,6 +249,29 @@ class DiedAgain(WorkerStopped):
         "It stopped again {where} ({reason}). Try again. If memory was short, use fewer frames, a smaller size "
         "or a smaller memory profile."
     )
+
+
+class ClusterUnusable(WorkerStopped):
+    """``address`` is that of ``SVD_UI_CLUSTER``, ``reason`` says what is wrong there, ``remedy`` what to do."""
+
+    code = "cluster_unusable"
+    template = "The cluster at {address} cannot be used: {reason}. {remedy}"
+
+
+class RayMissing(ClusterUnusable):
+    code = "ray_missing"
+
+    def __init__(self, **params: Any) -> None:
+        remedy = "Install it: pip install 'svd-ui[cluster]'."
+        super().__init__(**{"reason": "Ray is not installed here", "remedy": remedy, **params})
+
+
+class ClusterMismatch(ClusterUnusable):
+    code = "cluster_mismatch"
+
+
+class NoReplica(ClusterUnusable):
+    code = "no_replica"
 
 
 class TookTooLong(SvdUiError):

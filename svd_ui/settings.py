@@ -64,6 +64,16 @@ class Settings(BaseSettings):
         "auto",
         description="Devices to use, comma separated: cuda:0, cuda:1, mps, cpu. auto: all GPUs. cuda:0+cuda:1: both for one clip.",
     )
+    cluster: str = Field(
+        "", description="Ray cluster that makes the clips instead of this machine: ray://host:10001, host:6379 or auto."
+    )
+    cluster_storage: str = Field(
+        "",
+        description="Where pictures and clips cross to the cluster: a shared folder or s3://bucket/folder. Blank: Ray.",
+    )
+    cluster_wait: int = Field(
+        600, ge=5, le=86_400, description="Seconds that a clip waits for the cluster, or for a free replica."
+    )
     attention: str = Field("auto", description="auto (the fastest, measured), sdpa, xformers or flash.")
     number_format: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="Number format of the model. auto: what suits the device, wider where it overflows."

@@ -17,6 +17,7 @@ from ..errors import BadInput
 from ..settings import Settings
 from .accounts import accounts
 from .backup import backup, restore
+from .cluster import cluster
 from .console import reporting, settings_or_exit
 from .doctor import doctor
 from .generate import generate
@@ -95,6 +96,7 @@ app.add_typer(history, name="history")
 app.add_typer(models, name="models")
 app.add_typer(accounts, name="accounts")
 app.add_typer(queue, name="queue")
+app.add_typer(cluster, name="cluster")
 app.add_typer(space, name="space")
 app.add_typer(store, name="store")
 

@@ -140,6 +140,11 @@ class Progress:
         found = self._read("still.json")
         return str(found["still"]) if found.get("proof") == proof and "still" in found else None
 
+    def any_still(self) -> str | None:
+        """The ref of the still that is kept, whatever it was made under: for who hands everything on."""
+        found = self._read("still.json").get("still")
+        return found if isinstance(found, str) else None
+
     def keep_result(self, asked: GenerationRequest, result: Result) -> None:
         """All files of ``result`` are complete: that is what is kept from here on."""
         values = {"asked": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}

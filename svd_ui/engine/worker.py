@@ -48,8 +48,17 @@ def build_local(settings: Settings, device: str | None) -> Engine:
 class WorkerEngine:
     """``Engine`` over one process, started when first needed and again after it died. Thread-safe; one job at a time."""
 
-    def __init__(self, settings: Settings, device: str | None = None, factory: EngineFactory = build_local) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: str | None = None,
+        factory: EngineFactory = build_local,
+        *,
+        replica: str = "",
+    ) -> None:
+        """``replica`` names one of a cluster, which gave it a device of its own: nothing to lock, and a log of its own."""
         self._settings, self._device_name, self._factory = settings, device, factory
+        self._replica = replica
         self._hub = Hub(settings)
         self._turn = threading.Lock()
         self._starting = threading.Lock()
@@ -159,7 +168,11 @@ class WorkerEngine:
             self._told.wait(_TICK)
 
     def _locks(self) -> list[str | None]:
-        """Of its device, or of both: in one order everywhere, so that nobody waits for who waits for them."""
+        """Of its device, or of both: in one order everywhere, so that nobody waits for who waits for them. A replica's device is
+        Ray's to give.
+        """
+        if self._replica:
+            return []
         known = self._device
         devices = [] if known is None else [known] if known.second is None else [known, known.second]
         return [*sorted({device.id for device in devices if device.id})] or [self._device_name]
@@ -254,7 +267,7 @@ class WorkerEngine:
             return self._child
 
     def _spawn(self) -> Child:
-        name = (self._device_name or "device").replace(":", "-")
+        name = (self._replica or self._device_name or "device").replace(":", "-")
         secret = self._settings.auth.get_secret_value()
         start = Start(
             factory=self._factory,

@@ -412,9 +412,17 @@ def compose(settings: Settings, *, start: bool = True) -> JobService:
     """One supervised worker per entry of ``SVD_UI_DEVICES``, or per GPU, and the service that keeps them busy.
 
     Returns at once: the workers import and look at their devices while the page is already served. Close it at the end.
+    With ``SVD_UI_CLUSTER`` the replicas there take the workers' place; raises ClusterUnusable where nobody answers.
     """
     if on_zero_gpu():
         return compose_zero_gpu(settings)
+    if settings.cluster:
+        from ..engine.ray import engines_of
+
+        service = JobService(settings, engines_of(settings))
+        if start:
+            service.start()
+        return service
     engines = [WorkerEngine(settings, device) for device in devices(settings)]
     service = JobService(settings, engines, more=partial(WorkerEngine, settings))
     if start:
