@@ -79,20 +79,6 @@ def slow(settings: Settings, device: str | None) -> FakeEngine:
     return FakeEngine(steps=100, delay=0.1)
 
 
-class Deaf(FakeEngine):
-    """Its steps take long, but for the first, and none looks whether it is cancelled."""
-
-    done = 0
-
-    def _wait(self, cancel: CancelToken) -> None:
-        time.sleep(self.delay if self.done else 0)
-        self.done += 1
-
-
-def slow_steps(settings: Settings, device: str | None) -> FakeEngine:
-    return Deaf(steps=3, delay=60.0)  # a busy machine hears of the first step late, and still before the second
-
-
 class Misconfigured(FakeEngine):
     """Looks for a device that is not there."""
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from svd_ui.engine import Engine, device_lock, never
-from svd_ui.engine.worker import GRACE, Silence, WorkerEngine
+from svd_ui.engine.worker import GRACE, Patience, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
 from svd_ui.events import Denoising, Event, Loading
@@ -136,17 +136,18 @@ def test_a_soft_cancel_keeps_the_process(make: Make, tmp_path: Path, monkeypatch
     assert engine.pid is not None
 
 
+def blocking(settings: Settings) -> bool:
+    """Whether the worker says that it looks at nothing any more."""
+    return any("blocks from now on" in log.read_text("utf-8") for log in (settings.data_dir / "logs").glob("*"))
+
+
 def test_a_stage_that_cannot_look_is_killed(make: Make, settings: Settings, tmp_path: Path) -> None:
     engine, cancel = make(), threading.Event()
     when: list[float] = []
 
-    def blocking() -> bool:
-        logs = (settings.data_dir / "logs").glob("*")
-        return any("blocks from now on" in log.read_text("utf-8") for log in logs)
-
     def watch() -> None:
         for _ in engine.generate(GenerationRequest(prompt="blocks"), tmp_path, cancel):
-            wait_for(blocking)
+            wait_for(lambda: blocking(settings))
             when.append(time.monotonic())
             cancel.set()
 
@@ -194,20 +195,31 @@ class Ticks:
         return self.now
 
 
-def test_who_hurries_gets_the_device_back_within_two_seconds(make: Make, settings: Settings, tmp_path: Path) -> None:
-    engine, cancel = make(engines.slow_steps), Hurried()
-    when: list[float] = []
+def test_who_hurries_gets_the_device_back_before_the_grace_is_over(
+    make: Make, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svd_ui.engine.worker.GRACE", 200.0)
+    engine, cancel = make(), Hurried()
 
     def watch() -> None:
-        for event in engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel):
-            if event.stage == "denoising":
-                when.append(time.monotonic())
-                cancel.set()
+        for _ in engine.generate(GenerationRequest(prompt="blocks"), tmp_path, cancel):
+            wait_for(lambda: blocking(settings))
+            cancel.set()
 
     with pytest.raises(Cancelled):
         watch()
-    assert time.monotonic() - when[0] < 2.0
-    assert engine.pid is None
+    assert engine.pid is None, "its process was ended"
+
+
+def test_a_hurry_is_shorter_than_two_seconds() -> None:
+    now, cancel = [0.0], Hurried()
+    patience = Patience(cancel, 3600, lambda: now[0])
+    cancel.set()
+    assert patience.asks_to_stop()
+    now[0] = 1.4
+    assert not patience.exhausted(), "a step may end"
+    now[0] = 1.9
+    assert patience.exhausted()
 
 
 class Hurried(threading.Event):
