@@ -7,6 +7,7 @@ gradio lists it, is nobody's business but ``layout``'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,47 @@ SECRET = "svd-ui"  # fixed, so that a restart of the app does not lose what the 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 MOST_TEXT = 20_000
 """Of a control that sets no limit itself."""
+MOST_NUMBER = 2**53
 Changes = dict[str, Any]
 """Component's name => its new value or ``gr.update``."""
+
+
+FORGED = "This page does not fit the app any more: reload it."
+
+
+class Clicked:
+    """What an event of the page tells. One of a page of another release, or of no page at all, is refused: BadInput."""
+
+    def __init__(self, event: gr.EventData) -> None:
+        told = event._data
+        self._told: Mapping[str, Any] = told if isinstance(told, dict) else {}
+
+    def text(self, name: str) -> str:
+        """Blank where nothing is told."""
+        value = self._told.get(name)
+        if value is not None and not isinstance(value, str | int):
+            raise BadInput(FORGED)
+        return "" if value is None else str(value)[:MOST_TEXT]
+
+    def number(self, name: str) -> float:
+        """Also as text, which is what an input of a page holds."""
+        with suppress(TypeError, ValueError, OverflowError):
+            value = float(self._told[name] if name in self._told else "")
+            if abs(value) < MOST_NUMBER:
+                return value
+        raise BadInput(FORGED)
+
+    def whole(self, name: str) -> int:
+        return int(self.number(name))
+
+    def several(self, name: str) -> list[Any]:
+        """Nothing told is none."""
+        value = self._told.get(name)
+        return value if isinstance(value, list) else []
+
+    def files(self) -> list[dict[str, Any]]:
+        """Uploads as gradio names them."""
+        return [one for one in self.several("files") if isinstance(one, dict)]
 
 
 @dataclass(frozen=True)
@@ -34,7 +74,7 @@ class Given:
     values: Mapping[str, Any]
     form: Mapping[str, Any]
     request: gr.Request
-    event: gr.EventData
+    event: Clicked
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -116,7 +156,7 @@ class Page:
             try:
                 if self.gate is not None:
                     self.gate(request)
-                changes = {**told(None, form), **placed(handler(Given(given, form, request, event)))}
+                changes = {**told(None, form), **placed(handler(Given(given, form, request, Clicked(event))))}
             except SvdUiError as error:
                 changes = told(error, form)
                 if not changes:
