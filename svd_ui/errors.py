@@ -24,6 +24,7 @@
     │   └── DiedAgain                  died_again          1   a job that came no further than the first time
     ├── TookTooLong                    took_too_long       1   SVD_UI_MAX_SECONDS
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
+    │   ├── HistoryGone                history_gone        1   it was moved, removed or replaced while it was in use
     │   └── HistoryNewer               history_newer       1   it was made by a newer release
     ├── Interrupted                    interrupted         1
     ├── Cancelled                      cancelled         130
@@ -256,6 +257,14 @@ class HistoryUnusable(SvdUiError):
     template = (
         "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
         "or rebuild it from the clips with 'python -m svd_ui history recover'."
+    )
+
+
+class HistoryGone(HistoryUnusable):
+    code = "history_gone"
+    template = (
+        "The history at {path} was moved, removed or replaced while the app was running. Put it back, and start the "
+        "app again."
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +56,11 @@ def recover(settings: Settings) -> Recovered:
     return Recovered(done, tuple(unreadable), kept)
 
 
+def unlisted(settings: Settings) -> int:
+    """Clips that lie here; what an empty history has lost."""
+    return sum(1 for _ in _folders(settings))
+
+
 def _folders(settings: Settings) -> Iterator[Path]:
     for path in settings.jobs_dir.glob("*"):
         if _ID.fullmatch(path.name) and (path / VIDEO).is_file():
@@ -92,22 +97,23 @@ def _refuse_in_use(settings: Settings) -> None:
     except SvdUiError:
         return
     try:
-        if live(database) or live(database, "cli"):
-            raise BadInput("The app is running on this history: stop it first.")
-    except sqlite3.Error:
+        busy = bool(live(database) or live(database, "cli"))
+    except (SvdUiError, ValueError):  # damaged rows: nobody works with these
         return
     finally:
         database.close()
+    if busy:
+        raise BadInput("The app is running on this history: stop it first.")
 
 
 def _put_aside(path: Path) -> Path | None:
     """Where the history, and what SQLite keeps beside it, was moved."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S")
     kept = path.with_name(f"{path.name}.{stamp}.kept")
     for ending in _REST:
         there = path.with_name(path.name + ending)
-        if there.exists():
+        if os.path.lexists(there):
             shutil.move(there, kept.with_name(kept.name + ending))
     return kept
