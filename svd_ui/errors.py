@@ -226,7 +226,7 @@ class StepRanOut(PluginFailed):
 
 class DiskFull(SvdUiError):
     code = "disk_full"
-    template = "The disk is full: the clip could not be written. Free some space, then run it again."
+    template = "The disk is full: nothing more can be written. Free some space, then try again."
 
 
 class WorkerStopped(SvdUiError):

@@ -62,7 +62,9 @@ class Visit:
         """Uploaded, and asked to be animated."""
         path = self._upload("pictures", data, name)
         if path:
-            self._run("pictures", "submit", {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "num_frames": 2})
+            self._run(
+                "pictures", "submit", {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "num_frames": 2}
+            )
 
     def clip(self, data: bytes, ending: str) -> None:
         """As a still, as a frame that the page shows, as settings, and as a clip to train on."""
@@ -71,7 +73,9 @@ class Visit:
             return
         frame = self.chance.choice(("first", "last", "3", "0.4s", "999999", "-1"))
         self._run("clips", "submit", {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "frame": frame})
-        self.watch.ask("scrubbed", "GET", "svd/frame", params={"path": path, "at": self.chance.choice(("0", "-1", "0.3", "1e5"))})
+        self.watch.ask(
+            "scrubbed", "GET", "svd/frame", params={"path": path, "at": self.chance.choice(("0", "-1", "0.3", "1e5"))}
+        )
         self._event("entered", "door", "take", path)
         self._event("entered", "clips-door", "take", path)
 
@@ -84,7 +88,11 @@ class Visit:
     def plain_clip(self) -> bool:
         """Whether an ordinary picture still becomes a clip."""
         path = self._upload("plain", pictures.plain(), "photo.jpg")
-        made = self._run("plain", "submit", {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "seed": 7, "num_frames": 2})
+        made = self._run(
+            "plain",
+            "submit",
+            {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "seed": 7, "num_frames": 2},
+        )
         end = time.monotonic() + 120
         while made and time.monotonic() < end:
             told = self.watch.ask("plain", "GET", f"svd/status/{made['id']}")
@@ -127,7 +135,9 @@ class Visit:
     def look(self) -> None:
         """What the page is made of."""
         info = (self.watch.client.get("gradio_api/info")).json()["named_endpoints"]
-        self.parameters = {name.strip("/"): [one["parameter_name"] for one in call["parameters"]] for name, call in info.items()}
+        self.parameters = {
+            name.strip("/"): [one["parameter_name"] for one in call["parameters"]] for name, call in info.items()
+        }
         self.config = self.watch.client.get("config").json()
         parts = {one["id"]: one for one in self.config["components"]}
         handlers = [one for one in self.config["dependencies"] if one["backend_fn"]]
@@ -172,14 +182,26 @@ def page_run(data: Path, public: bool, number: int, amounts: dict[str, int], gat
         ids, refs = visit.first()
         for what, send in (
             ("requests", lambda: Fuzzer(visit.watch, ids, refs, visit.events, number).all(amounts["requests"])),
-            ("pictures", lambda: at_once(visit.picture, (pictures.picture(chance) for _ in range(amounts["pictures"])))),
-            ("clips", lambda: at_once(lambda one: visit.clip(*one), ((clips.clip(chance), chance.choice(clips.ENDINGS)) for _ in range(amounts["clips"])))),
+            (
+                "pictures",
+                lambda: at_once(visit.picture, (pictures.picture(chance) for _ in range(amounts["pictures"]))),
+            ),
+            (
+                "clips",
+                lambda: at_once(
+                    lambda one: visit.clip(*one),
+                    ((clips.clip(chance), chance.choice(clips.ENDINGS)) for _ in range(amounts["clips"])),
+                ),
+            ),
             ("zips", lambda: at_once(visit.archive, (archives.archive(chance) for _ in range(amounts["zips"])))),
         ):
             begun = time.monotonic()
             send()
             peak = (visit.page.peak_bytes or 0) / 1e6
-            print(f"{'public' if public else 'local'}: {what} in {time.monotonic() - begun:.0f} s, {len(visit.watch.faults)} faults, peak {peak:.0f} MB", flush=True)
+            print(
+                f"{'public' if public else 'local'}: {what} in {time.monotonic() - begun:.0f} s, {len(visit.watch.faults)} faults, peak {peak:.0f} MB",
+                flush=True,
+            )
 
 
 def doors_run(data: Path, number: int, amounts: dict[str, int], gathered: Gathered) -> None:
@@ -187,7 +209,11 @@ def doors_run(data: Path, number: int, amounts: dict[str, int], gathered: Gather
     settings, chance = Settings(_env_file=None, data_dir=data), random.Random(number)
     wanted = [(door, make(chance), "mp4") for door, make in archives.ON_DISK.items() for _ in range(amounts["zips"])]
     wanted += [("settings", archives.archive(chance), "zip") for _ in range(amounts["zips"])]
-    wanted += [(door, clips.clip(chance), chance.choice(clips.ENDINGS)) for door in ("settings", "clips") for _ in range(amounts["clips"] // 2)]
+    wanted += [
+        (door, clips.clip(chance), chance.choice(clips.ENDINGS))
+        for door in ("settings", "clips")
+        for _ in range(amounts["clips"] // 2)
+    ]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         for door, content, ending in wanted:
             try:
@@ -218,11 +244,24 @@ def rows(gathered: Gathered) -> list[Row]:
         Row("slower than 10 s", faults["took too long"] + len(late), at_most=0),
         Row("slowest answer", slowest[0], "s", at_most=HANG, note=slowest[1][:60]),
         Row("files that broke their door", len(behind), at_most=0),
-        Row("answers that say no more than that it was unexpected", sum(sum(watch.unexpected.values()) for watch in gathered.watches)),
+        Row(
+            "answers that say no more than that it was unexpected",
+            sum(sum(watch.unexpected.values()) for watch in gathered.watches),
+        ),
         Row("tracebacks in the log that begin in our code", ours),
         Row("most memory of a page", peak / 1e6, "MB", at_most=MOST_MEMORY / 1e6),
-        Row("most memory behind the other doors", (gathered.peaks.get("doors") or 0) / 1e6, "MB", at_most=MOST_MEMORY / 1e6),
-        Row("a plain clip works at the end", sum(gathered.ends), at_least=len(gathered.ends), note=f"of {len(gathered.ends)} pages"),
+        Row(
+            "most memory behind the other doors",
+            (gathered.peaks.get("doors") or 0) / 1e6,
+            "MB",
+            at_most=MOST_MEMORY / 1e6,
+        ),
+        Row(
+            "a plain clip works at the end",
+            sum(gathered.ends),
+            at_least=len(gathered.ends),
+            note=f"of {len(gathered.ends)} pages",
+        ),
     ]
 
 
@@ -239,6 +278,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="svd-ui-fuzz-") as folder:
         for public in (True, False):
             page_run(Path(folder) / ("public" if public else "local"), public, given.seed + public, half, gathered)
+            if given.json:  # half an hour is long
+                report.write_json(given.json, "fuzz", platform.machine(), rows(gathered), seed=given.seed, partly=True)
         doors_run(Path(folder) / "doors", given.seed, {name: getattr(given, name) for name in names}, gathered)
     told = {"log": dict(gathered.log.most_common(60)), "pages": [watch.told() for watch in gathered.watches]}
     if given.faults:

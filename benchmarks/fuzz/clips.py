@@ -22,7 +22,13 @@ from tests.media.files import TURNS, encoded, levels, scene, turned
 from .mutation import mutated
 from .pictures import whole as pictures
 
-KINDS = (("mp4", "libx264", "yuv420p"), ("mov", "libx264", "yuv444p"), ("matroska", "libx264", "yuv420p"), ("webm", "libvpx-vp9", "yuva420p"), ("avi", "mjpeg", "yuvj420p"))
+KINDS = (
+    ("mp4", "libx264", "yuv420p"),
+    ("mov", "libx264", "yuv444p"),
+    ("matroska", "libx264", "yuv420p"),
+    ("webm", "libvpx-vp9", "yuva420p"),
+    ("avi", "mjpeg", "yuvj420p"),
+)
 ENDINGS = ("mp4", "mov", "mkv", "webm", "avi", "gif", "webp")
 
 
@@ -72,24 +78,61 @@ def settings(chance: random.Random) -> str:
     """The text of such settings, now and then no JSON."""
     fields = list(GenerationRequest.model_fields)
     request = {chance.choice(fields): _value(chance) for _ in range(chance.randint(0, 8))}
-    whole = {"svd_ui": chance.choice((1, 0, -5, 10**30, "x", None, [])), "request": request, "effective": _value(chance)}
+    whole = {
+        "svd_ui": chance.choice((1, 0, -5, 10**30, "x", None, [])),
+        "request": request,
+        "effective": _value(chance),
+    }
     text = json.dumps(whole if chance.random() < 0.8 else _value(chance))
-    return chance.choice((text, text, text, text[: len(text) // 2], "[" * 50_000, text.replace("}", "}" * 3), '{"prompt": "x", "workflow": {}}'))
+    return chance.choice(
+        (
+            text,
+            text,
+            text,
+            text[: len(text) // 2],
+            "[" * 50_000,
+            text.replace("}", "}" * 3),
+            '{"prompt": "x", "workflow": {}}',
+        )
+    )
 
 
 def _value(chance: random.Random) -> Any:
-    plain = (None, True, -1, 10**400, 1e308, float("nan"), "", "\ud800", "<script>", "../../x", "x" * 5000, [], {}, [[[[]]]], {"kind": "extend"}, {"kind": 7})
-    return chance.choice((*plain, {"kind": "drag", "marks": [chance.random()] * 500}, [{"kind": "boomerang", "x": {}}] * 50))
+    plain = (
+        None,
+        True,
+        -1,
+        10**400,
+        1e308,
+        float("nan"),
+        "",
+        "\ud800",
+        "<script>",
+        "../../x",
+        "x" * 5000,
+        [],
+        {},
+        [[[[]]]],
+        {"kind": "extend"},
+        {"kind": 7},
+    )
+    return chance.choice(
+        (*plain, {"kind": "drag", "marks": [chance.random()] * 500}, [{"kind": "boomerang", "x": {}}] * 50)
+    )
 
 
 def _with_another_table(chance: random.Random) -> bytes:
     """Durations, time scales and numbers of samples that cannot be."""
     data = bytearray(whole()[0])
-    for name in chance.sample((b"mvhd", b"tkhd", b"mdhd", b"stts", b"stsz", b"stco", b"stss", b"stsc", b"elst", b"avcC", b"ctts"), 3):
+    for name in chance.sample(
+        (b"mvhd", b"tkhd", b"mdhd", b"stts", b"stsz", b"stco", b"stss", b"stsc", b"elst", b"avcC", b"ctts"), 3
+    ):
         at = data.find(name)
         if at > 0:
             place = at + 4 + chance.randrange(0, 40)
-            data[place : place + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0"))
+            data[place : place + 4] = chance.choice(
+                (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0")
+            )
     return bytes(data)
 
 
@@ -105,8 +148,18 @@ def _noise() -> Any:
 
 
 def _playlist(chance: random.Random) -> bytes:
-    texts = (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"<?xml version='1.0'?><MPD/>")
+    texts = (
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+        b"<?xml version='1.0'?><MPD/>",
+    )
     return chance.choice((b"", b"\0\0\0\x18ftypisom" + bytes(12))) + chance.choice(texts)
 
 
-FORGED: tuple[Callable[[random.Random], bytes], ...] = (_with_any_settings, _with_another_table, _with_another_table, _gif_without_end, _playlist)
+FORGED: tuple[Callable[[random.Random], bytes], ...] = (
+    _with_any_settings,
+    _with_another_table,
+    _with_another_table,
+    _gif_without_end,
+    _playlist,
+)

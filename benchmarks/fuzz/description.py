@@ -22,9 +22,11 @@ def described(base: str, ids: list[str], refs: list[str]) -> Json:
     paths = {path: verbs for path, verbs in found["paths"].items() if _wanted(path)}
     schema = GenerationRequest.model_json_schema(ref_template=REFS)
     parts = {**found.get("components", {}).get("schemas", {}), **schema.pop("$defs", {}), "GenerationRequest": schema}
-    found["paths"] = paths | _ours(ids, refs) | {
-        f"/gradio_api/run/{name.strip('/')}": _call(call["parameters"], schema, ids) for name, call in info.items()
-    }
+    found["paths"] = (
+        paths
+        | _ours(ids, refs)
+        | {f"/gradio_api/run/{name.strip('/')}": _call(call["parameters"], schema, ids) for name, call in info.items()}
+    )
     found["components"] = {"schemas": parts}
     return found
 
@@ -54,7 +56,10 @@ def _parameter(name: str, request: Json, ids: list[str]) -> Json:
 
 def _ours(ids: list[str], refs: list[str]) -> Json:
     text, number = {"type": "string", "minLength": 1}, {"type": "number"}
-    id, digest = {"anyOf": [{"enum": ids}, text]}, {"anyOf": [{"enum": [ref.removeprefix("sha256:") for ref in refs]}, text]}
+    id, digest = (
+        {"anyOf": [{"enum": ids}, text]},
+        {"anyOf": [{"enum": [ref.removeprefix("sha256:") for ref in refs]}, text]},
+    )
     crop = [_query(name, number) for name in ("w", "h", "x", "y")]
     change = {
         "type": "object",
@@ -77,7 +82,9 @@ def _ours(ids: list[str], refs: list[str]) -> Json:
         "/svd/frame": {"get": _operation(_query("path", text), _query("at", number))},
         "/svd/status/{id}": {"get": _operation(_path("id", id))},
         "/svd/history": {
-            "get": _operation(_query("limit", {"type": "integer"}), _query("before", id), _header("Authorization", text))
+            "get": _operation(
+                _query("limit", {"type": "integer"}), _query("before", id), _header("Authorization", text)
+            )
         },
         "/svd/queue": {"get": _operation(), "post": _operation(_header("x-svd-ui", {"const": "1"}), body=change)},
         "/svd/queue.zip": {"get": _operation()},

@@ -1,6 +1,6 @@
 """The page under fire: everything of the app but the model, in whose place a fake makes small clips at once.
 
-    python -m benchmarks.fuzz.page DATA --port 7999 [--public]
+python -m benchmarks.fuzz.page DATA --port 7999 [--public]
 """
 
 from __future__ import annotations

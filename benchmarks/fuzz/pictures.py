@@ -54,7 +54,16 @@ def _size(chance: random.Random) -> tuple[int, int]:
 
 def _png_of_any_size(chance: random.Random) -> bytes:
     width, height = _size(chance)
-    head = struct.pack(">IIBBBBB", width, height, chance.choice((1, 8, 16, 7)), chance.choice((0, 2, 3, 4, 6, 9)), 0, 0, chance.choice((0, 1)))
+    head = struct.pack(
+        ">IIBBBBB",
+        width,
+        height,
+        chance.choice((1, 8, 16, 7)),
+        chance.choice((0, 2, 3, 4, 6, 9)),
+        0,
+        0,
+        chance.choice((0, 1)),
+    )
     data = zlib.compress(bytes(chance.choice((0, 99, 100_000))))
     return PNG + b"".join(chunk(*one) for one in ((b"IHDR", head), (b"IDAT", data), (b"IEND", b"")))
 
@@ -63,7 +72,9 @@ def _png_with_a_bomb(chance: random.Random) -> bytes:
     """A small picture with a profile or a text that unpacks to 300 MB, or with pixels that go on."""
     where = chance.choice((b"iCCP", b"zTXt", b"iTXt", b"IDAT"))
     packed = _packed()
-    body = {b"iCCP": b"x\0\0" + packed, b"zTXt": b"k\0\0" + packed, b"iTXt": b"k\0\1\0\0\0" + packed, b"IDAT": packed}[where]
+    body = {b"iCCP": b"x\0\0" + packed, b"zTXt": b"k\0\0" + packed, b"iTXt": b"k\0\1\0\0\0" + packed, b"IDAT": packed}[
+        where
+    ]
     return png(levels(scene()), (where, body))
 
 
@@ -83,25 +94,70 @@ def _jpeg_of_any_size(chance: random.Random) -> bytes:
 
 
 def _gif_of_many_frames(chance: random.Random) -> bytes:
-    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, chance.choice((1, 96, 60_000)), chance.choice((1, 64, 60_000)), 0) + b"\x02\x02\x4c\x01\0"
-    return b"GIF89a" + struct.pack("<HHBBB", 96, 64, 0x80, 0, 0) + bytes(6) + frame * chance.choice((1, 500, 20_000)) + b";"
+    frame = (
+        b"\x2c"
+        + struct.pack("<HHHHB", 0, 0, chance.choice((1, 96, 60_000)), chance.choice((1, 64, 60_000)), 0)
+        + b"\x02\x02\x4c\x01\0"
+    )
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", 96, 64, 0x80, 0, 0)
+        + bytes(6)
+        + frame * chance.choice((1, 500, 20_000))
+        + b";"
+    )
 
 
 def _tiff_of_any_table(chance: random.Random) -> bytes:
     """Tags with counts and places of any size; a table that names itself as the next."""
     order = chance.choice("<>")
     width, height = _size(chance)
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, chance.choice((1, 8, 16, 32, 64, 65_535))), (259, 3, 1, chance.choice((1, 5, 8, 32_773)))]
-    tags += [(262, 3, 1, chance.choice((0, 1, 2, 3, 5, 9))), (273, 4, chance.choice((1, 2**31)), chance.choice((8, 2**32 - 1)))]
-    tags += [(277, 3, 1, chance.choice((0, 1, 3, 4, 65_535))), (278, 4, 1, height), (279, 4, 1, chance.choice((0, 99, 2**32 - 1)))]
-    tags += [(chance.choice((322, 323, 339, 338, 34_675, 700)), 4, chance.choice((1, 2**30)), chance.choice((0, 16, 2**32 - 1)))]
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, chance.choice((1, 8, 16, 32, 64, 65_535))),
+        (259, 3, 1, chance.choice((1, 5, 8, 32_773))),
+    ]
+    tags += [
+        (262, 3, 1, chance.choice((0, 1, 2, 3, 5, 9))),
+        (273, 4, chance.choice((1, 2**31)), chance.choice((8, 2**32 - 1))),
+    ]
+    tags += [
+        (277, 3, 1, chance.choice((0, 1, 3, 4, 65_535))),
+        (278, 4, 1, height),
+        (279, 4, 1, chance.choice((0, 99, 2**32 - 1))),
+    ]
+    tags += [
+        (
+            chance.choice((322, 323, 339, 338, 34_675, 700)),
+            4,
+            chance.choice((1, 2**30)),
+            chance.choice((0, 16, 2**32 - 1)),
+        )
+    ]
     table = b"".join(struct.pack(order + "HHII", *one) for one in tags)
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    return head + struct.pack(order + "H", len(tags)) + table + struct.pack(order + "I", chance.choice((0, 8))) + bytes(600)
+    return (
+        head
+        + struct.pack(order + "H", len(tags))
+        + table
+        + struct.pack(order + "I", chance.choice((0, 8)))
+        + bytes(600)
+    )
 
 
 def _named_otherwise(chance: random.Random) -> bytes:
-    kinds = (b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<!doctype html>", b"MZ", b"\x7fELF", b"PK\x03\x04", b"#!/bin/sh\n", b"%!PS\n", b"")
+    kinds = (
+        b"%PDF-1.7\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!doctype html>",
+        b"MZ",
+        b"\x7fELF",
+        b"PK\x03\x04",
+        b"#!/bin/sh\n",
+        b"%!PS\n",
+        b"",
+    )
     return chance.choice(kinds) + chance.randbytes(chance.choice((0, 10, 5000)))
 
 
@@ -109,7 +165,9 @@ def _a_box_in_a_box(chance: random.Random) -> bytes:
     """HEIC and AVIF: boxes within boxes, as deep as readers may be led."""
     inner = chance.randbytes(8)
     for _ in range(chance.choice((3, 100, 3000))):
-        inner = struct.pack(">I4s", len(inner) + 8, chance.choice((b"meta", b"moov", b"iprp", b"ipco", b"trak"))) + inner
+        inner = (
+            struct.pack(">I4s", len(inner) + 8, chance.choice((b"meta", b"moov", b"iprp", b"ipco", b"trak"))) + inner
+        )
     brand = chance.choice((b"heic", b"avif", b"avis", b"mif1", b"isom"))
     return struct.pack(">I4s4sI4s", 20, b"ftyp", brand, 0, brand) + inner
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -144,6 +145,12 @@ class Database:
             raise HistoryUnusable(path=str(self.path), detail="it was closed")
         return connection
 
+    def _has_no_room(self, error: sqlite3.Error) -> bool:
+        """Whether the disk is full, which SQLite tells in other words where it maps memory."""
+        with contextlib.suppress(OSError):
+            return _code(error) in NEEDS_ROOM and shutil.disk_usage(self.path.parent).free < RESERVE_BYTES
+        return False
+
     @contextlib.contextmanager
     def _mapped(self) -> Iterator[None]:
         try:
@@ -151,12 +158,13 @@ class Database:
         except SvdUiError:
             raise
         except sqlite3.Error as error:
-            if _code(error) == sqlite3.SQLITE_FULL:
+            if _code(error) == sqlite3.SQLITE_FULL or self._has_no_room(error):
                 raise DiskFull() from error
             detail = SAID.get(_code(error), str(error))
             raise HistoryUnusable(path=str(self.path), detail=detail) from error
 
 
+NEEDS_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 SAID = {
     sqlite3.SQLITE_BUSY: "another program holds it: close that one",
     sqlite3.SQLITE_LOCKED: "another program holds it: close that one",

@@ -65,6 +65,8 @@ class Lease:
         self._seen: dict[str, tuple[float, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._said = ""
+        """What housekeeping complained of last: a full disk is said once, not with every beat."""
 
     @property
     def running(self) -> bool:
@@ -80,8 +82,11 @@ class Lease:
             try:
                 self.beat()
                 each_beat()
+                self._said = ""
             except SvdUiError as error:  # a full disk, say: the next beat tries again
-                log.warning("housekeeping: %s", error)
+                if str(error) != self._said:
+                    log.warning("housekeeping: %s", error)
+                self._said = str(error)
             except Exception:
                 log.exception("housekeeping failed; it goes on")
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,37 @@ def recover(settings: Settings) -> Recovered:
     sound history is in use, or an SvdUiError where nothing can be written.
     """
     _refuse_in_use(settings)
+    made = settings.database.with_name(settings.database.name + ".recovering")
+    _remove(made)
+    try:
+        done, unreadable = _rebuilt(settings, made)
+    except BaseException:  # a full disk, say: what was there stays in its place
+        _remove(made)
+        raise
     kept = _put_aside(settings.database)
-    database = Database(settings.database)
+    os.replace(made, settings.database)
+    return Recovered(done, unreadable, kept)
+
+
+def _rebuilt(settings: Settings, path: Path) -> tuple[int, tuple[str, ...]]:
+    """(clips in the new history at ``path``, folders whose clip tells nothing)."""
+    database = Database(path)
     store, done, unreadable = Store(database), 0, list[str]()
     try:
         for folder in sorted(_folders(settings), key=lambda folder: (folder / VIDEO).stat().st_mtime):
             try:
                 _restore(store, folder)
                 done += 1
-            except SvdUiError:
+            except BadInput:
                 unreadable.append(folder.name)
     finally:
         database.close()
-    return Recovered(done, tuple(unreadable), kept)
+    return done, tuple(unreadable)
+
+
+def _remove(path: Path) -> None:
+    for ending in _REST:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def unlisted(settings: Settings) -> int:
@@ -111,7 +130,10 @@ def _put_aside(path: Path) -> Path | None:
     if not os.path.lexists(path):
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    kept = path.with_name(f"{path.name}.{stamp}.kept")
+    names = (
+        path.with_name(f"{path.name}.{stamp}{more}.kept") for more in chain([""], (f"-{number}" for number in count(2)))
+    )
+    kept = next(name for name in names if not os.path.lexists(name))
     for ending in _REST:
         there = path.with_name(path.name + ending)
         if os.path.lexists(there):

@@ -49,7 +49,7 @@ class Clicked:
     def number(self, name: str) -> float:
         """Also as text, which is what an input of a page holds."""
         with suppress(TypeError, ValueError, OverflowError):
-            value = float(self._told[name] if name in self._told else "")
+            value = float(self._told.get(name, ""))
             if abs(value) < MOST_NUMBER:
                 return value
         raise BadInput(FORGED)
@@ -95,6 +95,8 @@ class Page:
         self.parts: dict[str, Any] = {}
         self.form: dict[str, Any] = {}
         self.checked: list[str] = []
+        self.shapes: dict[str, Callable[[Any], Any]] = {}
+        """What a browser keeps comes back from it: by name, what makes the right kind of value of any."""
 
     def add(self, name: str, part: Any) -> Any:
         """Raises ValueError where the name is taken."""
@@ -151,7 +153,7 @@ class Page:
             return {says if name == "notice" else name: value for name, value in changes.items()}
 
         def call(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            given = dict(zip(read, values, strict=True))
+            given = {name: self._shaped(name, value) for name, value in zip(read, values, strict=True)}
             form = {name: value for name, value in given.items() if name in self.form}
             try:
                 if self.gate is not None:
@@ -159,8 +161,8 @@ class Page:
                 changes = {**told(None, form), **placed(handler(Given(given, form, request, Clicked(event))))}
             except SvdUiError as error:
                 changes = told(error, form)
-                if not changes:
-                    raise
+                if not changes:  # said by gradio, which would put the whole trace into the log
+                    raise gr.Error(said(error.to_dict(), self.remote()), print_exception=False) from None
             return {self.parts[name]: value for name, value in changes.items()} or gr.skip()
 
         ins, outs = [self.parts[name] for name in read], [self.parts[name] for name in written]
@@ -172,6 +174,9 @@ class Page:
             last = last.then(None, js=then, **QUIET)
         if keep:
             last.then(**(self if keep is True else keep).keeping())
+
+    def _shaped(self, name: str, value: Any) -> Any:
+        return self.shapes[name](value) if name in self.shapes else value
 
     def by_script(self, event: Callable[..., Any], js: str, name: str) -> None:
         """Set a control to what ``js`` returns, without a call to the server, and keep the form."""

@@ -225,6 +225,7 @@ def test_a_log_that_was_not_written_back_may_go_or_be_damaged(run: Run, database
         assert seeds(run) == {1, 2}
 
 
+@pytest.mark.slow
 def test_serve_says_the_same_before_anything_starts(run: Run, database: Path) -> None:
     database.write_text("my notes", "utf-8")
     one_sentence(run("serve", "--no-open"))

@@ -43,7 +43,11 @@ def wired(page: Page, handler: Any, **options: Any) -> Clicked:
 
 def test_a_handler_reads_and_changes_by_name(page: Page) -> None:
     def handler(given: Given) -> Changes:
-        assert (given["fps"], given.event.text("id"), dict(given.form)) == (9, "x", {"fps": 9, "speed": "exact", "hidden": ""})
+        assert (given["fps"], given.event.text("id"), dict(given.form)) == (
+            9,
+            "x",
+            {"fps": 9, "speed": "exact", "hidden": ""},
+        )
         return {"speed": "fast"}
 
     clicked = wired(page, handler)
@@ -105,7 +109,9 @@ def test_the_browser_keeps_a_version_and_old_values_are_read(page: Page) -> None
         assert stored_values(broken) == {}
 
 
-@pytest.mark.parametrize("told", [None, 7, "x", [], {"at": None}, {"at": []}, {"at": "x"}, {"at": float("nan")}, {"at": 10**400}])
+@pytest.mark.parametrize(
+    "told", [None, 7, "x", [], {"at": None}, {"at": []}, {"at": "x"}, {"at": float("nan")}, {"at": 10**400}]
+)
 def test_an_event_that_no_page_sends_is_refused_in_words(told: Any) -> None:
     event = Told(gr.EventData(None, told))
     with pytest.raises(BadInput, match="reload it"):

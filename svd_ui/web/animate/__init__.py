@@ -20,7 +20,8 @@ from ..visitor import may_train, signs_in
 from . import directing, events, groups, job_events, spoken, stage
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, status, wall_toggle
-from .stills import ASPECT_CHOICES, NO_STILLS, door
+from .offers import both_sides
+from .stills import ASPECT_CHOICES, NO_STILLS, door, shaped
 
 SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
@@ -68,6 +69,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("stills", gr.BrowserState(NO_STILLS, storage_key="svd-ui-stills", secret=SECRET))
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
     page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
+    page.shapes |= {"stills": shaped, "own": both_sides}
     states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}, "said_before": {}, "unsaid": ()}
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))

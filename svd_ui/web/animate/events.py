@@ -123,7 +123,10 @@ def _pictures(page: Page, context: Context, actions: Actions) -> None:
 
     def aim(given: Given) -> Changes:
         """What was typed before yields to the drag."""
-        return {"stills": aimed(given["stills"], (given.event.number("x"), given.event.number("y"))), **dict.fromkeys(FOCUS)}
+        return {
+            "stills": aimed(given["stills"], (given.event.number("x"), given.event.number("y"))),
+            **dict.fromkeys(FOCUS),
+        }
 
     def reframe(given: Given) -> Changes:
         return {"stills": aimed(given["stills"], None), **dict.fromkeys(FOCUS)}
@@ -226,7 +229,7 @@ def _checkpoint(page: Page, context: Context) -> None:
 
 def _side(side: str) -> Callable[[Given], Changes]:
     """Sets the form as it was before a change, or as it is after it."""
-    return lambda given: dict((given["own"] or {}).get(side, {}))
+    return lambda given: dict((given["own"] or {})[side]) if given["own"] else {}
 
 
 def _remedies(page: Page, context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from ...settings import Settings
+from ..errors_of_gradio import disk_trouble
 from .refusal import refuse
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ FRAMES_OF_A_SPACE = "'self' https://huggingface.co https://*.hf.space"
 OURS = frozenset({"content-length", "content-type", "content-disposition", "content-range", "accept-ranges"})
 PRIVATE_FILES = "/gradio_api/file="
 BROKEN = "The server could not make sense of this request. Its log says more."
+NO_SENSE = "This request holds numbers or letters that cannot be: correct it."
 
 
 class Answers:
@@ -46,11 +49,29 @@ class Answers:
 
         try:
             await self.app(scope, receive, with_headers)
-        except Exception:
+        except Exception as error:
             if begun:
                 raise
-            log.exception("%s %s", scope["method"], scope["path"])
-            await refuse(scope, with_headers, 500, BROKEN)
+            status, text = told_of(error)
+            if text == BROKEN:
+                log.exception("%s %s", scope["method"], scope["path"])
+            else:
+                log.warning("%s %s: %s", scope["method"], scope["path"], type(error).__name__)
+            await refuse(scope, with_headers, status, text)
+
+
+def told_of(error: BaseException) -> tuple[int, str]:
+    """(status, sentence) of what nobody caught: a disk that takes nothing, numbers that cannot be echoed, or a fault of ours."""
+    from fastapi.exceptions import RequestValidationError
+
+    disk = disk_trouble(error)
+    if disk:
+        return 507, disk
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 404, "There is nothing here."
+    if isinstance(error, ValueError) and isinstance(error.__context__, RequestValidationError):
+        return 422, NO_SENSE  # JSON holds no NaN, and no halves of letters
+    return 500, BROKEN
 
 
 HEADERS = {
