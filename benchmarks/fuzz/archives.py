@@ -23,6 +23,7 @@ NAMES = (
     "queue.json", "settings.json", f"pictures/{DIGEST}.png", f"pictures/{'b' * 64}.png", "../../evil.sh", "/etc/cron.d/x", "..\\..\\x.exe", "C:\\x",
     "pictures/", "pictures/../queue.json", "a" * 300, "queue.json/", "\u202egnp.exe", "con", "nul\0name", "", "./queue.json",
 )  # fmt: skip
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def _queue(chance: random.Random) -> str:
@@ -62,18 +63,16 @@ def archive(chance: random.Random) -> bytes:
             info = zipfile.ZipInfo(name)
             if chance.random() < 0.1:
                 info.external_attr = 0o120777 << 16  # a link
-            file.writestr(
-                info,
-                _content(name, chance),
-                chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
-            )
+            content = _content(name, chance)
+            packed = chance.choice(METHODS) if len(content) < 1_000_000 else zipfile.ZIP_DEFLATED
+            file.writestr(info, content, packed)
     data = buffer.getvalue()
     return data if chance.random() < 0.4 else chance.choice((_lying, _lying, mutated))(data, chance)
 
 
 def _content(name: str, chance: random.Random) -> bytes:
     if chance.random() < 0.1:
-        return _zeros(chance.choice((20, 120)))
+        return _zeros(chance.choice((20, 60)))
     if name == "queue.json":
         return _queue(chance).encode("utf-8", "replace")
     if name == "settings.json":
