@@ -31,6 +31,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.DiedAgain(where="after step 3 of 25", reason="killed"),
     errors.TookTooLong(seconds=3600),
     errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
+    errors.HistoryGone(path="/data/svd_ui.sqlite3"),
     errors.HistoryNewer(path="/data/svd_ui.sqlite3"),
     errors.Interrupted(),
     errors.Cancelled(),

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, TimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks import report
@@ -155,24 +155,30 @@ def rows(gathered: Gathered) -> list[Row]:
 def main() -> None:
     asked = report.parser(__doc__)
     for name, usual in {"requests": 10_000, "pictures": 2000, "clips": 500, "zips": 200}.items():
-        asked.add_argument(f"--{name}", type=int, default=usual)
+        asked.add_argument(f"--{name}", type=int, default=usual, help="over both pages")
+    asked.add_argument("--page", choices=["both", "public", "local"], default="both", help="public: without the doors")
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--faults", type=Path, help="also write all that was wrong to this file")
     given = asked.parse_args()
-    names = ("requests", "pictures", "clips", "zips")
-    half = {name: getattr(given, name) // 2 for name in names}
-    gathered = Gathered()
+    whole = {name: getattr(given, name) for name in ("requests", "pictures", "clips", "zips")}
+    half, gathered = {name: count // 2 for name, count in whole.items()}, Gathered()
     with tempfile.TemporaryDirectory(prefix="svd-ui-fuzz-") as folder:
-        for public in (True, False):
-            page_run(Path(folder) / ("public" if public else "local"), public, given.seed + public, half, gathered)
-            if given.json:  # half an hour is long
-                report.write_json(given.json, "fuzz", platform.machine(), rows(gathered), seed=given.seed, partly=True)
-        doors_run(Path(folder) / "doors", given.seed, {name: getattr(given, name) for name in names}, gathered)
-    told = {"log": dict(gathered.log.most_common(60)), "pages": [watch.told() for watch in gathered.watches]}
-    if given.faults:
-        behind = [one.__dict__ for one in gathered.passed if one.fault]
-        given.faults.write_text(json.dumps({**told, "doors": behind}, indent=1), "utf-8")
-    finish("fuzz", platform.processor() or platform.machine(), rows(gathered), given.json, seed=given.seed)
+        for name in ("public", "local"):
+            if given.page in ("both", name):
+                page_run(Path(folder) / name, name == "public", given.seed + (name == "public"), half, gathered)
+                tell(gathered, given.faults)
+        if given.page != "public":
+            doors_run(Path(folder) / "doors", given.seed, whole, gathered)
+            tell(gathered, given.faults)
+    finish("fuzz", platform.machine(), rows(gathered), given.json, seed=given.seed, page=given.page)
+
+
+def tell(gathered: Gathered, path: Path | None) -> None:
+    """What was wrong, so far."""
+    if path is not None:
+        told = {"log": dict(gathered.log.most_common(60)), "pages": [watch.told() for watch in gathered.watches]}
+        behind = [asdict(one) for one in gathered.passed if one.fault]
+        path.write_text(json.dumps({**told, "doors": behind}, indent=1), "utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ FRAMES_OF_A_SPACE = "'self' https://huggingface.co https://*.hf.space"
 OURS = frozenset({"content-length", "content-type", "content-disposition", "content-range", "accept-ranges"})
 PRIVATE_FILES = "/gradio_api/file="
 BROKEN = "The server could not make sense of this request. Its log says more."
+NOTHING = "There is nothing here."
 NO_SENSE = "This request holds numbers or letters that cannot be: correct it."
 
 
@@ -34,13 +36,14 @@ class Answers:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = False
+        begun = streams = False
 
         async def with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, streams
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
+                streams = headers.get("content-type", "").startswith("text/event-stream")
                 if PRIVATE_FILES in scope["path"]:
                     _take_back(headers, Headers(scope=scope))
                 for name, value in self.headers.items():
@@ -50,14 +53,18 @@ class Answers:
         try:
             await self.app(scope, receive, with_headers)
         except Exception as error:
-            if begun:
+            if begun and not streams:  # a file that is cut off must be seen to be
                 raise
             status, text = told_of(error)
             if text == BROKEN:
                 log.exception("%s %s", scope["method"], scope["path"])
             else:
                 log.warning("%s %s: %s", scope["method"], scope["path"], type(error).__name__)
-            await refuse(scope, with_headers, status, text)
+            if begun:
+                body = f"event: error\ndata: {json.dumps({'error': text})}\n\n".encode()
+                await send({"type": "http.response.body", "body": body})
+            else:
+                await refuse(scope, with_headers, status, text)
 
 
 def told_of(error: BaseException) -> tuple[int, str]:
@@ -68,7 +75,9 @@ def told_of(error: BaseException) -> tuple[int, str]:
     if disk:
         return 507, disk
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return 404, "There is nothing here."
+        return 404, NOTHING
+    if getattr(error.__cause__, "status_code", None) == 404:  # raised by gradio after it had begun to answer
+        return 404, NOTHING
     if isinstance(error, ValueError) and isinstance(error.__context__, RequestValidationError):
         return 422, NO_SENSE  # JSON holds no NaN, and no halves of letters
     return 500, BROKEN
