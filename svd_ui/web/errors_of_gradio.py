@@ -8,9 +8,9 @@ from typing import Any
 from gradio.exceptions import Error
 
 from ..errors import SvdUiError, without_secrets
+from ..media import FULL
 from .visitor import said
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 BROKEN = "Something unexpected went wrong. The server's log has the details."
 
