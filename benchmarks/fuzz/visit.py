@@ -50,7 +50,9 @@ class Visit:
             self._event("zips", "door", "take", path)
 
     def plain_clip(self) -> bool:
-        """Whether an ordinary picture still becomes a clip."""
+        """Whether an ordinary picture still becomes a clip. Somebody who may has perhaps paused the queue, or filled it."""
+        for do in ("stop_all", "resume"):
+            self.watch.ask("plain", "POST", "svd/queue", json={"do": do}, headers={"X-SVD-UI": "1"})
         path = self._upload("plain", pictures.plain(), "photo.jpg")
         made = self._run(
             "plain",
