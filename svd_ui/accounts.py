@@ -99,7 +99,7 @@ def _parsed(path: Path) -> dict[str, dict[str, str]]:
     try:
         known: Any = json.loads(path.read_text("utf-8"))["accounts"]
         return {str(name): {"role": str(entry["role"]), "hash": str(entry["hash"])} for name, entry in known.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"SVD_UI_ACCOUNTS: {path} cannot be read as accounts. Restore a copy, or remove the file and add them again."
         ) from error

@@ -30,6 +30,7 @@
     ├── GpuRefused                     gpu_refused         1   ZeroGPU lends none now
     │   └── GpuTimeShort               gpu_time_short      1   a clip needs it longer than it is lent
     ├── HistoryUnusable                history_unusable    1   the database is damaged or cannot be written
+    │   ├── HistoryGone                history_gone        1   it was moved, removed or replaced while it was in use
     │   ├── HistoryNewer               history_newer       1   it was made by a newer release
     │   ├── HistoryUnreachable         history_unreachable 1   the database server does not answer: tried again
     │   └── HistoryRefused             history_refused     1   it answers, and does not let us in or take what we say
@@ -233,7 +234,7 @@ class StepRanOut(PluginFailed):
 
 class DiskFull(SvdUiError):
     code = "disk_full"
-    template = "The disk is full: the clip could not be written. Free some space, then run it again."
+    template = "The disk is full: nothing more can be written. Free some space, then try again."
 
 
 class WorkerStopped(SvdUiError):
@@ -304,6 +305,14 @@ class HistoryUnusable(SvdUiError):
     template = (
         "The history at {path} cannot be used ({detail}). Nothing was deleted: check the folder, restore a copy, "
         "or rebuild it from the clips with 'python -m svd_ui history recover'."
+    )
+
+
+class HistoryGone(HistoryUnusable):
+    code = "history_gone"
+    template = (
+        "The history at {path} was moved, removed or replaced while the app was running. Put it back, and start the "
+        "app again."
     )
 
 

@@ -90,7 +90,7 @@ def _read(path: Path) -> Preset:
         preset = _parsed(path.stem, dict(json.loads(path.read_text("utf-8"))))
         for wanted in (preset, *preset.families.values()):
             validate(wanted.values)
-    except (OSError, ValueError, TypeError, ValidationError, BadInput) as error:
+    except (OSError, ValueError, TypeError, RecursionError, ValidationError, BadInput) as error:
         reason = error.message if isinstance(error, BadInput) else "it is not a preset"
         raise BadInput(f"The preset {path.name} cannot be used: {reason}", field="preset") from error
     return preset

@@ -69,7 +69,7 @@ def ignored_fields(folder: Path) -> dict[str, str]:
     """Request field => reason, for the page; empty where the folder cannot be read yet."""
     try:
         return StillModel.read(folder).ignored
-    except (OSError, ValueError, StopIteration):
+    except (OSError, ValueError, StopIteration, AttributeError, TypeError, LookupError, RecursionError):
         return {}
 
 

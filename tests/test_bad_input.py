@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svd_ui.accounts import Accounts
 from svd_ui.assets import Assets
 from svd_ui.errors import BadInput, BadPicture, DiskFull, SvdUiError
+from svd_ui.finetune import read_config
 from svd_ui.jobs.service import JobService
 from svd_ui.media.image import fit
 from svd_ui.notes import sentence
-from svd_ui.presets import validate
+from svd_ui.presets import presets, validate
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -254,3 +256,28 @@ def test_a_clip_whose_stored_picture_was_damaged_says_so_when_it_is_run_again(
     one_sentence(caught.value, "image")
     assets.add(data)
     assert service.wait(service.retry(job.id, "me").id, 60).state == "finished"
+
+
+DEEP = "[" * 100_000
+"""JSON that no reader comes to the end of."""
+
+
+def _preset(path: Path) -> object:
+    return presets(path.parent)
+
+
+def _accounts(path: Path) -> object:
+    return Accounts(path).all()
+
+
+def _training(path: Path) -> object:
+    return read_config(path, {})
+
+
+@pytest.mark.parametrize("read", [_preset, _accounts, _training])
+def test_json_that_is_nested_too_deep_is_a_damaged_file(read: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(DEEP, "utf-8")
+    with pytest.raises(BadInput) as caught:
+        read(path)
+    assert "deep.json" in caught.value.message

@@ -24,8 +24,6 @@ DEPLOY = REPOSITORY / "deploy"
 UNITS = ("svd-ui.service", "svd-ui-backup.service", "svd-ui-backup.timer")
 PANELS: list[dict[str, Any]] = json.loads((DEPLOY / "grafana" / "svd-ui.json").read_text("utf-8"))["panels"]
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
-OTHERS = {"SVD_UI_DATABASE", "SVD_UI_CLUSTER"}
-"""Settings of the extras that a page on one machine does without."""
 has_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 
 
@@ -143,7 +141,7 @@ def test_secrets_stand_in_files_of_their_own_that_nobody_commits() -> None:
 
 
 def test_what_the_examples_set_can_be_set() -> None:
-    known = {f"SVD_UI_{name.upper()}" for name in Settings.model_fields} | OTHERS
+    known = {f"SVD_UI_{name.upper()}" for name in Settings.model_fields}
     files = [
         *DEPLOY.glob("*.example"),
         *DEPLOY.glob("*.service"),

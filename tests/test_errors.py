@@ -37,6 +37,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.GpuRefused(reason="No GPU was available.", remedy="Try again in a minute."),
     errors.GpuTimeShort(needed=908, limit=300),
     errors.HistoryUnusable(path="svd_ui.sqlite3", detail="damaged"),
+    errors.HistoryGone(path="/data/svd_ui.sqlite3"),
     errors.HistoryNewer(path="/data/svd_ui.sqlite3"),
     errors.HistoryUnreachable(path="db.example/svd", detail=" (connection refused)", remedy="Start it."),
     errors.HistoryRefused(path="db.example/svd", detail="wrong password", remedy="Correct SVD_UI_DATABASE."),

@@ -176,7 +176,7 @@ def _item(name: str, text: str, model: type[BaseModel]) -> Any:
         return {"kind": text} if kinds else text
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if kinds:
             raise BadInput(f"{flag(name)} is neither a kind nor JSON: {error}.", field=name) from error
         return text

@@ -28,6 +28,7 @@ def show(
     if context.invoked_subcommand is not None:
         return
     from ..jobs import status
+    from ..jobs.recovery import unlisted
     from ..jobs.service import open_store
 
     with open_store(settings_or_exit()) as jobs:
@@ -36,7 +37,13 @@ def show(
         if as_json:
             typer.echo(json.dumps([status(job, jobs.file) for job in found], indent=2, default=str))
             return
-    if not found:
+    if not found and before is None and (lost := unlisted(jobs.settings)):
+        out().print(
+            f"The history is empty, but {lost} clips lie in {jobs.settings.jobs_dir}: "
+            "'python -m svd_ui history recover' lists them again.",
+            soft_wrap=True,
+        )
+    elif not found:
         out().print("No clips yet.")
     for job in found:
         out().print(line_of(job), soft_wrap=True, markup=False)

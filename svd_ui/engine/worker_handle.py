@@ -235,6 +235,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return without_secrets(text)
 
 
+class _Lossy(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """On a full disk logging would print a traceback for every line."""
+
+
 class WorkerLog:
     """Copies a worker's output, line by line, into ``path`` with rotation."""
 
@@ -256,7 +261,7 @@ class WorkerLog:
         with self._lock, suppress(OSError):
             if self._handler is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._handler = RotatingFileHandler(self.path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+                self._handler = _Lossy(self.path, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
             self._handler.handle(record)
 
     def close(self) -> None:

@@ -159,7 +159,7 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> tuple[TrainReque
         try:
             text = path.read_text("utf-8")
             values = dict(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"{path.name} is not a TOML file that can be read: {error}") from error
         if "version" in values:
             values, dropped = _migrated(values)

@@ -32,7 +32,7 @@ class ClipSets:
 
     def folder(self, name: str) -> Path:
         """Where the clips called ``name`` lie. Raises BadInput for a name that is none."""
-        if not re.fullmatch(NAME, name):
+        if not re.fullmatch(NAME, name or ""):
             raise BadInput("Clips need a name of letters, digits, spaces, '.', '_' and '-'.", field="data")
         return self._root / name
 

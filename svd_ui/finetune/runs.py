@@ -103,7 +103,7 @@ class RunFolder:
         """``name``.json, or None where it is absent or damaged."""
         try:
             return json.loads((self.root / f"{name}.json").read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def request(self, name: str) -> TrainRequest | None:
@@ -146,7 +146,7 @@ class RunFolder:
         for line in text.splitlines():
             try:
                 yield json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
 
     @property

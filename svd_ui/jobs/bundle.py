@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ LIST = "queue.json"
 MAX_JOBS = 1000
 MAX_LIST = 16_000_000
 MAX_PICTURES = 2000
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError)
 _PICTURE = re.compile(r"pictures/([0-9a-f]{64})\.png")
 _TIME = (1980, 1, 1, 0, 0, 0)  # equal queues, equal files
 
@@ -70,10 +73,10 @@ def read(source: Path | bytes, settings: Settings) -> list[Entry]:
             if not isinstance(entries, list) or not 0 < len(entries) <= MAX_JOBS:
                 raise BadInput(f"A queue file has 1 to {MAX_JOBS} jobs.")
             refs = {name: Assets.of(settings).add(file.read(info)).ref for name, info in infos.items()}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadInput("This is no queue file: it cannot be opened as a zip.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput("The list of jobs in this file is damaged.") from error
+    except (*DAMAGED, RuntimeError) as error:  # RuntimeError: it is locked with a password
+        raise BadInput("This is no queue file: it cannot be opened as a zip.") from error
     return [_entry(number, one, data.get("svd_ui"), refs) for number, one in enumerate(entries, 1)]
 
 

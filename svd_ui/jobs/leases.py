@@ -70,6 +70,8 @@ class Lease:
         self._looked = -math.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._said = ""
+        """What housekeeping complained of last: a full disk is said once, not with every beat."""
 
     @property
     def running(self) -> bool:
@@ -85,8 +87,11 @@ class Lease:
             try:
                 self.beat()
                 each_beat()
+                self._said = ""
             except SvdUiError as error:  # a full disk, say: the next beat tries again
-                warn(log, "housekeeping", error)
+                if str(error) != self._said:
+                    warn(log, "housekeeping", error)
+                self._said = str(error)
             except Exception:
                 log.exception("housekeeping failed; it goes on")
 

@@ -137,6 +137,6 @@ def read_result(text: str | None, schema: int) -> Result | None:
 def _json(text: str | None, default: Any) -> Any:
     try:
         return default if text is None else json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         log.warning("a stored value could not be read: %.80s", text)
         return default

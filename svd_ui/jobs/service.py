@@ -35,6 +35,7 @@ from .job_run import JobRunner, Slot
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
+from .recovery import unlisted
 from .retention import Rule, Surplus
 from .rotation import DeviceState, Rotation, Seat
 from .rows import to_jobs
@@ -425,6 +426,8 @@ def compose(settings: Settings, *, start: bool = True) -> JobService:
         return service
     engines = [WorkerEngine(settings, device) for device in devices(settings)]
     service = JobService(settings, engines, more=partial(WorkerEngine, settings))
+    if not service.counted() and (lost := unlisted(settings)):
+        log.warning("the history is empty, but %s clips lie here: 'history recover' lists them again", lost)
     if start:
         for engine in engines:
             engine.start()

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from ..errors import DiskFull, HistoryNewer, HistoryUnusable, SvdUiError
+from ..errors import DiskFull, HistoryGone, HistoryNewer, HistoryUnusable, SvdUiError
 from .database import MIGRATIONS, Parameters, Row
 
 BUSY_SECONDS = 10.0
@@ -33,12 +35,17 @@ class SqliteDatabase:
         self._read_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         with self._mapped():
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():  # SQLite would wait for a pipe, say
+                raise HistoryUnusable(path=str(path), detail="it is no file")
             try:
                 self._writer = self._connect()
                 self._check(self._writer)
+                self._identity = _identity(path)
                 self._migrate(self._writer)
+                self._check_tables(self._writer)
                 self._reader = self._connect()
                 self._reader.execute("PRAGMA query_only = ON")
             except BaseException:
@@ -60,11 +67,23 @@ class SqliteDatabase:
         """Reads the whole file, so once per opening."""
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise HistoryUnusable(path=str(self.path), detail=f"damaged: {found}")
+            detail = " ".join(found.replace("*** in database main ***", "").split())
+            raise HistoryUnusable(path=str(self.path), detail=f"damaged: {detail}")
+
+    def _check_tables(self, connection: sqlite3.Connection) -> None:
+        """A sound file may still be another program's, or one that somebody worked in."""
+        for table, columns in _schema().items():
+            missing = columns - _columns(connection, table)
+            if missing:
+                detail = f"its table {table} lacks {', '.join(sorted(missing)[:3])}"
+                raise HistoryUnusable(path=str(self.path), detail=detail)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) > len(MIGRATIONS):
+        version = _version(connection)
+        if version > len(MIGRATIONS):
             raise HistoryNewer(path=str(self.path))
+        if version < 0 or (version == 0 and _tables(connection)):
+            raise HistoryUnusable(path=str(self.path), detail="it is another program's")
         if _version(connection) == len(MIGRATIONS):
             return
         with self.write() as transaction:
@@ -78,6 +97,8 @@ class SqliteDatabase:
     def write(self, alone: bool = True) -> Iterator[sqlite3.Connection]:
         with self._mapped(), self._lock:
             connection = self._open(self._writer)
+            if _identity(self.path) != self._identity:  # SQLite would go on in a file that nobody finds again
+                raise HistoryGone(path=str(self.path))
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -117,6 +138,12 @@ class SqliteDatabase:
             raise HistoryUnusable(path=str(self.path), detail="it was closed")
         return connection
 
+    def _has_no_room(self, error: sqlite3.Error) -> bool:
+        """Whether the disk is full, which SQLite tells in other words where it maps memory."""
+        with contextlib.suppress(OSError):
+            return _code(error) in NEEDS_ROOM and shutil.disk_usage(self.path.parent).free < RESERVE_BYTES
+        return False
+
     @contextlib.contextmanager
     def _mapped(self) -> Iterator[None]:
         try:
@@ -124,9 +151,50 @@ class SqliteDatabase:
         except SvdUiError:
             raise
         except sqlite3.Error as error:
-            if _code(error) == sqlite3.SQLITE_FULL:
+            if _code(error) == sqlite3.SQLITE_FULL or self._has_no_room(error):
                 raise DiskFull() from error
-            raise HistoryUnusable(path=str(self.path), detail=str(error)) from error
+            detail = SAID.get(_code(error), str(error))
+            raise HistoryUnusable(path=str(self.path), detail=detail) from error
+
+
+NEEDS_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+SAID = {
+    sqlite3.SQLITE_BUSY: "another program holds it: close that one",
+    sqlite3.SQLITE_LOCKED: "another program holds it: close that one",
+    sqlite3.SQLITE_READONLY: "it cannot be written to",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_NOTADB: "it is no history",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_IOERR: "the disk neither reads nor writes it",
+}
+"""SQLite's codes in words."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@cache
+def _schema() -> dict[str, frozenset[str]]:
+    """Table => its columns, once everything is migrated."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        for migration in MIGRATIONS:
+            fresh.executescript(migration)
+        return {table: _columns(fresh, table) for table in _tables(fresh)}
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    return [row[0] for row in found]
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    return frozenset(row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)))
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -80,5 +80,5 @@ def named(texts: Iterable[str], known: Collection[str]) -> list[tuple[str, str]]
 def _unquoted(text: str) -> str:
     try:
         return str(json.loads(text, strict=False))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[1:-1]

@@ -139,9 +139,8 @@ class Api:
         """
         with self._sentence():
             try:
-                return recipe(
-                    str(text or ""), [id for id in without or () if isinstance(id, int)], str(kind or "")
-                ).plain()
+                left_out = [id for id in without if isinstance(id, int)] if isinstance(without, list) else []
+                return recipe(str(text or ""), left_out, str(kind or "")).plain()
             except ValueError as error:
                 raise BadInput(f"{str(error).capitalize()}.", field="text") from error
 

@@ -7,6 +7,7 @@ gradio lists it, is nobody's business but ``layout``'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,47 @@ LASTING: dict[str, Any] = {**QUIET, "queue": True, "concurrency_limit": 16, "con
 """Of an event that works itself, fewer at once than there are threads for all handlers. Only through the queue gradio hands on on whose behalf ZeroGPU may lend a GPU."""
 MOST_TEXT = 20_000
 """Of a control that sets no limit itself."""
+MOST_NUMBER = 2**53
 Changes = dict[str, Any]
 """Component's name => its new value or ``gr.update``."""
+
+
+FORGED = "This page does not fit the app any more: reload it."
+
+
+class Clicked:
+    """What an event of the page tells. One of a page of another release, or of no page at all, is refused: BadInput."""
+
+    def __init__(self, event: gr.EventData) -> None:
+        told = event._data
+        self._told: Mapping[str, Any] = told if isinstance(told, dict) else {}
+
+    def text(self, name: str) -> str:
+        """Blank where nothing is told."""
+        value = self._told.get(name)
+        if value is not None and not isinstance(value, str | int):
+            raise BadInput(FORGED)
+        return "" if value is None else str(value)[:MOST_TEXT]
+
+    def number(self, name: str) -> float:
+        """Also as text, which is what an input of a page holds."""
+        with suppress(TypeError, ValueError, OverflowError):
+            value = float(self._told.get(name, ""))
+            if abs(value) < MOST_NUMBER:
+                return value
+        raise BadInput(FORGED)
+
+    def whole(self, name: str) -> int:
+        return int(self.number(name))
+
+    def several(self, name: str) -> list[Any]:
+        """Nothing told is none."""
+        value = self._told.get(name)
+        return value if isinstance(value, list) else []
+
+    def files(self) -> list[dict[str, Any]]:
+        """Uploads as gradio names them."""
+        return [one for one in self.several("files") if isinstance(one, dict)]
 
 
 @dataclass(frozen=True)
@@ -36,7 +76,7 @@ class Given:
     values: Mapping[str, Any]
     form: Mapping[str, Any]
     request: gr.Request
-    event: gr.EventData
+    event: Clicked
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -58,6 +98,8 @@ class Page:
         self.parts: dict[str, Any] = {}
         self.form: dict[str, Any] = {}
         self.checked: list[str] = []
+        self.shapes: dict[str, Callable[[Any], Any]] = {}
+        """What a browser keeps comes back from it: by name, what makes the right kind of value of any."""
 
     def add(self, name: str, part: Any) -> Any:
         """Raises ValueError where the name is taken."""
@@ -114,16 +156,16 @@ class Page:
             return {says if name == "notice" else name: value for name, value in changes.items()}
 
         def call(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
-            given = dict(zip(read, values, strict=True))
+            given = {name: self._shaped(name, value) for name, value in zip(read, values, strict=True)}
             form = {name: value for name, value in given.items() if name in self.form}
             try:
                 if self.gate is not None:
                     self.gate(request)
-                changes = {**told(None, form), **placed(handler(Given(given, form, request, event)))}
+                changes = {**told(None, form), **placed(handler(Given(given, form, request, Clicked(event))))}
             except SvdUiError as error:
                 changes = told(error, form)
-                if not changes:
-                    raise
+                if not changes:  # said by gradio, which would put the whole trace into the log
+                    raise gr.Error(said(error.to_dict(), self.remote()), print_exception=False) from None
             return {self.parts[name]: value for name, value in changes.items()} or gr.skip()
 
         ins, outs = [self.parts[name] for name in read], [self.parts[name] for name in written]
@@ -137,6 +179,9 @@ class Page:
             last.then(self.works, **LASTING)
         if keep:
             last.then(**(self if keep is True else keep).keeping())
+
+    def _shaped(self, name: str, value: Any) -> Any:
+        return self.shapes[name](value) if name in self.shapes else value
 
     def by_script(self, event: Callable[..., Any], js: str, name: str) -> None:
         """Set a control to what ``js`` returns, without a call to the server, and keep the form."""

@@ -10,6 +10,7 @@ import pytest
 from svd_ui.errors import BadInput, NotFound
 from svd_ui.request import SCHEMA_VERSION
 from svd_ui.web.page import Changes, Given, Page, stored_values
+from svd_ui.web.page import Clicked as Told
 
 
 class Clicked:
@@ -42,7 +43,11 @@ def wired(page: Page, handler: Any, **options: Any) -> Clicked:
 
 def test_a_handler_reads_and_changes_by_name(page: Page) -> None:
     def handler(given: Given) -> Changes:
-        assert (given["fps"], given.event.id, dict(given.form)) == (9, "x", {"fps": 9, "speed": "exact", "hidden": ""})
+        assert (given["fps"], given.event.text("id"), dict(given.form)) == (
+            9,
+            "x",
+            {"fps": 9, "speed": "exact", "hidden": ""},
+        )
         return {"speed": "fast"}
 
     clicked = wired(page, handler)
@@ -102,3 +107,20 @@ def test_the_browser_keeps_a_version_and_old_values_are_read(page: Page) -> None
     assert stored_values({"fps": 9}) == {"fps": 9}  # of a release that kept no version
     for broken in (None, 3, "x", {"version": 1}, {"version": 1, "values": [1]}):
         assert stored_values(broken) == {}
+
+
+@pytest.mark.parametrize(
+    "told", [None, 7, "x", [], {"at": None}, {"at": []}, {"at": "x"}, {"at": float("nan")}, {"at": 10**400}]
+)
+def test_an_event_that_no_page_sends_is_refused_in_words(told: Any) -> None:
+    event = Told(gr.EventData(None, told))
+    with pytest.raises(BadInput, match="reload it"):
+        event.whole("at")
+    assert (event.text("id"), event.files(), event.several("left")) == ("", [], [])
+
+
+def test_an_event_tells_numbers_texts_and_files() -> None:
+    event = Told(gr.EventData(None, {"at": "3", "x": 0.5, "id": "a", "files": [{"path": "p"}, 7], "name": {}}))
+    assert (event.whole("at"), event.number("x"), event.text("id"), event.files()) == (3, 0.5, "a", [{"path": "p"}])
+    with pytest.raises(BadInput, match="reload it"):
+        event.text("name")

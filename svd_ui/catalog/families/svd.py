@@ -165,7 +165,7 @@ def sigma_range(folder: Path | None) -> tuple[float, float]:
     try:
         config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8")) if folder else {}
         return float(config.get("sigma_min") or SVD_RANGE[0]), float(config.get("sigma_max") or SVD_RANGE[1])
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return SVD_RANGE
 
 

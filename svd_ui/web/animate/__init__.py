@@ -23,7 +23,8 @@ from . import directing, editing, events, groups, job_events, spoken, stage
 from .device_line import status
 from .form import EXTRAS, FRESH, PICTURE, PROMPT, preset_choices
 from .form_view import footer, wall_toggle
-from .stills import ASPECT_CHOICES, NO_STILLS, door
+from .offers import both_sides
+from .stills import ASPECT_CHOICES, NO_STILLS, door, shaped
 
 SCRIPTS = {
     "status": "svdui.mount('status', element, trigger, watch)  /* 'release' */",
@@ -84,6 +85,7 @@ def _layout(page: Page, context: Context) -> Page | None:
     page.add("watched", gr.BrowserState(None, storage_key="svd-ui-job", secret=SECRET))
     page.add("own", gr.BrowserState(None, storage_key="svd-ui-own", secret=SECRET))
     page.add("editing", gr.BrowserState(None, storage_key="svd-ui-editing", secret=SECRET))
+    page.shapes |= {"stills": shaped, "own": both_sides}
     states: dict[str, Any] = {"limit": stage.PAGE, "seen": "", "preset_before": {}, "said_before": {}, "unsaid": ()}
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))

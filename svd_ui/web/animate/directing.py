@@ -134,11 +134,11 @@ def wire(page: Page, context: Context) -> None:
 
 def _taking(assets: Assets, name: str, kind: str) -> Any:
     def take(given: Given) -> Changes:
-        files = list(given.event.files or [])
+        files = given.event.files()
         if not files:
             return {}
         ref = assets.add(uploaded(str(files[0].get("path"))), given["background"]).ref
-        text = ref if kind == "picture" else with_picture(str(given[name] or ""), ref, int(given.event.at))
+        text = ref if kind == "picture" else with_picture(str(given[name] or ""), ref, given.event.whole("at"))
         return {name: text}
 
     return take

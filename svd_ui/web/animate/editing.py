@@ -32,7 +32,7 @@ def wire(page: Page, context: Context) -> None:
 
     def edit(given: Given) -> Changes:
         """A job's settings into the form; raises NotFound for somebody else's, BadInput for one that does not wait."""
-        job = waiting(actions, str(given.event.id), given)
+        job = waiting(actions, given.event.text("id"), given)
         before = (given["editing"] or {}).get("before") or {"version": SCHEMA_VERSION, "values": dict(given.form)}
         stills = (given["editing"] or {}).get("stills") or given["stills"]
         found = actions.into_form(job.request, given["stills"], text="", name=actions.name_of(job, given.request))

@@ -116,30 +116,33 @@ def _words(page: Page, context: Context, values: dict[str, Any]) -> Changes:
 
 def _pictures(page: Page, context: Context, actions: Actions) -> None:
     def take(given: Given) -> Changes:
-        left = [str(line)[:300] for line in getattr(given.event, "left", None) or []][:3]
-        return actions.entered(list(given.event.files or []), given["stills"], given["background"], left)
+        left = [str(line)[:300] for line in given.event.several("left")][:3]
+        return actions.entered(given.event.files(), given["stills"], given["background"], left)
 
     def seek(given: Given) -> Changes:
         stills = given["stills"]
-        return {"stills": sought(context.assets, stills, int(given.event.at), given["background"])}
+        return {"stills": sought(context.assets, stills, given.event.whole("at"), given["background"])}
 
     def aim(given: Given) -> Changes:
         """What was typed before yields to the drag."""
-        return {"stills": aimed(given["stills"], (given.event.x, given.event.y)), **dict.fromkeys(FOCUS)}
+        return {
+            "stills": aimed(given["stills"], (given.event.number("x"), given.event.number("y"))),
+            **dict.fromkeys(FOCUS),
+        }
 
     def reframe(given: Given) -> Changes:
         return {"stills": aimed(given["stills"], None), **dict.fromkeys(FOCUS)}
 
     def choose(given: Given) -> Changes:
-        return {"stills": {**given["stills"], "at": int(given.event.at)}}
+        return {"stills": {**given["stills"], "at": given.event.whole("at")}}
 
     def drop(given: Given) -> Changes:
         stills = given["stills"]
-        items = [item for index, item in enumerate(stills["items"]) if index != int(given.event.at)]
+        items = [item for index, item in enumerate(stills["items"]) if index != given.event.whole("at")]
         return {"stills": {"items": items, "at": min(stills["at"], max(0, len(items) - 1))}}
 
     def use(given: Given) -> Changes:
-        return {"stills": example(context.assets, str(given.event.name))}
+        return {"stills": example(context.assets, given.event.text("name"))}
 
     def repaint(given: Given) -> Changes:
         return {"stills": repainted(context.assets, given["stills"], given["background"])}
@@ -201,7 +204,7 @@ def _checkpoint(page: Page, context: Context) -> None:
 
     def take(given: Given) -> Changes:
         """What fits this machine, in place of what does not."""
-        id = str(given.event.id)
+        id = given.event.text("id")
         if id not in context.rows():
             return {}
         return {"checkpoint": id, **settled({**given.form, "checkpoint": id}, given)}
@@ -228,7 +231,7 @@ def _checkpoint(page: Page, context: Context) -> None:
 
 def _side(side: str) -> Callable[[Given], Changes]:
     """Sets the form as it was before a change, or as it is after it."""
-    return lambda given: dict((given["own"] or {}).get(side, {}))
+    return lambda given: dict((given["own"] or {})[side]) if given["own"] else {}
 
 
 def _remedies(page: Page, context: Context) -> None:
@@ -255,10 +258,10 @@ def _remedies(page: Page, context: Context) -> None:
 
 def _loras(page: Page) -> None:
     def choose(given: Given) -> Changes:
-        return {"loras": toggled(given["loras"], str(given.event.name))}
+        return {"loras": toggled(given["loras"], given.event.text("name"))}
 
     def weigh(given: Given) -> Changes:
-        return {"loras": weighed(given["loras"], str(given.event.name), float(given.event.weight))}
+        return {"loras": weighed(given["loras"], given.event.text("name"), given.event.number("weight"))}
 
     page.on(page["lora_list"].choose, choose, ("loras",), ("loras",), keep=True)
     page.on(page["lora_list"].weigh, weigh, ("loras",), ("loras",), keep=True, trigger_mode="always_last")
@@ -269,7 +272,7 @@ def _spoken(page: Page) -> None:
         return heard(given, ())
 
     def unsay(given: Given) -> Changes:
-        return heard(given, (*given["unsaid"], int(given.event.at)))
+        return heard(given, (*given["unsaid"], given.event.whole("at")))
 
     def heard(given: Given, unsaid: tuple[int, ...]) -> Changes:
         recipe = spoken.understood(str(given["say"] or ""), unsaid)

@@ -68,7 +68,7 @@ def made_still(actions: Actions, job: Job | None, seen: str, request: gr.Request
 def _stage_buttons(page: Page, actions: Actions) -> None:
     def again(action: Callable[[str, gr.Request], Job]) -> Callable[[Given], Changes]:
         def handler(given: Given) -> Changes:
-            job = action(str(given.event.id or given["watched"]), given.request)
+            job = action(given.event.text("id") or str(given["watched"]), given.request)
             return _view(actions, given, job.id)
 
         return handler
@@ -81,7 +81,7 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
 
     def ending(action: Callable[[str, gr.Request], None]) -> Callable[[Given], Changes]:
         def handler(given: Given) -> Changes:
-            action(str(given.event.id or given["watched"]), given.request)
+            action(given.event.text("id") or str(given["watched"]), given.request)
             return _view(actions, given, given["watched"])
 
         return handler
@@ -91,7 +91,7 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
     page.on(page["history"].stop, ending(actions.stop), LOOKING, started, says="history_notice")
 
     def leave_out(given: Given) -> Changes:
-        actions.leave_out(str(given.event.id), int(given.event.at), given.request)
+        actions.leave_out(given.event.text("id"), given.event.whole("at"), given.request)
         return _view(actions, given, given["watched"])
 
     page.on(stage.untile, leave_out, LOOKING, started, says="stage_notice")
@@ -104,7 +104,7 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
         """The settings of the clip that is shown, with more asked of it; nothing is started."""
         job = actions.got(given["watched"] or "")
         row = actions.context.row(job.known_request.checkpoint)
-        request, text = further.asked(job, str(given.event.name), row)
+        request, text = further.asked(job, given.event.text("name"), row)
         return actions.into_form(request, given["stills"], text=text)
 
     up = "() => document.querySelector('#left').scrollIntoView({behavior: 'smooth'})"
@@ -115,10 +115,10 @@ def _stage_buttons(page: Page, actions: Actions) -> None:
 
 def _looking_back(page: Page, actions: Actions) -> None:
     def restore(given: Given) -> Changes:
-        return actions.restored(str(given.event.id or given["watched"]), given["stills"], given.request)
+        return actions.restored(given.event.text("id") or str(given["watched"]), given["stills"], given.request)
 
     def view(given: Given) -> Changes:
-        return _view(actions, given, str(given.event.id))
+        return _view(actions, given, given.event.text("id"))
 
     for name in ("stage", "history"):
         piece, writes, says = page[name], ("stills", "notice", *page.form), f"{name}_notice"
@@ -128,12 +128,12 @@ def _looking_back(page: Page, actions: Actions) -> None:
 
 def _history(page: Page, actions: Actions) -> None:
     def remove(given: Given) -> Changes:
-        id, watched = str(given.event.id), given["watched"]
+        id, watched = given.event.text("id"), given["watched"]
         actions.delete(id, given.request)
         return seen_now(given, None if watched == id else watched, undo=id)
 
     def undo(given: Given) -> Changes:
-        id = str(given.event.id)
+        id = given.event.text("id")
         actions.undelete(id, given.request)
         return seen_now(given, given["watched"] or id, undo=None)
 
@@ -154,11 +154,11 @@ def _history(page: Page, actions: Actions) -> None:
 def _tiles(page: Page, actions: Actions) -> None:
     def full(given: Given) -> Changes:
         """Starts the clip; the form then says what it is made with."""
-        job = actions.full_tile(str(given.event.id), int(given.event.at), given.request)
+        job = actions.full_tile(given.event.text("id"), given.event.whole("at"), given.request)
         return {**actions.into_form(job.request, given["stills"]), "notice": "", **_view(actions, given, job.id)}
 
     def use(given: Given) -> Changes:
-        request = actions.dials_of_tile(str(given.event.id), int(given.event.at))
+        request = actions.dials_of_tile(given.event.text("id"), given.event.whole("at"))
         text = f"Set to seed {request.seed} and motion {request.motion_bucket_id}."
         return actions.into_form(request, given["stills"], text=text)
 

@@ -143,6 +143,13 @@ def own_values(values: Mapping[str, Any], row: CheckpointRow, still: Still | Non
     return {"before": chosen | foreign, "after": chosen | {name: CLIP.blank(name) for name in foreign}}
 
 
+def both_sides(value: Any) -> Change | None:
+    """What the browser kept of that, where it can be such a change."""
+    told = value if isinstance(value, dict) else {}
+    before, after = told.get("before"), told.get("after")
+    return {"before": before, "after": after} if isinstance(before, dict) and isinstance(after, dict) else None
+
+
 def _kept(own: Change | None, values: Mapping[str, Any], row: CheckpointRow, hints: Mapping[str, str]) -> str:
     """Which values stay from before, and the button that leaves them to the checkpoint; then what that changed."""
     if own is None:

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ...asset_ref import REF
 from ...assets import Assets
 from ...catalog import CheckpointRow
 from ...errors import BadPicture, NotFound, SvdUiError
 from ...media.footage import FIRST, LAST, FootageFacts, Moment
 from ...media.image import crop_box
+from ...media.reading import LONGEST_SIDE
 from ...media.subject import MIDDLE, Point
 from ...notes import read_notes, sentence
 from ...presets import ASPECTS
@@ -161,17 +163,38 @@ def of_ref(assets: Assets, ref: str, prompt: str = "") -> Still:
 def checked(assets: Assets, value: Any) -> Stills:
     """What the browser sent, with everything dropped that is not a kept picture."""
     items: list[Still] = []
-    for item in (value or {}).get("items", [])[:MAX_STILLS] if isinstance(value, dict) else []:
+    sent = shaped(value)
+    for item in sent["items"]:
         try:
-            fresh = of_ref(assets, str(item.get("ref")), str(item.get("prompt") or ""))
+            fresh = of_ref(assets, item["ref"], item.get("prompt", ""))
         except Exception:  # swept or invented: the form simply starts without it
             continue
-        notes = [note.model_dump() for note in read_notes(item.get("notes") or [])]
-        said: Still = {"path": str(item.get("path") or ""), "name": str(item.get("name") or "")}
-        known: Still = {**fresh, "notes": notes, **said}
-        items.append({**known, **_kept_clip(item.get("clip")), **_kept_focus(item.get("focus"))})
-    at = value.get("at") if isinstance(value, dict) else 0
+        notes = [note.model_dump() for note in read_notes(item["notes"])]
+        items.append({**item, **fresh, "notes": notes})
+    return {"items": items, "at": sent["at"] if sent["at"] < len(items) else 0}
+
+
+def shaped(value: Any) -> Stills:
+    """What the browser sent, without what can be no still. Whether its pictures are here is for ``checked``."""
+    told = value if isinstance(value, dict) else {}
+    sent, at = told.get("items"), told.get("at")
+    items = [_shaped(item) for item in (sent if isinstance(sent, list) else [])[:MAX_STILLS] if _is_still(item)]
     return {"items": items, "at": at if isinstance(at, int) and 0 <= at < len(items) else 0}
+
+
+def _is_still(item: Any) -> bool:
+    """By its picture's name and size."""
+    if not isinstance(item, dict) or not REF.fullmatch(str(item.get("ref"))):
+        return False
+    return all(isinstance(item.get(side), int) and 0 < item[side] <= LONGEST_SIDE for side in ("width", "height"))
+
+
+def _shaped(item: dict[str, Any]) -> Still:
+    sent = item.get("notes")
+    notes = [note for note in (sent if isinstance(sent, list) else []) if isinstance(note, dict)]
+    still: Still = {"ref": item["ref"], "width": item["width"], "height": item["height"], "notes": notes}
+    texts: Any = {name: str(item[name] or "") for name in ("path", "name", "prompt") if name in item}
+    return {**still, **texts, **_kept_clip(item.get("clip")), **_kept_focus(item.get("focus"))}
 
 
 def _kept_clip(value: Any) -> Still:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from ...errors import HistoryUnreachable
 from ...hosting import on_space
 from ...settings import Settings
+from ..errors_of_gradio import disk_trouble
 from .refusal import refuse
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ FRAMES_OF_A_SPACE = "'self' https://huggingface.co https://*.hf.space"
 OURS = frozenset({"content-length", "content-type", "content-disposition", "content-range", "accept-ranges"})
 PRIVATE_FILES = "/gradio_api/file="
 BROKEN = "The server could not make sense of this request. Its log says more."
+NOTHING = "There is nothing here."
+NO_SENSE = "This request holds numbers or letters that cannot be: correct it."
 
 
 class Answers:
@@ -32,13 +37,14 @@ class Answers:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = False
+        begun = streams = False
 
         async def with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, streams
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
+                streams = headers.get("content-type", "").startswith("text/event-stream")
                 if PRIVATE_FILES in scope["path"]:
                     _take_back(headers, Headers(scope=scope))
                 for name, value in self.headers.items():
@@ -51,11 +57,35 @@ class Answers:
             if begun:
                 raise
             await refuse(scope, with_headers, 503, error.message)
-        except Exception:
-            if begun:
+        except Exception as error:
+            if begun and not streams:  # a file that is cut off must be seen to be
                 raise
-            log.exception("%s %s", scope["method"], scope["path"])
-            await refuse(scope, with_headers, 500, BROKEN)
+            status, text = told_of(error)
+            if text == BROKEN:
+                log.exception("%s %s", scope["method"], scope["path"])
+            else:
+                log.warning("%s %s: %s", scope["method"], scope["path"], type(error).__name__)
+            if begun:
+                body = f"event: error\ndata: {json.dumps({'error': text})}\n\n".encode()
+                await send({"type": "http.response.body", "body": body})
+            else:
+                await refuse(scope, with_headers, status, text)
+
+
+def told_of(error: BaseException) -> tuple[int, str]:
+    """(status, sentence) of what nobody caught: a disk that takes nothing, numbers that cannot be echoed, or a fault of ours."""
+    from fastapi.exceptions import RequestValidationError
+
+    disk = disk_trouble(error)
+    if disk:
+        return 507, disk
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 404, NOTHING
+    if getattr(error.__cause__, "status_code", None) == 404:  # raised by gradio after it had begun to answer
+        return 404, NOTHING
+    if isinstance(error, ValueError) and isinstance(error.__context__, RequestValidationError):
+        return 422, NO_SENSE  # JSON holds no NaN, and no halves of letters
+    return 500, BROKEN
 
 
 HEADERS = {

@@ -221,7 +221,7 @@ def _clips(tab: Tab) -> None:
     page, name = tab.page, ("collection",)
 
     def take(given: Given) -> Changes:
-        left = tab.actions.take(list(given.event.files or []), given["collection"])
+        left = tab.actions.take(given.event.files(), given["collection"])
         return {**tab.chosen(given["collection"]), "notice": notice(left)}
 
     page.on(page["door"].take, take, name, (*CLIPS, "notice"), fields=True, says="clips_notice")
@@ -256,7 +256,7 @@ def _running(tab: Tab) -> None:
     runs = page["runs"]
     does = {runs.stop: actions.runs.stop, runs.resume: actions.resume, runs.remove: actions.runs.delete}
     for event, action in does.items():
-        act = _act(tab, lambda given, action=action: action(str(given.event.id)))  # type: ignore[misc]
+        act = _act(tab, lambda given, action=action: action(given.event.text("id")))  # type: ignore[misc]
         page.on(event, act, reads, writes, fields=True, says="runs_notice")
 
 
@@ -264,7 +264,7 @@ def _using(tab: Tab, animate: Page) -> None:
     """``Try it``: the Animate side with what a run made."""
 
     def use(given: Given) -> Changes:
-        values = tab.actions.use(str(given.event.id))
+        values = tab.actions.use(given.event.text("id"))
         choices = tab.context.checkpoint_choices(values["checkpoint"])
         return {
             TRIED["checkpoint"]: gr.update(value=values["checkpoint"], choices=choices),

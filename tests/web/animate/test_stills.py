@@ -22,6 +22,7 @@ from svd_ui.web.animate.stills import (
     focus_of,
     framed,
     repainted,
+    shaped,
     sought,
     take,
     with_clip,
@@ -164,3 +165,29 @@ def test_another_frame_of_a_clip_keeps_the_crop_that_was_chosen(assets: Assets, 
     shown = aimed({"items": take(assets, [video], "#ffffff")[0], "at": 0}, (0.2, 0.3))
     assert sought(assets, shown, 4, "#ffffff")["items"][0]["focus"] == (0.2, 0.3)
     assert repainted(assets, shown, "#000000")["items"][0]["focus"] == (0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, 7, "x", [], {"items": 7}, {"items": [7, None, [], {}]}, {"items": [{"ref": "../x", "width": 1, "height": 1}]},
+        {"items": [{"ref": "sha256:" + "0" * 64, "width": 10**9, "height": 1}]},
+        {"items": [{"ref": "sha256:" + "0" * 64, "width": "1", "height": 1}], "at": {}},
+    ],
+)  # fmt: skip
+def test_what_can_be_no_still_is_left_out(value: Any) -> None:
+    assert shaped(value) == stills.NO_STILLS
+
+
+def test_what_can_be_a_still_stays_as_it_is() -> None:
+    still: Still = {
+        "ref": "sha256:" + "0" * 64,
+        "width": 64,
+        "height": 48,
+        "notes": [],
+        "path": "p",
+        "focus": (0.5, 0.25),
+    }
+    kept: Stills = {"items": [still, {**still, "name": "b"}], "at": 1}
+    assert shaped(kept) == kept
+    assert shaped({**kept, "at": 9})["at"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from svd_ui.errors import NotFound
 from svd_ui.settings import Settings
 from svd_ui.web.errors_of_gradio import payload
-from svd_ui.web.guard.answers import policy
+from svd_ui.web.guard.answers import BROKEN, policy, told_of
 from tests.web.conftest import Served
 
 from .conftest import call
@@ -119,3 +120,62 @@ def test_a_range_is_not_answered_with_the_request_s_cookies(local: Served, uploa
 def test_a_size_that_is_half_given_is_no_error_of_the_server(local: Served) -> None:
     for query in ("w=1", "w=x&h=1", "w=1&h=1&x=nan", "w=0&h=0", "w=9999&h=9"):
         assert httpx.get(f"{local.url}svd/still/{'0' * 64}?{query}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), 507, "cannot be written to"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/data/x"), 507, "cannot be written to"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), 404, "nothing here"),
+        (OSError(errno.EIO, "Input/output error"), 500, BROKEN),
+        (KeyError("x"), 500, BROKEN),
+    ],
+)
+def test_what_nobody_caught_is_said_as_far_as_it_is_known(error: Exception, status: int, said: str) -> None:
+    found = told_of(error)
+    assert (found[0], said in found[1], "/srv" in found[1]) == (status, True, False)
+    known = payload(error, show_error=True)["error"]
+    assert (said in str(known)) == (status == 507)
+
+
+@pytest.mark.parametrize("text", ['{"data": [], "fn_index": {"a": NaN}}', '{"data": "\\ud800", "fn_index": "x"}'])
+def test_numbers_and_letters_that_cannot_be_echoed_are_no_fault_of_the_server(local: Served, text: str) -> None:
+    answer = httpx.post(
+        f"{local.url}gradio_api/run/predict", content=text, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert "cannot be" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("place", ["static/", "assets/"])
+def test_a_name_that_is_too_long_names_nothing(local: Served, place: str) -> None:
+    assert httpx.get(f"{local.url}{place}{'x' * 3000}").status_code == 404
+
+
+def test_a_stream_of_nothing_ends_in_words(local: Served) -> None:
+    told = httpx.get(f"{local.url}gradio_api/call/history/no-such-event", timeout=30)
+    assert told.status_code == 404 or "There is nothing here." in told.text
+
+
+def test_words_without_a_list_leave_nothing_out(local: Served) -> None:
+    with httpx.Client(base_url=local.url, timeout=30) as client:
+        for without in (7, "x", {"a": 1}, None):
+            assert call(client, "words", "slow push-in", without, "")[0] == "complete"
+
+
+def test_what_a_handler_refuses_is_no_trace_in_the_log(local: Served, caplog: pytest.LogCaptureFixture) -> None:
+    config = httpx.get(f"{local.url}config").json()
+    ids = {one["id"]: str(one["props"].get("elem_id", "")) for one in config["components"]}
+    handlers = [one for one in config["dependencies"] if one["backend_fn"]]
+    for event in ("aim", "seek"):
+        (handler,) = [
+            one for one in handlers if ("finder", event) in [(ids.get(id), name) for id, name in one["targets"]]
+        ]
+        for stills in ([], {"items": 7}, {"items": [{"ref": "../x"}], "at": "x"}, "x", None):
+            data = [stills, *[None] * (len(handler["inputs"]) - 1)]
+            body = {"data": data, "fn_index": handler["id"], "session_hash": "s", "event_data": {"at": "no number"}}
+            told = httpx.post(f"{local.url}gradio_api/run/predict", json=body, timeout=30)
+            assert "reload it" in told.text or told.status_code == 200, told.text
+    assert "Traceback" not in caplog.text
