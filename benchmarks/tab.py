@@ -109,6 +109,10 @@ class Plan:
         found = [id for id, part in self.parts.items() if part["type"] == kind and (id, event) in self.of_event]
         return dict(self.of_event[found[number], event])
 
+    def by_storage(self, key: str) -> int:
+        """The component whose value the browser keeps under ``key``."""
+        return next(id for id, part in self.parts.items() if part["props"].get("storage_key") == key)
+
     def loading(self) -> list[dict[str, Any]]:
         """What a page calls when it opens."""
         return [
@@ -127,6 +131,7 @@ class Tab:
         self._beat: asyncio.Task[None] | None = None
         self.cookie = ""
         self.values: dict[int, Any] = {}
+        self._props: dict[tuple[int, str], Any] = {}
         self.plan: Plan | None = None
 
     async def ask(self, kind: str, method: str, path: str, data: Any = None) -> Answer | None:
@@ -191,11 +196,23 @@ class Tab:
         changed = dict(zip(call["outputs"], answer.json()["data"], strict=True))
         for id, value in changed.items():
             if isinstance(value, dict) and value.get("__type__") == "update":
+                self._props |= {(id, name): prop for name, prop in value.items()}
                 if "value" in value:
                     self.values[id] = value["value"]
             else:
                 self.values[id] = value
         return changed
+
+    def prop(self, id: int, name: str) -> Any:
+        """A property of a component as it was set last."""
+        assert self.plan is not None
+        return self._props.get((id, name), self.plan.parts[id]["props"].get(name))
+
+    def said(self) -> str:
+        """What the page's notices say, without their tags."""
+        assert self.plan is not None
+        ids = (id for name, id in self.plan.by_name.items() if name and name.endswith("notice"))
+        return " ".join(re.sub(r"<[^>]*>", "", str(self.values.get(id) or "")) for id in ids).strip()
 
     def _is_state(self, id: int) -> bool:
         assert self.plan is not None

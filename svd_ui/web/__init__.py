@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["build_ui", "launch", "serve"]
 
 ASSETS = REPOSITORY / "assets"
-SESSIONS = 128
-"""Open pages that gradio keeps state for, some 350 kB each; of those longest without a word it is forgotten."""
+SESSIONS = 400
+"""Open pages that gradio keeps state for, at most 400 kB each; of those longest without a word it is forgotten."""
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
     "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
@@ -137,7 +137,10 @@ def prepare(settings: Settings) -> None:
     uploads = settings.data_dir / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads.resolve()))
+    from .sessions import use_light_sessions
+
     _say_what_failed()
+    use_light_sessions()
 
 
 def _say_what_failed() -> None:
