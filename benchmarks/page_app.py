@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import time
@@ -75,10 +76,11 @@ class App:
 @contextmanager
 def running(data: Path, kind: str = "fake", nice: int = 0, **settings: str) -> Iterator[App]:
     """A page on ``data``; ``settings`` are variables without their prefix."""
-    port = free_port("127.0.0.1", 7900 + os.getpid() % 1000)
+    port = free_port("127.0.0.1", random.randrange(20_000, 30_000))
     env = {**os.environ, **{f"SVD_UI_{name.upper()}": value for name, value in settings.items()}}
     env |= {"GRADIO_TEMP_DIR": str(data / "uploads"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.page_app", str(data), str(port), kind]
+    data.mkdir(parents=True, exist_ok=True)
     with (data / "page.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=log, stderr=log)
     seen = psutil.Process(process.pid)
