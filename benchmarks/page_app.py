@@ -70,7 +70,14 @@ class App:
         return float(sum(self.process.cpu_times()[:2]))
 
     def worker(self) -> psutil.Process:
-        return next(child for child in self.process.children() if "worker_main" in " ".join(child.cmdline()))
+        """Raises RuntimeError where none comes."""
+        end = time.monotonic() + STARTS
+        while time.monotonic() < end:
+            for child in self.process.children():
+                if "worker_main" in " ".join(child.cmdline()):
+                    return child
+            time.sleep(0.2)
+        raise RuntimeError("the page has no worker")
 
 
 @contextmanager
