@@ -1,7 +1,7 @@
 """Two hundred people with the page open: what they wait for, what goes wrong, and what it costs the page.
 
     python -m benchmarks.load                               200 tabs, ten minutes
-    python -m benchmarks.load --clients 40 --minutes 1      a short one
+    python -m benchmarks.load --clients 40 --minutes 1 --faster 8
 
 The page is a process of its own, public, every tab a visitor with a cookie; clips are made by a worker without a model. A
 tab does what a browser's does: it opens the page and its stream, asks twice a second while a clip of it waits and now and
@@ -17,6 +17,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,13 @@ class Visitor:
         self.job = ""
         self._busy: set[str] = set()
 
-    async def live(self, until: float) -> None:
-        """Open the page, and stay until then."""
+    async def live(self, closing: asyncio.Event) -> None:
+        """Open the page, and stay until everybody goes."""
         if await self.tab.open(self.plan) is None:
             return
         parts = (self._ticks(), self._slow(), self._queue(), self._status(), self._history(), self._acts())
         tasks = [asyncio.create_task(part) for part in parts]
-        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        await closing.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -60,7 +61,7 @@ class Visitor:
     # What a page does by itself
 
     async def _ticks(self) -> None:
-        call = self.plan.call("tick", kind="timer", number=1)
+        call = self.plan.timer(always=False)
         timer = call["targets"][0][0]
         while True:
             await asyncio.sleep(self.tab.prop(timer, "value"))
@@ -68,7 +69,7 @@ class Visitor:
                 await self.tab.run("tick", call)
 
     async def _slow(self) -> None:
-        call = self.plan.call("tick", kind="timer", number=0)
+        call = self.plan.timer(always=True)
         timer = call["targets"][0][0]
         while True:
             await asyncio.sleep(self.tab.prop(timer, "value"))
@@ -148,10 +149,23 @@ class Gauge:
         return 100 * (end / middle - 1)
 
 
+def never(seen: Seen) -> bool:
+    return False
+
+
 async def visit(
-    app: App, clients: int, seconds: float, seed: int, ramp: float = RAMP
+    app: App,
+    clients: int,
+    seconds: float,
+    seed: int,
+    ramp: float = RAMP,
+    enough: Callable[[Seen], bool] = never,
+    faster: float = 1.0,
 ) -> tuple[Seen, Gauge, float, float]:
-    """All tabs on one page; (what they saw, the gauge, the page's CPU seconds, seconds)."""
+    """All tabs on one page, for so long or until ``enough`` was seen; (what they saw, the gauge, the page's CPU seconds, seconds).
+
+    ``faster`` as in ``Visitor``.
+    """
     host, port = app.url.removeprefix("http://").split(":")
     seen, gauge, chance = Seen(), Gauge(app), random.Random(seed)
     first = Tab(host, int(port), Seen())
@@ -161,13 +175,17 @@ async def visit(
         raise SystemExit("the page cannot be opened")
     began, cpu = time.monotonic(), app.cpu()
     watching = asyncio.create_task(gauge.watch())
-    faster = max(1.0, 600 / seconds / 4)
+    closing = asyncio.Event()
 
     async def one(number: int) -> None:
         await asyncio.sleep(ramp * number / clients)
-        await Visitor(Tab(host, int(port), seen), plan, random.Random(chance.random()), faster).live(began + seconds)
+        await Visitor(Tab(host, int(port), seen), plan, random.Random(chance.random()), faster).live(closing)
 
-    await asyncio.gather(*(one(number) for number in range(clients)))
+    visitors = [asyncio.create_task(one(number)) for number in range(clients)]
+    while time.monotonic() < began + seconds and not enough(seen):
+        await asyncio.sleep(0.1)
+    closing.set()
+    await asyncio.gather(*visitors)
     watching.cancel()
     return seen, gauge, app.cpu() - cpu, time.monotonic() - began
 
@@ -208,6 +226,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faster", type=float, default=1.0, help="people think so many times faster")
     given = parser.parse_args()
     os.nice(5)
     load = os.getloadavg()
@@ -215,7 +234,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="svd-ui-load-", ignore_cleanup_errors=True) as folder,
         running(Path(folder), public="true") as app,
     ):
-        found = rows(*asyncio.run(visit(app, given.clients, given.minutes * 60, given.seed)))
+        found = rows(*asyncio.run(visit(app, given.clients, given.minutes * 60, given.seed, faster=given.faster)))
     more: dict[str, Any] = {
         "clients": given.clients,
         "minutes": given.minutes,

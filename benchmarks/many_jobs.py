@@ -86,7 +86,7 @@ class Page:
         tab.close()
 
     def asks(self, job: str) -> dict[str, Ask]:
-        tick, tab = self.plan.call("tick", kind="timer", number=1), self.tab
+        tick, tab = self.plan.timer(always=False), self.tab
         return {
             "page opens": self.open,
             "/svd/history": lambda: tab.ask("history", "GET", "/svd/history"),

@@ -132,7 +132,7 @@ class Soak:
         plan = await self.tab.open()
         if plan is None:
             raise SystemExit("the page cannot be opened")
-        tick, slow = (plan.call("tick", kind="timer", number=number) for number in (1, 0))
+        tick, slow = plan.timer(always=False), plan.timer(always=True)
         until = time.monotonic() + seconds
         for number in range(jobs):
             if time.monotonic() > until:

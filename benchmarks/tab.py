@@ -102,12 +102,15 @@ class Plan:
             (target, event): call for call in reversed(self.calls) for target, event in map(tuple, call["targets"])
         }
 
-    def call(self, event: str, elem_id: str | None = None, kind: str | None = None, number: int = 0) -> dict[str, Any]:
-        """The call of an event of a component: by its ``elem_id``, or the ``number``-th of a ``kind``."""
-        if elem_id is not None:
-            return dict(self.of_event[self.by_name[elem_id], event])
-        found = [id for id, part in self.parts.items() if part["type"] == kind and (id, event) in self.of_event]
-        return dict(self.of_event[found[number], event])
+    def call(self, event: str, elem_id: str) -> dict[str, Any]:
+        """The call of an event of a component."""
+        return dict(self.of_event[self.by_name[elem_id], event])
+
+    def timer(self, always: bool) -> dict[str, Any]:
+        """The call of the timer that always runs, or of the one that follows a clip."""
+        timers = [id for id, part in self.parts.items() if part["type"] == "timer" and (id, "tick") in self.of_event]
+        found = [id for id in timers if bool(self.parts[id]["props"].get("active", True)) == always]
+        return dict(self.of_event[found[0], "tick"])
 
     def by_storage(self, key: str) -> int:
         """The component whose value the browser keeps under ``key``."""
