@@ -32,8 +32,9 @@ class LightSession(SessionState):
         self.STATE_TTL_WHEN_CLOSED = 3600
 
     def __setitem__(self, key: int, value: Any) -> None:
-        if isinstance(self.blocks_config.blocks.get(key), State):
-            self._state_ttl[key] = (self.blocks_config.blocks[key].time_to_live, datetime.now())
+        block = self.blocks_config.blocks.get(key)
+        if isinstance(block, State):
+            self._state_ttl[key] = (block.time_to_live, datetime.now())
             self.state_data[key] = value
         else:
             self.blocks_config.blocks[key] = value

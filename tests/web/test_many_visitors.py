@@ -23,7 +23,7 @@ from tests.fakes import FakeEngine
 from .conftest import Served, serving
 from .guard.test_routes import app_of
 
-CLIENTS, CLIPS, DEADLINE = 20, 10, 120.0
+CLIENTS, CLIPS, DEADLINE = 20, 5, 300.0
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_twenty_visitors_are_all_served(page: Served) -> None:
         ended = seen.counted["clips finished"] + seen.counted["clips cancelled"]
         return len(seen.seconds["load"]) == CLIENTS and ended >= CLIPS
 
-    seen, *_ = asyncio.run(visit(app, CLIENTS, DEADLINE, seed=1, ramp=0.5, enough=enough, faster=20))
+    seen, *_ = asyncio.run(visit(app, CLIENTS, DEADLINE, seed=1, ramp=0.5, enough=enough, faster=10))
     assert not seen.errors
     assert enough(seen), seen.counted
     assert {"status", "file", "form"} <= seen.seconds.keys()
