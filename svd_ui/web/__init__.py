@@ -137,10 +137,12 @@ def prepare(settings: Settings) -> None:
     uploads = settings.data_dir / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads.resolve()))
+    from .no_hops import without_hops
     from .sessions import use_light_sessions
 
     _say_what_failed()
     use_light_sessions()
+    without_hops()
 
 
 def _say_what_failed() -> None:

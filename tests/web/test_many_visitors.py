@@ -6,8 +6,10 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import anyio.to_thread
 import psutil
 import pytest
 
@@ -68,6 +70,27 @@ def test_a_session_is_light_and_keeps_what_a_page_needs(page: Served) -> None:
     assert isinstance(kept, LightSession)
     assert not kept.config_values
     assert 24 in kept.state_data.values()  # how much of the history is shown
+
+
+def test_values_of_controls_take_no_thread_each(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They took a hundred for a press of Animate, each a turn behind everybody else's."""
+    hops = list[str]()
+    run_sync = anyio.to_thread.run_sync
+
+    async def noted(call: Any, *args: Any, **options: Any) -> Any:
+        hops.append(getattr(call, "__qualname__", repr(call)))
+        return await run_sync(call, *args, **options)
+
+    async def press() -> None:
+        tab, plan = await opened(page)
+        await tab.run("picture", plan.call("example", "door"), {"name": "astronaut.jpg"})
+        monkeypatch.setattr(anyio.to_thread, "run_sync", noted)
+        await tab.run("animate", plan.call("click", "animate"))
+        assert tab.values[plan.by_storage("svd-ui-job")]
+        tab.close()
+
+    asyncio.run(press())
+    assert 0 < len(hops) < 20
 
 
 def test_a_page_is_told_its_pace_with_what_it_asked_for(page: Served) -> None:
