@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-SHARE = 0.25
+SHARE = 0.12
 """Of a processor, for what all pages ask by themselves; what people do and programs ask comes first."""
 SILENT = 3.0
 """Times its pace that a page may say nothing until it counts no more: it is closed, or in the background."""

@@ -7,10 +7,12 @@ GET /svd/history?limit=24&before=<id>      a list of them; the token as ``Author
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 FRESH = {"Cache-Control": "no-store"}
+THREADS = 4
 
 
 def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]]]:
@@ -53,9 +56,15 @@ def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]
     return {"/svd/status/{id}": status, "/svd/history": history}
 
 
+@cache
+def _turns() -> CapacityLimiter:
+    """Threads of their own: a program that asks how its clip stands does not wait behind what pages draw."""
+    return CapacityLimiter(THREADS)
+
+
 async def _answered(ask: Callable[[], Any], context: Context) -> Response:
     try:
-        return JSONResponse(await run_in_threadpool(ask), headers=FRESH)
+        return JSONResponse(await run_sync(ask, limiter=_turns()), headers=FRESH)
     except SvdUiError as error:
         code = 404 if isinstance(error, NotFound) else 400 if error.exit_code == 2 else 500
         told = {"code": error.code, "message": said(error.to_dict(), context.remote)}
