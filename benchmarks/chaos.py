@@ -3,22 +3,23 @@
     python -m benchmarks.chaos --kills 300          the whole of it
     python -m benchmarks.chaos --minutes 2          as many as fit
 
-Clips of nano with many steps, each step kept and slowed to what a fraction of a real one takes, so that a moment chosen at
-random lies in the middle of something. A second app on the same folder is started after each kill of the first. All
+Clips of nano and of a tiny SVD with many steps, each step kept and slowed to what a fraction of a real one takes, so that a
+moment chosen at random lies in the middle of something. Most of the time would be imports: workers are forks of a process
+that has done them, and several apps work side by side, each with its own folder. A second app on the same folder is started after each kill of the first. All
 clips are made once without any kill before, and every file has to be that one, to the bit.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,63 +27,18 @@ from typing import Any
 
 import psutil
 
-from svd_ui.assets import Assets
-from svd_ui.engine import CancelToken, Engine
-from svd_ui.events import ENDED, Event
+from svd_ui.events import ENDED
 from svd_ui.jobs import Job
 from svd_ui.jobs.queue import reached
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 
-from . import report
+from . import forked, report
+from .chaos_app import STEP_SECONDS, STEPS, prepare, requests, settings_of
 from .report import Row, finish
 
-STEPS = 30
-STEP_SECONDS = 0.2
-SEEDS = 4
 PATIENCE = 600.0
-
-
-def slowed(settings: Settings, device: str | None) -> Engine:
-    """What the worker runs: the real engine, each of whose steps is kept and takes some time."""
-    from svd_ui.engine import progress
-    from svd_ui.engine.local import LocalEngine
-
-    progress.KEEP_SECONDS = 0.0
-
-    class Slowed(LocalEngine):
-        def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
-            for event in super().generate(request, out, cancel):
-                yield event
-                time.sleep(STEP_SECONDS if event.stage in ("denoising", "decoding", "writing") else 0.0)
-
-    return Slowed(settings, device)
-
-
-def serve(data: Path) -> None:
-    """One app, until it is killed."""
-    from benchmarks import chaos  # by its name, as the worker finds it
-    from svd_ui.engine.worker import WorkerEngine
-
-    settings = settings_of(data)
-    service = JobService(settings, WorkerEngine(settings, "cpu", factory=chaos.slowed))
-    service.start()
-    while True:
-        time.sleep(60)
-
-
-def settings_of(data: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=data, devices="cpu", checkpoint="nano", max_queue=1000)
-
-
-def requests(settings: Settings) -> list[GenerationRequest]:
-    from PIL import Image
-
-    picture = Image.effect_mandelbrot((320, 192), (-2.2, -1.2, 0.8, 1.2), 60).convert("RGB")
-    image = Assets.of(settings).keep(picture)
-    size = {"width": 128, "height": 64, "num_inference_steps": STEPS, "decode_chunk_size": 4}
-    return [GenerationRequest(image=image, checkpoint="nano", seed=seed, **size) for seed in range(SEEDS)]
 
 
 @dataclass
@@ -97,25 +53,38 @@ class Chaos:
     app: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.chaos", "--serve", str(self.data)]
+        command = [sys.executable, "-m", "benchmarks.chaos_app", str(self.data)]
         self.app = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self, running: Job) -> None:
         """The app with its worker, or the worker alone."""
         assert self.app is not None
         whole = self.chance.random() < 0.5
-        victims = psutil.Process(self.app.pid).children(recursive=True)
-        if not whole and not victims:
+        worker = self._worker()
+        if not whole and worker is None:
             return
         self.judge(running)
         self.kills.append(("app" if whole else "worker", running.id, running.state, running.step))
-        for victim in victims:
-            with suppress(psutil.Error):
-                victim.kill()
+        print(
+            f"{time.strftime('%T')} {self.data.name}: kill {len(self.kills)}",
+            *self.kills[-1],
+            file=sys.stderr,
+            flush=True,
+        )
+        if worker is not None:
+            _kill(worker)
         if whole:
             self.app.kill()
             self.app.wait()
             self.start()
+
+    def _worker(self) -> int | None:
+        """The process id of the app's worker, if there is one now."""
+        try:
+            pid = int((self.data / forked.PID).read_text())
+            return pid if "benchmarks.forked" in " ".join(psutil.Process(pid).cmdline()) else None
+        except (OSError, ValueError, psutil.Error):
+            return None
 
     def judge(self, job: Job) -> None:
         """Whether ``job`` went on from the step at which it was killed last, where that was one and it is past it by now."""
@@ -131,11 +100,16 @@ class Chaos:
 
     def close(self) -> None:
         if self.app is not None:
-            with suppress(psutil.Error):
-                for child in psutil.Process(self.app.pid).children(recursive=True):
-                    child.kill()
             self.app.kill()
             self.app.wait()
+        worker = self._worker()
+        if worker is not None:
+            _kill(worker)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def digest(path: Path) -> str:
@@ -152,7 +126,17 @@ def wait_for(store: JobService, jobs: list[Job]) -> list[Job]:
     return [store.get(job.id) for job in jobs]
 
 
-def run(data: Path, kills: int, seconds: float, seed: int) -> list[Row]:
+@dataclass
+class Outcome:
+    """One folder's jobs as they ended, and what every file should have been."""
+
+    settings: Settings
+    chaos: Chaos
+    ended: list[Job]
+    expected: dict[Any, str]
+
+
+def run(data: Path, kills: int, seconds: float, seed: int) -> Outcome:
     settings = settings_of(data)
     chaos = Chaos(data, random.Random(seed))
     with open_store(settings) as store:
@@ -163,12 +147,20 @@ def run(data: Path, kills: int, seconds: float, seed: int) -> list[Row]:
             for job in wait_for(store, [store.submit(request, "chaos") for request in asked]):
                 if job.state != "finished":
                     raise SystemExit(f"without a kill: {job.state} {job.message}")
-                expected[job.request.seed] = digest(settings.jobs_dir / job.id / "clip.mp4")
+                expected[what(job)] = digest(settings.jobs_dir / job.id / "clip.mp4")
             jobs = _killed(chaos, store, asked, kills, time.monotonic() + seconds)
             ended = wait_for(store, jobs)
         finally:
             chaos.close()
-    return rows(settings, chaos, ended, expected)
+    for job in ended:
+        if job.state == "finished":
+            chaos.judge(job)
+    return Outcome(settings, chaos, ended, expected)
+
+
+def what(job: Job) -> tuple[str, int | None]:
+    """What decides a clip here."""
+    return job.request.checkpoint, job.request.seed
 
 
 def _killed(chaos: Chaos, store: JobService, asked: list[GenerationRequest], kills: int, until: float) -> list[Job]:
@@ -219,25 +211,43 @@ def _half_files(store: JobService, jobs: list[Job]) -> int:
     return bad
 
 
-def rows(settings: Settings, chaos: Chaos, ended: list[Job], expected: dict[Any, str]) -> list[Row]:
+def rows(outcomes: list[Outcome]) -> list[Row]:
+    kills = [kill for outcome in outcomes for kill in outcome.chaos.kills]
+    ended = [job for outcome in outcomes for job in outcome.ended]
     finished = [job for job in ended if job.state == "finished"]
     twice = [job for job in ended if (job.error or {}).get("code") == "died_again"]
     lost = [job for job in ended if job not in finished and job not in twice]
-    same = sum(digest(settings.jobs_dir / job.id / "clip.mp4") == expected[job.request.seed] for job in finished)
-    for job in finished:
-        chaos.judge(job)
-    by = {name: sum(kill[0] == name for kill in chaos.kills) for name in ("app", "worker")}
+    continued = [went for outcome in outcomes for went in outcome.chaos.continued]
+    by = {name: sum(kill[0] == name for kill in kills) for name in ("app", "worker")}
+    at = ", ".join(f"{sum(kill[2] == stage for kill in kills)} {stage}" for stage in MOMENTS)
     return [
-        Row("kills", len(chaos.kills), note=f"{by['app']} of the app, {by['worker']} of the worker"),
-        Row("jobs", len(ended), note=f"{len({kill[1] for kill in chaos.kills})} of them killed at least once"),
+        Row("kills", len(kills), note=f"{by['app']} of the app, {by['worker']} of the worker; {at}"),
+        Row("jobs", len(ended), note=f"{len({kill[1] for kill in kills})} of them killed at least once"),
         Row("jobs lost", len(lost), at_most=0, note=", ".join(f"{job.state}: {job.message}" for job in lost)[:200]),
         Row("failed after a second death in one place", len(twice), note="with the reason, as meant"),
-        Row("killed after some step and seen again", len(chaos.continued)),
-        Row("went on from that step", 100 * sum(chaos.continued) / max(1, len(chaos.continued)), "%", at_least=95),
-        Row("finished clips equal to the bit", 100 * same / max(1, len(finished)), "%", at_least=100),
-        Row("half files seen", chaos.half, at_most=0),
-        Row("kept folders left beside finished clips", _left(settings, finished), at_most=0),
+        Row("killed after some step and seen again", len(continued)),
+        Row("went on from that step", 100 * sum(continued) / max(1, len(continued)), "%", at_least=95),
+        Row("finished clips equal to the bit", 100 * _same(outcomes) / max(1, len(finished)), "%", at_least=100),
+        Row("half files seen", sum(outcome.chaos.half for outcome in outcomes), at_most=0),
+        Row("kept folders left beside finished clips", sum(map(_left, outcomes)), at_most=0),
     ]
+
+
+def _clips(outcome: Outcome) -> list[tuple[Job, Path]]:
+    """The finished jobs, each with its folder."""
+    return [(job, outcome.settings.jobs_dir / job.id) for job in outcome.ended if job.state == "finished"]
+
+
+def _same(outcomes: list[Outcome]) -> int:
+    return sum(
+        digest(folder / "clip.mp4") == outcome.expected[what(job)]
+        for outcome in outcomes
+        for job, folder in _clips(outcome)
+    )
+
+
+def _left(outcome: Outcome) -> int:
+    return sum((folder / "kept").exists() for _, folder in _clips(outcome))
 
 
 def _continued(job: Job, step: int) -> bool:
@@ -246,24 +256,36 @@ def _continued(job: Job, step: int) -> bool:
     return bool(went) and int(went[-1].params["step"]) >= step - 1
 
 
-def _left(settings: Settings, finished: list[Job]) -> int:
-    return sum((settings.jobs_dir / job.id / "kept").exists() for job in finished)
-
-
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=240.0, help="kill no more after so long")
+    parser.add_argument("--apps", type=int, default=4, help="so many side by side, each with a folder of its own")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if given.serve is not None:
-        serve(given.serve)
-        return
-    with tempfile.TemporaryDirectory(prefix="svd-ui-chaos-", ignore_cleanup_errors=True) as folder:
-        found = run(Path(folder), given.kills, given.minutes * 60, given.seed)
-    finish("chaos", f"{os.cpu_count()} processors", found, given.json, kills=given.kills, minutes=given.minutes)
+    with (
+        tempfile.TemporaryDirectory(prefix="svd-ui-chaos-", ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(given.apps) as pool,
+    ):
+        tasks, parent = [], forked.start(Path(folder))
+        for number in range(given.apps):
+            data, kills = Path(folder) / str(number), len(range(number, given.kills, given.apps))
+            prepare(data)  # here, one after the other: its weights come from torch's one source of chance
+            tasks.append(pool.submit(run, data, kills, given.minutes * 60, given.seed * 1000 + number))
+        try:
+            found = rows([task.result() for task in tasks])
+        finally:
+            parent.kill()
+    finish(
+        "chaos",
+        f"{os.cpu_count()} processors",
+        found,
+        given.json,
+        kills=given.kills,
+        minutes=given.minutes,
+        apps=given.apps,
+        seed=given.seed,
+    )
 
 
 if __name__ == "__main__":

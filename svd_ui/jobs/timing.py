@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..events import Denoising, Downloading, Event, Loading
 from .database import Database, Row
@@ -69,6 +70,7 @@ class Known:
 
     def __init__(self, timings: dict[str, Timing], warm: str | None = None, costs: Costs = by_size) -> None:
         self._timings, self._warm, self._costs = timings, warm, costs
+        self._found: dict[str, Timing | None] = {}
 
     def whole(self, key: str, steps: int, warm: str | None = None) -> float | None:
         """Seconds of a job from its start; ``warm`` overrides which checkpoint is in memory then."""
@@ -82,15 +84,21 @@ class Known:
 
     def find(self, text: str) -> Timing | None:
         """Measured for this kind of clip, else scaled from the nearest of the same checkpoint, else None."""
-        if text in self._timings:
-            return self._timings[text]
+        if text not in self._found:
+            self._found[text] = self._timings.get(text) or self._nearest(text)
+        return self._found[text]
+
+    @cached_property
+    def _parsed(self) -> list[tuple[TimingKey | None, Timing]]:
+        return [(TimingKey.parse(text), timing) for text, timing in self._timings.items()]
+
+    def _nearest(self, text: str) -> Timing | None:
         wanted = TimingKey.parse(text)
         if wanted is None:
             return None
-        others = [(TimingKey.parse(other), timing) for other, timing in self._timings.items()]
         near = [
             (abs(math.log(ratio)), _scale(self._costs(wanted).around, self._costs(other).around), ratio, timing)
-            for other, timing in others
+            for other, timing in self._parsed
             if other is not None
             and (other.checkpoint, other.kind) == (wanted.checkpoint, wanted.kind)
             and (ratio := _ratio(self._costs(wanted).step, self._costs(other).step)) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -141,13 +142,31 @@ def by_size(key: TimingKey) -> RelativeCost:
     )
 
 
-class CountedCosts:
-    """``Costs`` from counted operations, where the checkpoint's are known."""
+COUNTED_SECONDS, MOST_COUNTED = 60.0, 4096
+"""How long a count holds, since a checkpoint may be replaced, and how many are kept."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+
+class CountedCosts:
+    """``Costs`` from counted operations, where the checkpoint's are known.
+
+    Counting one looks through all checkpoints of this machine, and a queue asks for the same few again and again.
+    ``clock`` in seconds. Thread-safe.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._clock = settings, clock
+        self._counted: dict[TimingKey, RelativeCost] = {}
+        self._until = 0.0
 
     def __call__(self, key: TimingKey) -> RelativeCost:
+        if self._clock() >= self._until or len(self._counted) >= MOST_COUNTED:
+            self._counted, self._until = {}, self._clock() + COUNTED_SECONDS
+        found = self._counted.get(key)
+        if found is None:
+            found = self._counted[key] = self._count(key)
+        return found
+
+    def _count(self, key: TimingKey) -> RelativeCost:
         if key.kind == "still":
             return by_size(key)
         try:

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["build_ui", "launch", "serve"]
 
 ASSETS = REPOSITORY / "assets"
-SESSIONS = 128
-"""Open pages that gradio keeps state for, some 350 kB each; of those longest without a word it is forgotten."""
+SESSIONS = 400
+"""Open pages that gradio keeps state for, at most 400 kB each; of those longest without a word it is forgotten."""
+THREADS = 10
+"""In which handlers run: more of them only take turns from each other, and from what is asked beside them."""
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
     "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
@@ -55,6 +57,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "max_file_size": settings.max_upload_mb * 1_000_000,
         "auth": asking(settings, Accounts(settings.accounts_file)),
         "state_session_capacity": SESSIONS,
+        "max_threads": THREADS,
         "share": settings.share,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -140,7 +143,12 @@ def prepare(settings: Settings) -> None:
     uploads = settings.data_dir / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads.resolve()))
+    from .no_hops import without_hops
+    from .sessions import use_light_sessions
+
     _say_what_failed()
+    use_light_sessions()
+    without_hops()
 
 
 def _say_what_failed() -> None:

@@ -25,6 +25,7 @@ from ..loras import LoraFile, loras
 from ..notes import Note
 from ..settings import Settings
 from ..text_to_image_info import ignored_fields
+from .crowd import Crowd
 from .guard.admission import Admission
 from .guard.watched import follow
 from .metrics import LookedUp, Metrics
@@ -44,6 +45,10 @@ class Context:
     settings: Settings
     forwarded: bool = False
     """Whether a web server was seen to hand visitors on, though nobody said that there is one (SVD_UI_PUBLIC)."""
+    following: Crowd = field(default_factory=lambda: Crowd(0.5, 0.004))
+    """Pages on which a clip waits or is made."""
+    open_pages: Crowd = field(default_factory=lambda: Crowd(8.0, 0.027))
+    """All of them; their form is looked through now and then."""
     _found: dict[str, tuple[float, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property

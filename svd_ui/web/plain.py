@@ -8,10 +8,12 @@ GET /svd/devices                           what each device does; its operator i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 FRESH = {"Cache-Control": "no-store"}
+THREADS = 4
 
 
 def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]]]:
@@ -59,9 +62,15 @@ def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]
     return {"/svd/status/{id}": status, "/svd/history": history, "/svd/devices": devices}
 
 
+@cache
+def _turns() -> CapacityLimiter:
+    """Threads of their own: a program that asks how its clip stands does not wait behind what pages draw."""
+    return CapacityLimiter(THREADS)
+
+
 async def _answered(ask: Callable[[], Any], context: Context) -> Response:
     try:
-        return JSONResponse(await run_in_threadpool(ask), headers=FRESH)
+        return JSONResponse(await run_sync(ask, limiter=_turns()), headers=FRESH)
     except SvdUiError as error:
         codes = {NotFound: 404, HistoryUnreachable: 503}
         code = codes.get(type(error), 400 if error.exit_code == 2 else 500)

@@ -95,6 +95,24 @@ def test_steps_scale_with_what_they_compute(costs: CountedCosts) -> None:
     assert costs(key(width=2048, height=1152)).step > 4.2 * exact.step
 
 
+def test_a_kind_is_counted_once_a_minute(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting looks through all checkpoints, and each waiting job asks at each look."""
+    surveys, now = list[str](), [0.0]
+
+    def find(_: Settings, id: str) -> Any:
+        surveys.append(id)
+        return XT
+
+    monkeypatch.setattr("svd_ui.jobs.timing_key.find_checkpoint", find)
+    costs = CountedCosts(settings, lambda: now[0])
+    assert len({costs(key()) for _ in range(10)}) == len(surveys) == 1
+    costs(key(num_inference_steps=7, width=512))
+    assert len(surveys) == 2
+    now[0] = 61.0  # a checkpoint may have been replaced
+    costs(key())
+    assert len(surveys) == 3
+
+
 def test_an_unknown_model_scales_by_its_size(costs: CountedCosts) -> None:
     small, large = (TimingKey("gone", 512 * n, 288 * n, 14, guided=True, from_prompt=False) for n in (1, 2))
     assert costs(large).step == 4 * costs(small).step

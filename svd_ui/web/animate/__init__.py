@@ -90,8 +90,8 @@ def _layout(page: Page, context: Context) -> Page | None:
     for name, value in {"undo": None, "change": None, **states}.items():
         page.add(name, gr.State(value))
     _piece(page, "pulse")
-    page.add("timer", gr.Timer(0.5, active=False))
-    page.add("slow", gr.Timer(8.0))
+    page.add("timer", gr.Timer(context.following.usual, active=False))
+    page.add("slow", gr.Timer(context.open_pages.usual))
     trains = may_train(context.settings)
     with gr.Row(elem_id="top"):
         gr.HTML(html("header"), js_on_load=None)

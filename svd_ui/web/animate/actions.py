@@ -86,9 +86,17 @@ class Actions:
         return {
             "stage": stage(job, jobs.file, around),
             "history": history(shown, jobs.file, watched, undo, more, kept_for(self.context.settings)),
-            "timer": gr.Timer(active=goes_on),
+            "timer": self._timer(goes_on, request.session_hash or ""),
             "seen": state_of(job),
         }
+
+    def _timer(self, goes_on: bool, page: str) -> gr.Timer:
+        """When the page looks again: seldom where many follow their clips at once."""
+        following = self.context.following
+        if goes_on:
+            return gr.Timer(following.pace(page), active=True)
+        following.leave(page)
+        return gr.Timer(active=False)
 
     # Starting
 

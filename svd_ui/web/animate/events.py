@@ -71,10 +71,14 @@ def _opening(page: Page, context: Context, actions: Actions, follows: tuple[str,
     def now_and_then(given: Given) -> Changes:
         """A worker is ready, a download ends, memory is freed, a clip teaches its time: none is an event of the page."""
         shown = form_view(context, given.form, given["stills"], given["change"], given["own"])
-        return {**{name: shown[name] for name in later}, "status": status(context.devices())}
+        told = {
+            "status": status(context.devices()),
+            "slow": gr.Timer(context.open_pages.pace(given.request.session_hash or "")),
+        }
+        return {**{name: shown[name] for name in later}, **told}
 
     later = ("offer", "found", "still_offer", "make_still", "summary", "obstacle", "lora_list")
-    page.on(page["slow"].tick, now_and_then, ("stills", "change", "own", *page.form), (*later, "status"))
+    page.on(page["slow"].tick, now_and_then, ("stills", "change", "own", *page.form), (*later, "status", "slow"))
 
     def release(given: Given) -> Changes:
         context.require_operator(given.request, "free memory")

@@ -1,0 +1,46 @@
+"""How often a page may ask: as often as is pleasant, and where many are open only so often that the server keeps up."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+SHARE = 0.12
+"""Of a processor, for what all pages ask by themselves; what people do and programs ask comes first."""
+SILENT = 3.0
+"""Times its pace that a page may say nothing until it counts no more: it is closed, or in the background."""
+STEP = 0.5
+"""Seconds to which a pace is rounded up: a timer that changes begins anew."""
+
+
+class Crowd:
+    """Pages that ask the same thing again and again, every ``usual`` seconds where there are few.
+
+    ``cost`` is what asking once takes of a processor, in seconds; ``clock`` in seconds. Thread-safe.
+    """
+
+    def __init__(self, usual: float, cost: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.usual, self.cost, self._clock = usual, cost, clock
+        self._lock = threading.Lock()
+        self._last: OrderedDict[str, float] = OrderedDict()
+        self._pace = usual
+
+    def pace(self, page: str) -> float:
+        """Note that ``page`` goes on asking; the seconds until it should ask again."""
+        now = self._clock()
+        with self._lock:
+            self._last[page] = now
+            self._last.move_to_end(page)
+            while now - next(iter(self._last.values())) > SILENT * self._pace:
+                self._last.popitem(last=False)
+            wanted = len(self._last) * self.cost / SHARE
+            self._pace = self.usual if wanted <= self.usual else math.ceil(wanted / STEP) * STEP
+            return self._pace
+
+    def leave(self, page: str) -> None:
+        """``page`` asks no more."""
+        with self._lock:
+            self._last.pop(page, None)
