@@ -35,7 +35,7 @@ def pins(lines: Iterable[str]) -> Iterator[Pin]:
         if line.startswith("#"):
             comments.append(line.removeprefix("#").strip())
             continue
-        if found := re.match(r"([\w.-]+)==([\w.+!]+)", line):
+        if found := re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!]+)", line):
             yield Pin(found[1], found[2], _reason(comments))
         comments = []
 

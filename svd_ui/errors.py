@@ -5,6 +5,7 @@
     ├── BadInput                       bad_input           2   names the field it belongs to
     │   ├── BadPicture                 bad_picture         2
     │   ├── BadClip                    bad_clip            2   of clips to train on, by its name
+    │   ├── NotWaiting                 not_waiting         2   a clip that has begun cannot be changed any more
     │   └── QueueFull                  queue_full          2
     ├── NotFound                       not_found           2   also what belongs to somebody else
     ├── NotAllowed                     not_allowed         2   what only the page's operator may do
@@ -119,6 +120,14 @@ class BadPicture(BadInput):
 
     def __init__(self, detail: str, field: str | None = "image", **params: Any) -> None:
         super().__init__(detail, field, **params)
+
+
+class NotWaiting(BadInput):
+    code = "not_waiting"
+
+    def __init__(self, detail: str = "", field: str | None = None, **params: Any) -> None:
+        text = "That clip is not waiting any more: stop it, or change its settings and run it anew."
+        super().__init__(detail or text, field, **params)
 
 
 class BadClip(BadInput):

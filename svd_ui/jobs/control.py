@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import BadInput, NotFound
+from ..errors import NotFound, NotWaiting
 from ..request import GenerationRequest
 from . import Job
 from .database import Row
@@ -14,7 +14,6 @@ from .rows import read_request
 from .store import Store
 
 MAX_NAME = 120
-BEGUN = "That clip is not waiting any more: stop it, or change its settings and run it anew."
 
 
 class QueueControl:
@@ -69,7 +68,7 @@ class QueueControl:
         row = self._owned(id, owner)
         request, key, steps = self._intake.checked(request, row["kind"])
         if not self._store.replace(id, request, key, steps, row["name"] if name is None else name[:MAX_NAME]):
-            raise BadInput(BEGUN)
+            raise NotWaiting()
         return self._shown([self._store.row(id)])[0]
 
     def skip(self, id: str, owner: str | None = None) -> Job:

@@ -89,9 +89,9 @@ class Lease:
                 each_beat()
                 self._said = ""
             except SvdUiError as error:  # a full disk, say: the next beat tries again
-                if str(error) != self._said:
+                if error.code != self._said:
                     warn(log, "housekeeping", error)
-                self._said = str(error)
+                self._said = error.code
             except Exception:
                 log.exception("housekeeping failed; it goes on")
 

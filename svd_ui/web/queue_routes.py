@@ -22,7 +22,6 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..errors import BadInput, NotFound, SvdUiError
 from ..jobs import Job, bundle
-from ..jobs.queue import HELD
 from ..migration import renamed
 from ..request import GenerationRequest
 from ..validation import validate
@@ -138,7 +137,7 @@ def _told(job: Job, place: str, paused: bool) -> dict[str, Any]:
     """A job in the list; the name of its picture's file is its owner's alone, who is the one that sees it."""
     request = job.request
     held = paused and job.position is not None
-    kept = "Its progress is kept" if job.message == HELD else job.message
+    kept = "Its progress is kept" if job.message and job.step else ""
     said = {
         "state": STATES[job.state],
         "left": "" if held else left(job.eta_seconds),

@@ -198,7 +198,7 @@ def test_a_damaged_row_is_left_out_and_recovered(case: str, run: Run, database: 
 def test_a_history_that_another_program_holds_is_said_to_be_held(
     run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svd_ui.jobs.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("svd_ui.jobs.sqlite.BUSY_SECONDS", 0.1)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")

@@ -83,7 +83,7 @@ def asked(settings: Settings, steps: int = 1, **values: str) -> GenerationReques
 
 
 def pids(jobs: JobService) -> list[str]:
-    return [str(engine.describe().name) for engine in jobs._engines if engine.describe()]  # type: ignore[union-attr]
+    return [device.name for seat in jobs._rotation.seats if (device := seat.engine.describe()) is not None]
 
 
 def ended(page: JobService, ids: list[str]) -> list[Job]:

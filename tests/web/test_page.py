@@ -91,7 +91,7 @@ def test_an_error_that_nothing_can_show_is_raised(page: Page) -> None:
 
     clicked = Clicked()
     page.on(clicked, handler, (), ("speed",))
-    with pytest.raises(NotFound):
+    with pytest.raises(gr.Error, match="There is no job here"):
         clicked.run()
 
 

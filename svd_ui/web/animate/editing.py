@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import BadInput, NotFound
+from ...errors import BadInput, NotFound, NotWaiting
 from ...jobs import Job
-from ...jobs.control import BEGUN
 from ...request import SCHEMA_VERSION, GenerationRequest
 from ..context import Context
 from ..formatting import headline, html, notice, of_batch
@@ -59,9 +58,7 @@ def wire(page: Page, context: Context) -> None:
             visitor = context.who(given.request)
             context.admission.check(visitor, request)
             context.jobs.queue.edit(job.id, request, visitor.reads, name=called(given["stills"], request, job))
-        except (BadInput, NotFound) as error:
-            if isinstance(error, BadInput) and error.message != BEGUN:
-                raise
+        except (NotWaiting, NotFound):
             return begun(given)
         view = actions.view(given["watched"], given.request, given["undo"], given["limit"])
         done = notice(f"Saved: {headline(job)} waits in its place.", good=True)
@@ -104,7 +101,7 @@ def waiting(actions: Actions, id: str, given: Given) -> Job:
     if not actions.may_read(job, given.request):
         raise NotFound(what="job")
     if job.state != "queued" or job.kind == "download":
-        raise BadInput(BEGUN)
+        raise NotWaiting()
     return job
 
 
