@@ -191,7 +191,7 @@ def stock(config: str, folder: Path) -> Iterator[None]:
 
 def ours(config: str, folder: Path) -> Iterator[None]:
     from svd_ui.assets import Assets
-    from svd_ui.jobs.service import compose
+    from svd_ui.jobs.compose import compose
     from svd_ui.request import GenerationRequest
     from svd_ui.settings import Settings
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from svd_ui.assets import Assets
-from svd_ui.jobs.service import JobService, compose
+from svd_ui.jobs.compose import compose
+from svd_ui.jobs.service import JobService
 from svd_ui.media.video import read_frames
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings

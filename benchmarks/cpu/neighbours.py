@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from svd_ui.assets import Assets
-from svd_ui.jobs.service import JobService, compose
+from svd_ui.jobs.compose import compose
+from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 

@@ -23,7 +23,8 @@ from ..events import ENDED
 from ..hub import Hub
 from ..hub.selection import Checkpoints
 from ..jobs import Job, JobKind
-from ..jobs.service import JobService, devices, server_alive
+from ..jobs.compose import devices
+from ..jobs.service import JobService, server_alive
 from ..loras import named, names
 from ..media.footage import Moment
 from ..migration import left_out

@@ -169,7 +169,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     tls(settings)  # what cannot be served at all is said before a worker starts
     require_accounts(settings)
     free_port(host_of(settings), settings.port)
-    from ..jobs.service import compose
+    from ..jobs.compose import compose
 
     with ending_in_order(), compose(settings) as jobs:
         demo, url = serve(jobs, settings)

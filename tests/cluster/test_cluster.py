@@ -22,7 +22,8 @@ from svd_ui.engine.ray import RayEngine, engines_of
 from svd_ui.errors import Cancelled, ClusterUnusable
 from svd_ui.events import Denoising
 from svd_ui.jobs import Job
-from svd_ui.jobs.service import JobService, compose
+from svd_ui.jobs.compose import compose
+from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.cluster.conftest import Cluster

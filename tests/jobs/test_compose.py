@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from svd_ui.jobs.service import compose, devices
+from svd_ui.jobs.compose import compose, devices
 from svd_ui.settings import REPOSITORY, Settings
 
 

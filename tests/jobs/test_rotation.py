@@ -17,8 +17,9 @@ from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, WorkerStopped
 from svd_ui.events import Denoising, Event, Loading
 from svd_ui.jobs import Job, rotation
+from svd_ui.jobs.compose import compose
 from svd_ui.jobs.rotation import FIRST_PAUSE, LONGEST_PAUSE, STRIKES, Rotation, Seat
-from svd_ui.jobs.service import JobService, compose, open_store
+from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.engine import engines

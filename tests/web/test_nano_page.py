@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from svd_ui.catalog import NANO, nano_row
-from svd_ui.jobs.service import compose
+from svd_ui.jobs.compose import compose
 from svd_ui.settings import REPOSITORY, Settings
 from svd_ui.web import serve
 from tests.browser import FLAGS, chromium

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright import sync_api
 
 from svd_ui.catalog import NANO
-from svd_ui.jobs.service import compose
+from svd_ui.jobs.compose import compose
 from svd_ui.settings import REPOSITORY, Settings
 from svd_ui.web import serve
 from svd_ui.web.visitor import COOKIE

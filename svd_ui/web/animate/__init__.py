@@ -18,6 +18,7 @@ from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
+from ..turns import Turns
 from ..visitor import may_train
 from . import directing, editing, events, groups, job_events, spoken, stage
 from .device_line import status
@@ -54,7 +55,7 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 
 def page_of(context: Context) -> gr.Blocks:
     """The whole page; it holds no work of its own, so it may be closed and opened at any time."""
-    with gr.Blocks(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
+    with Turns(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
         page = Page(lambda: context.remote)
         page.add("root", demo)
         page.works = _works(context) if context.jobs.inline else None

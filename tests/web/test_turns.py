@@ -1,0 +1,51 @@
+"""A few quick handlers at a time, and none of them behind one that lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from svd_ui.web.turns import AT_ONCE, Turns
+
+
+class Watched:
+    """How many calls are under way, and the most there were."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def call(self) -> str:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+        return "done"
+
+
+def page(watched: Watched, *, queue: bool) -> Turns:
+    with Turns() as demo:
+        text = gr.Textbox()
+        demo.load(watched.call, None, text, queue=queue)
+    return demo
+
+
+def crowd(demo: Turns, count: int) -> list[dict[str, Any]]:
+    async def all_at_once() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(demo.process_api(0, []) for _ in range(count)))
+
+    return asyncio.run(all_at_once())
+
+
+def test_quick_handlers_take_turns_and_all_are_answered() -> None:
+    watched = Watched()
+    answers = crowd(page(watched, queue=False), 40)
+    assert [answer["data"] for answer in answers] == [["done"]] * 40
+    assert watched.most == AT_ONCE
+
+
+def test_what_lasts_waits_for_nobody() -> None:
+    watched = Watched()
+    crowd(page(watched, queue=True), 40)
+    assert watched.most == 40
