@@ -29,13 +29,14 @@ from .control import MAX_NAME, QueueControl
 from .database import Row, warn
 from .following import Meter
 from .intake import Intake
-from .job_run import JobRunner, Slot
+from .job_run import JobRunner, give_up
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
 from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
 from .retention import Rule, Surplus
 from .rotation import DeviceState, Rotation, Seat
 from .rows import to_jobs
+from .slot import Slot
 from .store import Store, open_database
 from .timing import Timings
 from .timing_key import CountedCosts
@@ -341,7 +342,12 @@ class JobService:
             row = self._store.claim(self._lease.id, CLIPS, owner)
             if row is None:
                 return
-            run = self._runner.prepare(row, self._rotation.seats[0].engine)
+            try:
+                run = self._runner.prepare(row, self._rotation.seats[0].engine)
+            except (ValueError, TypeError) as error:
+                log.warning("job %s: %s", row["id"], error)
+                give_up(self._store, self._lease.id, row["id"])
+                continue
             try:
                 with closing(run.events()) as events:
                     for _ in events:

@@ -16,7 +16,7 @@ from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.progress import KEPT, Progress
 from svd_ui.errors import DiskFull, WorkerStopped
 from svd_ui.events import Denoising, Event, Finished, Loading
-from svd_ui.jobs import job_run
+from svd_ui.jobs import job_run, slot
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.notes import sentence
 from svd_ui.request import GenerationRequest
@@ -144,7 +144,8 @@ def test_a_disk_that_fills_is_told_within_ten_seconds_and_the_job_goes_on_with_r
     serve: Serve, request_: GenerationRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = [10**9]
-    monkeypatch.setattr(job_run, "room", lambda folder: free[0])
+    for module in (job_run, slot):
+        monkeypatch.setattr(module, "room", lambda folder: free[0])
     for name in ("FULL_SECONDS", "DISK_POLL_SECONDS"):
         assert getattr(job_run, name) <= 5
         monkeypatch.setattr(job_run, name, 0.1)

@@ -83,7 +83,7 @@ def test_a_clock_that_is_set_meanwhile_loses_nothing(
     settings: Settings, serve: Serve, request_: GenerationRequest, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
     clock = Clock()
-    for module in ("recording", "store", "timing", "queue", "leases", "service", "job_run"):
+    for module in ("recording", "store", "timing", "queue", "leases", "service", "job_run", "slot"):
         monkeypatch.setattr(f"svd_ui.jobs.{module}.time", _Set(clock))
     gate = threading.Event()
     service = serve(FakeEngine(steps=3, delay=0.0, gate=gate, settings=settings))

@@ -52,6 +52,17 @@ def test_a_refusal_ends_the_job_with_its_sentence(settings: Settings, request_: 
         assert last.error["code"] == "gpu_refused"
 
 
+def test_a_damaged_row_ends_and_the_next_is_run(settings: Settings, request_: GenerationRequest) -> None:
+    engine = ZeroGpuEngine(settings, Lender(), FakeEngine(steps=1, delay=0, settings=settings))
+    with JobService(settings, engine, inline=True) as service:
+        service.start()
+        broken, whole = (service.submit(request_, "ann").id for _ in range(2))
+        with service._store.database.write() as sql:
+            sql.execute("UPDATE jobs SET reached = 'abc' WHERE id = ?", (broken,))
+        assert {job.id for job in service.run_waiting("ann")} == {whole}
+        assert service._store.row(broken)["state"] == "failed"
+
+
 def test_nothing_but_engines_of_events_runs_in_a_caller(settings: Settings, request_: GenerationRequest) -> None:
     with JobService(settings, FakeEngine(settings=settings), slots=False) as service:
         service.submit(request_, "ann")
