@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,15 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         remedy = f"mended in {', '.join(self.fixed)}" if self.fixed else "no version mends it yet"
         return f"{self.package} {self.version}  {self.id}  {remedy}"
+
+
+def answers(url: str = "https://pypi.org/pypi/pip/json") -> bool:
+    """Whether the advisory database does, asked once: pip-audit asks for each package by itself."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return "vulnerabilities" in json.load(answer)
+    except (OSError, ValueError):
+        return False
 
 
 def ask() -> str:
@@ -107,7 +117,7 @@ def judge(faults: Sequence[Fault], known: Sequence[Mapping[str, Any]], today: da
 def main() -> int:
     """Print what there is; the exit code."""
     known = exceptions(FILE.read_text("utf-8"))
-    told = read(ask())
+    told = read(ask()) if answers() else None
     if told is None:
         print(UNREACHABLE, file=sys.stderr)
         return 1 if os.environ.get("SVD_UI_REQUIRE_AUDIT") else 0

@@ -25,7 +25,9 @@ _JOB = re.compile(r"\b[0-9a-f]{32}\b")
 FIRST = ("time", "level", "logger", "message", "job", "request_id")
 """The order of a line; what else there is follows."""
 LEFT_OUT = ("owner", "prompt", "color_message")
-"""Values that no line shows: whose it is, what they wrote, and a library's colours."""
+"""Values that no line shows: whose it is, what they wrote, and a library's colours. Nor what begins with "_": a library's own, as Ray
+adds to every line of a process that has it.
+"""
 
 
 def bound(**values: str) -> AbstractContextManager[None]:
@@ -92,7 +94,7 @@ def _facts(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _masked(_: Any, __: str, event: EventDict) -> EventDict:
-    kept = {name: value for name, value in event.items() if name not in LEFT_OUT}
+    kept = {name: value for name, value in event.items() if name not in LEFT_OUT and name[0] != "_"}
     if "exception" in kept:
         kept["trace"] = kept.pop("exception")
     plain = {name: value if isinstance(value, int | float) else str(value) for name, value in kept.items()}

@@ -70,6 +70,7 @@ def test_where_nobody_can_be_asked_that_is_said_and_nothing_fails(
     audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], report: str
 ) -> None:
     """A mirror that knows nothing is nobody to ask."""
+    monkeypatch.setattr(audit, "answers", lambda: True)
     monkeypatch.setattr(audit, "ask", lambda: report)
     assert audit.main() == 0
     told = capsys.readouterr()
@@ -77,6 +78,19 @@ def test_where_nobody_can_be_asked_that_is_said_and_nothing_fails(
     assert "no known faults" not in told.out
     monkeypatch.setenv("SVD_UI_REQUIRE_AUDIT", "1")
     assert audit.main() == 1
+
+
+def test_a_database_that_answers_nothing_of_the_kind_is_asked_once(
+    audit: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "pip.json"
+    for text, told in (("<html>", False), ("{}", False), ('{"vulnerabilities": []}', True)):
+        page.write_text(text)
+        assert audit.answers(page.as_uri()) is told
+    assert not audit.answers((tmp_path / "gone").as_uri())
+    monkeypatch.setattr(audit, "answers", lambda: False)
+    monkeypatch.setattr(audit, "ask", lambda: pytest.fail("it was asked for each package"))
+    assert audit.main() == 0
 
 
 @pytest.mark.parametrize("lacks", ["reason", "looked", "package", "id"])

@@ -12,6 +12,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.BadInput("Width must be a multiple of 8.", "width"),
     errors.BadPicture("This is not a picture.", "image"),
     errors.BadClip("This is not a clip.", name="a.mp4"),
+    errors.NotWaiting(),
     errors.QueueFull(),
     errors.NotFound(what="job"),
     errors.NotAllowed(what="download weights"),

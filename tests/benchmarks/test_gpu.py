@@ -37,7 +37,13 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "part", ["decode", "attention", pytest.param("e2e", marks=SLOW), pytest.param("ladder", marks=SLOW)]
+    "part",
+    [
+        pytest.param("decode", marks=SLOW),
+        "attention",
+        pytest.param("e2e", marks=SLOW),
+        pytest.param("ladder", marks=SLOW),
+    ],
 )
 def test_each_part_runs_and_a_rerun_measures_nothing_again(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

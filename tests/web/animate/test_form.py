@@ -297,7 +297,7 @@ def test_who_opens_a_link_is_not_told_the_name_of_the_file(tmp_path: Path) -> No
     """Nor is it in the answers of the API, in what a report says, or with what is made anew from it."""
 
     def asking(name: str) -> Any:
-        return SimpleNamespace(cookies={visitor.COOKIE: name})
+        return SimpleNamespace(cookies={visitor.COOKIE: name}, session_hash="")
 
     for host, copied in (("0.0.0.0", ""), ("127.0.0.1", "secret plans")):
         settings = Settings(data_dir=tmp_path / host, host=host)

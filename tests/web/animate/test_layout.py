@@ -23,6 +23,8 @@ from tests.web.visit import MARKS, WAIT, Visit  # noqa: E402  (only where there 
 expect = sync_api.expect
 DESKS = [(1920, 1080), (1440, 900), (1024, 768)]
 PHONE = (390, 844)
+SLOW_DESK = (1024, 768)
+"""Nothing jumps there that does not at 1440 as well, as long as nobody touches the style sheets."""
 MOST = 0.02
 """Of cumulative layout shift, for loading and for each control, what follows an input at once counted too."""
 WATCH = """
@@ -60,7 +62,9 @@ def visit(browser: sync_api.Browser, served: Served, request: pytest.FixtureRequ
 
 
 def at(*sizes: tuple[int, int]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("visit", sizes, indirect=True, ids=named)
+    """``SLOW_DESK`` is among the slow tests."""
+    marked = [pytest.param(size, marks=pytest.mark.slow) if size == SLOW_DESK else size for size in sizes]
+    return pytest.mark.parametrize("visit", marked, indirect=True, ids=named)
 
 
 def moved(visit: Visit, act: Callable[[], object]) -> float:
