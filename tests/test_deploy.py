@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def test_nothing_but_the_page_can_be_reached_and_that_from_this_machine_alone() 
     ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
     assert ports.pop("page") == ["127.0.0.1:7860:7860"]
     assert not any(ports.values())
+
+
+def test_the_image_has_what_the_database_and_the_cluster_need() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for name in ("page", "ray"):
+        packages = COMPOSE["services"][name]["build"]["args"]["PACKAGES"].split()
+        assert sorted(packages) == sorted([*extras["postgres"], *extras["cluster"]])
 
 
 def test_the_page_s_health_check_is_a_program_that_asks_no_proxy() -> None:
