@@ -44,12 +44,14 @@ def serve(settings: Settings, kind: str) -> None:
     from svd_ui.engine.worker import WorkerEngine, build_local
     from svd_ui.jobs.service import JobService
     from svd_ui.web import serve as serve_page
+    from svd_ui.web import settle
 
     engine = WorkerEngine(settings, "cpu", factory=page_app.fake if kind == "fake" else build_local)
     with JobService(settings, engine) as jobs:
         engine.start()
         jobs.start()
         demo, url = serve_page(jobs, settings)
+        settle()
         print(url, flush=True)
         demo.block_thread()
 

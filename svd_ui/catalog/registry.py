@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,11 +72,33 @@ class Survey:
     refused: tuple[Trouble, ...]
 
 
+_SEEN: ContextVar[dict[int, tuple[Settings, Survey]] | None] = ContextVar("svd_ui_survey", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within the block the places for models are looked at once, however often somebody asks: a press on the page asks ten times."""
+    token = _SEEN.set({})
+    try:
+        yield
+    finally:
+        _SEEN.reset(token)
+
+
 def survey(settings: Settings) -> Survey:
     """Look around: nano, what was found, what is on the hub, other packages'. Of two equal names the first that can be used wins.
 
     Two folders of one name are told apart by where they are.
     """
+    seen = _SEEN.get()
+    if seen is None:
+        return _survey(settings)
+    if id(settings) not in seen:
+        seen[id(settings)] = settings, _survey(settings)  # kept, so that nobody else gets its id meanwhile
+    return seen[id(settings)][1]
+
+
+def _survey(settings: Settings) -> Survey:
     rows: dict[str, CheckpointRow] = {}
     if (NANO / "model_index.json").is_file():
         rows["nano"] = nano_row()

@@ -1,7 +1,7 @@
 """The default database, an SQLite file: opening, migrating, transactions, and foreign errors turned into ours.
 
-Two connections per process: one writes under a lock, one only reads, so that looking at a job never waits
-for a writer (WAL). Both are safe to use from any thread and are closed by ``close``.
+One connection of a process writes under a lock, a few only read, so that looking at a job never waits for a writer (WAL). All
+are safe to use from any thread and are closed by ``close``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from .database import MIGRATIONS, Parameters, Row
 
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 256 * 1024
+READERS = 4
+"""Connections that read at once: a page that many look at has that many threads for plain questions."""
 
 
 class SqliteDatabase:
@@ -32,9 +36,11 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path, self.name, self.folder = path, str(path), path.parent
         self._lock = threading.RLock()
-        self._read_lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(READERS)
         self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._readers: deque[sqlite3.Connection] = deque()
+        """Those that nobody reads with at the moment."""
+        self._closed = False
         self._identity: tuple[int, int] | None = None
         with self._mapped():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +52,8 @@ class SqliteDatabase:
                 self._identity = _identity(path)
                 self._migrate(self._writer)
                 self._check_tables(self._writer)
-                self._reader = self._connect()
-                self._reader.execute("PRAGMA query_only = ON")
+                # All at once: one opened later would make a new file where somebody moved this one away.
+                self._readers.extend(self._reader() for _ in range(READERS))
             except BaseException:
                 self.close()
                 raise
@@ -61,6 +67,11 @@ class SqliteDatabase:
         except BaseException:
             connection.close()
             raise
+        return connection
+
+    def _reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -110,15 +121,25 @@ class SqliteDatabase:
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Never waits for a writer."""
-        with self._mapped(), self._read_lock:
-            return self._open(self._reader).execute(sql, parameters).fetchall()
+        with self._mapped(), self._turns:
+            if self._closed:
+                self._open(None)
+            reader = self._readers.pop()
+            try:
+                return reader.execute(sql, parameters).fetchall()
+            finally:
+                self._readers.append(reader)
 
     def close(self) -> None:
-        with self._lock, self._read_lock:
-            for connection in (self._reader, self._writer):
+        with self._lock, ExitStack() as nobody_reads:
+            self._closed = True
+            for _ in range(READERS):
+                nobody_reads.enter_context(self._turns)
+            for connection in (*self._readers, self._writer):
                 if connection is not None:
                     connection.close()
-            self._reader = self._writer = None
+            self._readers.clear()
+            self._writer = None
 
     def keep_reserve(self) -> None:
         reserve = self._reserve

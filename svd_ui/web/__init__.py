@@ -4,6 +4,7 @@ comes with the first call.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -146,6 +147,8 @@ def prepare(settings: Settings) -> None:
     from .no_hops import without_hops
     from .sessions import use_light_sessions
 
+    # What answers everybody waits so long for each handler that computes. Much less, and threads do nothing but take turns.
+    sys.setswitchinterval(0.002)
     _say_what_failed()
     use_light_sessions()
     without_hops()
@@ -173,6 +176,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
 
     with ending_in_order(), compose(settings) as jobs:
         demo, url = serve(jobs, settings)
+        settle()
         print(f"SVD UI is at {url}", flush=True)
         if settings.root_path:
             print(f"A proxy is expected to show it under {settings.root_path}/", flush=True)
@@ -184,6 +188,14 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
             demo.block_thread()
         finally:
             demo.close(verbose=False)
+
+
+def settle() -> None:
+    """For a process that serves this page until it ends: what the page is made of is no garbage, and to look through all of it
+    again takes a third of a second in which nobody is answered.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _interactive() -> bool:

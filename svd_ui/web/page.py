@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel
 
+from ..catalog.registry import one_look
 from ..errors import BadInput, SvdUiError
 from ..migration import renamed
 from ..request import SCHEMA_VERSION
@@ -161,7 +162,8 @@ class Page:
             try:
                 if self.gate is not None:
                     self.gate(request)
-                changes = {**told(None, form), **placed(handler(Given(given, form, request, Clicked(event))))}
+                with one_look():
+                    changes = {**told(None, form), **placed(handler(Given(given, form, request, Clicked(event))))}
             except SvdUiError as error:
                 changes = told(error, form)
                 if not changes:  # said by gradio, which would put the whole trace into the log

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 FRESH = {"Cache-Control": "no-store"}
-THREADS = 4
+THREADS = 2
 
 
 def plain(context: Context) -> dict[str, Callable[[Request], Awaitable[Response]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Quick handlers under way; what lasts comes through gradio's queue, which has limits of its own."""
 
 

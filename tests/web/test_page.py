@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from svd_ui.catalog import registry
 from svd_ui.errors import BadInput, NotFound
 from svd_ui.request import SCHEMA_VERSION
+from svd_ui.settings import Settings
 from svd_ui.web.page import Changes, Given, Page, stored_values
 from svd_ui.web.page import Clicked as Told
 
@@ -93,6 +96,27 @@ def test_an_error_that_nothing_can_show_is_raised(page: Page) -> None:
     page.on(clicked, handler, (), ("speed",))
     with pytest.raises(gr.Error, match="There is no job here"):
         clicked.run()
+
+
+def test_a_press_looks_at_the_places_for_models_once(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, looks, discover = Settings(data_dir=tmp_path), list[int](), registry.discover
+    monkeypatch.setattr(registry, "discover", lambda settings: looks.append(1) or discover(settings))
+
+    def handler(given: Given) -> Changes:
+        for _ in range(3):
+            registry.find_checkpoint(settings, "nano")
+        return {}
+
+    clicked = wired(page, handler)
+    clicked.run(9, "exact", "")
+    assert len(looks) == 1
+    clicked.run(9, "exact", "")
+    assert len(looks) == 2, "a folder may have been dropped in"
+    registry.find_checkpoint(settings, "nano")
+    registry.find_checkpoint(settings, "nano")
+    assert len(looks) == 4, "nothing is remembered where nobody says for how long"
 
 
 def test_names_are_given_once(page: Page) -> None:
