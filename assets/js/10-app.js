@@ -194,6 +194,7 @@ window.svdui = (() => {
       return;
     }
     if ($("#stage .stage-running")) look();
+    svdui.queue?.();
   }
 
   // What is wrong with a field stands beside it, and is read out with it.
