@@ -185,9 +185,9 @@ class Rotation:
         return not (others and seat.starting)
 
     def not_for(self, seat: Seat) -> list[str]:
-        """Jobs that died on ``seat`` and that another one may take."""
-        others = any(other.usable for other in self.seats if other is not seat)
-        return seat.died_here if others else []
+        """Jobs that died on ``seat`` and that another one may take, on which they did not die."""
+        others = [other.died_here for other in self.seats if other is not seat and other.usable]
+        return [job for job in seat.died_here if any(job not in died for died in others)]
 
     def likely(self, checkpoint: str | None = None) -> Seat | None:
         """Who would take the next job: a free one before a busy one, before one that rests; with ``checkpoint`` in memory."""

@@ -302,3 +302,12 @@ def test_a_clip_whose_worker_is_killed_is_finished_by_the_other(
     )
     assert after.doing == "working"
     service.cancel(job.id)
+
+
+def test_a_job_that_came_further_and_died_on_every_device_is_still_taken() -> None:
+    rotation = Rotation([FakeEngine(), FakeEngine()], ["cuda:0", "cuda:1"])
+    one, other = rotation.seats
+    one.ended("job", WorkerStopped(reason="killed"), headway=True)
+    assert (rotation.not_for(one), rotation.not_for(other)) == (["job"], []), "the other takes it"
+    other.ended("job", WorkerStopped(reason="killed"), headway=True)
+    assert (rotation.not_for(one), rotation.not_for(other)) == ([], []), "nobody is left who could be the better one"
