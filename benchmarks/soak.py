@@ -92,21 +92,18 @@ class Held:
         slope = 100 * statistics.linear_regression(range(len(self.memory) - settle), self.memory[settle:]).slope
         course = " ".join(f"{mb:.0f}" for mb in self.memory[:: max(1, len(self.memory) // 8)])
         note = f"{first:.0f} MB to {last:.0f}, {slope:+.2f} MB in 100 jobs; {course}"
+        counted = (("open files", self.handles), ("threads", self.threads))
         return [
             Row(f"{name}: memory", 100 * (last / first - 1), "% more", at_most=LIMIT, note=note),
-            Row(
-                f"{name}: open files",
-                _more(self.handles, settle, tenth),
-                "more",
-                at_most=FEW,
-                note=f"{self.handles[-1]} at the end",
-            ),
-            Row(
-                f"{name}: threads",
-                _more(self.threads, settle, tenth),
-                "more",
-                at_most=FEW,
-                note=f"{self.threads[-1]} at the end",
+            *(
+                Row(
+                    f"{name}: {what}",
+                    _more(counts, settle, tenth),
+                    "more",
+                    at_most=FEW,
+                    note=f"{counts[-1]} at the end",
+                )
+                for what, counts in counted
             ),
         ]
 
