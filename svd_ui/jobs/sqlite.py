@@ -90,12 +90,16 @@ class SqliteDatabase:
                 raise HistoryUnusable(path=str(self.path), detail=detail)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        version = _version(connection)
+        connection.execute("BEGIN")  # both as of one moment: another process may be making the tables
+        try:
+            version, tables = _version(connection), _tables(connection)
+        finally:
+            connection.execute("ROLLBACK")
         if version > len(MIGRATIONS):
             raise HistoryNewer(path=str(self.path))
-        if version < 0 or (version == 0 and _tables(connection)):
+        if version < 0 or (version == 0 and tables):
             raise HistoryUnusable(path=str(self.path), detail="it is another program's")
-        if _version(connection) == len(MIGRATIONS):
+        if version == len(MIGRATIONS):
             return
         with self.write() as transaction:
             # Read again under the lock: another process may have just done it.
