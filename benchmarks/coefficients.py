@@ -37,6 +37,7 @@ def counted(ours: Ours) -> dict[str, Any]:
         "kept": kept(ours),
         "decoding": decoding(ours),
         "encoding": float(ours.encode(24, 32).peak // (24 * 32)),
+        "widest": widest(ours),
         "parameters": {name: _parameters(module) for name, module in ours.modules.items()},
         "streamed": ours.streamed(),
     }
@@ -89,6 +90,11 @@ def decoding(ours: Ours) -> Peak:
 def kept(ours: Ours) -> float:
     """Bytes of a kept feature for each latent cell: the U-Net's first width, two bytes each."""
     return 2.0 * ours.modules["unet"].config.block_out_channels[0]
+
+
+def widest(ours: Ours) -> int:
+    """At every pixel the first width of Stability's autoencoder; nano's was seen on no card."""
+    return 8**2 * int(ours.modules["vae"].config.block_out_channels[0]) if ours.architecture == "svd" else 0
 
 
 def _rounded(value: float) -> float:

@@ -162,11 +162,14 @@ class Ours:
         return load_file(self.out / "latents.safetensors")["latents"]
 
 
-def write_folder(folder: Path, config: Config, weights: Weights) -> None:
-    """What the catalogue reads of a checkpoint: its configuration, and files whose weights are holes."""
-    for name in ("unet", "vae"):
-        weights.modules[name].save_config(folder / name)
+def write_folder(folder: Path, config: Config, weights: Weights, *, holes: bool = True) -> None:
+    """A checkpoint of ``weights``: all of it, or what the catalogue reads, in files whose weights are ``holes``."""
     for name, module in weights.modules.items():
+        if not holes:
+            module.save_pretrained(folder / name)
+            continue
+        if name != "image_encoder":
+            module.save_config(folder / name)
         write_holes(folder / name / "model.safetensors", shapes_of(module))
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableVideoDiffusionPipeline"}))
     own = {

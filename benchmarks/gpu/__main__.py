@@ -1,7 +1,7 @@
 """What a CUDA card makes of Stable Video Diffusion, stock and ours, on random full-size weights.
 
     python -m benchmarks.gpu                 everything, each part in a process of its own
-    python -m benchmarks.gpu e2e             one part: e2e, decode, ladder or attention
+    python -m benchmarks.gpu e2e             one part: e2e, decode, ladder, attention or queue
     python -m benchmarks.gpu --device cpu --config tiny      tries the script itself, anywhere
 
 A part takes at most ten minutes: past --minutes nothing new is begun. Every measurement is written to the JSON file
@@ -22,11 +22,11 @@ from typing import Any
 from .. import report
 from ..accelerator import Accelerator, accelerator
 from ..stock import CONFIGS
-from . import attention, decode, e2e, ladder
+from . import attention, decode, e2e, ladder, queue
 from .bench import Bench
 from .kept import Kept, read
 
-PARTS: dict[str, Any] = {"e2e": e2e, "decode": decode, "ladder": ladder, "attention": attention}
+PARTS: dict[str, Any] = {"e2e": e2e, "decode": decode, "ladder": ladder, "attention": attention, "queue": queue}
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 

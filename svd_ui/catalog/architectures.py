@@ -68,7 +68,8 @@ class Architecture(Frozen):
     values of those keys, and by its ``vae_class``. ``unet`` and ``reusing`` are one call for one conditioning: a whole
     one, and one that reuses kept features (``core/sampling/feature_cache.py``). ``denoising`` are the U-Net's
     activations. ``kept`` and ``encoding`` are bytes per latent cell (and frame): of one kept feature, and of encoding
-    the still in float32. ``parameters`` by module; ``streamed`` are those on the device at a time while the U-Net's
+    the still in float32; ``widest`` the numbers of the autoencoder's largest features for each latent cell, 0 where nobody
+    saw what a card copies of them. ``parameters`` by module; ``streamed`` are those on the device at a time while the U-Net's
     weights are streamed. ``upcasts``: the still is encoded in float32.
     """
 
@@ -85,6 +86,7 @@ class Architecture(Frozen):
     kept: float
     decoding: Peak
     encoding: float
+    widest: int
     parameters: dict[str, int]
     streamed: int
     upcasts: bool

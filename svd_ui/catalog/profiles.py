@@ -14,7 +14,6 @@ from .costs import peak_bytes
 class ProfileRow(Frozen):
     """How a clip is fitted into memory.
 
-    Decode chunks leave a third of a card free, because convolutions may want as much scratch memory as their input.
     What a clip needs under it says ``costs.peak_bytes``. ``min_bytes`` is the card a rung is meant for, for models whose
     costs are not known.
     """
@@ -50,10 +49,10 @@ PROFILES: dict[str, ProfileRow] = {
         ),
         ProfileRow(
             id="12gb",
-            title="12 GB: resident, chunked forward",
+            title="12 GB: resident, guidance in turn",
             order=2,
-            forward_chunking=True,
-            decode_chunk_size=8,
+            guidance_in_turn=True,
+            decode_chunk_size=6,
             min_bytes=11 * GB,
         ),
         ProfileRow(
@@ -99,8 +98,8 @@ def smaller_profile(id: str) -> ProfileRow | None:
 
 CONTEXT_BYTES = 820 * 2**20
 """What the driver, its libraries and an allocator's gaps take beside what is counted (0.8 GiB)."""
-SPARE = 1.3
-"""What ``auto`` leaves beyond a counted peak: kernels' scratch memory is not counted."""
+SPARE = 1.1
+"""What ``auto`` leaves beyond a predicted peak, which is within that of the ones measured on a card."""
 SHARED = frozenset({"cpu", "mps"})
 """Devices whose memory is the host's: weights are never moved."""
 

@@ -46,10 +46,9 @@ class Checkpoints:
             return self.find(named)
         rows = self.rows()
         ranked = sorted(rows.values(), key=lambda row: (row.id != "nano", row.rank), reverse=True)
-        present = [row for row in ranked if self._hub.present(row)]
-        if _is_small(device) and any(row.id == "nano" for row in present):
-            return rows["nano"]
-        return next(iter(present), None) or next(row for row in ranked if not row.gated)
+        wanted = sorted(ranked, key=lambda row: row.id != "nano") if _is_small(device) else ranked
+        present = next((row for row in wanted if self._hub.present(row)), None)
+        return present or next(row for row in ranked if not row.gated)
 
 
 def _is_small(device: HasMemory | None) -> bool:

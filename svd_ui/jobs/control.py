@@ -8,6 +8,7 @@ from ..errors import NotFound, NotWaiting
 from ..request import GenerationRequest
 from . import Job
 from .database import Row
+from .glance import Glance
 from .intake import Intake
 from .queue import CLIPS, Where
 from .rows import read_request
@@ -19,18 +20,18 @@ MAX_NAME = 120
 class QueueControl:
     """``owner`` None is the operator, who may do everything; others see to their own jobs.
 
-    ``owned`` gives a row if that owner may change it, ``shown`` makes rows jobs, ``wake`` tells the slots to look.
+    ``owned`` gives a row if that owner may change it, ``wake`` tells the slots to look.
     """
 
     def __init__(
         self,
         store: Store,
         intake: Intake,
+        glance: Glance,
         owned: Callable[[str, str | None], Row],
-        shown: Callable[[list[Row]], list[Job]],
         wake: Callable[[], None],
     ) -> None:
-        self._store, self._intake, self._owned, self._shown, self._wake = store, intake, owned, shown, wake
+        self._store, self._intake, self._glance, self._owned, self._wake = store, intake, glance, owned, wake
 
     @property
     def paused(self) -> bool:
@@ -51,8 +52,10 @@ class QueueControl:
 
     def jobs(self, owner: str | None = None) -> list[Job]:
         """What runs, then what waits, in order: ``owner``'s, or everybody's. Positions count everybody's."""
-        rows = [*self._store.running(CLIPS), *self._store.queue(CLIPS)]
-        return self._shown([row for row in rows if owner is None or row["owner"] == owner])
+        queue, running = self._glance.queue(), self._store.running(CLIPS)
+        begun = {row["id"] for row in running}
+        rows = [*running, *(row for row in queue if row["id"] not in begun)]
+        return self._glance.jobs(row for row in rows if owner is None or row["owner"] == owner)
 
     def move(self, id: str, where: Where, other: str | None = None, owner: str | None = None) -> list[Job]:
         """Put a waiting job first, last, before or after another; returns the queue. Raises NotFound or BadInput."""
@@ -69,14 +72,14 @@ class QueueControl:
         request, key, steps = self._intake.checked(request, row["kind"])
         if not self._store.replace(id, request, key, steps, row["name"] if name is None else name[:MAX_NAME]):
             raise NotWaiting()
-        return self._shown([self._store.row(id)])[0]
+        return self._glance.jobs([self._store.row(id)])[0]
 
     def skip(self, id: str, owner: str | None = None) -> Job:
         """To the end of its owner's jobs; one that runs is stopped, kept, and goes on from there. Raises NotFound."""
         self._owned(id, owner)
         self._store.waitlist.skip(id)
         self._wake()
-        return self._shown([self._store.row(id)])[0]
+        return self._glance.jobs([self._store.row(id)])[0]
 
     def leave_out(self, id: str, tile: int, owner: str | None = None) -> Job:
         """A wall that waits or runs goes on without a tile, by its number from 0; without its last one it is cancelled.
@@ -100,7 +103,7 @@ class QueueControl:
             raise NotFound(what="tile")
         if last:
             self._store.cancel(id)
-        return self._shown([self._store.row(id)])[0]
+        return self._glance.jobs([self._store.row(id)])[0]
 
     def stop_all(self, owner: str | None = None) -> None:
         """Cancel what runs and waits, downloads left out."""

@@ -54,7 +54,8 @@ class Database(Protocol):
     ``name`` says where it is, without secrets. Files of jobs lie in ``folder``.
 
     ``for_update`` ends a SELECT of rows that are then changed, and ``skip_locked`` one of a row that nobody else is about to
-    change. ``clock`` is the time in seconds, as SQL, by a clock that all who share the database go by.
+    change. ``clock`` is the time in seconds, as SQL, by a clock that all who share the database go by. ``changes`` counts what
+    this process wrote, but for what was ``quiet``.
     """
 
     name: str
@@ -62,13 +63,15 @@ class Database(Protocol):
     for_update: str
     skip_locked: str
     clock: str
+    changes: int
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """All rows of a query."""
         ...
 
-    def write(self, alone: bool = True) -> AbstractContextManager[Transaction]:
-        """A transaction, rolled back on any error. No other that is ``alone`` interleaves it.
+    def write(self, alone: bool = True, *, quiet: bool = False) -> AbstractContextManager[Transaction]:
+        """A transaction, rolled back on any error. No other that is ``alone`` interleaves it. ``quiet``: how far something came,
+        which changes nobody's place.
 
         Not alone: what a statement depends on stands in that statement, or was read ``for_update``.
         """

@@ -58,6 +58,7 @@ class PostgresDatabase:
         self.name, self.folder = shown(url), folder
         self._lock = threading.Lock()
         self._silent = self._open = False
+        self.changes = 0
         options = " ".join(filter(None, (LIMITS, str(url.query.get("options", "")))))
         self._engine = sqlalchemy.create_engine(
             url,
@@ -87,9 +88,11 @@ class PostgresDatabase:
             return _on_a_live_one(ask)
 
     @contextlib.contextmanager
-    def write(self, alone: bool = True) -> Iterator[PostgresTransaction]:
+    def write(self, alone: bool = True, *, quiet: bool = False) -> Iterator[PostgresTransaction]:
         with self._transaction(ALONE if alone else None) as connection:
             yield PostgresTransaction(connection)
+        with self._lock:
+            self.changes += not quiet
 
     @contextlib.contextmanager
     def _transaction(self, key: int | None) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""Stored rows => jobs as readers see them, with their place in the queue and the time they will still take.
+"""Stored rows => jobs as readers see them.
 
 Rows of an older or newer release never fail; what they lose is named.
 """
@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
-from ..events import ENDED, Result, Stage
+from ..events import Result, Stage
 from ..migration import left_out, migrate
 from ..notes import read_notes
 from ..request import GenerationRequest
 from . import Job, JobKind
 from .database import Row
-from .queue import CLIPS, DOWNLOADS
-from .store import Store
-from .timing import Timings, waiting_seconds
 
 log = logging.getLogger(__name__)
 
@@ -46,33 +43,7 @@ STAGES = frozenset(get_args(Stage))
 KINDS = frozenset(get_args(JobKind))
 
 
-def to_jobs(
-    store: Store, timings: Timings, rows: Sequence[Row], slots: Callable[[], int], warm: str | None = None
-) -> list[Job]:
-    """One look at the queue serves all rows; ended ones need none.
-
-    ``slots`` counts the clips that are made at a time, ``warm`` is the checkpoint in memory.
-    """
-    rows = [row for row in rows if _is_sound(row)]
-    active = [row for row in rows if row["state"] not in ENDED]
-    if not active:
-        return _readable(rows, {})
-    known = timings.known(warm)
-    expected: dict[str, tuple[int | None, float | None]] = {}
-    for lane in (CLIPS, DOWNLOADS):
-        waiting = [row for row in active if row["state"] == "queued" and row["kind"] in lane]
-        if waiting:
-            queue, running = (list(filter(_is_sound, found)) for found in (store.queue(lane), store.running(lane)))
-            begun = {row["id"] for row in running}
-            queue = [row for row in queue if row["id"] not in begun]  # what began meanwhile counts once
-            ends = waiting_seconds(known, running, queue, slots() if lane is CLIPS else 1)
-            expected |= {row["id"]: (row["position"], ends[row["id"]]) for row in queue}
-    running = [row for row in active if row["state"] != "queued"]
-    expected |= {row["id"]: (None, known.remaining(row)) for row in running}
-    return _readable(rows, expected)
-
-
-def _is_sound(row: Row) -> bool:
+def is_sound(row: Row) -> bool:
     """Whether its numbers are numbers: what damages a file does not ask which column it hits."""
     sound = all(row[name] is None or isinstance(row[name], int | float) for name in NUMBERS)
     if not sound:
@@ -80,7 +51,7 @@ def _is_sound(row: Row) -> bool:
     return sound
 
 
-def _readable(rows: Sequence[Row], expected: dict[str, tuple[int | None, float | None]]) -> list[Job]:
+def readable(rows: Sequence[Row], expected: dict[str, tuple[int | None, float | None]]) -> list[Job]:
     """The jobs of ``rows``; a row that damage made unreadable is named in the log, and left out."""
     jobs = []
     for row in rows:

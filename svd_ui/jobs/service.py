@@ -28,6 +28,7 @@ from . import Job, JobKind, stored_name
 from .control import MAX_NAME, QueueControl
 from .database import Row, warn
 from .following import Meter
+from .glance import Glance
 from .intake import Intake
 from .job_run import JobRunner, give_up
 from .leases import LEASE_SECONDS, Housekeeping, Lease, live, total_slots
@@ -35,7 +36,6 @@ from .queue import CLIPS, DOWNLOADS
 from .recording import PREVIEW
 from .retention import Rule, Surplus
 from .rotation import DeviceState, Rotation, Seat
-from .rows import to_jobs
 from .slot import Slot
 from .store import Store, open_database
 from .timing import Timings
@@ -80,6 +80,7 @@ class JobService:
         self._database = open_database(settings)
         self._store = Store(self._database)
         self._timings = Timings(self._database, CountedCosts(settings))
+        self._glance = Glance(self._store, self._timings, partial(total_slots, self._database), self._warm)
         taking = (lambda: self._rotation.taking) if slots else (lambda: 0)
         self._lease = Lease(self._database, role, taking, lease_seconds, self._own_devices)
         self.meters: list[Meter] = []
@@ -87,7 +88,7 @@ class JobService:
         self._housekeeping = Housekeeping(settings, self._store, self._lease, self.meters)
         self._intake = Intake(settings, self._store, hub, self.describe)
         self._runner = JobRunner(settings, self._store, hub, self._lease.id, self._housekeeping.later, self.meters)
-        self.queue = QueueControl(self._store, self._intake, self._owned, self._jobs, self._wake)
+        self.queue = QueueControl(self._store, self._intake, self._glance, self._owned, self._wake)
         self._closed = False
         self._starting = threading.Lock()
         self._slots = self._make_slots() if slots else []
@@ -185,7 +186,7 @@ class JobService:
 
     def batch(self, job: Job) -> list[Job]:
         """All that was asked for together with ``job``, in that order; nothing where it was asked for alone."""
-        return self._jobs(self._store.batch(job.batch)) if job.batch else []
+        return self._glance.jobs(self._store.batch(job.batch)) if job.batch else []
 
     def places(self, jobs: Iterable[Job]) -> dict[str, tuple[int, int]]:
         """id => (which of those asked for together with it, from 1 on, how many these are); jobs asked for alone left out."""
@@ -219,7 +220,7 @@ class JobService:
 
     def history(self, owner: str | None = None, limit: int = 24, before: str | None = None) -> list[Job]:
         """Newest first: ``owner``'s, or everybody's for the operator (None)."""
-        return self._jobs(self._store.history(owner, limit, before))
+        return self._glance.jobs(self._store.history(owner, limit, before))
 
     def unfinished(self, owner: str | None = None, ids: Iterable[str] | None = None) -> int:
         """How many clips and stills have not ended: of ``owner``, of ``ids``, everybody's without either."""
@@ -263,13 +264,10 @@ class JobService:
         return row
 
     def _one(self, row: Row) -> Job:
-        found = self._jobs([row])
+        found = self._glance.jobs([row])
         if not found:
             raise NotFound(what="job")
         return found[0]
-
-    def _jobs(self, rows: list[Row]) -> list[Job]:
-        return to_jobs(self._store, self._timings, rows, partial(total_slots, self._database), self._warm())
 
     # The device
 
@@ -297,7 +295,7 @@ class JobService:
         seat = self._rotation.likely(request.checkpoint)
         cost = seat.engine.estimate(request) if seat is not None else Estimate()
         key, steps = self._intake.timing_of(request, "clip")
-        seconds = self._timings.known(self._warm()).whole(key, steps)
+        seconds = self._glance.known().whole(key, steps)
         return cost if seconds is None else cost.model_copy(update={"seconds": seconds, "basis": "measured"})
 
     def _warm(self) -> str | None:

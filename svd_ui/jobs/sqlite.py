@@ -40,7 +40,7 @@ class SqliteDatabase:
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         """Those that nobody reads with at the moment."""
-        self._closed = False
+        self._closed, self.changes = False, 0
         self._identity: tuple[int, int] | None = None
         with self._mapped():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class SqliteDatabase:
                 transaction.execute(f"PRAGMA user_version = {number + 1}")
 
     @contextlib.contextmanager
-    def write(self, alone: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, alone: bool = True, *, quiet: bool = False) -> Iterator[sqlite3.Connection]:
         with self._mapped(), self._lock:
             connection = self._open(self._writer)
             if _identity(self.path) != self._identity:  # SQLite would go on in a file that nobody finds again
@@ -118,6 +118,7 @@ class SqliteDatabase:
             try:
                 yield connection
                 connection.execute("COMMIT")
+                self.changes += not quiet
             except BaseException:
                 if connection.in_transaction:  # SQLite has already rolled back after some errors
                     connection.execute("ROLLBACK")

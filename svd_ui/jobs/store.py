@@ -168,7 +168,7 @@ class Store:
     def _change(self, id: str, process: str, condition: str, values: dict[str, Any]) -> bool:
         """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
         columns = ", ".join(f"{name} = :{name}" for name in values)
-        with self.database.write(alone=False) as sql:
+        with self.database.write(alone=False, quiet="state" not in values) as sql:
             done = sql.execute(
                 f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {condition}",
                 {**values, "_now": time.time(), "_id": id, "_process": process},

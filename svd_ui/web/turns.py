@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import gradio as gr
+from .variants import Variants
 
 AT_ONCE = 2
 """Quick handlers under way; what lasts comes through gradio's queue, which has limits of its own."""
 
 
-class Turns(gr.Blocks):
+class Turns(Variants):
     """A page whose quick handlers (``queue=False``) wait for one another."""
 
     async def process_api(self, block_fn: Any, *args: Any, **named: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.accelerator import GIB, Host
 from benchmarks.clips import Clip
-from benchmarks.gpu import decode, e2e, ladder
+from benchmarks.gpu import decode, e2e, ladder, queue
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.bench import FEW, Bench
 from benchmarks.gpu.kept import Kept, read
@@ -211,3 +211,46 @@ def test_decoding_is_judged_at_the_largest_chunk_that_ran() -> None:
     assert "decode, ours, chunk 4" in rows
     assert rows["decoding, share of the clip"].value == pytest.approx(10)
     assert rows["decoding, share of the clip"].passed is False
+
+
+@pytest.mark.slow
+def test_the_queue_on_a_device_measures_every_scene(tmp_path: Path) -> None:
+    """With a model whose steps take long enough to be interrupted."""
+    file = tmp_path / "figures.json"
+    with suppress(SystemExit):
+        main(["queue", "--device", "cpu", "--config", "mid", "--json", str(file)])
+    measured = json.loads(file.read_text("utf-8"))["measured"]
+    assert [name for name in measured if name.startswith("queue/")] == [f"queue/{scene}" for scene in queue.SCENES]
+    assert not [figure for figure in measured.values() if isinstance(figure, dict) and "error" in figure]
+    assert measured["queue/paused"]["equal"] and measured["queue/killed"]["equal"]
+
+
+def test_rows_of_the_queue_judge_keeping_pausing_and_equality() -> None:
+    rows = named(
+        queue.rows(
+            bench(
+                {
+                    "queue/keeping": {"every": [0.52, 0.51], "never": [0.5, 0.6]},
+                    "queue/paused": {
+                        "stopped": 0.5,
+                        "freed": 2.5,
+                        "held": 8 * GIB,
+                        "left": GIB,
+                        "first_step": 9,
+                        "on": 2.0,
+                        "latents": 0.0,
+                        "equal": False,
+                    },
+                    "queue/killed": {"at": 12, "first_step": 12, "on": 18.0, "latents": 0.0, "equal": True},
+                }
+            )
+        )
+    )
+    assert (
+        rows["keeping every step, of a step"].value == pytest.approx(2)
+        and not rows["keeping every step, of a step"].passed
+    )
+    assert rows["paused: the card's memory is free"].passed is False
+    assert rows["paused and resumed: equal to the bit"].passed is False
+    assert rows["killed: equal to the bit"].passed is True
+    assert rows["cancelled"].value is None
