@@ -53,9 +53,10 @@ class Visitor:
         parts = (self._ticks(), self._slow(), self._queue(), self._status(), self._history(), self._acts())
         tasks = [asyncio.create_task(part) for part in parts]
         await closing.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:  # more than once: before Python 3.12 wait_for may swallow it
+            for task in tasks:
+                task.cancel()
+            tasks = [*(await asyncio.wait(tasks, timeout=1.0))[1]]
         self.tab.close()
 
     # What a page does by itself
