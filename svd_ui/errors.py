@@ -22,6 +22,7 @@
     │   └── StepRanOut                 step_ran_out        1   memory ran out in a post step: the clip is kept without it
     ├── DiskFull                       disk_full           1   while writing a result
     ├── WorkerStopped                  worker_stopped      1
+    │   ├── Displaced                  displaced           1   its place was taken away: no fault of the job, it waits again
     │   ├── DiedAgain                  died_again          1   a job that came no further than the first time
     │   └── ClusterUnusable            cluster_unusable    1   nothing of it answers, or none of ours runs there
     │       ├── RayMissing             ray_missing         1   the package is not installed here
@@ -249,6 +250,13 @@ class DiskFull(SvdUiError):
 class WorkerStopped(SvdUiError):
     code = "worker_stopped"
     template = "The worker stopped ({reason}). Run the clip again: that starts a new one."
+
+
+class Displaced(WorkerStopped):
+    """Its place was taken away, and nothing that it did is the reason: it waits again, and that counts for nothing."""
+
+    code = "displaced"
+    template = "The clip had to stop: {reason}. Run it again: it goes on from its last step."
 
 
 class DiedAgain(WorkerStopped):

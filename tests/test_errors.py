@@ -29,6 +29,7 @@ SAMPLES: list[errors.SvdUiError] = [
     errors.StepRanOut(name="Wobble", index=1),
     errors.DiskFull(),
     errors.WorkerStopped(reason="killed"),
+    errors.Displaced(reason="the cluster was taken down"),
     errors.DiedAgain(where="after step 3 of 25", reason="killed"),
     errors.ClusterUnusable(address="ray://host:10001", reason="nobody answers there", remedy="Start it."),
     errors.RayMissing(address="auto"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..assets import Assets
-from ..errors import Cancelled, ClusterUnusable, NoReplica, SvdUiError, Unexpected, WorkerStopped, from_dict
+from ..errors import Cancelled, ClusterUnusable, Displaced, NoReplica, SvdUiError, Unexpected, from_dict
 from ..events import Event, Finished
 from ..hub import Hub
 from ..media import write_bytes
@@ -31,6 +31,8 @@ from .progress import KEPT, Progress
 log = logging.getLogger(__name__)
 NEWS_SECONDS = 0.25
 """How long the desk waits for news before it says that there are none; then a cancel is looked for."""
+BREATH_SECONDS = 2.0
+REMEDY = "Look at 'svd-ui cluster status', and allow more replicas or wait longer (SVD_UI_CLUSTER_WAIT)."
 
 
 def engines_of(settings: Settings) -> list[RayEngine]:
@@ -48,6 +50,8 @@ class RayEngine:
         self._hub = Hub(settings)
         self._device: Device | None = None
         self._waiting = 0
+        self._refused: float | None = None
+        """Since when no replica has begun what it was given."""
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         return self._stream("generate", request, out, cancel)
@@ -83,13 +87,26 @@ class RayEngine:
     def _stream(self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         """Once more with all files where a replica took it that does not see this page's folder."""
         self._link.ready(cancel)
-        ships = self._link.ships
-        done = yield from self._session(method, request, out, cancel, ships)
-        if not done:
-            self._link.ships = True
-            done = yield from self._session(method, request, out, cancel, True)
+        try:
+            done = yield from self._session(method, request, out, cancel, self._link.ships)
+            if not done:
+                self._link.ships = True
+                done = yield from self._session(method, request, out, cancel, True)
+        except Displaced as error:
+            self._breathe(error, cancel)
+            raise
         if not done:
             raise Unexpected(detail="the replica did not see what was brought")
+
+    def _breathe(self, error: Displaced, cancel: CancelToken) -> None:
+        """Where nothing is begun, nobody tries again at once. Raises NoReplica when that has gone on for too long."""
+        now = time.monotonic()
+        self._refused = self._refused or now
+        if now - self._refused > self._settings.cluster_wait:
+            reason = str(error.params.get("reason", ""))
+            raise NoReplica(address=self._link.address, reason=reason, remedy=REMEDY) from error
+        while time.monotonic() < now + BREATH_SECONDS and not cancel.is_set():
+            time.sleep(NEWS_SECONDS)
 
     def _session(
         self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken, ships: bool
@@ -128,7 +145,7 @@ class RayEngine:
                 case Unshared():
                     return False
                 case Began():
-                    shared = message.shared
+                    shared, self._refused = message.shared, None
                 case OnDevice():
                     self._device = Device.model_validate(message.device)
                 case Told():
@@ -182,7 +199,7 @@ class News:
         self._ended = False
 
     def messages(self, brought: list[Any]) -> Generator[Any]:
-        """Raises Cancelled, NoReplica or WorkerStopped; closing it early has the replica stop."""
+        """Raises Cancelled, NoReplica, Displaced or WorkerStopped; closing it early has the replica stop."""
         after = 0
         try:
             self._call("begin", self._order, brought)
@@ -190,7 +207,7 @@ class News:
                 self._look()
                 found = self._call("next", self._order.session, after, NEWS_SECONDS)
                 if found is None:
-                    raise WorkerStopped(reason="the desk of the cluster was restarted")
+                    raise Displaced(reason="the desk of the cluster was restarted")
                 for number, message in found:
                     after, self._until = number, float("inf")
                     self._ended = isinstance(message, Ended | Unshared)
@@ -205,7 +222,7 @@ class News:
         """Stopped by somebody else than us: it is to be made again."""
         stopped = isinstance(message, Ended) and (message.error or {}).get("code") == Cancelled.code
         if stopped and self._asked is None:
-            raise WorkerStopped(reason="the cluster stopped it")
+            raise Displaced(reason="the cluster stopped it")
         return message
 
     def _call(self, method: str, *args: Any) -> Any:
@@ -220,7 +237,7 @@ class News:
             except Exception as error:
                 log.warning("the desk of the cluster does not answer: %r", error)
                 if time.monotonic() - silent > VANISHED_SECONDS:
-                    raise WorkerStopped(reason="the cluster does not answer any more") from error
+                    raise Displaced(reason="the cluster does not answer any more") from error
                 time.sleep(NEWS_SECONDS)
 
     def _look(self) -> None:
@@ -233,8 +250,7 @@ class News:
             raise Cancelled()
         if now > self._until:
             reason = "no replica took the clip in time"
-            remedy = "Look at 'svd-ui cluster status', and allow more replicas or wait longer (SVD_UI_CLUSTER_WAIT)."
-            raise NoReplica(address=self._link.address, reason=reason, remedy=remedy)
+            raise NoReplica(address=self._link.address, reason=reason, remedy=REMEDY)
 
     def _stop(self) -> None:
         with suppress(Exception):  # a cluster that is gone makes nothing

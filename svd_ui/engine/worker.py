@@ -31,6 +31,8 @@ LONGEST_GRACE = 10.0
 """The same where one measured step takes longer: loading the weights again costs more than such a wait."""
 HURRY = 1.5
 """The same where the device is wanted back at once and what is kept of the job is enough to go on from."""
+BACK = 1.8
+"""Seconds in which a device that is wanted back is free: a process that has not let go of its memory by then is ended."""
 PROBE_SECONDS = 120.0
 """A new process imports, looks at its device and computes something small within that, or the device is of no use."""
 FROZEN_SECONDS = 30.0
@@ -70,6 +72,7 @@ class WorkerEngine:
         """Whether it could use it before: then that is no fault of the settings, or of a job."""
         self._numbers = itertools.count(1)
         self._closed = False
+        self._wanted_back: float | None = None
         self._waiting = 0
         self._told = threading.Event()
 
@@ -117,14 +120,32 @@ class WorkerEngine:
         return estimate(self._settings, self._hub, request, self._device)
 
     def release(self) -> None:
-        """Free the device's memory; nothing to do while no process runs, and a running job keeps its own."""
+        """Free the device's memory; nothing to do while no process runs, and a running job keeps its own.
+
+        Where a job was just stopped because the device is wanted back, a process that takes too long is ended.
+        """
         child = self._child
         if child is None or not child.alive or not self._turn.acquire(blocking=False):
             return
         try:
-            self._answer("release", child)
+            since, self._wanted_back = self._wanted_back, None
+            if since is None:
+                self._answer("release", child)
+            else:
+                self._let_go(child, since + BACK - time.monotonic())
         finally:
             self._turn.release()
+
+    def _let_go(self, child: Child, seconds: float) -> None:
+        ending = threading.Timer(max(0.0, seconds), self._kill, (child,))
+        ending.start()
+        try:
+            self._answer("release", child)
+        except WorkerStopped:
+            if child.alive:
+                raise
+        finally:
+            ending.cancel()
 
     def close(self) -> None:
         self._closed = True
@@ -194,6 +215,8 @@ class WorkerEngine:
         Raises its error, ``Cancelled``, ``TookTooLong`` or ``WorkerStopped``.
         """
         patience, silence = Patience(cancel, seconds or self._settings.max_seconds), Silence(child)
+        if work.streams:
+            self._wanted_back = None
         finished: Finished | None = None
         answer: Any = None
         ended, told = False, frozenset[int]()
@@ -203,6 +226,7 @@ class WorkerEngine:
                 if not told >= (gone := left_out(cancel)):
                     child.send(LeaveOut(work.number, told := gone))
                 if patience.asks_to_stop():
+                    self._wanted_back = time.monotonic() if patience.hurries else None
                     child.send(Cancel(work.number))
                 if patience.exhausted():
                     child.kill()
@@ -333,9 +357,14 @@ class Patience:
         if self.asked or not (self._cancel.is_set() or self._clock() > self._deadline):
             return False
         self.asked = True
-        grace = min(HURRY, self._grace) if getattr(self._cancel, "hurries", False) else self._grace
+        grace = min(HURRY, self._grace) if self.hurries else self._grace
         self._until = self._clock() + grace
         return True
+
+    @property
+    def hurries(self) -> bool:
+        """Whether the device is wanted back at once."""
+        return self._cancel.is_set() and bool(getattr(self._cancel, "hurries", False))
 
     def exhausted(self) -> bool:
         return self._clock() > self._until

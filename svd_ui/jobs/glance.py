@@ -26,7 +26,7 @@ class Lane(NamedTuple):
     expected: dict[str, tuple[int, float | None]] = {}
 
 
-class Look(NamedTuple):
+class Seen(NamedTuple):
     at: float
     changes: int
     warm: str | None
@@ -47,7 +47,7 @@ class Glance:
     ) -> None:
         self._store, self._timings, self._slots, self._warm, self._clock = store, timings, slots, warm, clock
         self._lock = threading.Lock()
-        self._last: Look | None = None
+        self._last: Seen | None = None
 
     def jobs(self, rows: Iterable[Row]) -> list[Job]:
         """The jobs of ``rows``, each with its place in the queue and the time that it will still take; ended ones need no look."""
@@ -72,14 +72,14 @@ class Glance:
         """What was learnt of how long clips take."""
         return self._look().known
 
-    def _look(self, anew: bool = False) -> Look:
+    def _look(self, anew: bool = False) -> Seen:
         with self._lock:  # who comes meanwhile gets what this look finds
             last, warm, changes = self._last, self._warm(), self._store.database.changes
             old = last is None or (last.changes, last.warm) != (changes, warm)
             if last is None or old or anew or self._clock() - last.at > FRESH_SECONDS:
                 known = self._timings.known(warm)
                 lanes = self._lane(known, CLIPS, self._slots), self._lane(known, DOWNLOADS, lambda: 1)
-                last = self._last = Look(self._clock(), changes, warm, known, lanes)
+                last = self._last = Seen(self._clock(), changes, warm, known, lanes)
             return last
 
     def _lane(self, known: Known, kinds: Sequence[str], slots: Callable[[], int]) -> Lane:

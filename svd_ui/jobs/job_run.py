@@ -15,7 +15,7 @@ from pathlib import Path
 from ..catalog import find_checkpoint
 from ..engine import CancelToken, Engine
 from ..engine.progress import Progress
-from ..errors import Cancelled, DiskFull, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
+from ..errors import Cancelled, DiskFull, Displaced, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
 from ..events import Decoding, Denoising, Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
 from ..settings import Settings
@@ -185,7 +185,7 @@ class JobRun:
         recorder = self._recorder
         if recorder.ended:  # its result is safe: what fails after it is for the log
             log.warning("job %s, after it had ended: %s", recorder.id, reason)
-        elif self.cancel.hurries:
+        elif self.cancel.hurries or (isinstance(reason, Displaced) and self._again):
             recorder.put_back()
         elif isinstance(reason, WorkerStopped | DiskFull) and self._again:
             self.died = reason if isinstance(reason, WorkerStopped) else None

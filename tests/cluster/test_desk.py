@@ -164,6 +164,17 @@ def test_a_page_hears_why_its_replica_went(error: Exception | None, reason: str)
     played(play)
 
 
+@pytest.mark.parametrize("error", [KeyError("a replica that is only coming"), None])
+def test_that_nobody_began_is_no_fault_of_the_clip(error: Exception | None) -> None:
+    async def play(at: Replicas) -> None:
+        await at.desk.begin(ORDER, [])
+        at.says.put_nowait(error)
+        ((_, ended),) = await at.news()
+        assert ended.error["code"] == "displaced"
+
+    played(play)
+
+
 def test_what_runs_goes_back_to_its_page_when_the_cluster_is_taken_down() -> None:
     async def play(at: Replicas) -> None:
         await at.desk.begin(ORDER, [])
@@ -171,7 +182,7 @@ def test_what_runs_goes_back_to_its_page_when_the_cluster_is_taken_down() -> Non
         await at.news()
         assert await at.desk.stop_all() == 1
         ((_, ended),) = await at.news(after=1)
-        assert ended.error["code"] == "worker_stopped"
+        assert ended.error["code"] == "displaced"
         assert await at.desk.until_unwanted(ORDER.session)
         assert await at.desk.stop_all() == 0
 

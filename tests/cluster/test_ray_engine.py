@@ -32,6 +32,7 @@ from svd_ui.settings import Settings
 from tests.cluster.engines import KeepingEngine
 from tests.cluster.inside import InsideLink
 from tests.fakes import FakeEngine, picture
+from tests.jobs.conftest import until
 
 Make = Callable[..., tuple[RayEngine, InsideLink]]
 
@@ -244,6 +245,39 @@ def test_a_job_whose_replica_always_dies_fails_with_the_reason(make: Make, setti
         assert done.state == "failed"
         assert "its replica was killed or lost" in done.message
         assert "Try again" in done.message
+
+
+def test_a_clip_is_not_blamed_for_a_cluster_that_comes_and_goes(
+    make: Make, settings: Settings, far: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken down three times at the same step, and refused by replicas that are only coming up: it goes on all the same."""
+    monkeypatch.setattr("svd_ui.engine.ray.BREATH_SECONDS", 0.01)
+    engine, link = make((far, KeepingEngine(steps=60, delay=0.03, settings=far)))
+    link.ships = True
+    with JobService(settings, engine) as jobs:  # type: ignore[arg-type]
+        jobs.start()
+        id = jobs.submit(asked(settings), "a").id
+        for times in range(1, 5):
+            until(lambda: len(link.orders) == times and jobs.get(id).state == "denoising")  # noqa: B023
+            if times == 4:
+                link.dies_after, link.deaths = 0, 3  # from the next order on
+            assert link.ask("stop_all")(5) == 1
+        done = jobs.wait(id, 30)
+        assert (done.state, link.deaths) == ("finished", 0)
+        assert jobs._store.row(id)["stalled"] == 0
+
+
+def test_a_cluster_that_never_begins_anything_is_said_in_the_end(
+    make: Make, settings: Settings, far: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svd_ui.engine.ray.BREATH_SECONDS", 0.01)
+    engine, link = make((far, FakeEngine(settings=far)), page=settings.model_copy(update={"cluster_wait": 1}))
+    link.dies_after = 0
+    with JobService(settings, engine) as jobs:  # type: ignore[arg-type]
+        jobs.start()
+        done = jobs.wait(jobs.submit(asked(settings), "a").id, 30)
+        assert done.state == "failed"
+        assert "killed or lost" in done.message and len(link.orders) > 5
 
 
 def test_memory_is_freed_between_clips_only(far: Settings) -> None:

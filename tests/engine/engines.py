@@ -79,6 +79,17 @@ def slow(settings: Settings, device: str | None) -> FakeEngine:
     return FakeEngine(steps=100, delay=0.1)
 
 
+class Holding(FakeEngine):
+    """Stops at once, and keeps hold of its device's memory."""
+
+    def release(self) -> None:
+        time.sleep(600)
+
+
+def holding(settings: Settings, device: str | None) -> Holding:
+    return Holding(steps=100, delay=0.1)
+
+
 class Misconfigured(FakeEngine):
     """Looks for a device that is not there."""
 

@@ -237,7 +237,7 @@ def test_as_many_tiles_go_together_as_are_predicted_to_fit(settings: Settings) -
 
     assert most(200) == MOST
     assert most(200, wall=Wall(seeds=1, motion_bucket_ids=(30, 90, 220))) == 3
-    assert 1 <= most(16) < most(18) < most(22) <= most(80) <= MOST
+    assert 1 <= most(18) < most(20) < most(23) <= most(80) <= MOST
     assert most(6) == 1
     assert most(200, kind="cpu") == 1
     assert (

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from svd_ui.engine import Engine, device_lock, never
+from svd_ui.engine import Engine, device_lock, never, worker
 from svd_ui.engine.worker import GRACE, Patience, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
@@ -224,6 +224,34 @@ def test_a_hurry_is_shorter_than_two_seconds() -> None:
 
 class Hurried(threading.Event):
     hurries = True
+
+
+def test_a_device_that_is_wanted_back_is_free_in_two_seconds_whatever_its_process_does(
+    make: Make, tmp_path: Path
+) -> None:
+    engine, cancel = make(engines.holding), Hurried()
+
+    def stopped() -> None:
+        for _ in engine.generate(GenerationRequest(image="sha256:" + "0" * 64), tmp_path, cancel):
+            cancel.set()
+
+    for _ in range(2):  # a new process lets the next job run
+        cancel.clear()
+        with pytest.raises(Cancelled):
+            stopped()
+        began, pid = time.monotonic(), engine.pid
+        engine.release()
+        assert pid is not None and engine.pid is None
+        assert time.monotonic() - began < worker.BACK + 2
+        assert (device := engine.describe()) is not None and device.loaded_checkpoint is None
+
+
+def test_memory_that_nobody_waits_for_is_freed_in_peace(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    run(engine, tmp_path)
+    pid = engine.pid
+    engine.release()
+    assert engine.pid == pid
 
 
 def test_a_job_past_its_time_is_ended(make: Make, tmp_path: Path) -> None:

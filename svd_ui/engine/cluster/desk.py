@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...errors import Cancelled, SvdUiError, WorkerStopped
+from ...errors import Cancelled, Displaced, SvdUiError, WorkerStopped
 from . import Began, Ended, Order, Told, Unshared
 
 VANISHED_SECONDS = 15.0
@@ -102,7 +102,7 @@ class Sessions:
         """Everything that is being made goes back to its page; returns how much that was."""
         running = [one for one in self._sessions.values() if one.ended is None]
         for session in running:
-            error = WorkerStopped(reason="the cluster was taken down")
+            error = Displaced(reason="the cluster was taken down")
             session.say(Ended(error.to_dict()), self._clock())
             self._stop(session, True)
         return len(running)
@@ -140,7 +140,8 @@ class Sessions:
 
     async def _pump(self, session: Ticket, parcels: Sequence[Any]) -> None:
         """Hand on what the replica says. However it ends, the page hears so."""
-        error: SvdUiError = WorkerStopped(reason="its replica ended without a word")
+        error: SvdUiError | None = None
+        reason = "its replica ended without a word"
         try:
             async for message in self._stream(session.order, parcels):
                 if isinstance(message, Began):
@@ -151,8 +152,10 @@ class Sessions:
         except asyncio.CancelledError:
             error = Cancelled()
         except Exception as failure:  # whatever Ray raises for a replica that is no more
-            error = WorkerStopped(reason=reason_of(failure))
+            reason = reason_of(failure)
             self._replicas.pop(session.replica, None)  # it reports again if it is still there
+        # A replica that never began, because it is only coming up say, ended for no fault of this clip.
+        error = error or (WorkerStopped if session.replica else Displaced)(reason=reason)
         session.say(Ended(error.to_dict()), self._clock())
 
     async def _guard(self, session: Ticket) -> None:

@@ -14,11 +14,11 @@ from ...hosting import signs_in
 from ...request import FOCUS
 from .. import train
 from ..api import declare
+from ..blocks import Turns
 from ..context import Context
 from ..controls import CLIP
 from ..formatting import html
 from ..page import SECRET, Page
-from ..turns import Turns
 from ..visitor import may_train
 from . import directing, editing, events, groups, job_events, spoken, stage
 from .device_line import status

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from svd_ui.web.turns import AT_ONCE, Turns
+from svd_ui.web.blocks import AT_ONCE, Turns
 
 
 class Watched:

@@ -11,8 +11,8 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
+from svd_ui.web.blocks import Variants
 from svd_ui.web.sessions import LightSession
-from svd_ui.web.variants import Variants
 
 
 def page(kind: type[gr.Blocks]) -> gr.Blocks:
