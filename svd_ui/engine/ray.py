@@ -13,13 +13,13 @@ from typing import Any
 from .. import __version__
 from ..assets import Assets
 from ..errors import Cancelled, ClusterUnusable, Displaced, NoReplica, SvdUiError, Unexpected, from_dict
-from ..events import Event, Finished
+from ..events import Event, Finished, left_out
 from ..hub import Hub
 from ..media import write_bytes
 from ..pictures import pictures
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Estimate, Timed
+from . import CancelToken, Device, Estimate, Timed, telemetry
 from .cluster import Began, Ended, OnDevice, Order, Told, Unshared
 from .cluster.desk import GRACE_SECONDS, VANISHED_SECONDS
 from .cluster.link import Link
@@ -124,6 +124,7 @@ class RayEngine:
             brings=ships,
             storage=url if ships else "",
             waiting=self._waiting,
+            trace=dict(telemetry.carrier_of(out.name)),
         )
         brought = [self._link.put(parcel) for parcel in self._parcels(request, out, storage)] if ships else []
         files = Unpacker(out, Assets.of(self._settings), storage)
@@ -196,6 +197,7 @@ class News:
         self._link, self._order, self._cancel = link, order, cancel
         self._until = time.monotonic() + wait
         self._asked: float | None = None  # when it was asked to stop
+        self._without = frozenset[int]()  # tiles that were cancelled, as the desk knows
         self._ended = False
 
     def messages(self, brought: list[Any]) -> Generator[Any]:
@@ -246,6 +248,9 @@ class News:
         if self._asked is None and self._cancel.is_set():
             self._asked = now
             self._link.ask("cancel", self._order.session, bool(getattr(self._cancel, "hurries", False)))
+        if not self._without >= (gone := left_out(self._cancel)):
+            self._without = gone
+            self._link.ask("leave_out", self._order.session, sorted(gone))
         if self._asked is not None and now - self._asked > GRACE_SECONDS + NEWS_SECONDS:
             raise Cancelled()
         if now > self._until:

@@ -130,9 +130,9 @@ def asked_by(carrier: Carrier) -> None:
     _ASKED.set(carrier)
 
 
-def remember(job: str) -> None:
-    """Job ``job`` was asked for here: its span will belong to the request's, as long as this process lives."""
-    carrier = _ASKED.get()
+def remember(job: str, carrier: Carrier | None = None) -> None:
+    """Job ``job`` was asked for here: its span will belong to the request's, or to who gave ``carrier``, as long as this process lives."""
+    carrier = carrier or _ASKED.get()
     if carrier:
         _OF_JOB[job] = carrier
         while len(_OF_JOB) > MOST_JOBS:

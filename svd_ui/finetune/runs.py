@@ -9,7 +9,8 @@ log.jsonl        one line an update: step, loss, learning_rate, norm, seconds
 samples/         step-000200.mp4 ...
 state/           step-000200/ ...: what a stopped run goes on from, safetensors and numbers
 tensorboard/     the same log for TensorBoard
-stop             present while somebody asks the run to stop
+
+That somebody asks a run to stop is a row beside all folders (``stops``).
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from ..request import Frozen
 from ..settings import Settings
 from . import NAME, TrainRequest, read_stored, stored
 from .clip_sets import CLIPS
+from .stops import FILE, Stops
 
 log = logging.getLogger(__name__)
-_OWN = {"encoded", CLIPS}
+_OWN = {"encoded", CLIPS, FILE}
 State = Literal["preparing", "training", "finished", "stopped", "failed"]
 
 
@@ -155,15 +157,20 @@ class RunFolder:
         return status.step if (status := self.status) else 0
 
     def ask_to_stop(self) -> None:
-        (self.root / "stop").touch()
+        """Raises DiskFull."""
+        self._stops.ask(self.root.name)
 
     @property
     def asked_to_stop(self) -> bool:
-        return (self.root / "stop").exists()
+        return self._stops.asked(self.root.name)
 
     def begin(self) -> None:
         """Forget an earlier wish to stop. For whoever starts the process: a wish made since then must reach it."""
-        (self.root / "stop").unlink(missing_ok=True)
+        self._stops.forget(self.root.name)
+
+    @property
+    def _stops(self) -> Stops:
+        return Stops(self.root.parent)
 
 
 class Stopping:
@@ -240,7 +247,9 @@ class TrainingRuns:
         """Remove a run's folder; its result stays where it is. Raises BadInput while it runs."""
         if self.get(name).alive:
             raise BadInput(f"Stop {name} first.", field="name")
-        shutil.rmtree(self.folder(name).root, ignore_errors=True)
+        folder = self.folder(name)
+        shutil.rmtree(folder.root, ignore_errors=True)
+        folder.begin()
 
     def _read(self, path: Path) -> TrainingRun | None:
         folder = RunFolder(path)

@@ -226,6 +226,11 @@ class JobService:
         """How many clips and stills have not ended: of ``owner``, of ``ids``, everybody's without either."""
         return self._store.unfinished(owner, ids)
 
+    def check(self) -> None:
+        """Raises what keeps anybody from writing into the history: it is gone, held, or does not answer."""
+        with self._database.write(alone=False, quiet=True):
+            pass
+
     def counted(self) -> dict[tuple[str, str], int]:
         """(kind, state) => how many jobs."""
         return self._store.counted()

@@ -1,7 +1,7 @@
 """For whoever watches the app: does it live, can it work, how much is there to do.
 
 GET /health     200 while the page answers; no login
-GET /ready      200 while a device takes jobs and the history can be read, else 503; which devices rest; no login
+GET /ready      200 while a device takes jobs and the history can be written, else 503; which devices rest; no login
 GET /metrics    Prometheus' text format, or OpenMetrics where it is asked for; on a page that others reach for its operator alone
 """
 
@@ -64,8 +64,10 @@ def may_watch(context: Context, request: Request) -> bool:
 
 def _missing(context: Context) -> list[str]:
     """What clips still wait for."""
+    if not context.settings.data_dir.is_dir():
+        return ["data folder"]
     try:
-        context.jobs.unfinished()
+        context.jobs.check()
     except SvdUiError:
         return ["history"]
     works = any(one.device is not None and one.doing != "resting" for one in context.devices())

@@ -67,7 +67,7 @@ class InsideLink:
         replica = self.replicas.pop(0)
         stopping = StopSign()
         self.stoppings.append(stopping)
-        watch = asyncio.create_task(self._watch(order.session, stopping))
+        watches = [asyncio.create_task(one(order.session, stopping)) for one in (self._watch, self._watch_tiles)]
         messages, thread = in_thread(lambda: replica.make(order, parcels, stopping))
         left = self.dies_after
         try:
@@ -79,10 +79,15 @@ class InsideLink:
                 yield message
         finally:
             stopping.set()
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             with suppress(Exception):
                 await asyncio.shield(thread)
             self.replicas.append(replica)
+
+    async def _watch_tiles(self, session: str, stopping: StopSign) -> None:
+        while not stopping.is_set():
+            stopping.without = frozenset(await self.sessions.until_fewer(session, sorted(stopping.without)))
 
     async def _watch(self, session: str, stopping: StopSign) -> None:
         stopping.hurries = await self.sessions.until_unwanted(session)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from svd_ui.assets import Assets
-from svd_ui.engine import Device, Engine
+from svd_ui.engine import Device, Engine, telemetry
 from svd_ui.engine.cluster import Told
 from svd_ui.engine.cluster.replica import Replica
 from svd_ui.engine.progress import KEPT, Progress
@@ -27,7 +27,7 @@ from svd_ui.errors import (
 )
 from svd_ui.events import Denoising, Event, Finished, StillMade, WentOn
 from svd_ui.jobs.service import JobService
-from svd_ui.request import GenerationRequest
+from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from tests.cluster.engines import KeepingEngine
 from tests.cluster.inside import InsideLink
@@ -140,6 +140,42 @@ def test_a_cancel_ends_the_work_there_before_it_ends_here(make: Make, settings: 
     with pytest.raises(Cancelled):
         list(events)
     assert link.stoppings[0].is_set()
+
+
+class Fewer(threading.Event):
+    """A token that tells to go on without some tiles."""
+
+    gone = frozenset[int]()
+
+    def left_out(self) -> frozenset[int]:
+        return self.gone
+
+
+def test_a_cancelled_tile_is_known_there_and_the_others_go_on(make: Make, settings: Settings, far: Settings) -> None:
+    engine, link = make((far, KeepingEngine(steps=1000, delay=0.02, settings=far)))
+    link.ships, cancel = True, Fewer()
+    wall = Wall(seeds=2, motion_bucket_ids=(60, 127))
+    events = engine.generate(asked(settings, speed="draft", wall=wall), job(settings), cancel)
+    next(event for event in events if isinstance(event, Denoising))
+    for gone in (frozenset({1}), frozenset({1, 3})):
+        cancel.gone = gone
+        while link.stoppings[0].left_out() != gone:
+            next(events)
+    assert not link.stoppings[0].is_set()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        list(events)
+
+
+def test_the_trace_of_a_job_goes_along(
+    make: Make, settings: Settings, far: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    monkeypatch.setattr(telemetry, "carrier_of", lambda job: context if job == "ab12" else {})
+    engine, link = make((far, FakeEngine(settings=far)))
+    run(engine, settings, asked(settings))
+    assert link.orders[-1].trace == context
+    assert telemetry._OF_JOB[link.orders[-1].session] == context
 
 
 def test_a_caller_who_goes_away_has_the_work_stopped(make: Make, settings: Settings, far: Settings) -> None:

@@ -9,7 +9,7 @@ starts it. Everything here but ``link``, ``serving`` and ``deploying`` knows not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from ...errors import Unexpected
@@ -25,7 +25,7 @@ class Order:
     """A clip to be made. Plain values only, since page and cluster may be of different releases until that is known.
 
     ``page`` is the mark of the page's data folder, ``place`` the job's folder in it, '' where it lies elsewhere. ``brings`` says that
-    pictures and what was kept come along, for a replica that does not see that folder. ``storage`` is where files cross, '' for Ray.
+    pictures and what was kept come along, for a replica that does not see that folder. ``storage`` is where files cross, '' for Ray; ``trace`` is the context of the job's spans.
     """
 
     session: str
@@ -37,6 +37,7 @@ class Order:
     brings: bool = False
     storage: str = ""
     waiting: int = 0
+    trace: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class Ticket:
         self.order, self.seen, self.created = order, now, now
         self.messages: deque[Any] = deque()
         self.first = 1
-        self.news, self.unwanted = asyncio.Event(), asyncio.Event()
+        self.news, self.unwanted, self.fewer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.without = frozenset[int]()
         self.hurries = False
         self.replica = self.checkpoint = ""
         self.ended: float | None = None
@@ -94,6 +95,13 @@ class Sessions:
         if session is not None:
             self._stop(session, hurries)
 
+    async def leave_out(self, id: str, tiles: Sequence[int]) -> None:
+        """These tiles of a wall are no longer wanted; the others go on."""
+        session = self._sessions.get(id)
+        if session is not None:
+            session.without |= frozenset(tiles)
+            session.fewer.set()
+
     async def release(self, page: str) -> None:
         """Replicas that work for that page free their memory with their next report, unless they work."""
         self._releases |= dict.fromkeys(self._replicas, page)
@@ -116,6 +124,14 @@ class Sessions:
             return True
         await session.unwanted.wait()
         return session.hurries
+
+    async def until_fewer(self, id: str, known: Sequence[int]) -> list[int]:
+        """Returns when more tiles than ``known`` are no longer wanted: all of these."""
+        session = self._sessions.get(id)
+        while session is not None and session.without <= frozenset(known):
+            session.fewer.clear()
+            await session.fewer.wait()
+        return sorted(session.without) if session is not None else list(known)
 
     async def report(self, replica: str, about: dict[str, Any]) -> str | None:
         """What a replica is and does now; returns the page whose work no longer needs its memory, None for nothing."""

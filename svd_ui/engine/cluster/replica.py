@@ -19,7 +19,7 @@ from ...errors import ClusterMismatch, SvdUiError, Unexpected
 from ...events import Event, Finished, Result, StillMade
 from ...request import GenerationRequest
 from ...settings import Settings
-from .. import CancelToken, Device, Engine
+from .. import CancelToken, Device, Engine, telemetry
 from ..progress import KEPT
 from . import Began, Ended, OnDevice, Order, Told, Unshared
 from .transport import Parcel, Storage, Unpacker, pack
@@ -36,6 +36,14 @@ class StopSign(threading.Event):
     """A CancelToken; ``hurries`` as the runner of jobs has it: the device is wanted back at once."""
 
     hurries = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.without = frozenset[int]()
+
+    def left_out(self) -> frozenset[int]:
+        """The tiles of a wall that were cancelled."""
+        return self.without
 
 
 class Replica:
@@ -85,8 +93,11 @@ class Replica:
         self._engine.expect(order.waiting)
         make = self._engine.make_still if order.method == "make_still" else self._engine.generate
         if shared:
-            yield from self._told(make(request, self._settings.data_dir / order.place, cancel))
+            folder = self._settings.data_dir / order.place
+            telemetry.remember(folder.name, order.trace)
+            yield from self._told(make(request, folder, cancel))
         else:
+            telemetry.remember(order.session, order.trace)
             with self._crossing(order, parcels) as crossing:
                 yield from self._told(make(request, crossing.folder, cancel), crossing)
         yield Ended()

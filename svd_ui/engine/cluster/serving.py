@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class Clips:
         """``parcels`` are references to what was brought."""
         await self._has(serve.get_multiplexed_model_id())
         stopping = StopSign()
-        watch = asyncio.create_task(self._watch(order.session, stopping))
+        watches = [asyncio.create_task(self._watch(order.session, stopping))]
+        if order.request.get("wall"):
+            watches.append(asyncio.create_task(self._watch_tiles(order.session, stopping)))
         messages, thread = in_thread(lambda: self._replica.make(order, map(ray.get, parcels), stopping))
         try:
             while (message := await messages.get()) is not None:
@@ -66,7 +69,8 @@ class Clips:
                 yield message
         finally:  # also where the call was cancelled: this replica is free when its worker is
             stopping.set()
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             await asyncio.shield(thread)
 
     async def prepare(self, checkpoint: str | None) -> None:
@@ -83,6 +87,13 @@ class Clips:
         except Exception as error:
             log.warning("the desk does not answer: %r", error)
         stopping.set()
+
+    async def _watch_tiles(self, session: str, stopping: StopSign) -> None:
+        """Hear which tiles are no longer wanted."""
+        with suppress(Exception):  # without the desk ``_watch`` stops it all
+            while not stopping.is_set():
+                known = sorted(stopping.without)
+                stopping.without = frozenset(await self._desk.until_fewer.remote(session, known))
 
     def _report(self) -> None:
         while True:

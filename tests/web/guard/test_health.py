@@ -30,6 +30,19 @@ def test_without_a_device_the_app_is_not_ready(local: Served, monkeypatch: pytes
     assert (answer.status_code, answer.json()["missing"]) == (503, ["device"])
 
 
+def test_without_its_folder_or_its_history_the_app_is_not_ready(local: Served) -> None:
+    folder = local.jobs.settings.data_dir
+    history, away = local.jobs.settings.history_file, folder.with_name("away")
+    for moved, missing in ((folder, "data folder"), (history, "history")):
+        moved.rename(away)
+        try:
+            answer = httpx.get(f"{local.url}ready")
+            assert (answer.status_code, answer.json()["missing"]) == (503, [missing])
+        finally:
+            away.rename(moved)
+        assert httpx.get(f"{local.url}ready").status_code == 200
+
+
 def test_where_every_device_rests_the_app_is_not_ready_and_says_why_at_the_machine_itself(
     local: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
