@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ..errors import SvdUiError
 from ..events import ENDED
 from . import Job
 from .database import Row
@@ -29,7 +30,6 @@ class Lane(NamedTuple):
 class Seen(NamedTuple):
     at: float
     changes: int
-    warm: str | None
     known: Known
     lanes: tuple[Lane, Lane]
 
@@ -48,6 +48,7 @@ class Glance:
         self._store, self._timings, self._slots, self._warm, self._clock = store, timings, slots, warm, clock
         self._lock = threading.Lock()
         self._last: Seen | None = None
+        self._failed: tuple[float, SvdUiError] | None = None
 
     def jobs(self, rows: Iterable[Row]) -> list[Job]:
         """The jobs of ``rows``, each with its place in the queue and the time that it will still take; ended ones need no look."""
@@ -73,14 +74,23 @@ class Glance:
         return self._look().known
 
     def _look(self, anew: bool = False) -> Seen:
-        with self._lock:  # who comes meanwhile gets what this look finds
-            last, warm, changes = self._last, self._warm(), self._store.database.changes
-            old = last is None or (last.changes, last.warm) != (changes, warm)
-            if last is None or old or anew or self._clock() - last.at > FRESH_SECONDS:
-                known = self._timings.known(warm)
-                lanes = self._lane(known, CLIPS, self._slots), self._lane(known, DOWNLOADS, lambda: 1)
-                last = self._last = Seen(self._clock(), changes, warm, known, lanes)
-            return last
+        came = self._clock()
+        with self._lock:  # who comes meanwhile gets what this look finds, a database that does not answer too
+            if self._failed is not None and self._failed[0] >= came:
+                raise self._failed[1]
+            try:
+                return self._found(anew)
+            except SvdUiError as error:
+                self._failed = self._clock(), error
+                raise
+
+    def _found(self, anew: bool) -> Seen:
+        last, changes = self._last, self._store.database.changes
+        if last is None or last.changes != changes or anew or self._clock() - last.at > FRESH_SECONDS:
+            known = self._timings.known(self._warm())
+            lanes = self._lane(known, CLIPS, self._slots), self._lane(known, DOWNLOADS, lambda: 1)
+            last = self._last = Seen(self._clock(), changes, known, lanes)
+        return last
 
     def _lane(self, known: Known, kinds: Sequence[str], slots: Callable[[], int]) -> Lane:
         queue, running = (list(filter(is_sound, found(kinds))) for found in (self._store.queue, self._store.running))

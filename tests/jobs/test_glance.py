@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from svd_ui.errors import HistoryUnreachable
 from svd_ui.jobs.glance import FRESH_SECONDS, Glance
 from svd_ui.jobs.service import open_store
 from svd_ui.jobs.timing import Timings
@@ -81,3 +85,33 @@ def test_an_ended_job_needs_no_look(settings: Settings, request_: GenerationRequ
         counted = Counted(store._database)
         assert [job.state for job in store._glance.jobs([row])] == [ended]
         assert counted.reads == 0
+
+
+def test_who_waited_for_a_look_that_failed_does_not_try_again(settings: Settings, request_: GenerationRequest) -> None:
+    """A database server that is away takes seconds to say so: forty who ask must not wait one after the other."""
+    with open_store(settings) as store:
+        row = store._store.row(store.submit(request_, "ann").id)
+        glance = Glance(store._store, Timings(store._database), lambda: 1, lambda: None)
+        tried, waiting = [], threading.Barrier(5)
+
+        def away(*_: object) -> list[object]:
+            tried.append(1)
+            time.sleep(0.3)
+            raise HistoryUnreachable(address="db", reason="away")
+
+        store._database.read = away  # type: ignore[method-assign, assignment]
+
+        def ask() -> str:
+            waiting.wait()
+            try:
+                glance.jobs([row])
+            except HistoryUnreachable:
+                return "away"
+            return "answered"
+
+        with ThreadPoolExecutor(5) as threads:
+            assert [one.result() for one in [threads.submit(ask) for _ in range(5)]] == ["away"] * 5
+        assert len(tried) == 1
+        with pytest.raises(HistoryUnreachable):
+            glance.jobs([row])
+        assert len(tried) == 2, "who comes later looks again"
