@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadInput, SvdUiError
+from ..errors import BadInput, Cancelled, SvdUiError
 from . import output
 from .console import JobBar, complain, err, out, reporting, settings_or_exit
 from .generate import failure
@@ -49,6 +49,8 @@ def run(
                 told |= _checked(runner, entry)
                 if not dry_run:
                     told |= _made(runner, entry, folder, quiet or as_json, f"{number} of {len(entries)}")
+            except Cancelled:  # Ctrl+C means all of it
+                raise
             except SvdUiError as error:
                 first, told["error"] = first or error, error.to_dict()
                 if not as_json:

@@ -148,8 +148,10 @@ class Progress:
     def keep_result(self, asked: GenerationRequest, result: Result) -> None:
         """All files of ``result`` are complete: that is what is kept from here on."""
         values = {"asked": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}
-        self.clear()
-        self._write("result.json", _text(values))
+        if self._write("result.json", _text(values)) and self._folder is not None:
+            for path in self._folder.iterdir():  # only now: whoever is killed in between goes on from these
+                if path.name != "result.json":
+                    path.unlink(missing_ok=True)
 
     def result(self, asked: GenerationRequest) -> Result | None:
         """The result of that very request, whose files are all here; its job ended before anybody wrote that down."""

@@ -31,7 +31,7 @@ from .progress import KEPT, Progress
 log = logging.getLogger(__name__)
 NEWS_SECONDS = 0.25
 """How long the desk waits for news before it says that there are none; then a cancel is looked for."""
-BREATH_SECONDS = 2.0
+BREATH_SECONDS, FORGOTTEN_SECONDS = 2.0, 60.0
 REMEDY = "Look at 'svd-ui cluster status', and allow more replicas or wait longer (SVD_UI_CLUSTER_WAIT)."
 
 
@@ -50,8 +50,8 @@ class RayEngine:
         self._hub = Hub(settings)
         self._device: Device | None = None
         self._waiting = 0
-        self._refused: float | None = None
-        """Since when no replica has begun what it was given."""
+        self._refused: tuple[float, float] | None = None
+        """Since when no replica has begun what it was given, and when that was seen last."""
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         return self._stream("generate", request, out, cancel)
@@ -101,8 +101,11 @@ class RayEngine:
     def _breathe(self, error: Displaced, cancel: CancelToken) -> None:
         """Where nothing is begun, nobody tries again at once. Raises NoReplica when that has gone on for too long."""
         now = time.monotonic()
-        self._refused = self._refused or now
-        if now - self._refused > self._settings.cluster_wait:
+        since, last = self._refused or (now, now)
+        if now - last > FORGOTTEN_SECONDS:
+            since = now
+        self._refused = since, now
+        if now - since > self._settings.cluster_wait:
             reason = str(error.params.get("reason", ""))
             raise NoReplica(address=self._link.address, reason=reason, remedy=REMEDY) from error
         while time.monotonic() < now + BREATH_SECONDS and not cancel.is_set():

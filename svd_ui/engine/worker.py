@@ -146,6 +146,7 @@ class WorkerEngine:
                 raise
         finally:
             ending.cancel()
+            ending.join()  # one that has begun ends this process and no later one
 
     def close(self) -> None:
         self._closed = True
@@ -299,7 +300,10 @@ class WorkerEngine:
             device=self._device_name,
         )
         secrets = {part for part in (secret, secret.partition(":")[2]) if part}
-        child = Child(self._settings.logs_dir / f"worker-{name}.log", secrets, on_described=self._described)
+        try:
+            child = Child(self._settings.logs_dir / f"worker-{name}.log", secrets, on_described=self._described)
+        except OSError as error:  # no memory or no files left for another process
+            raise WorkerStopped(reason=f"it could not be started: {error.strerror or error}") from error
         child.send(start)
         return child
 

@@ -28,10 +28,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+from pydantic import ValidationError
 
 from ..errors import BadInput, NotFound
 from ..events import CancelToken
 from ..media import write_bytes
+from ..migration import migrate
 from ..request import Frozen
 from ..settings import Settings
 from . import NAME, TrainRequest, read_stored, stored
@@ -120,7 +122,13 @@ class RunFolder:
     @property
     def status(self) -> Status | None:
         data = self.read("status")
-        return Status.model_validate(data) if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return None
+        try:
+            return Status.model_validate(migrate(Status, data, None)[0])
+        except ValidationError as error:
+            log.warning("status of %s cannot be read: %s", self.root.name, error)
+            return None
 
     def set_status(self, status: Status, pid: int | None = None) -> None:
         """``pid`` is the process that works on it, this one by default."""

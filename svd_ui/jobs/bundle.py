@@ -12,16 +12,17 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ..asset_ref import REF
 from ..assets import Assets
-from ..errors import BadInput
+from ..errors import BadInput, SvdUiError
 from ..media import atomic
 from ..migration import migrate
+from ..pictures import pictures
 from ..request import SCHEMA_VERSION, GenerationRequest
 from ..settings import Settings
 from . import Job, JobKind
@@ -58,9 +59,20 @@ def write(path: Path, jobs: Sequence[Job], assets: Assets) -> None:
     text = json.dumps({"svd_ui": SCHEMA_VERSION, "jobs": listed}, indent=1)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         file.writestr(zipfile.ZipInfo(LIST, _TIME), text, zipfile.ZIP_DEFLATED)
-        for ref in sorted(set(REF.findall(text))):
-            data = assets.path(ref).read_bytes()
+        for ref, data in _pictures_of(wanted, assets):
             file.writestr(zipfile.ZipInfo(f"pictures/{ref.removeprefix('sha256:')}.png", _TIME), data)
+
+
+def _pictures_of(jobs: Sequence[Job], assets: Assets) -> Iterator[tuple[str, bytes]]:
+    """Raises BadInput where one is not here any more, with the job that wants it."""
+    wanted = {ref: job for job in jobs for _, ref in pictures(job.request)}
+    for ref, job in sorted(wanted.items(), key=lambda item: item[0]):
+        try:
+            yield ref, assets.path(ref).read_bytes()
+        except (SvdUiError, OSError) as error:
+            raise BadInput(
+                f"The picture of job {job.id[:8]} is not here any more: remove that job, and export again."
+            ) from error
 
 
 def read(source: Path | bytes, settings: Settings) -> list[Entry]:
@@ -103,8 +115,8 @@ def _entry(number: int, data: Any, version: Any, refs: dict[str, str]) -> Entry:
     if not isinstance(request, dict) or data.get("kind") not in CLIPS:
         raise BadInput(f"Job {number} of this file is none.")
     text = REF.sub(lambda found: refs.get(found[0], found[0]), json.dumps(request))
-    missing = set(REF.findall(text)) - set(refs.values())
-    if missing:
-        raise BadInput(f"Job {number} of this file lacks its picture.")
     values, dropped = migrate(GenerationRequest, json.loads(text), version)
-    return Entry(data["kind"], GenerationRequest.model_validate(values), str(data.get("name") or "")[:120], dropped)
+    made = GenerationRequest.model_validate(values)
+    if {ref for _, ref in pictures(made)} - set(refs.values()):
+        raise BadInput(f"Job {number} of this file lacks its picture.")
+    return Entry(data["kind"], made, str(data.get("name") or "")[:120], dropped)

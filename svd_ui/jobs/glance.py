@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from ..errors import SvdUiError
+from ..errors import SvdUiError, from_dict
 from ..events import ENDED
 from . import Job
 from .database import Row
@@ -77,7 +77,7 @@ class Glance:
         came = self._clock()
         with self._lock:  # who comes meanwhile gets what this look finds, a database that does not answer too
             if self._failed is not None and self._failed[0] >= came:
-                raise self._failed[1]
+                raise from_dict(self._failed[1].to_dict())
             try:
                 return self._found(anew)
             except SvdUiError as error:

@@ -64,6 +64,7 @@ class RowCancel:
         self._deadline: float | None = None
         self._next = 0.0
         self._set = threading.Event()
+        self._in_peace = False
 
     def begun(self) -> None:
         """The time limit counts from here, once: waiting for a device that another program uses is not work."""
@@ -84,6 +85,7 @@ class RowCancel:
         try:
             why = self._store.waitlist.why_stop(self._id, self._process)
             if why:
+                self._in_peace = why == "skipped"
                 self.stop(Cancelled() if why == "cancelled" else Interrupted())
             if self._wall:
                 self._gone = without(self._store, self._id)
@@ -108,7 +110,12 @@ class RowCancel:
 
     @property
     def hurries(self) -> bool:
-        """Whether the device is wanted back at once: what is kept of the job is enough to go on from."""
+        """Whether the device is wanted back at once: what is kept of the job is enough to go on from. For the next job it is not."""
+        return self.waits_again and not self._in_peace
+
+    @property
+    def waits_again(self) -> bool:
+        """Whether the job is only stopped for now."""
         return self._set.is_set() and isinstance(self.reason, Interrupted)
 
     def stop(self, reason: SvdUiError) -> None:
@@ -185,7 +192,7 @@ class JobRun:
         recorder = self._recorder
         if recorder.ended:  # its result is safe: what fails after it is for the log
             log.warning("job %s, after it had ended: %s", recorder.id, reason)
-        elif self.cancel.hurries or (isinstance(reason, Displaced) and self._again):
+        elif self.cancel.waits_again or (isinstance(reason, Displaced) and self._again):
             recorder.put_back()
         elif isinstance(reason, WorkerStopped | DiskFull) and self._again:
             self.died = reason if isinstance(reason, WorkerStopped) else None

@@ -214,8 +214,10 @@ class Housekeeping:
 
     def save(self) -> None:
         while self._unsaved:
-            self._unsaved[0]()
-            self._unsaved.popleft()
+            write = self._unsaved[0]
+            write()
+            with contextlib.suppress(ValueError):  # the other thread that saves was quicker
+                self._unsaved.remove(write)
 
     def reap(self) -> None:
         """Jobs of processes that are gone wait again, in their old places."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from ..errors import BadInput, DiedAgain, DiskFull, Interrupted, NotFound, SvdUiError, WorkerStopped
+from ..errors import BadInput, DiedAgain, DiskFull, Interrupted, NotFound, NotWaiting, SvdUiError, WorkerStopped
 from ..events import ENDED
 from ..events import RUNNING as STAGES
 from .database import Database, Row
@@ -97,13 +97,18 @@ class Queue:
             sql.executemany("UPDATE jobs SET turn = ?, rank = ? WHERE id = ?", values)
 
     def skip(self, id: str) -> None:
-        """A running job stops and goes to the end of its owner's; a waiting one goes there at once."""
+        """A running job stops and goes to the end of its owner's; a waiting one goes there at once.
+
+        Raises NotWaiting for one that has ended, or that somebody makes at a command line.
+        """
         with self._database.write(alone=False) as sql:
-            sql.execute(
+            done = sql.execute(
                 f"UPDATE jobs SET turn = NULL, rank = {LAST}, skipped = CASE WHEN state = 'queued' THEN 0 ELSE 1 END"
                 f" WHERE id = ? AND inline = 0 AND {NOT_ENDED}",
                 (id,),
             )
+            if done.rowcount == 0:
+                raise NotWaiting()
 
     def stop_all(self, owner: str | None) -> None:
         """Cancel every clip and still of ``owner``, everybody's for the operator (None)."""
@@ -117,15 +122,16 @@ class Queue:
 
     # Coming back
 
-    def why_stop(self, id: str, process: str) -> Literal["", "cancelled", "held"]:
+    def why_stop(self, id: str, process: str) -> Literal["", "cancelled", "held", "skipped"]:
         """Whether the runner has to give up: cancelled or no longer its own, or only stopped for now."""
-        held = f"CASE WHEN skipped = 1 OR ({PAUSED} AND inline = 0 AND kind != 'download') THEN 1 ELSE 0 END"
+        held = f"CASE WHEN {PAUSED} AND inline = 0 AND kind != 'download' THEN 'held' WHEN skipped = 1 THEN 'skipped' ELSE '' END"
         rows = self._database.read(
             f"SELECT cancel, {held} AS held FROM jobs WHERE id = ? AND process = ? AND {NOT_ENDED}", (id, process)
         )
         if not rows or rows[0]["cancel"]:
             return "cancelled"
-        return "held" if rows[0]["held"] else ""
+        found: Literal["", "held", "skipped"] = rows[0]["held"]
+        return found
 
     def put_back(self, process: str, id: str | None = None, died: SvdUiError | None = None) -> list[Row]:
         """What ``process`` left unfinished, or only job ``id`` of it, waits again in its old place; the rows as they were.

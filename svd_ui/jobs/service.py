@@ -351,6 +351,9 @@ class JobService:
                 log.warning("job %s: %s", row["id"], error)
                 give_up(self._store, self._lease.id, row["id"])
                 continue
+            except SvdUiError:
+                self._store.unclaim(row)
+                raise
             try:
                 with closing(run.events()) as events:
                     for _ in events:

@@ -80,21 +80,32 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
-            self._no_room = self._no_room and room(self._store.database.folder) < ROOM_AGAIN
             try:
-                waits = not self._no_room and (self._store.waiting(self._kinds) or self._store.unsure)
-                wanted = waits and self._may_take()
-                row = self._store.claim(self._process, self._kinds, but=self._not_here()) if wanted else None
-            except SvdUiError as error:
-                warn(log, "the queue cannot be read", error)
-                row = None
-            if row is not None:
-                self._run(row)
+                took = self._turn()
+            except Exception:  # a defect of ours must not end who makes everybody's clips
+                log.exception("%s: a turn ended in an unforeseen way", self.name)
+                took = False
+            if took:
                 continue
-            self._release_if_due()
             with self._wake:
                 if not self._stopping:
                     self._wake.wait(QUEUE_POLL_SECONDS)
+
+    def _turn(self) -> bool:
+        """Run the next job, or else free memory that is not needed; whether there was one."""
+        self._no_room = self._no_room and room(self._store.database.folder) < ROOM_AGAIN
+        try:
+            waits = not self._no_room and (self._store.waiting(self._kinds) or self._store.unsure)
+            wanted = waits and self._may_take()
+            row = self._store.claim(self._process, self._kinds, but=self._not_here()) if wanted else None
+        except SvdUiError as error:
+            warn(log, "the queue cannot be read", error)
+            row = None
+        if row is not None:
+            self._run(row)
+        else:
+            self._release_if_due()
+        return row is not None
 
     def _may_take(self) -> bool:
         if self._seat is None or self._rotation is None:
@@ -115,6 +126,10 @@ class Slot(threading.Thread):
         except (ValueError, TypeError) as error:
             log.warning("job %s: %s", row["id"], error)
             give_up(self._store, self._process, row["id"])
+            return
+        except SvdUiError as error:  # the database went away since the claim
+            warn(log, f"job {row['id']} could not be begun", error)
+            self._store.unclaim(row)
             return
         try:
             if self._seat is not None:

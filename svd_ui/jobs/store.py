@@ -157,18 +157,22 @@ class Store:
         taken: Row | None = head
         return taken
 
+    def unclaim(self, row: Row) -> None:
+        """A row that was claimed and not begun waits again, as soon as the database can be told."""
+        self.unsure.append((row["number"], row["started"]))
+
     def update(self, id: str, process: str, **values: Any) -> bool:
-        """Change a row that ``process`` still runs; False when it no longer does."""
-        return self._change(id, process, NOT_ENDED, values)
+        """How far a row has come that ``process`` still runs; False when it no longer does."""
+        return self._change(id, process, NOT_ENDED, values, quiet=True)
 
     def settle(self, id: str, process: str, **values: Any) -> bool:
         """The last word about a job; it also counts when the row was taken for interrupted meanwhile."""
         return self._change(id, process, f"({NOT_ENDED} OR state = 'interrupted')", values)
 
-    def _change(self, id: str, process: str, condition: str, values: dict[str, Any]) -> bool:
+    def _change(self, id: str, process: str, condition: str, values: dict[str, Any], *, quiet: bool = False) -> bool:
         """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
         columns = ", ".join(f"{name} = :{name}" for name in values)
-        with self.database.write(alone=False, quiet="state" not in values) as sql:
+        with self.database.write(alone=False, quiet=quiet) as sql:
             done = sql.execute(
                 f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {condition}",
                 {**values, "_now": time.time(), "_id": id, "_process": process},
@@ -210,7 +214,8 @@ class Store:
         with self.database.write(alone=False) as sql:
             done = sql.execute(
                 "UPDATE jobs SET request = :request, schema = :schema, timing_key = :key, steps = :steps, name = :name,"
-                " reached = NULL, stalled = 0, message = '', updated = :now WHERE id = :id AND state = 'queued'",
+                " reached = NULL, stalled = 0, message = '', step = NULL, total = NULL, has_preview = 0, notes = '[]',"
+                " updated = :now WHERE id = :id AND state = 'queued'",
                 {**values, "id": id, "now": time.time()},
             )
             return done.rowcount == 1

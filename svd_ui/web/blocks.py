@@ -23,8 +23,10 @@ from gradio.processing_utils import async_move_files_to_cache
 from .no_hops import QUICK
 
 NOT_ARGUMENTS = frozenset({"value", "__type__"})
-AT_ONCE = 2
-"""Quick handlers under way; what lasts comes through gradio's queue, which has limits of its own."""
+AT_ONCE, TURN_SECONDS = 2, 0.25
+"""Quick handlers under way, and how long one keeps its turn: what lasts longer, a large picture say, holds nobody up. What lasts
+long comes through gradio's queue, which has limits of its own.
+"""
 
 
 class Variants(gr.Blocks):
@@ -97,7 +99,13 @@ class Turns(Variants):
         if function.queue:
             return await super().process_api(function, *args, **named)
         async with self._turns():
-            return await super().process_api(function, *args, **named)
+            call = asyncio.ensure_future(super().process_api(function, *args, **named))
+            try:
+                await asyncio.wait({call}, timeout=TURN_SECONDS)
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+        return await call
 
     def _turns(self) -> asyncio.Semaphore:
         """Of the loop that serves; made there, since a page is built before it."""

@@ -72,9 +72,10 @@ def test_a_step_changes_no_place_and_costs_no_look(settings: Settings, request_:
         row = store._store.claim("p", ("clip",))
         assert row is not None and store._database.changes > before
         before = store._database.changes
-        assert store._store.update(row["id"], "p", step=3)
+        for step in range(3):  # as a runner records it
+            assert store._store.update(row["id"], "p", state="denoising", step=step, message="")
         assert store._database.changes == before
-        assert store._store.update(row["id"], "p", state="decoding")
+        assert store._store.settle(row["id"], "p", state="failed", ended=1.0)
         assert store._database.changes > before
 
 

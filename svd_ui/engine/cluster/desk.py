@@ -128,7 +128,7 @@ class Sessions:
     async def until_fewer(self, id: str, known: Sequence[int]) -> list[int]:
         """Returns when more tiles than ``known`` are no longer wanted: all of these."""
         session = self._sessions.get(id)
-        while session is not None and session.without <= frozenset(known):
+        while session is not None and session.ended is None and session.without <= frozenset(known):
             session.fewer.clear()
             await session.fewer.wait()
         return sorted(session.without) if session is not None else list(known)
@@ -181,6 +181,7 @@ class Sessions:
                 self._stop(session, False)
             await asyncio.sleep(LOOK_SECONDS)
         session.unwanted.set()
+        session.fewer.set()
         await asyncio.sleep(FORGET_SECONDS)
         self._sessions.pop(session.order.session, None)
 
