@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ..errors import DiskFull
+from ..errors import BadInput, DiskFull, SvdUiError
 
 log = logging.getLogger(__name__)
 FILE = "stops.sqlite3"
@@ -23,7 +23,7 @@ class Stops:
         self._path = folder / FILE
 
     def ask(self, run: str) -> None:
-        """Raises DiskFull."""
+        """Raises DiskFull, or BadInput where it cannot be written down."""
         with self._rows() as rows:
             rows.execute("INSERT OR REPLACE INTO stops (run, asked) VALUES (?, ?)", (run, time.time()))
 
@@ -34,7 +34,7 @@ class Stops:
         try:
             with self._rows() as rows:
                 return rows.execute("SELECT 1 FROM stops WHERE run = ?", (run,)).fetchone() is not None
-        except (sqlite3.Error, DiskFull) as error:
+        except (sqlite3.Error, SvdUiError) as error:
             log.warning("cannot look whether %s is to stop: %s", run, error)
             return False
 
@@ -52,7 +52,7 @@ class Stops:
         except sqlite3.OperationalError as error:
             if "full" in str(error):
                 raise DiskFull() from error
-            raise
+            raise BadInput(f"The wish to stop cannot be written into {self._path.name}: {error}.", "name") from error
 
     def _open(self) -> sqlite3.Connection:
         """A file that is no database any more is begun anew: all it could tell is what somebody wanted lately."""

@@ -18,6 +18,7 @@ from ..engine.progress import Progress
 from ..errors import Cancelled, DiskFull, Displaced, Interrupted, SvdUiError, TookTooLong, Unexpected, WorkerStopped
 from ..events import Decoding, Denoising, Event, Finished
 from ..hub import TEXT_TO_IMAGE, Hub
+from ..media import disk_full
 from ..settings import Settings
 from . import Job
 from .database import Row, warn
@@ -248,7 +249,8 @@ class JobRunner:
             made = Progress(folder).result(job.request)
             if made is not None:  # only the word that it is finished was lost
                 return iter([Finished(result=made)])
-            folder.mkdir(parents=True, exist_ok=True)
+            with disk_full():
+                folder.mkdir(parents=True, exist_ok=True)
             make = engine.make_still if job.kind == "still" else engine.generate
             return make(job.request, folder, cancel)
 

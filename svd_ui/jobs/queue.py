@@ -108,7 +108,7 @@ class Queue:
                 (id,),
             )
             if done.rowcount == 0:
-                raise NotWaiting()
+                raise NotWaiting("That clip cannot be put off: it has ended, or a command line makes it.")
 
     def stop_all(self, owner: str | None) -> None:
         """Cancel every clip and still of ``owner``, everybody's for the operator (None)."""

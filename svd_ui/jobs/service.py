@@ -255,7 +255,7 @@ class JobService:
 
         None if there is none. The name that is stored is checked too: nothing outside of the job's folder is ever given.
         """
-        stored = PREVIEW if name == "preview" else stored_name(job, name)
+        stored = (PREVIEW if job.has_preview else None) if name == "preview" else stored_name(job, name)
         if not stored or Path(stored).name != stored:
             return None
         path = self.settings.jobs_dir / job.id / stored

@@ -123,13 +123,13 @@ class Slot(threading.Thread):
     def _run(self, row: Row) -> None:
         try:
             self._current = run = self._prepare(row, self._engine)
-        except (ValueError, TypeError) as error:
-            log.warning("job %s: %s", row["id"], error)
-            give_up(self._store, self._process, row["id"])
-            return
         except SvdUiError as error:  # the database went away since the claim
             warn(log, f"job {row['id']} could not be begun", error)
             self._store.unclaim(row)
+            return
+        except Exception as error:  # the row is damaged
+            log.warning("job %s: %r", row["id"], error)
+            give_up(self._store, self._process, row["id"])
             return
         try:
             if self._seat is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from svd_ui.errors import Cancelled
 from svd_ui.jobs.service import open_store
 from svd_ui.settings import Settings
 from tests.cli.conftest import Run
@@ -76,6 +77,14 @@ def test_one_job_that_cannot_be_made_does_not_stop_the_others(
     assert "local:gone" in done.stderr
     assert [call.seed for call in engine.calls] == [1, 3]
     assert run("run", tmp_path / "nothing.zip").exit_code == 2
+
+
+def test_an_interrupt_ends_the_whole_queue(run: Run, waiting: list[str], engine: FakeEngine, tmp_path: Path) -> None:
+    run("queue", "export", tmp_path / "q.zip")
+    engine.fail = Cancelled()  # as Ctrl+C ends the clip that is made
+    done = run("run", tmp_path / "q.zip", "-q")
+    assert done.exit_code == 130
+    assert len(engine.calls) == 1
 
 
 def test_a_damaged_history_is_rebuilt_from_the_clips(run: Run, photo: Path, settings: Settings) -> None:

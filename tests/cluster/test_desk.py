@@ -189,6 +189,22 @@ def test_what_runs_goes_back_to_its_page_when_the_cluster_is_taken_down() -> Non
     played(play)
 
 
+def test_who_waits_for_cancelled_tiles_is_let_go_at_the_end() -> None:
+    async def play(at: Replicas) -> None:
+        await at.desk.begin(ORDER, [])
+        waiting = asyncio.create_task(at.desk.until_fewer(ORDER.session, []))
+        await at.desk.leave_out(ORDER.session, [2])
+        assert await waiting == [2]
+        waiting = asyncio.create_task(at.desk.until_fewer(ORDER.session, [2]))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        at.says.put_nowait(Began("r", False))
+        at.says.put_nowait(Ended())
+        assert await waiting == [2]
+
+    played(play)
+
+
 def test_replicas_that_report_no_more_are_not_shown_and_a_release_reaches_each_once() -> None:
     async def play(at: Replicas) -> None:
         assert await at.desk.report("one", {"node": "here"}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -456,3 +457,14 @@ def test_tiles_that_are_cancelled_on_the_way_are_told_to_the_process(make: Make,
     (said,) = list(events)
     assert isinstance(said, Loading)
     assert said.title == "1,3"
+
+
+def test_a_process_that_cannot_be_started_is_a_worker_that_stopped(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("svd_ui.engine.worker_handle.subprocess.Popen", no)
+    with pytest.raises(WorkerStopped, match="Cannot allocate memory"):
+        run(make(), tmp_path)

@@ -140,3 +140,22 @@ def test_clips_of_one_name_are_both_kept(settings: Settings, tmp_path: Path) -> 
         "IMG_1 2.mov": b"\1",
         "IMG_1 3.mov": b"\2",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("{}", None),
+        ("[]", None),
+        ('{"state": "paused"}', None),
+        ('{"state": "finished", "a_field_of_a_newer_release": 1}', "finished"),
+        ('{"state": "finished", "pid": "x", "step": -1.5}', "finished"),
+    ],
+)
+def test_a_status_of_another_release_or_a_damaged_one_breaks_no_list(
+    settings: Settings, text: str, state: str | None
+) -> None:
+    folder = settings.training_dir / "mine"
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text(text)
+    assert [run.status.state for run in TrainingRuns(settings).all()] == ([state] if state else [])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svd_ui.errors import DiskFull
+from svd_ui.errors import BadInput, DiskFull
 from svd_ui.finetune.runs import RunFolder
 from svd_ui.finetune.stops import FILE, Stops
 
@@ -41,6 +41,13 @@ def test_a_damaged_file_hides_nothing_and_takes_new_wishes(tmp_path: Path, damag
     assert not stops.asked("mine")
     stops.ask("mine")
     assert stops.asked("mine")
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        Stops(tmp_path).ask("mine")
+    assert not Stops(tmp_path).asked("mine")
 
 
 def test_a_full_disk_is_said_and_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

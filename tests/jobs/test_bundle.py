@@ -15,6 +15,7 @@ from svd_ui.jobs import bundle
 from svd_ui.jobs.service import open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
+from tests.fakes import picture
 
 
 @pytest.fixture
@@ -90,3 +91,27 @@ def test_anything_else_is_refused_in_a_sentence(
     write(tmp_path / "q.zip")
     with pytest.raises(BadInput, match=says):
         bundle.read(tmp_path / "q.zip", settings)
+
+
+def test_what_a_prompt_says_is_no_picture(settings: Settings, request_: GenerationRequest, tmp_path: Path) -> None:
+    """Neither one that is nowhere, which would keep everybody's queue from being exported, nor somebody else's."""
+    theirs = Assets.of(settings).keep(picture(0.9))
+    path = tmp_path / "queue.zip"
+    with open_store(settings) as store:
+        store.submit(request_, "ann")
+        for prompt in ("sha256:" + "0" * 64, theirs):
+            store.submit(request_.model_copy(update={"image": None, "prompt": prompt}), "bob", "still")
+        bundle.write(path, store.queue.jobs(), Assets.of(settings))
+    names = zipfile.ZipFile(path).namelist()
+    assert names == ["queue.json", f"pictures/{str(request_.image).removeprefix('sha256:')}.png"]
+    elsewhere = Settings(data_dir=tmp_path / "elsewhere", _env_file=None)
+    assert [entry.request.prompt for entry in bundle.read(path, elsewhere)][1] == "sha256:" + "0" * 64
+
+
+def test_a_picture_that_is_gone_names_its_job(settings: Settings, request_: GenerationRequest, tmp_path: Path) -> None:
+    with open_store(settings) as store:
+        id = store.submit(request_, "ann").id
+        Assets.of(settings).path(str(request_.image)).unlink()
+        with pytest.raises(BadInput, match=f"job {id[:8]} is not here"):
+            bundle.write(tmp_path / "queue.zip", store.queue.jobs(), Assets.of(settings))
+    assert not list(tmp_path.glob("*.zip*"))

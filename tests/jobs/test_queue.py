@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from svd_ui.errors import BadInput, NotFound
+from svd_ui.errors import BadInput, NotFound, NotWaiting
+from svd_ui.jobs.job_run import RowCancel
 from svd_ui.jobs.queue import moved
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
@@ -190,3 +191,44 @@ def test_the_order_of_many_takes_no_time(settings: Settings, request_: Generatio
         started = time.process_time()
         assert len(service.history(limit=100)) == 100
         assert time.process_time() - started < 0.06
+
+
+def test_what_a_command_line_makes_or_has_ended_is_not_put_off(settings: Settings, request_: GenerationRequest) -> None:
+    with JobService(settings, FakeEngine(settings=settings, delay=0.05, steps=40), slots=False, role="cli") as line:
+        running = line.run_inline(request_, "cli")
+        job = next(running)
+        with open_store(settings) as other, pytest.raises(NotWaiting, match="command line"):
+            other.queue.skip(job.id)
+        running.close()  # type: ignore[attr-defined]
+        with pytest.raises(NotWaiting):
+            line.queue.skip(job.id)
+
+
+def test_who_is_skipped_stops_in_peace_and_who_is_paused_at_once(
+    settings: Settings, request_: GenerationRequest
+) -> None:
+    """To end a worker that is in the middle of a long step would cost the next clip a new process and loading."""
+    with open_store(settings) as store:
+        for stop, hurries in ((store.queue.skip, False), (lambda _: store.queue.pause(), True)):
+            id = store.submit(request_, "ann").id
+            assert store._store.claim("p", ("clip",)) is not None
+            cancel = RowCancel(store._store, id, "p", None)
+            stop(id)
+            assert cancel.is_set() and cancel.waits_again
+            assert cancel.hurries is hurries
+            store._store.settle(id, "p", state="failed", ended=1.0)
+
+
+def test_an_edited_clip_shows_nothing_of_the_one_before(serve: Serve, request_: GenerationRequest) -> None:
+    gate = threading.Event()
+    service = serve(Stepping(gate=gate, steps=6))
+    job = service.submit(request_, "ann")
+    gate.set()
+    until(lambda: (service.get(job.id).step or 0) >= 1)
+    service.queue.pause()
+    until(lambda: service.get(job.id).state == "queued")
+    service.settings.jobs_dir.joinpath(job.id, "preview.jpg").write_bytes(b"of the clip before")
+    service.queue.edit(job.id, request_.model_copy(update={"seed": 99}))
+    now = service.get(job.id)
+    assert (now.step, now.total, now.has_preview, now.notes) == (None, None, False, ())
+    assert service.file(now, "preview") is None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from svd_ui.assets import Assets
 from svd_ui.engine import CancelToken
-from svd_ui.errors import BadInput, NotFound, OutOfMemory, QueueFull, WorkerStopped
+from svd_ui.errors import BadInput, HistoryUnreachable, NotFound, OutOfMemory, QueueFull, WorkerStopped
 from svd_ui.events import Event, Loading
 from svd_ui.jobs import status
 from svd_ui.jobs.service import JobService
@@ -317,3 +318,22 @@ def test_what_was_asked_for_together_ends_together(
     assert ended(service, alone).state == "finished"
     service.delete(jobs[2].id, "ann")
     assert len(service.batch(jobs[0])) == 2
+
+
+def test_a_database_that_goes_away_between_claim_and_start_ends_no_slot(
+    serve: Serve, request_: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(FakeEngine(steps=1, delay=0.0))
+    real = service._runner.prepare
+    failures: list[Exception] = [HistoryUnreachable(address="db", reason="away"), KeyError("a defect")]
+
+    def prepare(*args: Any) -> Any:
+        if failures:
+            raise failures.pop(0)
+        return real(*args)
+
+    monkeypatch.setattr(service._runner, "prepare", prepare)
+    monkeypatch.setattr(service._slots[0], "_prepare", prepare)
+    assert ended(service, service.submit(request_, "ann")).state == "failed"
+    assert ended(service, service.submit(request_, "ann")).state == "finished"
+    assert not failures and service._slots[0].is_alive()

@@ -49,3 +49,28 @@ def test_what_lasts_waits_for_nobody() -> None:
     watched = Watched()
     crowd(page(watched, queue=True), 40)
     assert watched.most == 40
+
+
+def test_a_handler_that_lasts_holds_up_nobody() -> None:
+    """Two that decode a huge picture, say, and a quick one behind them."""
+    ended: list[str] = []
+
+    async def call(name: str) -> str:
+        await asyncio.sleep(5 if name == "slow" else 0)
+        ended.append(name)
+        return name
+
+    with Turns() as demo:
+        text = gr.Textbox()
+        demo.load(call, text, text, queue=False)
+
+    async def play() -> None:
+        slow = [asyncio.create_task(demo.process_api(0, ["slow"])) for _ in range(4)]
+        quick = await asyncio.wait_for(demo.process_api(0, ["quick"]), 4)
+        assert quick["data"] == ["quick"]
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+    asyncio.run(play())
+    assert ended == ["quick"], "who is cancelled ends"
