@@ -146,7 +146,7 @@ def denoise(
                         stages.check_finite(step.latents)
                         last = step
                         stages.remember_overflow(generation)
-                        if progress.keeps and _computes_all_next(generation.clip, step):
+                        if progress.keeps and computes_all_next(generation.clip, step):
                             progress.keep_step(proof, step, notes)
                         preview = stages.preview(generation.clip.row, step.denoised)
                         seconds = round(time.perf_counter() - started, 4)
@@ -181,7 +181,7 @@ def _kept_step(stages: Stages, generation: Generation, runtime: Runtime) -> Gene
     return step
 
 
-def _computes_all_next(clip: ClipSpec, step: Step) -> bool:
+def computes_all_next(clip: ClipSpec, step: Step) -> bool:
     """Whether what follows ``step`` needs no more than its latents; with features kept between steps only some do."""
     whole = clip.cache_interval == 1 or clip.request.method.in_parts or step.index % clip.cache_interval == 0
     return whole or step.index == step.total

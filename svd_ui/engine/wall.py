@@ -26,8 +26,8 @@ from ..request import GenerationRequest
 from .error_mapping import mapping
 from .fallback import recover
 from .output import TileFiles
-from .progress import Progress
-from .sampling import Generation, condition, decode, effective, proof_of_walk
+from .progress import Progress, proof_of
+from .sampling import Generation, computes_all_next, condition, decode, effective, proof_of_walk
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def wall(
             return files.finish()
 
 
+UNDER_WAY = "tiles"
+"""The name of what is kept of the tiles that are not finished."""
 TILE_SIDE = 128
 """Pixels of a tile's longer side in the preview of a wall."""
 
@@ -93,14 +95,16 @@ class _Denoising:
         done: dict[int, Any] = yield from self._kept()
         generation.progress.begin()
         while (batch := self._next()) is not None:
+            batch = yield from self._resumed(batch)
             try:
                 with generation.timer("denoising"):
-                    started = time.perf_counter()
+                    started, proof = time.perf_counter(), self._proof(batch)
                     steps = stages.sample_batch(self._decoder, batch, generation.clip, generation.cancel)
                     with closing(steps):
                         for later in steps:
                             stages.check_finite(*later.latents())
                             batch = later
+                            self._keep_step(batch, proof)
                             stages.remember_overflow(generation)
                             yield self._step(batch, started)
                             if not self._gone.isdisjoint(batch.places):
@@ -120,6 +124,31 @@ class _Denoising:
     def _gone(self) -> frozenset[int]:
         """The tiles that are not made, or not any more."""
         return self._generation.clip.without | self._generation.cancel.left_out()
+
+    def _keep_step(self, batch: Batch, proof: str) -> None:
+        """Where the tiles under way are, in one file."""
+        assert batch.last is not None, "a batch has steps"
+        if self._generation.progress.keeps and computes_all_next(self._generation.clip, batch.last):
+            self._generation.progress.keep_step(proof, batch.last, name=UNDER_WAY)
+
+    def _resumed(self, batch: Batch) -> Generator[Event, None, Batch]:
+        """``batch`` where an earlier process came to with these very tiles together."""
+        found = None
+        if batch.last is None:
+            found = self._generation.progress.step(self._proof(batch), self._decoder.runtime.device, UNDER_WAY)
+        if found is None or found[0].index >= found[0].total:
+            return batch
+        batch = replace(batch, last=found[0])
+        self._steps_done += batch.steps_done
+        total = self._steps_done + sum(self._steps_left(one) for one in (batch, *self._left))
+        note = Note.of("went_on", step=self._steps_done, total=total)
+        self._generation.notes.append(note)
+        self._glimpses.after(batch)
+        yield WentOn(stage="denoising", step=self._steps_done, total=total, note=note)
+        return batch
+
+    def _proof(self, batch: Batch) -> str:
+        return proof_of({"walk": proof_of_walk(self._stages, self._generation), "tiles": batch.places})
 
     def _keep(self, batch: Batch) -> None:
         """The tiles of ``batch`` are finished."""

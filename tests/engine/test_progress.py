@@ -128,10 +128,28 @@ def test_a_wall_goes_on_after_its_finished_tiles(here: Settings, image: str, tmp
     whole = result_of(list(LocalEngine(here).generate(request, tmp_path / "whole", never())))
     stopped_at(here, request, tmp_path / "parts", 10)  # in the middle of the third of four
     rest = list(LocalEngine(here).generate(request, tmp_path / "parts", never()))
+    tiles, step = (event for event in rest if isinstance(event, WentOn))
+    assert sentence(tiles.note) == "Went on after 2 tiles of 4."
+    assert (tiles.step, tiles.total) == (8, 16)
+    assert (step.step, step.total) == (10, 16)
+    assert [event.step for event in rest if isinstance(event, Denoising)] == list(range(11, 17))
+    for tile in whole.tiles:
+        assert np.array_equal(*(read_frames(tmp_path / name / tile.video) for name in ("parts", "whole")))
+
+
+@pytest.mark.parametrize("together", [4, 3])
+def test_tiles_that_are_made_together_go_on_together(
+    here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Where memory holds many at once, a pause in the middle would lose them all."""
+    monkeypatch.setattr("svd_ui.engine.wall.max_tiles_per_call", lambda *_: together)
+    request = ask(image, wall={"seeds": 2, "motion_bucket_ids": [60, 180]})
+    whole = result_of(list(LocalEngine(here).generate(request, tmp_path / "whole", never())))
+    stopped_at(here, request, tmp_path / "parts", 3)
+    rest = list(LocalEngine(here).generate(request, tmp_path / "parts", never()))
     (went_on,) = [event for event in rest if isinstance(event, WentOn)]
-    assert sentence(went_on.note) == "Went on after 2 tiles of 4."
-    assert (went_on.step, went_on.total) == (8, 16)
-    assert [event.step for event in rest if isinstance(event, Denoising)] == list(range(9, 17))
+    assert went_on.step == 3
+    assert [event.step for event in rest if isinstance(event, Denoising)] == list(range(4, went_on.total + 1))
     for tile in whole.tiles:
         assert np.array_equal(*(read_frames(tmp_path / name / tile.video) for name in ("parts", "whole")))
 
