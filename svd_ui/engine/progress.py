@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -191,7 +192,7 @@ class Progress:
         """What ``write`` writes, whole or not at all; whether it was."""
         if self._folder is None:
             return False
-        temporary = self._folder / f".{name}.tmp"
+        temporary = self._folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write(temporary)

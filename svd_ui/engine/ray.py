@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..assets import Assets
-from ..errors import Cancelled, ClusterUnusable, Displaced, NoReplica, SvdUiError, Unexpected, from_dict
+from ..errors import Cancelled, ClusterUnusable, Displaced, NoReplica, SvdUiError, Unexpected, WorkerStopped, from_dict
 from ..events import Event, Finished, left_out
 from ..hub import Hub
 from ..media import write_bytes
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 NEWS_SECONDS = 0.25
 """How long the desk waits for news before it says that there are none; then a cancel is looked for."""
 BREATH_SECONDS, FORGOTTEN_SECONDS = 2.0, 60.0
+MOST_MOVES = 8
+"""So often a clip may lose its place after it began, until that counts: a clip of which the desk dies, say."""
 REMEDY = "Look at 'svd-ui cluster status', and allow more replicas or wait longer (SVD_UI_CLUSTER_WAIT)."
 
 
@@ -52,6 +55,7 @@ class RayEngine:
         self._waiting = 0
         self._refused: tuple[float, float] | None = None
         """Since when no replica has begun what it was given, and when that was seen last."""
+        self._moves: Counter[str] = Counter()
 
     def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         return self._stream("generate", request, out, cancel)
@@ -93,8 +97,13 @@ class RayEngine:
                 self._link.ships = True
                 done = yield from self._session(method, request, out, cancel, True)
         except Displaced as error:
+            if self._refused is None:  # it had begun
+                self._moves[out.name] += 1
             self._breathe(error, cancel)
+            if self._moves[out.name] > MOST_MOVES:
+                raise WorkerStopped(**error.params) from error
             raise
+        self._moves.pop(out.name, None)
         if not done:
             raise Unexpected(detail="the replica did not see what was brought")
 
@@ -106,6 +115,7 @@ class RayEngine:
             since = now
         self._refused = since, now
         if now - since > self._settings.cluster_wait:
+            self._refused = None  # it waits as long once more
             reason = str(error.params.get("reason", ""))
             raise NoReplica(address=self._link.address, reason=reason, remedy=REMEDY) from error
         while time.monotonic() < now + BREATH_SECONDS and not cancel.is_set():
@@ -129,7 +139,7 @@ class RayEngine:
             waiting=self._waiting,
             trace=dict(telemetry.carrier_of(out.name)),
         )
-        brought = [self._link.put(parcel) for parcel in self._parcels(request, out, storage)] if ships else []
+        brought = [self._put(parcel) for parcel in self._parcels(request, out, storage)] if ships else []
         files = Unpacker(out, Assets.of(self._settings), storage)
         news = News(self._link, order, cancel, self._settings.cluster_wait)
         try:
@@ -139,6 +149,12 @@ class RayEngine:
             files.close()
             if storage is not None:
                 storage.clear()
+
+    def _put(self, parcel: Parcel) -> Any:
+        try:
+            return self._link.put(parcel)
+        except Exception as error:  # whatever Ray raises where the connection is gone
+            raise Displaced(reason="the cluster does not answer any more") from error
 
     def _heard(
         self, messages: Iterator[Any], files: Unpacker, request: GenerationRequest, out: Path
@@ -237,6 +253,8 @@ class News:
             try:
                 # In one go: Ray's client drops an answer whose first wait was too short.
                 return self._link.ask(method, *args)(VANISHED_SECONDS)
+            except ClusterUnusable as error:  # another engine of this page found it gone
+                raise Displaced(reason=str(error.params.get("reason", ""))) from error
             except SvdUiError:
                 raise
             except Exception as error:

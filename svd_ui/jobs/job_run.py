@@ -55,11 +55,12 @@ class RowCancel:
         disk: Path | None = None,
         *,
         wall: bool = False,
+        since: float | None = None,
     ) -> None:
         """``disk`` is a folder without whose disk nothing of the job would be kept; a ``wall`` may lose tiles on the way."""
         self._wall, self._gone = wall, frozenset[int]()
         self.reason: SvdUiError = Cancelled()
-        self._store, self._id, self._process = store, id, process
+        self._store, self._id, self._process, self._since = store, id, process, since
         self._disk, self._full_since, self._next_disk = disk, 0.0, 0.0
         self._max_seconds = max_seconds
         self._deadline: float | None = None
@@ -84,7 +85,7 @@ class RowCancel:
             self.stop(DiskFull())
             return True
         try:
-            why = self._store.waitlist.why_stop(self._id, self._process)
+            why = self._store.waitlist.why_stop(self._id, self._process, self._since)
             if why:
                 self._in_peace = why == "skipped"
                 self.stop(Cancelled() if why == "cancelled" else Interrupted())
@@ -233,11 +234,15 @@ class JobRunner:
         device = engine.describe() if engine is not None else None
         warm = device.loaded_checkpoint if device is not None else None
         find = partial(find_checkpoint, self._settings)
-        waited = None if folder.exists() else (job.started or job.created) - job.created
+        waited = None if _is_there(folder) else (job.started or job.created) - job.created
         follower = Follower(self._meters, job, partial(_device_name, engine), waited, warm)
-        recorder = Recorder(self._store, job.id, self._process, folder, key, self._later, find, warm, follower)
+        recorder = Recorder(
+            self._store, job.id, self._process, folder, key, self._later, find, warm, follower, job.started
+        )
         wall = job.request.wall is not None
-        cancel = RowCancel(self._store, job.id, self._process, limit, self._settings.data_dir, wall=wall)
+        cancel = RowCancel(
+            self._store, job.id, self._process, limit, self._settings.data_dir, wall=wall, since=job.started
+        )
         again, far = not row["inline"], max(0, row["reached"] or 0)
         source, needs_result = self._source(job, engine), engine is not None
         return JobRun(source, recorder, cancel, needs_result=needs_result, again=again, reached=far)
@@ -260,6 +265,14 @@ class JobRunner:
         if id == TEXT_TO_IMAGE:
             return self._hub.fetch_text_to_image(cancel)
         return self._hub.fetch(find_checkpoint(self._settings, id), cancel)
+
+
+def _is_there(folder: Path) -> bool:
+    """A disk that does not answer at the moment says so when the folder is made, as the job's own error."""
+    try:
+        return folder.exists()
+    except OSError:
+        return False
 
 
 def _device_name(engine: Engine | None) -> str:

@@ -70,8 +70,7 @@ class Lease:
         self._looked = -math.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._said = ""
-        """What housekeeping complained of last: a full disk is said once, not with every beat."""
+        self._beside: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
@@ -79,19 +78,22 @@ class Lease:
 
     def start(self, each_beat: Callable[[], None] = lambda: None) -> None:
         self.beat()
-        self._thread = threading.Thread(target=self._run, args=(each_beat,), name="svd-ui-lease", daemon=True)
+        # Two: sweeping a large folder takes longer than a lease, and others would take this process for dead.
+        self._thread = threading.Thread(target=self._run, args=(self.beat,), name="svd-ui-lease", daemon=True)
+        self._beside = threading.Thread(target=self._run, args=(each_beat,), name="svd-ui-housekeeping", daemon=True)
         self._thread.start()
+        self._beside.start()
 
-    def _run(self, each_beat: Callable[[], None]) -> None:
+    def _run(self, what: Callable[[], None]) -> None:
+        said = ""  # a full disk is said once, not with every beat
         while not self._stop.wait(min(BEAT_SECONDS, self.seconds / 4)):
             try:
-                self.beat()
-                each_beat()
-                self._said = ""
+                what()
+                said = ""
             except SvdUiError as error:  # a full disk, say: the next beat tries again
-                if error.code != self._said:
+                if error.code != said:
                     warn(log, "housekeeping", error)
-                self._said = error.code
+                said = error.code
             except Exception:
                 log.exception("housekeeping failed; it goes on")
 
@@ -131,7 +133,8 @@ class Lease:
     def close(self) -> None:
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=10)
+            for thread in filter(None, (self._beside, self._thread)):
+                thread.join(timeout=10)
             with contextlib.suppress(SvdUiError):
                 self.forget([self.id])
 
@@ -223,7 +226,9 @@ class Housekeeping:
         """Jobs of processes that are gone wait again, in their old places."""
         expired = self._lease.expired()
         for process in [*expired, *self._store.without_process()]:
-            for row in self._store.waitlist.put_back(process, died=Interrupted()):
+            # Who has no lease may only have been taken for dead, and work: that is nobody's death.
+            died = Interrupted() if process in expired else None
+            for row in self._store.waitlist.put_back(process, died=died):
                 log.warning("job %s was left by a process that is gone, after step %s", row["id"], row["step"])
                 for meter in self._meters:
                     meter.died(row["kind"], Interrupted.code)

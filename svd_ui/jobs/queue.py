@@ -45,6 +45,8 @@ ends meanwhile; by places alone, whoever came first with ten clips had them all 
 """
 LAST = f"(SELECT MAX({PLACE}) + 1 FROM jobs)"
 PAUSED = "EXISTS (SELECT 1 FROM queue_state WHERE name = 'paused')"
+SAME_RUN = "(CAST(:since AS DOUBLE PRECISION) IS NULL OR started = :since)"
+"""A process may claim one job twice, after it was taken for dead say: each run speaks for itself alone."""
 HELD = "Stopped here. Continues by itself."
 NO_ROOM = "The disk is full. Continues by itself when there is room."
 BACK = {"state": "queued", "process": None, "started": None, "phase_started": None, "step_seconds": None, "skipped": 0}
@@ -122,18 +124,23 @@ class Queue:
 
     # Coming back
 
-    def why_stop(self, id: str, process: str) -> Literal["", "cancelled", "held", "skipped"]:
+    def why_stop(
+        self, id: str, process: str, since: float | None = None
+    ) -> Literal["", "cancelled", "held", "skipped"]:
         """Whether the runner has to give up: cancelled or no longer its own, or only stopped for now."""
         held = f"CASE WHEN {PAUSED} AND inline = 0 AND kind != 'download' THEN 'held' WHEN skipped = 1 THEN 'skipped' ELSE '' END"
         rows = self._database.read(
-            f"SELECT cancel, {held} AS held FROM jobs WHERE id = ? AND process = ? AND {NOT_ENDED}", (id, process)
+            f"SELECT cancel, {held} AS held FROM jobs WHERE id = :id AND process = :process AND {SAME_RUN} AND {NOT_ENDED}",
+            {"id": id, "process": process, "since": since},
         )
         if not rows or rows[0]["cancel"]:
             return "cancelled"
         found: Literal["", "held", "skipped"] = rows[0]["held"]
         return found
 
-    def put_back(self, process: str, id: str | None = None, died: SvdUiError | None = None) -> list[Row]:
+    def put_back(
+        self, process: str, id: str | None = None, died: SvdUiError | None = None, since: float | None = None
+    ) -> list[Row]:
         """What ``process`` left unfinished, or only job ``id`` of it, waits again in its old place; the rows as they were.
 
         Cancelled where that was asked meanwhile. ``died`` says what ended it where nobody stopped it: a job that dies
@@ -141,9 +148,10 @@ class Queue:
         """
         with self._database.write(alone=False) as sql:
             rows: list[Row] = sql.execute(
-                f"SELECT * FROM jobs WHERE process = :process AND (CAST(:id AS TEXT) IS NULL OR id = :id) AND {NOT_ENDED}"
+                f"SELECT * FROM jobs WHERE process = :process AND (CAST(:id AS TEXT) IS NULL OR id = :id)"
+                f" AND {SAME_RUN} AND {NOT_ENDED}"
                 f" ORDER BY number{self._database.for_update}",
-                {"process": process, "id": id},
+                {"process": process, "id": id, "since": since},
             ).fetchall()
             for row in rows:
                 values = {**_returned(row, died), "updated": time.time()}

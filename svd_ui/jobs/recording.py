@@ -66,8 +66,9 @@ class Recorder:
         find: Callable[[str], CheckpointRow],
         warm: str | None = None,
         follower: Follower | None = None,
+        since: float | None = None,
     ) -> None:
-        self.follower = follower
+        self.follower, self.since = follower, since
         self.store, self.id, self.process, self.folder = store, id, process, folder
         self.lost = False
         self.ended = False
@@ -150,7 +151,7 @@ class Recorder:
 
     def _update(self, values: dict[str, Any]) -> None:
         try:
-            self.lost = not self.store.update(self.id, self.process, **values)
+            self.lost = not self.store.update(self.id, self.process, self.since, **values)
         except SvdUiError as error:
             warn(log, f"progress of {self.id} was not recorded", error)
 
@@ -171,7 +172,9 @@ class Recorder:
         wall = result.request.wall
         if wall is None or not result.tiles:
             return result
-        pairs, gone = wall.pairs(result.request.seed or 0), without(self.store, self.id)
+        pairs, gone = wall.pairs(result.request.seed or 0), frozenset[int]()
+        with contextlib.suppress(SvdUiError):  # where nobody can look, all that was made is kept
+            gone = without(self.store, self.id)
         unwanted = {pairs[place] for place in gone if place < len(pairs)}
         kept = tuple(tile for tile in result.tiles if (tile.seed, tile.motion_bucket_id) not in unwanted)
         for tile in set(result.tiles) - set(kept):
@@ -188,7 +191,7 @@ class Recorder:
         self._tell("queued", died)
         if died is not None:
             log.warning("job %s: %s", self.id, died)
-        put_back = partial(self.store.waitlist.put_back, self.process, self.id, died)
+        put_back = partial(self.store.waitlist.put_back, self.process, self.id, died, self.since)
         self._certainly(put_back)
 
     def fail(self, error: SvdUiError) -> None:
@@ -230,7 +233,7 @@ class Recorder:
         values |= {"ended": time.time(), "step_seconds": None}
 
         def settle() -> None:
-            mine = self.store.settle(self.id, self.process, **values)
+            mine = self.store.settle(self.id, self.process, self.since, **values)
             if mine and values["state"] in ("finished", "cancelled"):
                 Progress(self.folder).clear()
 

@@ -126,6 +126,7 @@ class Slot(threading.Thread):
         except SvdUiError as error:  # the database went away since the claim
             warn(log, f"job {row['id']} could not be begun", error)
             self._store.unclaim(row)
+            self._closing.wait(QUEUE_POLL_SECONDS)
             return
         except Exception as error:  # the row is damaged
             log.warning("job %s: %r", row["id"], error)

@@ -18,7 +18,7 @@ from ..request import SCHEMA_VERSION, GenerationRequest
 from ..settings import Settings
 from . import JobKind
 from .database import Database, Row
-from .queue import DOWNLOADS, FAIR_QUEUE, NOT_ENDED, OF_KINDS, PAUSED, RUNNING, Queue
+from .queue import DOWNLOADS, FAIR_QUEUE, NOT_ENDED, OF_KINDS, PAUSED, RUNNING, SAME_RUN, Queue
 from .sqlite import SqliteDatabase
 
 NEXT = f"""
@@ -161,21 +161,24 @@ class Store:
         """A row that was claimed and not begun waits again, as soon as the database can be told."""
         self.unsure.append((row["number"], row["started"]))
 
-    def update(self, id: str, process: str, **values: Any) -> bool:
-        """How far a row has come that ``process`` still runs; False when it no longer does."""
-        return self._change(id, process, NOT_ENDED, values, quiet=True)
+    def update(self, id: str, process: str, since: float | None = None, **values: Any) -> bool:
+        """How far a row has come that ``process`` still runs, as claimed at ``since``; False when it no longer does."""
+        return self._change(id, process, since, NOT_ENDED, values, quiet=True)
 
-    def settle(self, id: str, process: str, **values: Any) -> bool:
+    def settle(self, id: str, process: str, since: float | None = None, **values: Any) -> bool:
         """The last word about a job; it also counts when the row was taken for interrupted meanwhile."""
-        return self._change(id, process, f"({NOT_ENDED} OR state = 'interrupted')", values)
+        return self._change(id, process, since, f"({NOT_ENDED} OR state = 'interrupted')", values)
 
-    def _change(self, id: str, process: str, condition: str, values: dict[str, Any], *, quiet: bool = False) -> bool:
+    def _change(
+        self, id: str, process: str, since: float | None, condition: str, values: dict[str, Any], *, quiet: bool = False
+    ) -> bool:
         """Whether the row is of ``process`` and meets ``condition``, and so was changed."""
         columns = ", ".join(f"{name} = :{name}" for name in values)
         with self.database.write(alone=False, quiet=quiet) as sql:
             done = sql.execute(
-                f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {condition}",
-                {**values, "_now": time.time(), "_id": id, "_process": process},
+                f"UPDATE jobs SET {columns}, updated = :_now WHERE id = :_id AND process = :_process AND {SAME_RUN}"
+                f" AND {condition}",
+                {**values, "_now": time.time(), "_id": id, "_process": process, "since": since},
             )
             return done.rowcount == 1
 

@@ -240,12 +240,12 @@ _FOLDERS = re.compile(r"(?<![\w:/\\.])(?:~|[A-Za-z]:)?[\\/][\w.\-]+(?:[\\/][\w.\
 
 
 def said(error: Mapping[str, Any], remote: bool) -> str:
-    """The sentence of an error (``SvdUiError.to_dict``) for a visitor; folders of the server only for its operator."""
+    """The sentence of an error (``SvdUiError.to_dict``) for a visitor; folders and addresses behind the server only for its operator."""
     message = str(error.get("message", ""))
     if not remote:
         return message
-    for value in (error.get("params") or {}).values():
-        if isinstance(value, str) and _FOLDERS.match(value):
+    for name, value in (error.get("params") or {}).items():
+        if isinstance(value, str) and value and (name == "address" or _FOLDERS.match(value)):
             message = message.replace(value, HIDDEN)  # whole, also where a name has spaces
     return _FOLDERS.sub(HIDDEN, message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,23 @@ def test_an_order_that_arrives_twice_is_made_once() -> None:
         at.says.put_nowait(Ended())
         await at.news()
         assert at.asked == 1
+
+    played(play)
+
+
+def test_a_page_that_was_killed_and_is_back_does_not_have_two_write_into_one_folder() -> None:
+    async def play(at: Replicas) -> None:
+        first = replace(ORDER, place="jobs/ab12")
+        await at.desk.begin(first, [])
+        at.says.put_nowait(Began("r", True))
+        await at.news()
+        await at.desk.begin(replace(first, session="b" * 32, place="jobs/other"), [])
+        await at.desk.begin(replace(first, session="c" * 32, page="another"), [])
+        stopped = asyncio.create_task(at.desk.until_unwanted(ORDER.session))
+        await asyncio.sleep(0.05)
+        assert not stopped.done()
+        await at.desk.begin(replace(first, session="d" * 32), [])
+        assert await stopped
 
     played(play)
 

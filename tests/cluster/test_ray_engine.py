@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -301,6 +302,40 @@ def test_a_clip_is_not_blamed_for_a_cluster_that_comes_and_goes(
         done = jobs.wait(id, 30)
         assert (done.state, link.deaths) == ("finished", 0)
         assert jobs._store.row(id)["stalled"] == 0
+
+
+def test_a_clip_of_which_the_desk_dies_again_and_again_fails_in_the_end(
+    make: Make, settings: Settings, far: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svd_ui.engine.ray.BREATH_SECONDS", 0.01)
+    monkeypatch.setattr("svd_ui.engine.ray.MOST_MOVES", 2)
+    engine, link = make((far, KeepingEngine(steps=1000, delay=0.5, settings=far)))
+    link.ships = True
+    with JobService(settings, engine) as jobs:  # type: ignore[arg-type]
+        jobs.start()
+        id = jobs.submit(asked(settings), "a").id
+        while jobs.get(id).state != "failed":
+            assert len(link.orders) < 9
+            link.ask("stop_all")(5)
+            time.sleep(0.05)
+        assert "taken down" in jobs.get(id).message
+
+
+def test_a_connection_that_breaks_while_pictures_are_sent_is_no_fault_of_the_clip(
+    make: Make, settings: Settings, far: Settings
+) -> None:
+    engine, link = make((far, FakeEngine(settings=far)))
+    link.ships, put, failures = True, link.put, [ConnectionError("gone")]
+
+    def broken(parcel: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return put(parcel)
+
+    link.put = broken  # type: ignore[method-assign]
+    with JobService(settings, engine) as jobs:  # type: ignore[arg-type]
+        jobs.start()
+        assert jobs.wait(jobs.submit(asked(settings), "a").id, 30).state == "finished"
 
 
 def test_a_cluster_that_never_begins_anything_is_said_in_the_end(

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
+from svd_ui.catalog import nano_row
 from svd_ui.engine import CancelToken, progress
 from svd_ui.engine.local import LocalEngine
 from svd_ui.engine.progress import KEPT, Progress
-from svd_ui.errors import DiskFull, WorkerStopped
-from svd_ui.events import Denoising, Event, Finished, Loading
+from svd_ui.errors import DiskFull, HistoryUnreachable, WorkerStopped
+from svd_ui.events import Denoising, Event, Finished, Loading, Result, Tile
 from svd_ui.jobs import job_run, slot
+from svd_ui.jobs.leases import Lease
+from svd_ui.jobs.recording import Recorder
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.notes import sentence
-from svd_ui.request import GenerationRequest
+from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
 from tests.jobs.conftest import Serve, ended, until
@@ -209,3 +212,67 @@ def test_a_real_clip_goes_on_says_so_and_is_the_same(
     assert (one == two).all()
     files = [(settings.jobs_dir / job.id / "clip.mp4").read_bytes() for job in (first, second)]
     assert files[0] == files[1]
+
+
+def test_a_run_speaks_for_itself_alone_though_its_process_has_the_clip_again(
+    settings: Settings, request_: GenerationRequest
+) -> None:
+    """A page that was taken for dead goes on, and its other device claims what another page put back."""
+    with open_store(settings) as store:
+        id, rows = store.submit(request_, "ann").id, store._store
+        first = rows.claim("p", ("clip",))
+        rows.waitlist.put_back("p", id)
+        second = rows.claim("p", ("clip",))
+        assert first is not None and second is not None and first["started"] != second["started"]
+        before, now = first["started"], second["started"]
+        assert not rows.update(id, "p", before, state="denoising", step=1)
+        assert rows.waitlist.why_stop(id, "p", before) == "cancelled"
+        assert rows.waitlist.put_back("p", id, None, before) == []
+        assert not rows.settle(id, "p", before, state="cancelled", ended=1.0)
+        assert rows.waitlist.why_stop(id, "p", now) == ""
+        assert rows.update(id, "p", now, state="denoising", step=1)
+        assert store.get(id).state == "denoising"
+
+
+def test_who_only_lost_its_lease_died_of_nothing(settings: Settings, request_: GenerationRequest) -> None:
+    with open_store(settings) as store:
+        id = store.submit(request_, "ann").id
+        for _ in range(4):
+            assert store._store.claim("a process without a lease", ("clip",)) is not None
+            store._housekeeping.reap()
+            assert store.get(id).state == "queued"
+        assert store._store.row(id)["stalled"] == 0
+
+
+def test_sweeping_a_large_folder_keeps_no_lease_from_beating(settings: Settings) -> None:
+    with open_store(settings) as store:
+        lease, ended = Lease(store._database, "server", seconds=0.4), threading.Event()
+        lease.start(lambda: ended.wait(30) and None)
+        try:
+            time.sleep(1.0)
+            with open_store(settings) as other:
+                watching = Lease(other._database, "server", seconds=0.4)
+                watching.expired()
+                time.sleep(0.8)
+                assert lease.id not in watching.expired()
+        finally:
+            ended.set()
+            lease.close()
+
+
+def test_a_wall_that_ends_while_the_database_is_away_is_finished(
+    settings: Settings, request_: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> frozenset[int]:
+        raise HistoryUnreachable(address="db", reason="away")
+
+    with open_store(settings) as store:
+        wall = request_.model_copy(update={"wall": Wall(seeds=1, motion_bucket_ids=(30, 90)), "seed": 7})
+        id = store.submit(wall, "ann").id
+        assert store._store.claim("p", ("clip",)) is not None
+        tiles = tuple(Tile(seed=7, motion_bucket_id=motion, video=f"{motion}.mp4") for motion in (30, 90))
+        recorder = Recorder(store._store, id, "p", settings.jobs_dir / id, None, lambda _: None, lambda _: nano_row())
+        monkeypatch.setattr("svd_ui.jobs.recording.without", away)
+        recorder.record(Finished(result=Result(request=wall, image=str(wall.image), tiles=tiles)))
+        assert store.get(id).state == "finished"
+        assert store.get(id).result is not None and store.get(id).result.tiles == tiles  # type: ignore[union-attr]

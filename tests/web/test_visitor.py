@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from svd_ui.errors import ClusterUnusable
 from svd_ui.jobs import Job
 from svd_ui.validation import validate
-from svd_ui.web.visitor import error_report
+from svd_ui.web.visitor import error_report, said
 
 
 def test_a_report_names_no_picture_of_a_method() -> None:
@@ -14,3 +15,9 @@ def test_a_report_names_no_picture_of_a_method() -> None:
     text = error_report(Job(id="x", owner="y", state="failed", request=request, created=0.0), None)
     assert not any(ref in text for ref in refs)
     assert "0.4=(given)" in text
+
+
+def test_where_a_cluster_is_only_its_operator_is_told() -> None:
+    error = ClusterUnusable(address="ray://gpu-head.intern:10001", reason="nobody answers there", remedy="").to_dict()
+    assert "gpu-head" in said(error, remote=False)
+    assert "gpu-head" not in said(error, remote=True)

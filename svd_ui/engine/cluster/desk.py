@@ -67,6 +67,13 @@ class Sessions:
         """Have it made. The same order given twice is made once."""
         if order.session in self._sessions:
             return
+        for other in self._sessions.values():  # of a page that was killed and is back: two would write into one folder
+            if (
+                other.ended is None
+                and order.place
+                and (other.order.page, other.order.place) == (order.page, order.place)
+            ):
+                self._stop(other, True)
         session = self._sessions[order.session] = Ticket(order, self._clock())
         session.pump = asyncio.create_task(self._pump(session, parcels))
         session.guard = asyncio.create_task(self._guard(session))

@@ -25,6 +25,7 @@ FRESH_SECONDS = 5.0
 _TICK = 0.1
 BEFORE_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a call while it is away starts a Ray on this machine, which is then ours for good
     "RAY_SERVE_LOG_TO_STDERR": "0",  # this program says itself what there is to say
     # How long to wait for the desk to say that it is there; Ray's tenth of a second is for machines side by side.
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "5",
