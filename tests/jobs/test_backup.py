@@ -27,8 +27,11 @@ from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.fakes import FakeEngine, picture
+from tests.jobs.conftest import sqlite_only
 
 from .conftest import until
+
+pytestmark = sqlite_only
 
 Serve = Callable[..., JobService]
 PACKED = [

@@ -17,7 +17,9 @@ from svd_ui.jobs.service import JobService, open_store, server_alive
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine, picture
-from tests.jobs.conftest import Clock, Serve, ended, until
+from tests.jobs.conftest import Clock, Serve, ended, sqlite_only, until
+
+pytestmark = sqlite_only
 
 YEAR = 365.25 * 24 * 3600
 

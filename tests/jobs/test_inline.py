@@ -15,6 +15,7 @@ from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.engine.test_zero_gpu import GradioError, Lender
 from tests.fakes import FakeEngine
+from tests.jobs.conftest import sqlite_only
 
 
 def test_what_waits_is_run_where_its_visitor_asks(settings: Settings, request_: GenerationRequest) -> None:
@@ -52,6 +53,7 @@ def test_a_refusal_ends_the_job_with_its_sentence(settings: Settings, request_: 
         assert last.error["code"] == "gpu_refused"
 
 
+@sqlite_only
 def test_a_damaged_row_ends_and_the_next_is_run(settings: Settings, request_: GenerationRequest) -> None:
     engine = ZeroGpuEngine(settings, Lender(), FakeEngine(steps=1, delay=0, settings=settings))
     with JobService(settings, engine, inline=True) as service:

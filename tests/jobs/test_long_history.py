@@ -11,6 +11,7 @@ from benchmarks.many_jobs import copies
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
+from tests.jobs.conftest import sqlite_only
 
 MANY, WAITING = 2000, 64
 
@@ -53,6 +54,7 @@ def test_looking_takes_no_longer_over_a_long_history(store: JobService) -> None:
     assert {what: many[what] / few[what] for what in asks if many[what] > 3 * few[what] + 0.001} == {}
 
 
+@sqlite_only
 def test_the_queries_of_a_look_use_an_index(store: JobService, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, object]] = []
     read = store._database.read
