@@ -73,6 +73,7 @@ def test_a_target_serves_the_page_to_its_port_as_a_plain_user_with_its_data_in_a
     environment = dict(pair.split("=", 1) for pair in shlex.split(value(target, "ENV")))
     assert environment["SVD_UI_DATA_DIR"] == "/data"
     assert environment["SVD_UI_HOST"] == "0.0.0.0"
+    assert environment["PYTHONPATH"] == value(target, "WORKDIR"), "processes that Ray starts find the app"
     command = [*json.loads(value(target, "ENTRYPOINT")), *json.loads(value(target, "CMD"))]
     assert command == ["/app/.venv/bin/python", "-m", "svd_ui", "serve"]
 
