@@ -85,6 +85,15 @@ def test_a_target_has_the_packages_of_its_kind_and_the_user_comes_last(target: s
     assert STAGES[target].steps[-1][0] == "USER"
 
 
+def test_the_name_that_an_image_gets_is_the_one_that_is_run() -> None:
+    built = r"docker build --target (\w+) -t (\S+) \."
+    (short,) = re.findall(built, (ROOT / "README.md").read_text("utf-8"))
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    names = dict(re.findall(built, text))
+    assert short in names.items()
+    assert set(re.findall(r"^#   docker run .* (\S+)$", text, re.MULTILINE)) == set(names.values())
+
+
 def test_a_build_without_a_target_makes_the_small_image() -> None:
     assert next(reversed(STAGES)) == "cpu"
 
