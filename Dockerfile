@@ -36,7 +36,9 @@ WORKDIR /app
 # The home folder is in the volume too: caches of the hub and of compiled kernels are kept there. A bind mount for /data must
 # be writable for user 1000.
 RUN useradd --uid 1000 --home-dir /data --create-home --skel /dev/null svd
+# PYTHONPATH: in a cluster Ray starts the app's processes, and not in this folder.
 ENV HOME=/data \
+    PYTHONPATH=/app \
     SVD_UI_DATA_DIR=/data \
     SVD_UI_HOST=0.0.0.0 \
     PYTHONDONTWRITEBYTECODE=1 \

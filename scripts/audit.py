@@ -1,8 +1,8 @@
 """Known faults of what is installed, by pip-audit: `.venv/bin/python scripts/audit.py`.
 
 A fault that is looked at and left has its reason and its day in scripts/audit-exceptions.toml; after half a year somebody looks
-again. Exits with 1 where a fault has no reason. Where the advisory database does not answer it says so and exits with 0, unless
-SVD_UI_REQUIRE_AUDIT is set.
+again. Exits with 1 where a fault has no reason, and where pip-audit itself breaks. Where the advisory database does not answer, or a
+mirror of it knows nothing, it says so and exits with 0, unless SVD_UI_REQUIRE_AUDIT is set.
 """
 
 from __future__ import annotations
@@ -52,24 +52,27 @@ def answers(url: str = "https://pypi.org/pypi/pip/json") -> bool:
 
 
 def ask() -> str:
-    """pip-audit's report as JSON; empty where it has none."""
+    """pip-audit's report as JSON. Raises ValueError, which says why, where there is none."""
     options = ["--local", "--skip-editable", "--format", "json", "--progress-spinner", "off", "--timeout", "10"]
     command = [sys.executable, "-m", "pip_audit", *options]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE).stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        return ""
+        raise ValueError(f"it took longer than {PATIENCE} seconds") from None
+    if not done.stdout.strip():
+        raise ValueError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    return done.stdout
 
 
 def read(report: str) -> tuple[list[Fault], list[str]] | None:
-    """(faults, packages that the database does not know), or None where it told nothing about any.
+    """(faults, packages that the database does not know), or None where it knows none. Raises ValueError for what is no report.
 
     A mirror that answers "not found" to every question makes pip-audit say that all is well.
     """
     try:
         rows: list[dict[str, Any]] = json.loads(report)["dependencies"]
     except (ValueError, LookupError, TypeError):
-        return None
+        raise ValueError(f"it answered {report[:60]!r}") from None
     unknown = [row["name"] for row in rows if "skip_reason" in row and row["name"] != OURS]
     known = [row for row in rows if "skip_reason" not in row]
     if not known:
@@ -117,7 +120,11 @@ def judge(faults: Sequence[Fault], known: Sequence[Mapping[str, Any]], today: da
 def main() -> int:
     """Print what there is; the exit code."""
     known = exceptions(FILE.read_text("utf-8"))
-    told = read(ask()) if answers() else None
+    try:
+        told = read(ask()) if answers() else None
+    except ValueError as error:
+        print(f"audit: pip-audit broke ({error}). Nothing is known about faults: run it again.", file=sys.stderr)
+        return 1
     if told is None:
         print(UNREACHABLE, file=sys.stderr)
         return 1 if os.environ.get("SVD_UI_REQUIRE_AUDIT") else 0

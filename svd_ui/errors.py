@@ -280,7 +280,7 @@ class RayMissing(ClusterUnusable):
     code = "ray_missing"
 
     def __init__(self, **params: Any) -> None:
-        remedy = "Install it: pip install 'svd-ui[cluster]'."
+        remedy = "In the app's folder, run: .venv/bin/python -m pip install -e '.[cluster]'."
         super().__init__(**{"reason": "Ray is not installed here", "remedy": remedy, **params})
 
 

@@ -65,19 +65,46 @@ def test_an_exception_that_is_not_needed_any_more_is_told(audit: ModuleType) -> 
 SKIPPED = {"dependencies": [{"name": "good", "skip_reason": "not found"}, {"name": "bad", "skip_reason": "not found"}]}
 
 
-@pytest.mark.parametrize("report", ["", "<html>", "[]", json.dumps(SKIPPED)])
+@pytest.mark.parametrize("answers", [True, False])
 def test_where_nobody_can_be_asked_that_is_said_and_nothing_fails(
-    audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], report: str
+    audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answers: bool
 ) -> None:
     """A mirror that knows nothing is nobody to ask."""
-    monkeypatch.setattr(audit, "answers", lambda: True)
-    monkeypatch.setattr(audit, "ask", lambda: report)
+    monkeypatch.setattr(audit, "answers", lambda: answers)
+    monkeypatch.setattr(audit, "ask", lambda: json.dumps(SKIPPED))
     assert audit.main() == 0
     told = capsys.readouterr()
     assert "cannot be reached" in told.err
     assert "no known faults" not in told.out
     monkeypatch.setenv("SVD_UI_REQUIRE_AUDIT", "1")
     assert audit.main() == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("echo oh >&2; echo 'ERROR: no such option' >&2; exit 2", "ERROR: no such option"), ("exit 3", "exit code 3"),
+        ("echo '<html>'", "it answered '<html>"), ("echo '[]'", "it answered"), ("exec sleep 60", "longer than 0.5 seconds"),
+    ],
+)  # fmt: skip
+def test_a_pip_audit_that_breaks_is_no_audit(
+    audit: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    program: str,
+    said: str,
+) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(audit.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(audit, "answers", lambda: True)
+    if "sleep" in program:
+        monkeypatch.setattr(audit, "PATIENCE", 0.5)
+    assert audit.main() == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "pip-audit broke" in told
 
 
 def test_a_database_that_answers_nothing_of_the_kind_is_asked_once(

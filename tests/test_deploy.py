@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from svd_ui.engine import Device
 from svd_ui.jobs.service import JobService
@@ -104,19 +106,93 @@ def test_a_service_gains_no_rights_and_writes_into_its_own_folders() -> None:
         assert "StateDirectory=svd-ui" in lines
 
 
+def test_a_service_sees_the_gpu() -> None:
+    """Each of these allows a few devices alone, ``ProtectClock`` with older releases of systemd."""
+    text = (DEPLOY / "svd-ui.service").read_text("utf-8")
+    assert not re.findall(r"^(?:PrivateDevices|ProtectClock|DeviceAllow|DevicePolicy)=", text, re.MULTILINE)
+
+
+def test_commands_of_the_guide_run_as_the_service_does(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs" / "deploy.md").read_text("utf-8")
+    (function,) = re.findall(r"^svd\(\) \{.*?^\}$", guide, re.DOTALL | re.MULTILINE)
+    (tmp_path / "sudo").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    command = ["sh", "-c", f'{function}\nsvd backup "/a b.tar"']
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/bin:/usr/bin"}
+    )
+    called = done.stdout.splitlines()
+    unit = (DEPLOY / "svd-ui.service").read_text("utf-8")
+    (program,) = re.findall(r"^ExecStart=(.*) serve --no-open$", unit, re.MULTILINE)
+    assert called[0] == "systemd-run"
+    assert called[-5:] == [*program.split(), "backup", "/a b.tar"]
+    told = set(pairwise(called))
+    properties = re.findall(r"^(?:User|UMask|WorkingDirectory|EnvironmentFile)=.*", unit, re.MULTILINE)
+    assert {("-p", each) for each in properties} <= told
+    assert {("-E", each) for each in re.findall(r"\b(?:HOME|HF_HOME|SVD_UI_DATA_DIR)=\S+", unit)} <= told
+    outside = guide.replace(function, "")
+    assert not re.findall(r"^python .*|.*&& python .*", outside, re.MULTILINE), "it would find other data"
+
+
 def test_compose_starts_the_page_a_postgresql_and_a_ray_head() -> None:
     services = COMPOSE["services"]
-    assert services.keys() == {"page", "ray", "replicas", "database"}
-    assert "--head" in services["ray"]["command"]
+    assert services.keys() == {"page", "ray", "database"}
     assert services["database"]["image"].startswith("postgres:")
-    for name in ("page", "ray", "database"):
-        assert services[name]["healthcheck"]["test"], name
-        assert services[name]["restart"] == "unless-stopped"
+    for name, service in services.items():
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped", "all of it is back after the machine was started again"
     waits = {name: set(service.get("depends_on", {})) for name, service in services.items()}
-    assert waits == {"page": {"database", "replicas"}, "replicas": {"ray"}, "ray": set(), "database": set()}
+    assert waits == {"page": {"database", "ray"}, "ray": set(), "database": set()}
     for service in services.values():
         assert "no-new-privileges:true" in service["security_opt"]
         assert all(volume.split(":")[0] in COMPOSE["volumes"] for volume in service.get("volumes", ()))
+
+
+FAKES = {
+    "ray": 'echo "ray $*" >> {log}; [ "$1" = start ] || {{ count=$(wc -l < {log}); [ "$count" -lt 5 ]; }}',
+    "python": 'echo "python $*" >> {log}; exit {deploys}',
+    "sleep": 'echo "sleep $*" >> {log}',
+}
+
+
+@pytest.mark.parametrize("deploys", [0, 1])
+def test_a_ray_head_puts_the_app_into_itself_at_each_start_and_ends_when_it_is_gone(
+    tmp_path: Path, deploys: int
+) -> None:
+    """Run with programs that write down how they were called."""
+    ray, log = COMPOSE["services"]["ray"], tmp_path / "log"
+    for name, text in FAKES.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text.format(log=log, deploys=deploys)}\n")
+        (tmp_path / name).chmod(0o755)
+    (program,) = ray["command"]
+    assert "$" not in program, "compose would put something in its place"
+    program = program.replace("/tmp/deployed", f"{tmp_path}/deployed").replace("/app/.venv/bin", str(tmp_path))
+    (tmp_path / "deployed").touch()
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([*ray["entrypoint"], program], env=environment, check=False, timeout=20)
+    assert done.returncode == 1, "Docker starts it again"
+    start, deploy, *rest = log.read_text().splitlines()
+    assert start.startswith("ray start --head ")
+    assert deploy == "python -m svd_ui cluster deploy --address auto --replicas auto"
+    alive = "ray health-check --address localhost:6379"
+    assert rest == ([] if deploys else [alive, "sleep 20", alive, "sleep 10", alive])
+    assert (tmp_path / "deployed").exists() is not bool(deploys), "it is healthy only with the app in it"
+
+
+def test_the_web_server_before_the_page_tells_who_its_visitors_are_and_nobody_else() -> None:
+    (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
+    trusted = COMPOSE["services"]["page"]["environment"]["FORWARDED_ALLOW_IPS"]
+    assert trusted == network["gateway"]
+    seen: list[str] = []
+
+    async def page(scope: Any, *_: Any) -> None:
+        seen.append(scope["client"][0])
+
+    forged = [(b"x-forwarded-for", b"192.0.2.66, 198.51.100.7")]  # nginx adds the last
+    for peer in (trusted, "203.0.113.9"):
+        scope: Any = {"type": "http", "client": (peer, 1), "headers": forged, "scheme": "http"}
+        asyncio.run(ProxyHeadersMiddleware(page, trusted)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == ["198.51.100.7", "203.0.113.9"]
 
 
 def test_nothing_but_the_page_can_be_reached_and_that_from_this_machine_alone() -> None:

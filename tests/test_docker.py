@@ -73,6 +73,7 @@ def test_a_target_serves_the_page_to_its_port_as_a_plain_user_with_its_data_in_a
     environment = dict(pair.split("=", 1) for pair in shlex.split(value(target, "ENV")))
     assert environment["SVD_UI_DATA_DIR"] == "/data"
     assert environment["SVD_UI_HOST"] == "0.0.0.0"
+    assert environment["PYTHONPATH"] == value(target, "WORKDIR"), "processes that Ray starts find the app"
     command = [*json.loads(value(target, "ENTRYPOINT")), *json.loads(value(target, "CMD"))]
     assert command == ["/app/.venv/bin/python", "-m", "svd_ui", "serve"]
 
@@ -82,6 +83,15 @@ def test_a_target_has_the_packages_of_its_kind_and_the_user_comes_last(target: s
     assert ("COPY", f"--from={target}-packages /app/.venv /app/.venv") in STAGES[target].steps
     assert ("RUN", f"SVD_UI_TORCH={target} sh scripts/install") in STAGES[f"{target}-packages"].steps
     assert STAGES[target].steps[-1][0] == "USER"
+
+
+def test_the_name_that_an_image_gets_is_the_one_that_is_run() -> None:
+    built = r"docker build --target (\w+) -t (\S+) \."
+    (short,) = re.findall(built, (ROOT / "README.md").read_text("utf-8"))
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    names = dict(re.findall(built, text))
+    assert short in names.items()
+    assert set(re.findall(r"^#   docker run .* (\S+)$", text, re.MULTILINE)) == set(names.values())
 
 
 def test_a_build_without_a_target_makes_the_small_image() -> None:

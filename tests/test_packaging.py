@@ -99,3 +99,18 @@ def test_the_dev_container_installs_by_our_own_script() -> None:
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf-8"))
     assert container["postCreateCommand"] == "sh scripts/install dev"
     assert 7860 in container["forwardPorts"]
+
+
+def test_nobody_is_told_to_install_a_package_of_our_name() -> None:
+    """It is on no index: whoever put one there would be installed."""
+    files = [
+        path for folder in ("svd_ui", "docs", "deploy", "scripts", ".github") for path in (ROOT / folder).rglob("*")
+    ]
+    texts = [
+        path
+        for path in [*files, *ROOT.glob("*.*")]
+        if path.suffix in {".py", ".md", ".json", ".yml", ".yaml", ".sh", ".bat"}
+    ]
+    found = [path for path in texts if re.search(r"svd[-_]ui\[\w|pip install[^\n]*svd[-_]ui", path.read_text("utf-8"))]
+    assert texts
+    assert not found

@@ -39,6 +39,9 @@ def backup(
     out().print(
         f"{path}: {counted(done.jobs, 'clip')}, {done.files} files, {size(done.bytes)}.", soft_wrap=True, markup=False
     )
+    if done.strange:
+        names = ", ".join(map(repr, done.strange[:5])) + (", ..." if len(done.strange) > 5 else "")
+        err().print(f"Left out, because the app did not put it there: {names}.", soft_wrap=True, markup=False)
     if not done.rows:
         err().print(ROWS_ELSEWHERE, soft_wrap=True)
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-MISSING = "OTEL_EXPORTER_OTLP_ENDPOINT is set, but its packages are not installed: pip install 'svd-ui[telemetry]'"
+MISSING = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, but its packages are not installed. In the app's folder, run: "
+    ".venv/bin/python -m pip install -e '.[telemetry]'"
+)
 EXPORT_MILLISECONDS = 1000
 """A worker may be ended at any time: what it has to say is sent soon."""
 CHOICES = frozenset({"checkpoint", "profile", "speed", "output_format"})

@@ -5,7 +5,8 @@
     accounts.json measured.json  jobs/ assets/ training/  [models/]
     SHA256SUMS          of everything before it; a backup without it is not whole
 
-Weights are left out unless they are asked for. Rows in a PostgreSQL are that server's to back up (``pg_dump``).
+What among jobs and pictures is not the app's (a ``.DS_Store``) is left out and told. Weights are left out unless they are asked for.
+Rows in a PostgreSQL are that server's to back up (``pg_dump``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,20 +38,35 @@ FORMAT = 1
 MANIFEST, SUMS, HISTORY = "backup.json", "SHA256SUMS", "svd_ui.sqlite3"
 SINGLE = ("accounts.json", "measured.json")
 FOLDERS, WEIGHTS = ("jobs", "assets", "training"), "models"
+_PART = r"(?!\.\.?(?:/|$))[^/\x00-\x1f]{1,255}"
+NAME = re.compile(
+    rf"{re.escape(HISTORY)}|{'|'.join(map(re.escape, SINGLE))}"
+    rf"|jobs/[0-9a-f]{{32}}(?:/(?![^/]*[\\:]){_PART}){{1,4}}|assets/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.png"
+    rf"|(?:training|{WEIGHTS})(?:/{_PART}){{1,12}}"
+)
+"""What may be in a backup: nothing else is written into one or taken from one. People name what is in the last two folders."""
 COMPUTED = "encoded"
 """In the training folder: what was computed from clips, and will be again."""
+UNDECODED = "surrogateescape"
+"""Linux takes names that are no UTF-8; tarfile carries them in this way, and so do the sums."""
 Told = Callable[[int, int], None]
 """(bytes done, bytes in all)."""
+Found = tuple[str, Path, int]
+"""(name in the backup, file, bytes)."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """``rows`` is False where the history is in a server of its own; ``jobs`` counts clips whose files are here."""
+    """``rows`` is False where the history is in a server of its own; ``jobs`` counts clips whose files are here.
+
+    ``strange`` are names in the app's folders that are not its own: they are not in the backup.
+    """
 
     jobs: int
     files: int
     bytes: int
     rows: bool
+    strange: tuple[str, ...] = ()
 
 
 def copy_of_history(settings: Settings, target: Path) -> bool:
@@ -87,7 +104,7 @@ def write(settings: Settings, path: Path, *, weights: bool = False, told: Told =
     with tempfile.TemporaryDirectory(prefix=".svd-ui-", dir=path.parent) as aside:
         history = Path(aside) / HISTORY
         rows = copy_of_history(settings, history)
-        files = list(_files(settings, _ids(history) if rows else None, weights))
+        files, strange = _ours(_files(settings, _ids(history) if rows else None, weights))
         total = sum(size for _, _, size in files) + (history.stat().st_size if rows else 0)
         about = {"format": FORMAT, "svd_ui": __version__, "schema": schema_of(history) if rows else None}
         about |= {"made": time.time(), "bytes": total, "rows": "sqlite" if rows else "postgresql", "weights": weights}
@@ -100,9 +117,9 @@ def write(settings: Settings, path: Path, *, weights: bool = False, told: Told =
                     writing.add(HISTORY, history)
                 for name, file, _ in files:
                     writing.add(name, file)
-                writing.add_bytes(SUMS, "".join(writing.sums).encode())
+                writing.add_bytes(SUMS, "".join(writing.sums).encode(errors=UNDECODED))
     jobs = {name.split("/")[1] for name, _, _ in files if name.startswith("jobs/")}
-    return Written(len(jobs), len(writing.sums) - 2, total, rows)  # less the manifest and the sums
+    return Written(len(jobs), len(writing.sums) - 2, total, rows, strange)  # less the manifest and the sums
 
 
 def _ids(history: Path) -> set[str]:
@@ -110,8 +127,8 @@ def _ids(history: Path) -> set[str]:
         return {row[0] for row in sql.execute("SELECT id FROM jobs")}
 
 
-def _files(settings: Settings, ids: set[str] | None, weights: bool) -> Iterator[tuple[str, Path, int]]:
-    """(name in the backup, file, bytes), of jobs only those whose row is in it; None for all."""
+def _files(settings: Settings, ids: set[str] | None, weights: bool) -> Iterator[Found]:
+    """Of jobs only those whose row is in it; None for all."""
     root = settings.data_dir
     for name in SINGLE:
         yield from _file(root, root / name)
@@ -127,7 +144,23 @@ def _files(settings: Settings, ids: set[str] | None, weights: bool) -> Iterator[
                     yield from _file(root, Path(folder, name))
 
 
-def _file(root: Path, path: Path) -> Iterator[tuple[str, Path, int]]:
+def _ours(files: Iterable[Found]) -> tuple[list[Found], tuple[str, ...]]:
+    """(what goes into the backup, names of what lies among it and is not the app's). Raises BadInput for a file of somebody's own
+    that could not come back.
+    """
+    ours, strange = [], []
+    for found in files:
+        if NAME.fullmatch(found[0]):
+            ours.append(found)
+        elif found[0].startswith(("jobs/", "assets/")):
+            strange.append(found[0])
+        else:
+            why = "control characters in its name, or more than 12 folders deep"
+            raise BadInput(f"{found[0]!r} cannot be in a backup ({why}): rename or move it, then try again.")
+    return ours, tuple(strange)
+
+
+def _file(root: Path, path: Path) -> Iterator[Found]:
     if path.is_file() and not path.is_symlink():
         yield path.relative_to(root).as_posix(), path, path.stat().st_size
 

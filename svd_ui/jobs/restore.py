@@ -14,6 +14,7 @@ import secrets
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -26,7 +27,7 @@ from typing import IO, Any
 from ..errors import BadInput, HistoryNewer, SvdUiError
 from ..media import disk_full
 from ..settings import Settings
-from .backup import FORMAT, HISTORY, MANIFEST, SINGLE, SUMS, WEIGHTS, Summed, Told, schema_of, zstd
+from .backup import FORMAT, HISTORY, MANIFEST, NAME, SINGLE, SUMS, UNDECODED, Summed, Told, schema_of, zstd
 from .database import MIGRATIONS
 from .leases import live
 from .sqlite import SqliteDatabase
@@ -36,11 +37,8 @@ MAX_MANIFEST, MAX_SUMS, MAX_HEADER = 64_000, 2_000_000_000, 64_000
 ROOM = 64_000_000
 """Bytes that stay free on the disk."""
 CHUNK = 1 << 20
-_PART = r"(?!\.\.?(?:/|$))[^/\\:\x00-\x1f]{1,255}"
-_NAME = re.compile(
-    rf"{re.escape(HISTORY)}|{'|'.join(map(re.escape, SINGLE))}"
-    rf"|jobs/[0-9a-f]{{32}}(?:/{_PART}){{1,4}}|assets/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.png|(?:training|{WEIGHTS})(?:/{_PART}){{1,12}}"
-)
+UNFIT = {"win32": r'[<>:"|?*\\\ud800-\udfff]|[. ]+$', "darwin": r"[\ud800-\udfff]"}
+"""What no file's name may have, on some systems."""
 DAMAGED = "This backup is damaged or cut off: {why}. Nothing was changed."
 
 
@@ -159,7 +157,6 @@ def _read(
     """(what it says it is, sums of what came, sums that it lists)."""
     about: dict[str, Any] | None = None
     sums: Sums = {}
-    seen: set[str] = set()
     done, total = 0, 0
     for info in tar:
         name = info.name
@@ -178,12 +175,11 @@ def _read(
             if tar.next() is not None:
                 raise BadInput(DAMAGED.format(why="something follows its list of sums"))
             return about, sums, listed
-        if not _NAME.fullmatch(name) or name.casefold() in seen:
+        if not NAME.fullmatch(name) or name in sums:
             raise BadInput(f"This backup holds {name[:80]!r}, which belongs to none. Nothing was changed.")
-        seen.add(name.casefold())
-        if len(seen) > MAX_FILES:
+        if len(sums) > MAX_FILES:
             raise BadInput(DAMAGED.format(why="it has too many files"))
-        to = target / name if keep is None or name in keep else None
+        to = place(target, name) if keep is None or name in keep else None
         sums[name] = (_copy(file, info.size, to, target), info.size)
         done += info.size
         told(done, max(total, done))
@@ -207,8 +203,21 @@ def _manifest(name: str, size: int, file: IO[bytes], sums: Sums) -> dict[str, An
 
 
 def _listed(data: bytes) -> dict[str, str]:
-    lines = data.decode().splitlines()
+    lines = data.decode(errors=UNDECODED).removesuffix("\n").split("\n")  # other ends of lines may be in a name
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def place(target: Path, name: str, system: str = sys.platform) -> Path:
+    """Where a name goes: below ``target``, as it was unless this system cannot have it, beside what is there already.
+
+    Two names that differ in letters' case are one file on some systems.
+    """
+    parts = [re.sub(UNFIT[system], "_", part) for part in name.split("/")] if system in UNFIT else name.split("/")
+    path, count = target.joinpath(*parts), 1
+    while path.is_file():
+        count += 1
+        path = path.with_name(f"{Path(parts[-1]).stem}~{count}{path.suffix}")
+    return path
 
 
 def _copy(file: IO[bytes], size: int, to: Path | None, place: Path) -> str:

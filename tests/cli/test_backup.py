@@ -34,6 +34,17 @@ def test_rows_in_postgresql_are_said_to_be_elsewhere(
     assert "pg_dump" in done.stderr
 
 
+def test_what_is_left_out_is_named(run: Run, tmp_path: Path, settings: Settings) -> None:
+    assert run("queue", "list").exit_code == 0
+    settings.jobs_dir.mkdir(parents=True, exist_ok=True)
+    (settings.jobs_dir / ".DS_Store").touch()
+    done = run("backup", tmp_path / "a.tar")
+    assert (done.exit_code, "Left out, because the app did not put it there: 'jobs/.DS_Store'." in done.stderr) == (
+        0,
+        True,
+    )
+
+
 @pytest.mark.parametrize("args", [("backup", "a.zip"), ("backup", "no/a.tar"), ("restore", "missing.tar")])
 def test_what_cannot_be_done_is_one_sentence(run: Run, args: tuple[str, str], settings: Settings) -> None:
     done = run(*args)

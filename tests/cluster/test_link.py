@@ -59,7 +59,7 @@ def linked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hello: Any, wait: in
 
 def test_no_ray_here_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RayMissing, match=r"pip install 'svd-ui\[cluster\]'"):
+    with pytest.raises(RayMissing, match=r"python -m pip install -e '\.\[cluster\]'"):
         connect("ray://there:10001")
 
 

@@ -177,4 +177,4 @@ def test_packages_that_are_not_here_are_named_and_nothing_else_happens(
         assert telemetry.provider() is None
     finally:
         telemetry.provider.cache_clear()
-    assert "svd-ui[telemetry]" in caplog.text
+    assert "python -m pip install -e '.[telemetry]'" in caplog.text

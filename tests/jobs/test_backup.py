@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -139,6 +140,56 @@ def test_what_is_deleted_meanwhile_is_left_out(made: Settings, tmp_path: Path, m
     monkeypatch.setattr(backup, "_files", late)
     backup.write(made, tmp_path / "a.tar")
     assert restore.restore(elsewhere(tmp_path), tmp_path / "a.tar").jobs == 2
+
+
+STRANGE = [
+    "jobs/.DS_Store", "jobs/Thumbs.db", "jobs/lost+found/x", "assets/.DS_Store", "assets/00/x.png", f"jobs/{'f' * 32}/a:b.mp4",
+]  # fmt: skip
+
+
+def test_what_others_put_among_the_app_s_files_is_left_out_and_told(
+    made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "is_shared", True, raising=False)  # all folders of jobs are taken
+    for name in STRANGE:
+        (made.data_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (made.data_dir / name).touch()
+    done = backup.write(made, tmp_path / "a.tar")
+    assert set(done.strange) == set(STRANGE)
+    assert restore.restore(elsewhere(tmp_path), tmp_path / "a.tar").files == done.files
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot have these names")
+def test_clips_come_back_whatever_people_call_them(made: Settings, tmp_path: Path) -> None:
+    names = [
+        b"a:b.mp4",
+        b"a\\b.mp4",
+        b"IMG.MP4",
+        b"img.mp4",
+        b"\xff.mp4",
+        "line\u2028\x85\x7f.mp4".encode(),
+        b" .mp4",
+        b"%3A",
+    ]
+    folder = made.data_dir / "training/clips/set"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(name)
+    backup.write(made, tmp_path / "a.tar.gz")
+    restore.restore(elsewhere(tmp_path), tmp_path / "a.tar.gz")
+    back = tmp_path / "elsewhere/training/clips/set"
+    assert {os.fsencode(path.name): path.read_bytes() for path in back.iterdir()} == {name: name for name in names}
+
+
+@pytest.mark.parametrize("name", ["a\nb.mp4", "/".join("abcdefghijklm")])
+def test_what_could_not_come_back_is_said_when_the_backup_is_made(made: Settings, tmp_path: Path, name: str) -> None:
+    path = made.data_dir / "training" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with pytest.raises(BadInput, match="cannot be in a backup .*rename or move it") as error:
+        backup.write(made, tmp_path / "a.tar")
+    assert repr(f"training/{name}") in error.value.message
+    assert not (tmp_path / "a.tar").exists()
 
 
 INTERRUPTED = """
@@ -295,10 +346,30 @@ def test_nothing_but_plain_files_is_taken(tmp_path: Path, kind: bytes) -> None:
         restore.restore(elsewhere(tmp_path), forged(tmp_path / "a.tar", link))
 
 
-def test_a_file_under_two_names_that_differ_in_letters_alone_is_refused(tmp_path: Path) -> None:
-    twice = [member(f"jobs/{ID}/clip.mp4"), member(f"jobs/{ID}/CLIP.mp4")]
+def test_two_names_that_differ_in_letters_alone_are_two_files_everywhere(tmp_path: Path) -> None:
+    twice = [member("training/clips/IMG.MP4", b"one"), member("training/clips/img.mp4", b"two")]
+    restore.restore(elsewhere(tmp_path), forged(tmp_path / "a.tar", *twice))
+    back = sorted((tmp_path / "elsewhere/training/clips").iterdir())
+    assert [path.read_bytes() for path in back] == [b"one", b"two"]
+    assert restore.place(back[0].parent, "IMG.MP4").name == "IMG~2.MP4", "where a disk takes both for one"
+
+
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    twice = [member("training/a.mp4", b"one"), member("training/a.mp4", b"two")]
     with pytest.raises(BadInput, match="belongs to none"):
         restore.restore(elsewhere(tmp_path), forged(tmp_path / "a.tar", *twice))
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("training/set/a:b?.mp4", "training/set/a_b_.mp4"), ("models/..\\..\\evil", "models/.._.._evil"),
+        ("models/C:\\evil", "models/C__evil"), ("models/.. /x", "models/_/x"), ("training/x.", "training/x_"),
+    ],
+)  # fmt: skip
+def test_a_name_that_windows_cannot_have_becomes_one_that_stays_below(tmp_path: Path, name: str, there: str) -> None:
+    assert restore.place(tmp_path, name, "win32") == tmp_path / there
+    assert restore.place(tmp_path, name, "linux") == tmp_path / name
 
 
 def test_a_bomb_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import __version__
-from ...errors import BadInput, ClusterUnusable, NoReplica
+from ...errors import BadInput, ClusterUnusable, NoReplica, SvdUiError, without_secrets
 from ..worker import build_local
 from ..worker_handle import EngineFactory
 from . import APP, DESK, DESK_APP
@@ -18,6 +18,11 @@ from .link import DEPLOY, connect
 LONGEST_DRAIN = 3600.0
 """Seconds that a replica may take to end its clip before it is replaced."""
 MOST = 1000
+LOGS = "See 'ray status' and the logs of Ray."
+INSTALL = (
+    "Install it on every machine of the cluster, in the Python that runs Ray there: in its folder, .venv/bin/python -m pip install "
+    "-e '.[cluster]'. Then start Ray anew. Or start Ray with PYTHONPATH set to that folder."
+)
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,24 @@ def deploy(address: str, what: Deployment, wait: float) -> dict[str, Any]:
     """Replicas of this release, in place of those that run; each ends its clip first. Returns ``status``.
 
     The desk stays where it is of this release: what runs goes on, what waits in the pages is not touched. Raises
-    ClusterUnusable, or NoReplica where none was ready within ``wait`` seconds.
+    ClusterUnusable, also where this app is not installed there, or NoReplica where none was ready within ``wait`` seconds.
     """
     connect(address)
+    try:
+        _put_in(what)
+        _until_ready(address, what.bounds, wait)
+    except SvdUiError:
+        raise
+    except Exception as error:  # whatever Ray and its Serve raise; their desk's own reason is not in it
+        text = str(error) or type(error).__name__
+        with suppress(Exception):
+            text += "\n" + _told(DESK_APP)
+        raise ClusterUnusable(address=address, reason=_last_line(text), remedy=_remedy(text, LOGS)) from error
+    return status(address)
+
+
+def _put_in(what: Deployment) -> None:
+    """Start the desk, unless it runs, and ask for the replicas."""
     from ray import serve
 
     from .serving import Clips, Desk
@@ -95,8 +115,27 @@ def deploy(address: str, what: Deployment, wait: float) -> dict[str, Any]:
     )
     target = serve.RunTarget(clips.bind(what.data_dir, what.factory), name=APP, route_prefix=None)
     serve.run_many([target], wait_for_applications_running=False)
-    _until_ready(address, what.bounds, wait)
-    return status(address)
+
+
+def _told(name: str) -> str:
+    """What Serve says about an application and its deployments, with the tracebacks of their workers; '' where it says nothing."""
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    if application is None:
+        return ""
+    messages = [application.message, *(each.message for each in application.deployments.values())]
+    return "\n".join(filter(None, messages))
+
+
+def _remedy(text: str, otherwise: str) -> str:
+    return INSTALL if "No module named 'svd_ui" in text else otherwise
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback that is what happened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return without_secrets(lines[-1])[:300].rstrip(".") if lines else ""
 
 
 def status(address: str) -> dict[str, Any]:
@@ -145,7 +184,8 @@ def _until_ready(address: str, bounds: Bounds, wait: float) -> None:
         if application.status.value == "RUNNING":
             return
         if application.status.value == "DEPLOY_FAILED" or time.monotonic() > until:
-            reason = f"no replica was ready in time ({application.message or application.status.value})"
-            remedy = f"{bounds.least} have to find a place: see 'ray status' and the logs of Ray."
-            raise NoReplica(address=address, reason=reason[:400], remedy=remedy)
+            text = _told(APP)
+            reason = f"no replica was ready in time ({_last_line(text) or application.status.value})"
+            remedy = _remedy(text, f"{bounds.least} have to find a place. {LOGS}")
+            raise NoReplica(address=address, reason=reason, remedy=remedy)
         time.sleep(0.5)

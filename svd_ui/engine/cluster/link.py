@@ -34,7 +34,7 @@ BEFORE_RAY = {
 LOUDNESS = {"ray": logging.ERROR, "ray.serve": logging.ERROR, "ray.util.client": logging.CRITICAL}
 """Ray's client logs a traceback for every question that was withdrawn."""
 START = "Start it, correct SVD_UI_CLUSTER, or unset it to make clips on this machine."
-DEPLOY = "Run: svd-ui cluster deploy."
+DEPLOY = "Run: python -m svd_ui cluster deploy."
 
 
 def connect(address: str) -> Any:
