@@ -19,7 +19,7 @@ from svd_ui.engine import Engine, device_lock, never, worker
 from svd_ui.engine.worker import GRACE, Patience, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
-from svd_ui.events import Denoising, Event, Loading
+from svd_ui.events import Denoising, Event, Loading, Waited
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.engine import engines
@@ -295,7 +295,11 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
     threading.Timer(0.4, cancel.set).start()
     with pytest.raises(Cancelled):
         run(engine, tmp_path, cancel=cancel)
-    other.kill()
+    threading.Timer(0.7, other.kill).start()
+    first, *_, last = run(engine, tmp_path)
+    assert isinstance(first, Waited), "the wait would be taken for loading"
+    assert first.seconds > 0.5
+    assert last.stage == "finished"
     other.wait()
     with device_lock(settings):
         assert run(make(), tmp_path)[-1].stage == "finished"
