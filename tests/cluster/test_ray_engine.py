@@ -31,7 +31,7 @@ from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from tests.cluster.engines import KeepingEngine
 from tests.cluster.inside import InsideLink
-from tests.fakes import FakeEngine, picture
+from tests.fakes import After, FakeEngine, picture
 from tests.jobs.conftest import until
 
 Make = Callable[..., tuple[RayEngine, InsideLink]]
@@ -200,12 +200,11 @@ def test_the_error_of_a_clip_is_the_error_here(make: Make, settings: Settings, f
 def test_waiting_for_a_replica_is_said_and_no_time_of_the_clip(make: Make, settings: Settings, far: Settings) -> None:
     engine, link = make((far, FakeEngine(settings=far)))
     busy = link.replicas.pop()
-    threading.Timer(0.7, link.replicas.append, (busy,)).start()
-    first, second, *_ = run(engine, settings, asked(settings))
+    cancel = After(6, lambda: link.replicas.append(busy))
+    first, second, *_ = engine.generate(asked(settings), job(settings), cancel)
     assert isinstance(first, Waited)
     assert first.seconds > 0.5
     assert isinstance(second, Loading)
-    assert not any(isinstance(event, Waited) for event in run(engine, settings, asked(settings, seed=2)))
 
 
 def test_no_replica_in_time_is_said(make: Make, settings: Settings) -> None:

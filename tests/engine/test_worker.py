@@ -23,6 +23,7 @@ from svd_ui.events import Denoising, Event, Loading, Waited
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.engine import engines
+from tests.fakes import After
 
 Make = Callable[..., WorkerEngine]
 
@@ -295,8 +296,7 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
     threading.Timer(0.4, cancel.set).start()
     with pytest.raises(Cancelled):
         run(engine, tmp_path, cancel=cancel)
-    threading.Timer(0.7, other.kill).start()
-    first, *_, last = run(engine, tmp_path)
+    first, *_, last = run(engine, tmp_path, cancel=After(8, other.kill))
     assert isinstance(first, Waited), "the wait would be taken for loading"
     assert first.seconds > 0.5
     assert last.stage == "finished"
