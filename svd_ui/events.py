@@ -166,6 +166,14 @@ class WentOn(Frozen):
     note: Note
 
 
+class Waited(Frozen):
+    """The device was somebody else's for so many ``seconds`` before the clip had it: no work of the clip's, and not its loading."""
+
+    kind: Literal["waited"] = "waited"
+    stage: Literal["loading"] = "loading"
+    seconds: float
+
+
 class Finished(Frozen):
     stage: Literal["finished"] = "finished"
     result: Result
@@ -175,6 +183,7 @@ Event = (
     StillMade
     | SteppedDown
     | WentOn
+    | Waited
     | Downloading
     | Loading
     | MakingStill

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +207,21 @@ class FakeEngine:
             versions=VERSIONS,
             notes=(Note.of("wall_drafts"),),
         )
+
+
+class After(threading.Event):
+    """A token that is never set, and calls ``act`` when it is looked at for the so-manieth time: who waits for a lock
+    looks ten times a second, who waits for a replica four times."""
+
+    def __init__(self, looks: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._left, self._act = looks, act
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        if not self._left:
+            self._act()
+        return False
 
 
 def _pairs(request: GenerationRequest) -> tuple[tuple[int, int], ...]:

@@ -13,7 +13,7 @@ from .visitors import DAY, Kind, Visitors, arrivals
 # One H200, not compiled: benchmarks/results/gpu-nvidia-h200.json, clips of 25 frames at 1024x576 and 25 steps.
 FULL_SECONDS, REUSING_SECONDS = 16.3, 6.3
 LOAD_SECONDS = 20.0
-"""Of a checkpoint onto the card. Assumed: nobody has measured it on a card."""
+"""Of a checkpoint onto the card. Assumed, for slower disks than that H200's, which took 5.0: docs/scale.md."""
 KINDS = (
     Kind("SVD-XT, full quality", "svd-xt", FULL_SECONDS, 0.5),
     Kind("SVD-XT, features reused", "svd-xt", REUSING_SECONDS, 0.3),

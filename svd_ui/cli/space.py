@@ -51,11 +51,14 @@ def build(
     if not 0 < len(title) <= 60:
         raise BadInput("A title has up to 60 letters.", field="title")
     plan = SpacePlan(row, found, title, revision, private_weights)
+    if revision and not plan.preloads:
+        how = "fetches its weights when it starts, always the newest" if found.is_on_hub else "brings its weights along"
+        raise BadInput(f"This Space {how}: leave --revision out.", field="revision")
     made = written(folder, plan)
     out().print(f"{folder}: {len(made.files)} files, {made.bytes / MB:.1f} MB", markup=False, soft_wrap=True)
     for name, size in made.files[:LARGEST]:
         err().print(f"  {size / MB:6.1f} MB  {name}", markup=False, soft_wrap=True)
-    if found.gated or private_weights:
+    if found.is_on_hub and not plan.preloads:
         err().print("Its weights need a token: set HF_TOKEN among the Space's secrets.", soft_wrap=True)
     err().print("Try it here:", f"  python -m svd_ui space check {folder}", sep="\n", markup=False, soft_wrap=True)
     err().print("Push it (NAME is your account and the Space's name, as in ann/svd-ui):", markup=False, soft_wrap=True)

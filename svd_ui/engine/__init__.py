@@ -17,12 +17,15 @@ from filelock import FileLock, Timeout
 
 from ..errors import Cancelled
 from ..events import CancelToken as CancelToken
-from ..events import Event
+from ..events import Event, Waited
 from ..events import Timed as Timed
 from ..events import never as never
 from ..notes import Note
 from ..request import Frozen, GenerationRequest
 from ..settings import Settings
+
+NOTICED_SECONDS = 0.5
+"""A device that comes so soon was not waited for."""
 
 
 class Device(Frozen):
@@ -104,6 +107,12 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop for good."""
+
+
+def waited(seconds: float) -> Iterator[Event]:
+    """The word that a clip has its device now, after it was somebody else's; none for a moment."""
+    if seconds >= NOTICED_SECONDS:
+        yield Waited(seconds=seconds)
 
 
 def lock_path(settings: Settings, device: str | None = None) -> Path:

@@ -20,7 +20,7 @@ from ..media import write_bytes
 from ..pictures import pictures
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Estimate, Timed, telemetry
+from . import CancelToken, Device, Estimate, Timed, telemetry, waited
 from .cluster import Began, Ended, OnDevice, Order, Told, Unshared
 from .cluster.desk import GRACE_SECONDS, VANISHED_SECONDS
 from .cluster.link import Link
@@ -90,12 +90,13 @@ class RayEngine:
 
     def _stream(self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
         """Once more with all files where a replica took it that does not see this page's folder."""
+        asked = time.monotonic()
         self._link.ready(cancel)
         try:
-            done = yield from self._session(method, request, out, cancel, self._link.ships)
+            done = yield from self._session(method, request, out, cancel, asked, self._link.ships)
             if not done:
                 self._link.ships = True
-                done = yield from self._session(method, request, out, cancel, True)
+                done = yield from self._session(method, request, out, cancel, asked, True)
         except Displaced as error:
             if self._refused is None:  # it had begun
                 self._moves[out.name] += 1
@@ -122,9 +123,9 @@ class RayEngine:
             time.sleep(NEWS_SECONDS)
 
     def _session(
-        self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken, ships: bool
+        self, method: str, request: GenerationRequest, out: Path, cancel: CancelToken, asked: float, ships: bool
     ) -> Generator[Event, None, bool]:
-        """Whether it was made; False where the replica needs files that were not brought."""
+        """Whether it was made; False where the replica needs files that were not brought. A replica is waited for since ``asked``."""
         id, url = secrets.token_hex(16), self._settings.cluster_storage
         storage = Storage(url, id) if url and ships else None
         order = Order(
@@ -144,7 +145,7 @@ class RayEngine:
         news = News(self._link, order, cancel, self._settings.cluster_wait)
         try:
             with closing(news.messages(brought)) as messages:
-                return (yield from self._heard(messages, files, request, out))
+                return (yield from self._heard(messages, files, request, out, asked))
         finally:
             files.close()
             if storage is not None:
@@ -157,7 +158,7 @@ class RayEngine:
             raise Displaced(reason="the cluster does not answer any more") from error
 
     def _heard(
-        self, messages: Iterator[Any], files: Unpacker, request: GenerationRequest, out: Path
+        self, messages: Iterator[Any], files: Unpacker, request: GenerationRequest, out: Path, asked: float
     ) -> Generator[Event, None, bool]:
         finished, shared = False, False
         for message in messages:
@@ -166,6 +167,7 @@ class RayEngine:
                     return False
                 case Began():
                     shared, self._refused = message.shared, None
+                    yield from waited(time.monotonic() - asked)
                 case OnDevice():
                     self._device = Device.model_validate(message.device)
                 case Told():

@@ -21,7 +21,7 @@ from ..events import Denoising, Event, Finished, left_out
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never, telemetry
+from . import CancelToken, Device, Engine, Estimate, Timed, device_lock, never, telemetry, waited
 from .estimates import estimate
 from .worker_handle import Cancel, Child, Described, Done, EngineFactory, LeaveOut, Start, Work
 
@@ -97,7 +97,7 @@ class WorkerEngine:
         self._waiting = clips  # sent along with the next job
 
     def benchmark(self) -> list[Timed]:
-        with self._turn, self._device_to_itself(never()) as child:
+        with self._turn, self._device_to_itself(never()) as (child, _):
             rows: list[Timed] = self._answer("benchmark", child)
         return rows
 
@@ -166,7 +166,8 @@ class WorkerEngine:
             if cancel.is_set():
                 raise Cancelled()
         try:
-            with self._device_to_itself(cancel) as child:
+            with self._device_to_itself(cancel) as (child, seconds):
+                yield from waited(seconds)
                 number, trace = next(self._numbers), telemetry.carrier_of(out.name)
                 work = Work(number, method, (request, out), streams=True, waiting=self._waiting, trace=trace)
                 yield from self._exchange(work, cancel, child)
@@ -174,14 +175,17 @@ class WorkerEngine:
             self._turn.release()
 
     @contextmanager
-    def _device_to_itself(self, cancel: CancelToken) -> Iterator[Child]:
-        """The process, alone on its device: the lock bears the name that the process reports, whatever the setting says."""
+    def _device_to_itself(self, cancel: CancelToken) -> Iterator[tuple[Child, float]]:
+        """The process, alone on its device, and the seconds that others had that: the lock bears the name that the process
+        reports, whatever the setting says.
+        """
         child = self._ensure()
         self._wait_for_device(child, cancel)
+        since = time.monotonic()
         with ExitStack() as stack:
             for id in self._locks():
                 stack.enter_context(device_lock(self._settings, id, cancel))
-            yield child
+            yield child, time.monotonic() - since
 
     def _wait_for_device(self, child: Child, cancel: CancelToken) -> None:
         while self._device is None and not self.trouble and child.alive:

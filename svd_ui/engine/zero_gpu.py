@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -23,7 +24,7 @@ from ..events import Event
 from ..hub import Hub
 from ..request import GenerationRequest
 from ..settings import Settings
-from . import CancelToken, Device, Engine, Estimate, Timed
+from . import CancelToken, Device, Engine, Estimate, Timed, waited
 from .error_mapping import mapped
 from .estimates import estimate
 from .local import LocalEngine
@@ -132,9 +133,14 @@ class ZeroGpuEngine:
             raise GpuTimeShort(needed=math.ceil(needed), limit=limit)
         return min(max(LEAST_SECONDS, math.ceil(needed * MARGIN)), limit)
 
-    def _work(self, method: str, request: GenerationRequest, out: Path, seconds: int) -> Iterator[Event | SvdUiError]:
-        """In the copy. An error is a value: an exception would only be told by its name."""
+    def _work(
+        self, method: str, request: GenerationRequest, out: Path, asked: float, seconds: int
+    ) -> Iterator[Event | SvdUiError]:
+        """In the copy, which has the GPU; it was ``asked`` for at that time. An error is a value: an exception would only be
+        told by its name.
+        """
         try:
+            yield from waited(time.monotonic() - asked)
             yield from getattr(self._local, method)(request, out, StopFile(out / STOP))
         except Exception as error:
             yield mapped(error)
@@ -146,7 +152,7 @@ class ZeroGpuEngine:
         with (
             _handing_on(cancel, out / STOP) as stop,
             _mapped(seconds),
-            closing(self._lent(method, request, out, seconds)) as told,  # type: ignore[type-var]
+            closing(self._lent(method, request, out, time.monotonic(), seconds)) as told,  # type: ignore[type-var]
         ):
             try:
                 for event in told:

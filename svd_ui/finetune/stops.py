@@ -50,7 +50,7 @@ class Stops:
             with closing(self._open()) as rows, rows:
                 yield rows
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFull() from error
             raise BadInput(f"The wish to stop cannot be written into {self._path.name}: {error}.", "name") from error
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..events import Denoising, Downloading, Event, Loading
+from ..events import Denoising, Downloading, Event, Loading, Waited
 from .database import Database, Row
 from .timing_key import Costs, TimingKey, by_size
 
@@ -208,6 +208,10 @@ class RunTimer:
         return changed
 
     def _see_loading(self, event: Event, began: float) -> bool:
+        if isinstance(event, Waited):
+            self._elsewhere += event.seconds
+            self._loads_since = None if self._loads_since is None else self._loads_since + event.seconds
+            return True
         if isinstance(event, Downloading):
             self._elsewhere += began - self._mark
             self._loads_since = None

@@ -9,14 +9,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from pydantic import SecretStr
 
 from .. import __version__
 from ..catalog import CheckpointRow
 from ..errors import BadInput
-from ..settings import REPOSITORY
+from ..settings import REPOSITORY, usable
 from . import texts
 from .hardware import Hardware
 
@@ -28,7 +30,7 @@ FOLDERS: Mapping[str, frozenset[str]] = {
 }
 """What the app reads when it runs, by its endings: whatever else lies in a checkout stays behind."""
 FILES = ("LICENSE", "NOTICE")
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SVD_UI_AUTH", "SVD_UI_SSL_KEYFILE_PASSWORD")
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
@@ -64,10 +66,15 @@ class Built:
 
 
 def build(out: Path, plan: SpacePlan) -> Built:
-    """Write the folder ``out``, anew where an earlier build made it. Raises BadInput where it holds anything else."""
+    """Write the folder ``out``, anew where an earlier build made it.
+
+    Raises BadInput where it holds anything else, where the checkout is not whole, and where a file holds a secret.
+    """
     before = _before(out)
+    _check_sources()
     content = dict(sorted(_content(plan).items()))
     _check_secrets(content)
+    _check_places(out, before.keys() | content.keys() | {MANIFEST})
     for name in before.keys() - content.keys():
         (out / name).unlink(missing_ok=True)
     for name, data in content.items():
@@ -80,12 +87,19 @@ def build(out: Path, plan: SpacePlan) -> Built:
 
 
 def manifest_of(out: Path) -> dict[str, str]:
-    """What a build wrote into ``out``: file => SHA-256. Raises BadInput where none did, or it cannot be read."""
+    """What a build wrote into ``out``: file => SHA-256. Raises BadInput where none did, or it cannot be read.
+
+    A clone's may be anybody's: one that names a file outside the folder, or of git's, is damaged.
+    """
     try:
         files = json.loads((out / MANIFEST).read_text("utf-8"))["files"]
-        return {str(name): str(digest) for name, digest in files.items()}
-    except (OSError, ValueError, LookupError, AttributeError) as error:
-        raise BadInput(f"{out} was not made by 'svd-ui space build', or its {MANIFEST} is damaged.") from error
+        found = {str(name): str(digest) for name, digest in files.items()}
+        if strange := [name for name in found if not _may_be_ours(name)]:
+            raise ValueError(f"no build writes {strange[0]!r}")
+        return found
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"{out} was not made by 'svd-ui space build', or its {MANIFEST} is damaged"
+        raise BadInput(f"{what}: build into an empty folder.") from error
 
 
 def changed(out: Path) -> list[str]:
@@ -104,6 +118,28 @@ def _before(out: Path) -> dict[str, str]:
         what = ", ".join(sorted(found)[:3])
         raise BadInput(f"{out} holds something else ({what}): give an empty folder, or one that this command made.")
     return manifest_of(out)
+
+
+def _may_be_ours(name: str) -> bool:
+    """Whether ``name`` leads to a file in the folder, by any system's rules, and to nothing of git's."""
+    parts = {part.casefold() for part in name.split("/")}
+    return name.isprintable() and not {"\\", ":"} & {*name} and not {"", ".", "..", ".git"} & parts
+
+
+def _check_places(out: Path, names: Iterable[str]) -> None:
+    """Raises BadInput where a link would lead the writing or removing out of the folder, or something else is in a file's place."""
+    for name in sorted(names):
+        steps = [out / part for part in (name, *map(str, PurePosixPath(name).parents)) if part != "."]
+        if link := next((path for path in steps if path.is_symlink()), None):
+            raise BadInput(f"{link} is a link: remove it, or build into an empty folder.")
+        if (out / name).is_dir() or any(path.is_file() for path in steps[1:]):
+            raise BadInput(f"{out} has no place for {name}: build into an empty folder.")
+
+
+def _check_sources() -> None:
+    """Raises BadInput where the app was installed without what a Space is made of."""
+    if missing := [name for name in (*FILES, texts.PINS, *FOLDERS) if not (REPOSITORY / name).exists()]:
+        raise BadInput(f"{REPOSITORY} has no {missing[0]}: run 'space build' in a whole checkout of the app.")
 
 
 def _content(plan: SpacePlan) -> dict[str, bytes]:
@@ -129,8 +165,10 @@ def _sources() -> Iterator[Path]:
 
 
 def _check_secrets(content: Mapping[str, bytes]) -> None:
-    """Raises BadInput where a file holds a token, or what a variable of this machine keeps secret."""
-    known = [value.encode() for name in SECRETS if len(value := os.environ.get(name, "")) >= 8]
+    """Raises BadInput where a file holds a token, or a secret of this machine's variables or ``.env``."""
+    secrets = [value.get_secret_value() for _, value in usable()[0] if isinstance(value, SecretStr)]
+    secrets += [os.environ.get(name, "") for name in TOKENS]
+    known = [value.encode() for value in secrets if len(value) >= 8]
     for name, data in content.items():
         if name.endswith((".safetensors", ".jpg")):
             continue

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 OURS = "# Made by 'svd-ui space build'."
 ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in ("jpg", "safetensors"))
 """Large and binary files go through the hub's store for them, also where one pushes with git."""
+PINS = "requirements.txt"
+SPACES = "spaces>=0.51,<1"
+"""The package that lends GPUs, in the range that was tried: pyproject.toml has the same."""
 LEFT_OUT = {"torch", "xformers", "gradio"}
 SHORT = "Animate a still with Stable Video Diffusion"
 VARIABLES = (
@@ -29,7 +32,7 @@ COMPONENTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model
 
 def pins() -> dict[str, str]:
     """Package => its line in requirements.txt."""
-    lines = (REPOSITORY / "requirements.txt").read_text("utf-8").splitlines()
+    lines = (REPOSITORY / PINS).read_text("utf-8").splitlines()
     return {line.partition("==")[0]: line for line in lines if line and not line.startswith("#")}
 
 
@@ -43,7 +46,7 @@ def requirements(hardware: Hardware) -> str:
         torch += f"+{hardware.wheels}"
     lines += [line for name, line in known.items() if name not in LEFT_OUT]
     lines += [known["gradio"].replace("gradio", "gradio[oauth]", 1), torch]
-    lines += ["spaces"] if hardware.kind == "zero" else []
+    lines += [SPACES] if hardware.kind == "zero" else []
     return "\n".join(lines) + "\n"
 
 

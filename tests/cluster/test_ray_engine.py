@@ -26,13 +26,13 @@ from svd_ui.errors import (
     Unexpected,
     WorkerStopped,
 )
-from svd_ui.events import Denoising, Event, Finished, StillMade, WentOn
+from svd_ui.events import Denoising, Event, Finished, Loading, StillMade, Waited, WentOn
 from svd_ui.jobs.service import JobService
 from svd_ui.request import GenerationRequest, Wall
 from svd_ui.settings import Settings
 from tests.cluster.engines import KeepingEngine
 from tests.cluster.inside import InsideLink
-from tests.fakes import FakeEngine, picture
+from tests.fakes import After, FakeEngine, picture
 from tests.jobs.conftest import until
 
 Make = Callable[..., tuple[RayEngine, InsideLink]]
@@ -196,6 +196,16 @@ def test_the_error_of_a_clip_is_the_error_here(make: Make, settings: Settings, f
     engine, _ = make((far, FakeEngine(fail=KeyError("x"), settings=far)))
     with pytest.raises(Unexpected, match="KeyError"):
         run(engine, settings, asked(settings))
+
+
+def test_waiting_for_a_replica_is_said_and_no_time_of_the_clip(make: Make, settings: Settings, far: Settings) -> None:
+    engine, link = make((far, FakeEngine(settings=far)))
+    busy = link.replicas.pop()
+    cancel = After(6, lambda: link.replicas.append(busy))
+    first, second, *_ = engine.generate(asked(settings), job(settings), cancel)
+    assert isinstance(first, Waited)
+    assert first.seconds > 0.5
+    assert isinstance(second, Loading)
 
 
 def test_no_replica_in_time_is_said(make: Make, settings: Settings) -> None:

@@ -20,10 +20,11 @@ from svd_ui.engine import Engine, device_lock, never, worker
 from svd_ui.engine.worker import GRACE, Patience, Silence, WorkerEngine
 from svd_ui.engine.worker_handle import EngineFactory
 from svd_ui.errors import BadInput, Cancelled, OutOfMemory, SvdUiError, TookTooLong, WorkerStopped
-from svd_ui.events import Denoising, Event, Loading
+from svd_ui.events import Denoising, Event, Loading, Waited
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import REPOSITORY, Settings
 from tests.engine import engines
+from tests.fakes import After
 
 Make = Callable[..., WorkerEngine]
 
@@ -296,7 +297,10 @@ def test_two_workers_take_turns_on_one_device(settings: Settings, make: Make, tm
     threading.Timer(0.4, cancel.set).start()
     with pytest.raises(Cancelled):
         run(engine, tmp_path, cancel=cancel)
-    other.kill()
+    first, *_, last = run(engine, tmp_path, cancel=After(8, other.kill))
+    assert isinstance(first, Waited), "the wait would be taken for loading"
+    assert first.seconds > 0.5
+    assert last.stage == "finished"
     other.wait()
     with device_lock(settings):
         assert run(make(), tmp_path)[-1].stage == "finished"

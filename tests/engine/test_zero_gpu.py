@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from svd_ui.errors import (
     TookTooLong,
     Unexpected,
 )
-from svd_ui.events import Denoising, Finished
+from svd_ui.events import Denoising, Finished, Waited
+from svd_ui.jobs.timing import RunTimer
 from svd_ui.request import GenerationRequest
 from svd_ui.settings import Settings
 from tests.fakes import FakeEngine
@@ -29,16 +31,20 @@ IMAGE = "sha256:" + "0" * 64
 
 
 class Lender:
-    """``spaces.GPU`` without a GPU: everything is pickled on its way in and out, as between processes; ``refuses`` instead."""
+    """``spaces.GPU`` without a GPU: everything is pickled on its way in and out, as between processes; ``refuses`` instead.
 
-    def __init__(self, refuses: Exception | None = None) -> None:
-        self.refuses, self.durations, self.closed = refuses, list[Any](), 0
+    It lends one after ``seconds``.
+    """
+
+    def __init__(self, refuses: Exception | None = None, seconds: float = 0.0) -> None:
+        self.refuses, self.seconds, self.durations, self.closed = refuses, seconds, list[Any](), 0
 
     def __call__(self, task: Callable[..., Iterator[Any]], *, duration: Callable[..., Any]) -> Callable[..., Any]:
         def lent(*given: Any) -> Iterator[Any]:
             self.durations.append(duration(*given))
             if self.refuses is not None:
                 raise self.refuses
+            time.sleep(self.seconds)
             told = task(*pickle.loads(pickle.dumps(given)))
             try:
                 for event in told:
@@ -73,6 +79,21 @@ def test_events_of_the_copy_are_told_and_files_are_there(tmp_path: Path) -> None
     assert isinstance(events[-1], Finished)
     assert (tmp_path / "job" / str(events[-1].result.video)).is_file()
     assert not (tmp_path / "job" / "stop-asked").exists()
+
+
+@pytest.mark.parametrize("method", ["generate", "make_still"])
+def test_waiting_for_a_gpu_is_not_taken_for_loading(tmp_path: Path, method: str) -> None:
+    engine = engine_of(tmp_path, FakeEngine(steps=1, delay=0), Lender(seconds=0.7))
+    began = time.monotonic()
+    watch = RunTimer(began)
+    given = GenerationRequest(image=IMAGE if method == "generate" else None, prompt="a kite")
+    events = getattr(engine, method)(given, tmp_path / "job", Never())
+    first = next(events)
+    for event in (first, *events):
+        watch.see(event, time.monotonic())
+    assert isinstance(first, Waited)
+    assert first.seconds >= 0.7
+    assert watch.loading <= time.monotonic() - began - first.seconds
 
 
 def test_an_error_in_the_copy_keeps_its_kind_and_remedy(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def run(lending: Lending, tmp_path: Path, what: str) -> list[dict[str, Any]]:
 def test_a_clip_is_made_in_a_process_that_a_gpu_is_lent_to(lending: Lending, tmp_path: Path) -> None:
     *_, last = run(lending, tmp_path, "clip")
     assert last["elsewhere"]
-    assert (last["events"][0], last["events"][-1], last["events"].count("Denoising")) == ("Loading", "Finished", 3)
+    events = [name for name in last["events"] if name != "Waited"]  # the fork may take a moment
+    assert (events[0], events[-1], events.count("Denoising")) == ("Loading", "Finished", 3)
     calls = dict(lending.asked)
     assert list(calls) == ["/schedule", "/allow", "/release"]
     assert calls["/schedule"]["durationSeconds"] == "60"

@@ -55,7 +55,9 @@ def test_a_full_disk_is_said_and_does_not_end_a_run(tmp_path: Path, monkeypatch:
     stops.ask("other")
 
     def full(self: Stops) -> sqlite3.Connection:
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     monkeypatch.setattr(Stops, "_open", full)
     with pytest.raises(DiskFull):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from svd_ui.catalog import CheckpointRow
 from svd_ui.clip import ClipSpec
-from svd_ui.events import Decoding, Denoising, Encoding, Loading
+from svd_ui.engine import CancelToken
+from svd_ui.events import Decoding, Denoising, Encoding, Event, Loading, MakingStill, Waited
 from svd_ui.jobs import Job
 from svd_ui.jobs.service import JobService, open_store
 from svd_ui.jobs.timing import Known, RunTimer, Timing
@@ -56,6 +59,37 @@ def test_the_stopwatch_tells_loading_from_work() -> None:
     ):
         watch.see(event, now)
     assert watch.timing(30.0) == Timing(step=1.0, before=3.0, after=3.5, loading=21.0)
+
+
+@pytest.mark.parametrize("first", [(), (MakingStill(),)])
+def test_waiting_for_a_device_is_neither_loading_nor_work(first: tuple[Event, ...]) -> None:
+    """A worker that was started, one second, is; another program had the device for a hundred."""
+    watch = RunTimer(0.0)
+    assert watch.see(Waited(seconds=100.0), 101.0), "what is left is reckoned from here on"
+    for event in first:
+        watch.see(event, 101.0)
+    watch.see(Loading(checkpoint="svd"), 101.0)
+    watch.see(Encoding(), 121.0)
+    watch.see(Denoising(step=1, total=1, seconds=1.0), 125.0)
+    assert watch.timing(125.0) == Timing(step=1.0, before=3.0, after=0.0, loading=21.0)
+    assert watch.still(125.0) == Timing(step=0.0, before=4.0, after=0.0, loading=21.0)
+
+
+def test_a_clip_that_waited_for_its_device_foretells_no_wait(
+    serve: Serve, settings: Settings, request_: GenerationRequest, clock: Clock
+) -> None:
+    class Lent(Stepping):
+        def generate(self, request: GenerationRequest, out: Path, cancel: CancelToken) -> Iterator[Event]:
+            self.clock.now += 300.0
+            yield Waited(seconds=300.0)
+            yield from super().generate(request, out, cancel)
+
+    service = serve(Lent(clock, steps=4, delay=0.1))
+    wanted = request_.model_copy(update={"num_inference_steps": 4, **GUIDED})
+    ended(service, service.submit(wanted, "ann"))
+    service.close()
+    with open_store(settings) as store:
+        assert store.estimate(wanted).seconds == pytest.approx(0.4)
 
 
 def test_measured_times_are_kept_and_foretell_the_next_clip(

@@ -185,7 +185,7 @@ def test_without_its_last_tile_a_wall_is_cancelled(serve: Serve, wall: Generatio
     service = serve(FakeEngine(steps=2, delay=0.0, gate=threading.Event()))
     running, waiting = service.submit(wall, "ann"), service.submit(wall, "ann")
     until(lambda: service.get(running.id).state == "conditioning")
-    for job in (running, waiting):
+    for job in (waiting, running):  # the other way round it would have its turn meanwhile
         for tile in range(4):
             service.queue.leave_out(job.id, tile)
     assert service.get(waiting.id).state == "cancelled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from svd_ui.catalog import STABILITY_ROWS
@@ -17,8 +19,8 @@ from svd_ui.catalog.checkpoint import ANIMATE_LCM
 from svd_ui.catalog.registry import nano_row
 from svd_ui.cli import app
 from svd_ui.errors import BadInput
-from svd_ui.settings import REPOSITORY
-from svd_ui.space import MANIFEST, SpacePlan, build, changed
+from svd_ui.settings import REPOSITORY, Settings
+from svd_ui.space import FILES, MANIFEST, SpacePlan, build, changed
 from svd_ui.space.hardware import HARDWARE, ZERO, ZERO_TORCH, hardware_of
 from svd_ui.space.texts import front_matter, preload, readme, requirements
 
@@ -116,6 +118,7 @@ def test_every_hardware_gets_pins_inside_the_app_s_ranges(hardware: Any) -> None
     lines = [line for line in requirements(hardware).splitlines() if not line.startswith(("#", "--"))]
     found = {row.name: row for row in map(Requirement, lines)}
     assert ranges.keys() - found.keys() == {"xformers"}
+    assert found.get("spaces", "spaces") in {"spaces", *map(Requirement, project["optional-dependencies"]["dev"])}
     for name in found.keys() - {"spaces"}:
         (pin,) = found[name].specifier
         assert pin.operator == "=="
@@ -168,12 +171,81 @@ def test_a_new_build_replaces_an_old_one_and_leaves_git_alone(tmp_path: Path) ->
     assert changed(tmp_path) == ["app.py"]
 
 
-def test_a_secret_stops_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SVD_UI_AUTH", "Apache License")  # what stands in a file that travels
+@pytest.mark.parametrize(
+    "name",
+    ["../thesis.txt", "/{outside}/thesis.txt", ".git/HEAD", "svd_ui/.GIT/config", "..\\thesis.txt", "C:x", "", "a\0b"],
+)
+def test_a_clone_s_list_of_files_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    out, thesis = tmp_path / "out", tmp_path / "thesis.txt"
+    build(out, SpacePlan(ZERO, SVD_XT))
+    (out / ".git").mkdir()
+    (out / ".git" / "HEAD").write_text("ref")
+    thesis.write_text("mine")
+    listed = {name.format(outside=tmp_path): "0"}
+    (out / MANIFEST).write_text(json.dumps({"files": listed}))
+    before = files(tmp_path)
+    for use in (lambda: build(out, SpacePlan(ZERO, SVD_XT)), lambda: changed(out)):
+        with pytest.raises(BadInput, match="is damaged"):
+            use()
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["svd_ui", "svd_ui/jobs", "README.md", MANIFEST])
+def test_a_clone_s_links_are_not_followed(tmp_path: Path, place: str) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    build(out, SpacePlan(ZERO, SVD_XT))
+    (out / place).rename(elsewhere)
+    (out / place).symlink_to(elsewhere)
+    before = files(tmp_path)
+    with pytest.raises(BadInput, match="is a link: remove it"):
+        build(out, SpacePlan(HARDWARE["cpu-basic"], nano_row()))
+    assert files(tmp_path) == before
+
+
+def test_a_folder_in_a_file_s_place_is_said(tmp_path: Path) -> None:
+    build(tmp_path, SpacePlan(ZERO, SVD_XT))
+    (tmp_path / "app.py").unlink()
+    (tmp_path / "app.py").mkdir()
+    with pytest.raises(BadInput, match="has no place for app.py"):
+        build(tmp_path, SpacePlan(ZERO, SVD_XT))
+
+
+def test_where_the_checkout_is_not_whole_the_build_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An image or a wheel holds what the app reads when it runs, and no more."""
+    for name in FILES:
+        (tmp_path / name).touch()
+    monkeypatch.setattr("svd_ui.space.REPOSITORY", tmp_path)
+    with pytest.raises(BadInput, match="has no requirements.txt: run 'space build' in a whole checkout"):
+        build(tmp_path / "out", SpacePlan(ZERO, SVD_XT))
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_secret_setting_stops_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each with a value of its kind that stands in a file that travels; in a variable or in ``.env``."""
+    standing = {
+        "auth": "user:password",
+        "database": "postgresql://user:password@host/name",
+        "ssl_keyfile_password": "Apache License",
+    }
+    assert standing.keys() == {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+    for name, value in standing.items():
+        with monkeypatch.context() as one:
+            one.setenv(f"SVD_UI_{name.upper()}", value)
+            with pytest.raises(BadInput, match="holds a secret"):
+                build(tmp_path / "out", SpacePlan(ZERO, SVD_XT))
+    (tmp_path / ".env").write_text("SVD_UI_AUTH=user:password")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
     with pytest.raises(BadInput, match="holds a secret"):
         build(tmp_path / "out", SpacePlan(ZERO, SVD_XT))
     assert not (tmp_path / "out").exists()
-    monkeypatch.delenv("SVD_UI_AUTH")
+
+
+def test_a_secret_stops_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_TOKEN", "Apache License")  # what stands in a file that travels
+    with pytest.raises(BadInput, match="holds a secret"):
+        build(tmp_path / "out", SpacePlan(ZERO, SVD_XT))
+    assert not (tmp_path / "out").exists()
+    monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(BadInput, match="README.md holds a secret"):
         build(tmp_path / "out", SpacePlan(ZERO, SVD_XT, title="hf_" + "a" * 34))
 
@@ -193,3 +265,23 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
     assert "set HF_TOKEN" in done.output
     again = CliRunner().invoke(app, ["space", "build", str(out), "--revision", "main"])
     assert (again.exit_code, "40 hexadecimal digits" in again.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "brings its weights along"),
+        (("--checkpoint", "svd-xt-1-1"), "always the newest"),
+        (("--checkpoint", "svd-xt", "--private-weights"), "always the newest"),
+    ],
+)
+def test_a_revision_that_nothing_would_follow_is_refused(tmp_path: Path, more: tuple[str, ...], says: str) -> None:
+    command = ["space", "build", str(tmp_path / "out"), "--revision", "a" * 40, *more]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, says in done.output, "leave --revision out" in done.output) == (2, True, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_token_is_asked_for_where_weights_need_one_alone(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["space", "build", str(tmp_path / "out"), "--private-weights"])
+    assert (done.exit_code, "HF_TOKEN" in done.output) == (0, False)
