@@ -29,8 +29,9 @@ OPEN = frozenset({
 """What a browser or a supervisor asks for before there is a login; nothing of it is anybody's."""
 OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/login/callback", "/login/huggingface")
 UNUSED = (
-    "/monitoring", "/pwa_icon", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/process_recording", "/gradio_api/profiling",
-    "/gradio_api/proxy=", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/stream", "/gradio_api/undo-vibe",
+    "/monitoring", "/pwa_icon", "/gradio_api/custom_component", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/file/",
+    "/gradio_api/file=http:", "/gradio_api/file=https:", "/gradio_api/process_recording", "/gradio_api/profiling", "/gradio_api/proxy=",
+    "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/stream", "/gradio_api/undo-vibe",
     "/gradio_api/vibe",
 )  # fmt: skip
 """Routes of gradio that the page does without: each could be asked for something, so nobody answers there."""
