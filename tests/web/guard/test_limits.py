@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -155,6 +157,25 @@ def test_a_deleted_clip_is_no_longer_served(local: Served) -> None:
         body = {"data": [None, None, 24], "fn_index": remove["id"], "session_hash": "s", "event_data": {"id": job.id}}
         assert client.post("gradio_api/run/predict", json=body).status_code == 200
         assert client.get(f"gradio_api/file={place}").status_code == 403
+
+
+def test_frames_that_take_long_hold_nobody_up(local: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are threads for all that is served."""
+    done = threading.Event()
+    monkeypatch.setattr("svd_ui.web.routes._frame_bytes", lambda *_: done.wait(20) and b"frame")
+    (path,) = httpx.post(f"{local.url}gradio_api/upload", files={"files": ("a.mp4", b"x")}).json()
+
+    def ask(at: int) -> int:
+        return httpx.get(f"{local.url}svd/frame", params={"path": path, "at": at}, timeout=30).status_code
+
+    with ThreadPoolExecutor(45) as pool:
+        answers = pool.map(ask, range(45))
+        try:
+            time.sleep(0.3)
+            assert [httpx.get(local.url + name, timeout=5).status_code for name in ("", "config", "ready")] == [200] * 3
+        finally:
+            done.set()
+        assert list(answers) == [200] * 45
 
 
 def test_sessions_are_forgotten(local: Served) -> None:
