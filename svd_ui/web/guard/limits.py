@@ -13,8 +13,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from ...assets import MB
+from ...errors import BadInput
 from ..copies import sweep
-from ..visitor import Asked, Visitor, route_path
+from ..visitor import Asked, Visitor, address_of, route_path
 from .refusal import refuse
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class Limits:
         await self._counted(scope, receive, send, most)
 
     def _visitor(self, scope: Scope) -> Visitor:
-        return self.context.who(Asked(HTTPConnection(scope)))
+        asked = Asked(HTTPConnection(scope))
+        try:
+            return self.context.who(asked)
+        except BadInput:  # nobody can be told by name now, and ``Login`` lets no more through than /health
+            return Visitor("", address=address_of(self.context.settings, asked))
 
     def _upload_limit(self, visitor: Visitor) -> int | None:
         return None if visitor.operates else FILES_AT_ONCE * self.context.settings.max_upload_mb * MB
