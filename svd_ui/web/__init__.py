@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ SESSIONS = 400
 """Open pages that gradio keeps state for, at most 400 kB each; of those longest without a word it is forgotten."""
 THREADS = 10
 """In which handlers run: more of them only take turns from each other, and from what is asked beside them."""
+FILES = 65_536
 ADDRESS = "Upload the file: addresses are not fetched here."
 PATH = "Upload the file: paths on the server are not read."
 WARNING = (
@@ -191,6 +192,7 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
     set_up(settings.log_format, logging.WARNING, settings.log_file, settings.log_file_mb, settings.log_files)
     prepare(settings)
+    open_more_files()
     tls(settings)  # what cannot be served at all is said before a worker starts
     require_accounts(settings)
     free_port(host_of(settings), settings.port)
@@ -210,6 +212,17 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
             demo.block_thread()
         finally:
             demo.close(verbose=False)
+
+
+def open_more_files() -> None:
+    """As many as this process may, but not without end: every open page is two or three, and the usual 1024 are soon taken."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit; elsewhere the system may know better
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def settle() -> None:

@@ -141,7 +141,9 @@ class Login:
     def _note_sessions(self, tokens: Mapping[str, str]) -> None:
         """Of those that are open now; a new one's password was just found right."""
         hashes, accounts = self._hashes, self.context.accounts
-        self._hashes = {token: hashes.get(token) or accounts.hash(name) for token, name in list(tokens.items())}
+        self._hashes = {
+            token: hashes[token] if token in hashes else accounts.hash(name) for token, name in list(tokens.items())
+        }
 
     async def _with_password(self, header: str, scope: Scope, receive: Receive, send: Send) -> None:
         address, (name, password) = address_of(self.context.settings, HTTPConnection(scope)), basic(header)
