@@ -40,6 +40,11 @@ class Accounts:
         entry = self._read().get(name or "")
         return None if entry is None else _role(entry)
 
+    def hash(self, name: str) -> str | None:
+        """What is kept of the password of ``name``: another one after each ``add``. None where there is no such account."""
+        entry = self._read().get(name)
+        return entry["hash"] if entry else None
+
     def check(self, name: str, password: str) -> bool:
         """Whether this is the password of ``name``; an unknown name takes as long to refuse as a wrong password."""
         from argon2 import PasswordHasher

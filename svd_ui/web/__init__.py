@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,9 @@ SESSIONS = 400
 """Open pages that gradio keeps state for, at most 400 kB each; of those longest without a word it is forgotten."""
 THREADS = 10
 """In which handlers run: more of them only take turns from each other, and from what is asked beside them."""
+FILES = 65_536
+ADDRESS = "Upload the file: addresses are not fetched here."
+PATH = "Upload the file: paths on the server are not read."
 WARNING = (
     "Anyone who can reach this address can use this page and its API. Set SVD_UI_AUTH=user:password to ask for a "
     "login, or SVD_UI_HOST=127.0.0.1 to keep it on this machine."
@@ -150,6 +153,7 @@ def prepare(settings: Settings) -> None:
     # What answers everybody waits so long for each handler that computes. Much less, and threads do nothing but take turns.
     sys.setswitchinterval(0.002)
     _say_what_failed()
+    _take_uploads_alone()
     use_light_sessions()
     without_hops()
 
@@ -165,10 +169,30 @@ def _say_what_failed() -> None:
     setattr(gradio.queueing, "error_payload", payload)  # noqa: B010
 
 
+def _take_uploads_alone() -> None:
+    """gradio downloads whatever address a client calls a file, without a limit and from wherever this machine can reach; and a
+    path that a client made up goes into the log as it came.
+    """
+    import gradio.processing_utils
+    from gradio.exceptions import Error, InvalidPathError
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise Error(ADDRESS, print_exception=False)
+
+    def outside(text: str) -> Exception:
+        made_up = "not uploaded by a user" in text
+        return Error(PATH, print_exception=False) if made_up else InvalidPathError(text)
+
+    for name in ("async_ssrf_protected_download", "async_ssrf_protected_get"):  # by these names all of gradio does
+        setattr(gradio.processing_utils, name, refused)
+    setattr(gradio.processing_utils, "InvalidPathError", outside)  # noqa: B010 (mypy takes it for a class)
+
+
 def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
     """Serve until interrupted: workers, jobs left from before, page and API. Blocks."""
     set_up(settings.log_format, logging.WARNING, settings.log_file, settings.log_file_mb, settings.log_files)
     prepare(settings)
+    open_more_files()
     tls(settings)  # what cannot be served at all is said before a worker starts
     require_accounts(settings)
     free_port(host_of(settings), settings.port)
@@ -188,6 +212,17 @@ def launch(settings: Settings, *, open_browser: bool | None = None) -> None:
             demo.block_thread()
         finally:
             demo.close(verbose=False)
+
+
+def open_more_files() -> None:
+    """As many as this process may, but not without end: every open page is two or three, and the usual 1024 are soon taken."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit; elsewhere the system may know better
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def settle() -> None:

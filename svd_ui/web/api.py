@@ -6,10 +6,13 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from gradio import FileData
 from gradio.events import api as declare_api
 
@@ -37,6 +40,7 @@ TILE = "tile"
 FRAME = "frame"
 """Another one: which frame of a clip that is uploaded as ``image``: first, last, its number from 0, or a time as 1.5s."""
 POLL_SECONDS = 0.25
+PICTURES = 6
 INLINE = "Here a GPU is lent while its caller waits: call generate, not submit."
 
 
@@ -94,7 +98,8 @@ class Api:
         notes = list[str]()
         with self._sentence():
             token = text_of(token, "token") or new_token()
-            job = await asyncio.to_thread(self._submitted, values, notes, self.context.who(request, token))
+            visitor = self.context.who(request, token)
+            job = await run_sync(self._submitted, values, notes, visitor, limiter=_pictures())
         return {"id": job.id, "token": token, "notes": notes}
 
     def _submitted(self, values: dict[str, Any], notes: list[str], visitor: Visitor) -> Job:
@@ -106,7 +111,8 @@ class Api:
 
     async def generate(self, values: dict[str, Any], token: str | None, request: gr.Request) -> dict[str, Any]:
         """Make one clip, or with ``wall`` a draft wall, and wait for it. Returns the same as /status, and the token."""
-        made = await self._submit(values, token, request)
+        async with self.context.lane(request):  # as ``Turns`` holds it for what does not wait
+            made = await self._submit(values, token, request)
         with self._sentence():
             if self.context.jobs.inline:
                 await asyncio.to_thread(self.context.work, request, made["token"])
@@ -209,6 +215,12 @@ class Api:
             yield
         except SvdUiError as error:
             raise gr.Error(said(error.to_dict(), self.context.remote), print_exception=False) from None
+
+
+@cache
+def _pictures() -> CapacityLimiter:
+    """Threads of their own: who waits for a clip is told of its end while pictures are read."""
+    return CapacityLimiter(PICTURES)
 
 
 def shown(context: Context, job: Job, hand_out: Callable[[str, Path], Any]) -> dict[str, Any]:

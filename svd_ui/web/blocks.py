@@ -10,7 +10,8 @@ It makes a new component of each update, a quarter of a millisecond and 3 kB, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -24,7 +25,7 @@ from .no_hops import QUICK
 
 NOT_ARGUMENTS = frozenset({"value", "__type__"})
 AT_ONCE, TURN_SECONDS = 2, 0.25
-"""Quick handlers under way, and how long one keeps its turn: what lasts longer, a large picture say, holds nobody up. What lasts
+"""Quick handlers under way, and how long one keeps its turn: what lasts longer, a large picture say, holds up nobody but who asked for it. What lasts
 long comes through gradio's queue, which has limits of its own.
 """
 
@@ -92,12 +93,18 @@ def _is_update(said: Any) -> bool:
 
 
 class Turns(Variants):
-    """A page whose quick handlers (``queue=False``) wait for one another."""
+    """A page whose quick handlers (``queue=False``) wait for one another; what ``lane`` gives for a request is held meanwhile."""
+
+    lane: Callable[[Any], AbstractAsyncContextManager[None]] = staticmethod(lambda request: nullcontext())
 
     async def process_api(self, block_fn: Any, *args: Any, **named: Any) -> dict[str, Any]:
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         if function.queue:
             return await super().process_api(function, *args, **named)
+        async with self.lane(named.get("request")):
+            return await self._in_turn(function, *args, **named)
+
+    async def _in_turn(self, function: Any, *args: Any, **named: Any) -> dict[str, Any]:
         async with self._turns():
             call = asyncio.ensure_future(super().process_api(function, *args, **named))
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..loras import LoraFile, loras
 from ..notes import Note
 from ..settings import Settings
 from ..text_to_image_info import ignored_fields
-from .crowd import Crowd
+from .crowd import Crowd, Lanes
 from .guard.admission import Admission
 from .guard.watched import follow
 from .metrics import LookedUp, Metrics
@@ -34,6 +35,8 @@ from .visitor import Visitor, is_public, who
 ROWS_SECONDS = 5.0
 NOBODY = "Here nobody is, for want of a login: start the app with SVD_UI_AUTH=user:password, and log in."
 TRAINING_SECONDS = 1.0
+CALLS_EACH = 3
+"""Of those behind one address: a large picture or a clip takes a thread for seconds, and all have ten."""
 T = TypeVar("T")
 
 
@@ -49,6 +52,9 @@ class Context:
     """Pages on which a clip waits or is made."""
     open_pages: Crowd = field(default_factory=lambda: Crowd(8.0, 0.027))
     """All of them; their form is looked through now and then."""
+    calls: Lanes = field(default_factory=lambda: Lanes(CALLS_EACH))
+    frames: Lanes = field(default_factory=lambda: Lanes(1))
+    """Frames of an uploaded clip that are looked for."""
     _found: dict[str, tuple[float, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -148,6 +154,15 @@ class Context:
         """The visitor behind a page event (``gr.Request``), or a call of the API with its ``token``."""
         follow(getattr(request, "request", None))
         return who(self.settings, self.accounts, request, token)
+
+    def asker(self, request: Any) -> str:
+        """For whom calls that last are counted (``Lanes``): an address, a visitor where it tells nothing; blank for the operator."""
+        visitor = self.who(request)
+        return "" if visitor.operates else visitor.address or visitor.owner
+
+    def lane(self, request: Any) -> AbstractAsyncContextManager[None]:
+        """To be held while a call is under way; one within another might wait for ever."""
+        return self.calls.of(self.asker(request))
 
     def require_operator(self, request: Any, what: str) -> None:
         """Raises NotAllowed for everybody else; ``what`` goes on after "may"."""

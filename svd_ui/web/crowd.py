@@ -1,12 +1,14 @@
-"""How often a page may ask: as often as is pleasant, and where many are open only so often that the server keeps up."""
+"""How often a page may ask, so that the server keeps up with many; and how much of what lasts one of them may have under way."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 SHARE = 0.12
 """Of a processor, for what all pages ask by themselves; what people do and programs ask comes first."""
@@ -44,3 +46,30 @@ class Crowd:
         """``page`` asks no more."""
         with self._lock:
             self._last.pop(page, None)
+
+
+class Lanes:
+    """At most ``each`` calls under way for whoever asks, in the order they came; the next one waits, and no thread with it. Of one
+    event loop.
+    """
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        """Who asks => their lane, and how many are in it or wait for it."""
+
+    @asynccontextmanager
+    async def of(self, asker: str) -> AsyncIterator[None]:
+        """A blank ``asker`` never waits."""
+        if not asker:
+            yield
+            return
+        lane, count = self._of.get(asker) or (asyncio.Semaphore(self.each), 0)
+        self._of[asker] = lane, count + 1
+        try:
+            async with lane:
+                yield
+        finally:
+            _, count = self._of.pop(asker)
+            if count > 1:
+                self._of[asker] = lane, count - 1

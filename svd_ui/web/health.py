@@ -50,7 +50,9 @@ def health(context: Context) -> dict[str, Callable[[Request], Awaitable[Response
 
 
 def may_watch(context: Context, request: Request) -> bool:
-    """The operator; on a page without a login whoever sits at the machine itself."""
+    """The operator; on a page without a login whoever sits at the machine itself. Where a web server hands strangers on
+    (``SVD_UI_PUBLIC``) all come from there, and not every one says for whom.
+    """
     if request.scope.get("svd_ui.operator") or context.who(Asked(request)).operates:
         return True
     host = request.client.host if request.client else ""
@@ -58,7 +60,7 @@ def may_watch(context: Context, request: Request) -> bool:
         not context.settings.has_login
         and is_loopback(host)
         and not is_forwarded(request)
-        and not context.settings.share
+        and not (context.settings.share or context.settings.public)
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 import re
-import threading
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -72,7 +73,7 @@ def routes(context: Context) -> list[Route]:
         ref = f"sha256:{request.path_params['digest']}"
         try:
             wanted = _numbers(request)
-            data = await run_in_threadpool(_still_bytes, context.assets, ref, wanted)
+            data = await run_sync(_still_bytes, context.assets, ref, wanted, limiter=_turns("still"))
         except (SvdUiError, ValueError, OSError, KeyError):
             return _gone()
         return Response(data, media_type="image/png" if wanted else "image/jpeg", headers=FOREVER)
@@ -80,7 +81,8 @@ def routes(context: Context) -> list[Route]:
     async def frame(request: Request) -> Response:
         try:
             path, at = uploaded(request.query_params["path"]), float(request.query_params["at"])
-            data = await run_in_threadpool(_frame_bytes, context.assets, path, at)
+            async with context.frames.of(context.asker(Asked(request))):
+                data = await run_sync(_frame_bytes, context.assets, path, at, limiter=_turns("frame"))
         except (SvdUiError, ValueError, OSError, KeyError):
             return _gone()
         return Response(data, media_type="image/jpeg", headers=FOREVER)
@@ -156,8 +158,10 @@ def _still_bytes(assets: Assets, ref: str, wanted: tuple[int, int, float, float]
     return data.getvalue()
 
 
-_ONE_FRAME = threading.Semaphore(2)
-"""A clip may take a while to be decoded, and a scrubber asks often."""
+@cache
+def _turns(kind: str) -> CapacityLimiter:
+    """Threads of their own for what is decoded: a clip may take a while, and a scrubber asks often."""
+    return CapacityLimiter(2)
 
 
 @lru_cache(maxsize=64)
@@ -165,8 +169,7 @@ def _frame_bytes(assets: Assets, path: Path, at: float) -> bytes:
     """The frame at ``at`` seconds, the last one where that is negative. Raises ValueError for no number."""
     if not math.isfinite(at):
         raise ValueError("no time")
-    with _ONE_FRAME:
-        return _jpeg(assets.frame(path, LAST if at < 0 else Moment(seconds=min(at, 1e6))), THUMB)
+    return _jpeg(assets.frame(path, LAST if at < 0 else Moment(seconds=min(at, 1e6))), THUMB)
 
 
 @lru_cache(maxsize=64)

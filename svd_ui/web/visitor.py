@@ -109,11 +109,15 @@ def who(
 
 def logged_in(connection: HTTPConnection) -> str | None:
     """The name that gradio gave one of the connection's cookies to."""
-    app = connection.scope["app"]
-    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-    found = (app.tokens.get(token) for name in names if (token := connection.cookies.get(name)))
+    found = map(connection.scope["app"].tokens.get, sessions(connection))
     name: str | None = next((name for name in found if name is not None), None)
     return name
+
+
+def sessions(connection: HTTPConnection) -> list[str]:
+    """The tokens of gradio's login among the connection's cookies."""
+    id, cookies = connection.scope["app"].cookie_id, connection.cookies
+    return [cookies[name] for name in (f"access-token-{id}", f"access-token-unsecure-{id}") if name in cookies]
 
 
 class Asked:

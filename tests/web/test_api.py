@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -194,17 +195,35 @@ def test_a_path_inside_a_method_is_refused(client: Client, photo: Path) -> None:
             client.predict(image=handle_file(photo), method={"kind": "brush", "mask": value}, api_name="/submit")
 
 
-def test_a_forged_upload_is_refused(public: Served, photo: Path) -> None:
-    """What gradio_client would never send: a FileData that names a file nobody uploaded."""
+def test_a_forged_upload_is_refused(public: Served, photo: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What gradio_client would never send: a FileData that names a file nobody uploaded, or an address to fetch one from."""
     base = public.url.replace("0.0.0.0", "127.0.0.1").rstrip("/")
-    for path in (str(photo), "/etc/passwd", str(public.settings.history_file)):
+    handlers = httpx.get(f"{base}/config").json()["dependencies"]
+    inputs = {one["api_name"]: len(one["inputs"]) for one in handlers}
+    before = {path for path in uploaded_files() if path.name == "x.png"}
+    paths = (
+        str(photo),
+        "/etc/passwd",
+        str(public.settings.history_file),
+        "http://127.0.0.1:9/x.png",
+        "https://x.test/x.png",
+        "/x\nFORGED",
+    )
+    for path in paths:
         forged = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = {"data": [forged] + [None] * len(GenerationRequest.model_fields)}
-        made = httpx.post(f"{base}/gradio_api/call/submit", json=data)
-        assert made.status_code == 200
-        said = httpx.get(f"{base}/gradio_api/call/submit/{made.json()['event_id']}").text
-        assert "event: error" in said
-        assert "Traceback" not in said
+        for name in ("submit", "words"):
+            body = {"data": [forged] + [None] * (inputs[name] - 1)}
+            told = httpx.post(f"{base}/gradio_api/run/{name}", json=body)
+            assert told.status_code == 500, (name, path)
+            wanted = "addresses are not fetched" if path.startswith("http") else "paths on the server are not read"
+            assert told.json()["error"].startswith("Upload the file: ") and wanted in told.text, (name, path)
+    assert {path for path in uploaded_files() if path.name == "x.png"} == before
+    told_to_us = capfd.readouterr()
+    assert "FORGED" not in told_to_us.out + told_to_us.err
+
+
+def uploaded_files() -> list[Path]:
+    return list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from svd_ui.web.blocks import AT_ONCE, Turns
+from svd_ui.web.crowd import Lanes
 
 
 class Watched:
@@ -43,6 +45,23 @@ def test_quick_handlers_take_turns_and_all_are_answered() -> None:
     answers = crowd(page(watched, queue=False), 40)
     assert [answer["data"] for answer in answers] == [["done"]] * 40
     assert watched.most == AT_ONCE
+
+
+def test_a_turn_ends_soon_and_a_lane_with_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lasts gives its turn away; who has as much under way as one may have waits before taking one."""
+    monkeypatch.setattr("svd_ui.web.blocks.TURN_SECONDS", 0.001)
+    watched, lanes = Watched(), Lanes(3)
+    demo = page(watched, queue=False)
+    demo.lane = lanes.of
+
+    async def all_at_once(askers: list[str]) -> None:
+        await asyncio.gather(*(demo.process_api(0, [], request=asker) for asker in askers))
+
+    asyncio.run(all_at_once(["a"] * 20))
+    assert watched.most == 3
+    del demo._waiting
+    asyncio.run(all_at_once(["a"] * 20 + ["b"] * 20))
+    assert watched.most == 6
 
 
 def test_what_lasts_waits_for_nobody() -> None:

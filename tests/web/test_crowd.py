@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from svd_ui.web.crowd import SHARE, SILENT, Crowd
+from svd_ui.web.crowd import SHARE, SILENT, Crowd, Lanes
 from tests.jobs.conftest import Clock
 
 
@@ -42,3 +44,25 @@ def test_the_pace_changes_seldom(crowd: Crowd) -> None:
     """A timer that is set anew begins anew."""
     paces = [crowd.pace(f"page {number}") for number in range(200)]
     assert len(set(paces)) <= 15
+
+
+def test_who_has_much_under_way_waits_for_their_own_and_for_nobody_else() -> None:
+    async def calls() -> tuple[list[str], list[str], dict]:
+        lanes, done, began = Lanes(2), asyncio.Event(), list[str]()
+
+        async def call(asker: str) -> None:
+            async with lanes.of(asker):
+                began.append(asker)
+                await done.wait()
+
+        tasks = [asyncio.create_task(call(asker)) for asker in ("a",) * 5 + ("b", "", "", "")]
+        await asyncio.sleep(0)
+        first = list(began)
+        tasks[4].cancel()  # who waits no more leaves nothing behind
+        done.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return first, began, lanes._of
+
+    first, began, left = asyncio.run(calls())
+    assert sorted(first) == ["", "", "", "a", "a", "b"]
+    assert (began.count("a"), left) == (4, {})

@@ -56,6 +56,7 @@ SHORT_LABELS = {"fps": "FPS", "num_inference_steps": "Steps"}
 def page_of(context: Context) -> gr.Blocks:
     """The whole page; it holds no work of its own, so it may be closed and opened at any time."""
     with Turns(title="SVD UI", analytics_enabled=False, fill_width=True, delete_cache=(1800, 24 * 3600)) as demo:
+        demo.lane = context.lane
         page = Page(lambda: context.remote)
         page.add("root", demo)
         page.works = _works(context) if context.jobs.inline else None

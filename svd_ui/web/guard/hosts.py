@@ -46,11 +46,19 @@ class Hosts:
             name = host.encode("ascii", "replace").decode()[:100]
             text = f"This page does not answer to the name {name}. If it is meant to: SVD_UI_ALLOWED_HOSTS={name}"
             await refuse(scope, send, 421, text)
-        elif not is_own(scope.get("method", "GET") if scope["type"] == "http" else "WS", headers, self.known):
+        elif not is_own(_method(scope), headers, self.known):
             await refuse(scope, send, 403, "Another site may not use this page: open it in a tab of its own.")
         else:
             self.context.forwarded |= is_forwarded(HTTPConnection(scope))
             await self.app(scope, receive, send)
+
+
+def _method(scope: Scope) -> str:
+    """Of what is asked for, not of how: gradio's way out changes something by GET."""
+    if scope["type"] != "http":
+        return "WS"
+    out = scope["path"].rstrip("/").endswith("/logout")
+    return "POST" if out else str(scope["method"])
 
 
 def names(settings: Settings) -> frozenset[str]:

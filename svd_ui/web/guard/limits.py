@@ -1,9 +1,11 @@
-"""How much a visitor may send: bytes of a request, uploads of an hour, requests of a minute. The operator's uploads are free."""
+"""How much a visitor may send: bytes of a request, uploads of an hour, requests of a minute and at once. The operator's uploads are
+free.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,8 +15,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from ...assets import MB
+from ...errors import BadInput
 from ..copies import sweep
-from ..visitor import Asked, Visitor, route_path
+from ..visitor import Asked, Visitor, address_of, route_path
 from .refusal import refuse
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ FILES_AT_ONCE = 8
 HOUR = 3600.0
 REQUESTS, REQUEST_SECONDS = 1500, 30.0
 """A page asks twice a second, and for a picture of each job of its history when it opens."""
+AT_ONCE = 256
+"""Requests under way of an address. A page keeps a stream or two open, and an office has many pages; a machine has some thousand."""
 MOST_VISITORS = 10_000
 UPLOAD_SECONDS = 24 * 3600.0
 """How long an upload is kept: what it became lies in the assets and jobs."""
@@ -44,13 +49,31 @@ class Limits:
         self.requests = Window(REQUESTS, REQUEST_SECONDS)
         self.uploads = Window(settings.max_visitor_uploads, HOUR)
         self.bytes = Window(settings.max_visitor_upload_mb * MB, HOUR)
+        self.under_way: Counter[str] = Counter()
         self.next_sweep = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        path, visitor = route_path(scope).rstrip("/"), self._visitor(scope)
+        visitor = self._visitor(scope)
+        address = "" if visitor.operates else visitor.address
+        if address and self.under_way[address] >= AT_ONCE:
+            text = (
+                f"{AT_ONCE} requests from your network are under way, as many as there may be: close some of its pages."
+            )
+            await refuse(scope, send, 429, text, {"Retry-After": "10"})
+            return
+        self.under_way[address] += 1
+        try:
+            await self._limited(scope, receive, send, visitor)
+        finally:
+            self.under_way[address] -= 1
+            if not self.under_way[address]:
+                del self.under_way[address]
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
+        path = route_path(scope).rstrip("/")
         upload = path == "/gradio_api/upload"
         if not visitor.operates and visitor.address and not self.requests.take(visitor.address):
             await refuse(scope, send, 429, "Too many requests: wait a moment, then go on.", {"Retry-After": "10"})
@@ -69,7 +92,11 @@ class Limits:
         await self._counted(scope, receive, send, most)
 
     def _visitor(self, scope: Scope) -> Visitor:
-        return self.context.who(Asked(HTTPConnection(scope)))
+        asked = Asked(HTTPConnection(scope))
+        try:
+            return self.context.who(asked)
+        except BadInput:  # nobody can be told by name now, and ``Login`` lets no more through than /health
+            return Visitor("", address=address_of(self.context.settings, asked))
 
     def _upload_limit(self, visitor: Visitor) -> int | None:
         return None if visitor.operates else FILES_AT_ONCE * self.context.settings.max_upload_mb * MB

@@ -6,15 +6,18 @@ import base64
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.requests import HTTPConnection
 
 from ...accounts import Accounts
+from ...errors import BadInput
 from ...settings import Settings
-from ..visitor import address_of, logged_in, route_path
+from ..visitor import address_of, logged_in, route_path, said, sessions
 from .refusal import refuse
 
 if TYPE_CHECKING:
@@ -29,29 +32,36 @@ OPEN = frozenset({
 """What a browser or a supervisor asks for before there is a login; nothing of it is anybody's."""
 OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/login/callback", "/login/huggingface")
 UNUSED = (
-    "/monitoring", "/pwa_icon", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/process_recording", "/gradio_api/profiling",
-    "/gradio_api/proxy=", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/stream", "/gradio_api/undo-vibe",
+    "/monitoring", "/pwa_icon", "/gradio_api/custom_component", "/gradio_api/deep_link", "/gradio_api/dev/", "/gradio_api/file/",
+    "/gradio_api/file=http:", "/gradio_api/file=https:", "/gradio_api/process_recording", "/gradio_api/profiling", "/gradio_api/proxy=",
+    "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/stream", "/gradio_api/undo-vibe",
     "/gradio_api/vibe",
 )  # fmt: skip
 """Routes of gradio that the page does without: each could be asked for something, so nobody answers there."""
-METRICS = "/metrics"
+METRICS, HEALTH = "/metrics", "/health"
 FREE_GUESSES = 5
 SECONDS_A_GUESS = 10.0
 MOST_ADDRESSES = 10_000
 
 
 def asking(settings: Settings, accounts: Accounts) -> Any:
-    """What gradio's ``launch`` is given as ``auth``: a pair, or a function where there are accounts."""
+    """What gradio's ``launch`` is given as ``auth``: a pair, or a coroutine function where there are accounts."""
     if not settings.has_accounts:
         return settings.credentials
 
-    def check(name: str, password: str) -> bool:
+    async def check(name: str, password: str) -> bool:
         user, key = settings.credentials or ("", "")
         if user and same(user, name):
             return same(key, password)
-        return accounts.check(name, password)
+        return await run_sync(accounts.check, name, password, limiter=_turns())
 
     return check
+
+
+@cache
+def _turns() -> CapacityLimiter:
+    """A password takes a twentieth of a second and 64 MB to hash: in threads of their own, a few at once."""
+    return CapacityLimiter(2)
 
 
 def same(one: str, other: str) -> bool:
@@ -77,20 +87,25 @@ class Login:
 
     def __init__(self, app: ASGIApp, context: Context) -> None:
         self.app, self.context, self.guesses = app, context, Guesses()
-        self.check = asking(context.settings, context.accounts)
+        self._hashes: dict[str, str | None] = {}
+        """Session => what was kept of the password it was opened with."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        path = route_path(scope)
+        path, closed = route_path(scope), self._closed()
+        if closed and path != HEALTH:
+            await refuse(scope, send, 503, closed)
+            return
+        name = None if closed else self.name(scope)  # also where anybody may ask: who is out is shown the login
         if path.startswith(UNUSED):
             await refuse(scope, send, 404, "There is nothing here.")
         elif path.rstrip("/") == "/login" and scope.get("method") == "POST":
             await self._guess(scope, receive, send)
         elif path == METRICS and self._asks() and "authorization" in (headers := HTTPConnection(scope).headers):
             await self._with_password(headers["authorization"], scope, receive, send)
-        elif is_open(path) or not self._asks() or self.name(scope) is not None:
+        elif is_open(path) or not self._asks() or name is not None:
             await self.app(scope, receive, send)
         else:
             await refuse(scope, send, 401, "Log in first.")
@@ -98,14 +113,37 @@ class Login:
     def _asks(self) -> bool:
         return self.context.settings.has_login
 
+    def _closed(self) -> str:
+        """Why nobody can be told from anybody else now; ''."""
+        try:
+            if self.context.settings.has_accounts:
+                self.context.accounts.all()
+        except BadInput as error:
+            return said(error.to_dict(), remote=True)
+        return ""
+
     def name(self, scope: Scope) -> str | None:
-        """Who is logged in; an account that was removed no longer is."""
-        name = logged_in(HTTPConnection(scope))
-        settings = self.context.settings
-        if name is None or not settings.has_accounts:
-            return name
-        own = settings.credentials is not None and name == settings.credentials[0]
-        return name if own or self.context.accounts.role(name) else None
+        """Who is logged in; an account that was removed, or that got another password since, no longer is."""
+        connection = HTTPConnection(scope)
+        if self.context.settings.has_accounts:
+            tokens = scope["app"].tokens
+            for token in sessions(connection):
+                if not self._holds(token, tokens.get(token)):
+                    tokens.pop(token, None)
+        return logged_in(connection)
+
+    def _holds(self, token: str, name: str | None) -> bool:
+        if name == (self.context.settings.credentials or ("",))[0]:
+            return True
+        now = self.context.accounts.hash(name or "")
+        return now is not None and self._hashes.get(token) == now
+
+    def _note_sessions(self, tokens: Mapping[str, str]) -> None:
+        """Of those that are open now; a new one's password was just found right."""
+        hashes, accounts = self._hashes, self.context.accounts
+        self._hashes = {
+            token: hashes[token] if token in hashes else accounts.hash(name) for token, name in list(tokens.items())
+        }
 
     async def _with_password(self, header: str, scope: Scope, receive: Receive, send: Send) -> None:
         address, (name, password) = address_of(self.context.settings, HTTPConnection(scope)), basic(header)
@@ -114,15 +152,15 @@ class Login:
             await self._wait(scope, send, wait)
             return
         self.guesses.begin(address)
-        if not await run_in_threadpool(self._is_operator, name, password):
+        if not await run_sync(self._is_operator, name, password, limiter=_turns()):
             await refuse(scope, send, 401, "Log in first.", {"WWW-Authenticate": "Basic"})
             return
-        self.guesses.forget(address)
+        self.guesses.give_back(address)
         await self.app({**scope, "svd_ui.operator": True}, receive, send)
 
     def _is_operator(self, name: str, password: str) -> bool:
         own = self.context.settings.credentials
-        if own is not None and (not callable(self.check) or name == own[0]):
+        if own is not None and (not self.context.settings.has_accounts or name == own[0]):
             return all(map(same, own, (name, password)))
         return self.context.accounts.role(name) == "operator" and self.context.accounts.check(name, password)
 
@@ -141,7 +179,8 @@ class Login:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
-                self.guesses.forget(address)
+                self.guesses.give_back(address)
+                self._note_sessions(scope["app"].tokens)
             await send(message)
 
         await self.app(scope, receive, counted)
@@ -176,5 +215,7 @@ class Guesses:
         while len(self._due) > MOST_ADDRESSES:
             self._due.popitem(last=False)
 
-    def forget(self, address: str) -> None:
-        self._due.pop(address, None)
+    def give_back(self, address: str) -> None:
+        """One that was right; those before it stay counted, or whoever has an account could guess all others' passwords."""
+        if address in self._due:
+            self._due[address] -= self._seconds(address)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from svd_ui.accounts import Accounts
 from svd_ui.engine import Device
 from svd_ui.jobs.rotation import DeviceState
+from svd_ui.settings import Settings
+from svd_ui.web.health import may_watch
+from svd_ui.web.visitor import who
 from tests.web.conftest import Served
 
 from .conftest import PASSWORDS
@@ -73,3 +80,17 @@ def test_metrics_are_the_operator_s(shared: Served, people: dict[str, httpx.Clie
     assert httpx.get(url, auth=("olga", PASSWORDS["olga"])).status_code == 200
     for auth in (("olga", "wrong"), ("ann", PASSWORDS["ann"])):
         assert httpx.get(url, auth=auth).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("given", "watches"),
+    [({}, True), ({"host": "0.0.0.0"}, True), ({"public": True}, False), ({"share": True}, False)],
+)
+def test_whoever_comes_from_this_machine_watches_unless_a_web_server_does(
+    given: dict, watches: bool, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path, **given)
+    context = SimpleNamespace(settings=settings, who=lambda asked: who(settings, Accounts(tmp_path / "none"), asked))
+    app = SimpleNamespace(cookie_id="x", tokens={})
+    scope = {"type": "http", "headers": [], "client": ("127.0.0.1", 9), "app": app}
+    assert may_watch(context, Request(scope)) is watches  # type: ignore[arg-type]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from svd_ui.settings import Settings
-from svd_ui.web import SESSIONS, launch_options
+from svd_ui.web import FILES, SESSIONS, launch_options, open_more_files
 from svd_ui.web.copies import forget_copies, handed_out, sweep
 from svd_ui.web.guard.limits import JSON_BYTES, Limits, Window
 from tests.web.conftest import Served
@@ -108,6 +110,44 @@ class TestUploads:
     def test_the_operator_s_clips_are_free(self, limits: Limits) -> None:
         assert [self.ask(limits, 900_000_000) for _ in range(20)] == [200] * 20
 
+    def test_requests_under_way_of_an_address_are_counted(
+        self, limits: Limits, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Streams that are never read to their end, each under another cookie."""
+        monkeypatch.setattr("svd_ui.web.guard.limits.AT_ONCE", 3)
+        sent: list[dict] = []
+
+        async def together() -> None:
+            closed = asyncio.Event()
+
+            async def stream(scope: dict, receive: object, send: object) -> None:
+                await closed.wait()
+
+            limits.app = stream
+
+            async def send(message: dict) -> None:
+                sent.append(message)
+
+            app = type("App", (), {"cookie_id": "x", "tokens": {}})()
+            scope = {
+                "type": "http",
+                "method": "GET",
+                "path": "/x",
+                "headers": [],
+                "app": app,
+                "client": ("192.0.2.1", 9),
+            }
+            asks = [asyncio.create_task(limits(scope, send, send)) for _ in range(5)]  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            asks[0].cancel()
+            closed.set()
+            await asyncio.gather(*asks, return_exceptions=True)
+
+        asyncio.run(together())
+        refused = [message["status"] for message in sent if "status" in message]
+        assert (refused, not limits.under_way) == ([429] * 2, True)
+        assert b"close some of its pages" in sent[1]["body"]
+
     def test_requests_of_an_address_are_counted(self, limits: Limits) -> None:
         limits.requests = Window(5, 60)
         assert [self.ask(limits, 2, "/gradio_api/call/status") for _ in range(7)] == [200] * 5 + [429] * 2
@@ -155,6 +195,68 @@ def test_a_deleted_clip_is_no_longer_served(local: Served) -> None:
         body = {"data": [None, None, 24], "fn_index": remove["id"], "session_hash": "s", "event_data": {"id": job.id}}
         assert client.post("gradio_api/run/predict", json=body).status_code == 200
         assert client.get(f"gradio_api/file={place}").status_code == 403
+
+
+def test_frames_that_take_long_hold_nobody_up(local: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are threads for all that is served."""
+    done = threading.Event()
+    monkeypatch.setattr("svd_ui.web.routes._frame_bytes", lambda *_: done.wait(20) and b"frame")
+    (path,) = httpx.post(f"{local.url}gradio_api/upload", files={"files": ("a.mp4", b"x")}).json()
+
+    def ask(at: int) -> int:
+        return httpx.get(f"{local.url}svd/frame", params={"path": path, "at": at}, timeout=30).status_code
+
+    with ThreadPoolExecutor(45) as pool:
+        answers = pool.map(ask, range(45))
+        try:
+            time.sleep(0.3)
+            assert [httpx.get(local.url + name, timeout=5).status_code for name in ("", "config", "ready")] == [200] * 3
+        finally:
+            done.set()
+        assert list(answers) == [200] * 45
+
+
+def test_frames_of_one_address_are_looked_for_one_at_a_time(
+    people: dict[str, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, most, lock = set[float](), list[int](), threading.Lock()
+
+    def frame(_: object, path: Path, at: float) -> bytes:
+        with lock:
+            now.add(at)
+            most.append(len(now))
+        time.sleep(0.05)
+        now.discard(at)
+        return b"frame"
+
+    monkeypatch.setattr("svd_ui.web.routes._frame_bytes", frame)
+    (path,) = people["ann"].post("gradio_api/upload", files={"files": ("a.mp4", b"x")}).json()
+
+    def most_at_once(*addresses: str) -> int:
+        most.clear()
+
+        def ask(at: int) -> int:
+            told = {"X-Forwarded-For": addresses[at % len(addresses)]}
+            return people["ann"].get("svd/frame", params={"path": path, "at": at}, headers=told).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(ask, range(6))) == [200] * 6
+        return max(most)
+
+    assert most_at_once("198.51.100.30") == 1
+    assert most_at_once("198.51.100.31", "198.51.100.32", "198.51.100.33") == 2
+
+
+def test_the_page_may_open_as_many_files_as_the_system_gives_it() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = min(512, before[1])
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+        open_more_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(FILES, before[1]), before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_sessions_are_forgotten(local: Served) -> None:

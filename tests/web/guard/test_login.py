@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,8 +31,25 @@ def test_five_guesses_are_free_then_one_in_ten_seconds() -> None:
     assert guesses.wait("a") == 0
     guesses.begin("a")
     assert guesses.wait("a") == pytest.approx(10)
-    guesses.forget("a")
+    guesses.give_back("a")  # it was right: that one alone is free again
     assert guesses.wait("a") == 0
+    guesses.begin("a")
+    assert guesses.wait("a") == pytest.approx(10)
+    guesses.give_back("nobody")
+    assert guesses.wait("nobody") == 0
+
+
+def test_who_has_an_account_guesses_no_faster(shared: Served) -> None:
+    with httpx.Client(base_url=shared.url, headers={"X-Forwarded-For": "198.51.100.20"}) as client:
+
+        def tries(name: str, password: str) -> int:
+            return client.post("login", data={"username": name, "password": password}).status_code
+
+        codes = []
+        for _ in range(4):
+            codes += [tries("olga", "wrong"), tries("olga", "wrong too"), tries("bob", PASSWORDS["bob"])]
+        assert codes.count(400) == 5
+        assert codes[-3:] == [429] * 3
 
 
 def test_guessing_is_slowed_by_address_and_a_right_password_is_not(shared: Served) -> None:
@@ -60,6 +78,53 @@ def test_who_is_removed_is_logged_out(shared: Served) -> None:
         assert client.get("svd/history").status_code == 200
         accounts.remove("eve")
         assert client.get("svd/history").status_code == 401
+        assert '"components":[]' in client.get("").text.replace(" ", "")
+
+
+def test_a_new_password_ends_what_was_opened_with_the_old_one(shared: Served) -> None:
+    accounts, address = Accounts(shared.settings.accounts_file), {"X-Forwarded-For": "198.51.100.10"}
+    accounts.add("eve", "user", "soon known to others")
+    with httpx.Client(base_url=shared.url, headers=address) as old, httpx.Client(base_url=shared.url) as new:
+        old.post("login", data={"username": "eve", "password": "soon known to others"})  # and asks nothing yet
+        accounts.add("eve", "user", "known to nobody else")
+        new.post("login", data={"username": "eve", "password": "known to nobody else"}, headers=address)
+        for _ in range(2):
+            assert old.get("svd/history").status_code == 401
+            assert new.get("svd/history").status_code == 200
+        accounts.remove("eve")
+        accounts.add("eve", "user", "another person of the name")
+        assert new.get("svd/history").status_code == 401
+    accounts.remove("eve")
+
+
+def test_another_site_logs_nobody_out(shared: Served) -> None:
+    with httpx.Client(base_url=shared.url, headers={"X-Forwarded-For": "198.51.100.11"}) as client:
+        client.post("login", data={"username": "ann", "password": PASSWORDS["ann"]})
+        for site in ("cross-site", "same-site"):
+            framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+            for path in ("logout", "logout/", "logout?all_session=false"):
+                assert client.get(path, headers=framed).status_code == 403
+        assert client.get("svd/history").status_code == 200
+        own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+        assert client.get("logout?all_session=false", headers=own).status_code == 302
+
+
+def test_a_damaged_file_of_accounts_closes_the_page_in_words(shared: Served, people: dict[str, httpx.Client]) -> None:
+    file = shared.settings.accounts_file
+    whole = file.read_bytes()
+    file.write_text("{damaged", "utf-8")
+    try:
+        for path in ("", "ready", "svd/history", "metrics", "config"):
+            for client in (people["nobody"], people["olga"]):
+                answer = client.get(path)
+                assert (answer.status_code, "cannot be read as accounts" in answer.json()["error"]) == (503, True), path
+                assert str(file.parent) not in answer.text
+        tried = people["nobody"].post("login", data={"username": "ann", "password": PASSWORDS["ann"]})
+        assert tried.status_code == 503
+        assert httpx.get(f"{shared.url}health").status_code == 200  # whoever restarts the app mends nothing
+    finally:
+        file.write_bytes(whole)
+    assert people["olga"].get("svd/history").status_code == 200
 
 
 def test_the_password_of_the_setting_opens_beside_accounts(tmp_path: Path) -> None:
@@ -67,8 +132,8 @@ def test_the_password_of_the_setting_opens_beside_accounts(tmp_path: Path) -> No
     accounts.add("bob", "user", "battery staple")
     settings = Settings(data_dir=tmp_path, auth="ann:secret", host="0.0.0.0")
     check = asking(settings, accounts)
-    assert check("ann", "secret") and check("bob", "battery staple")
-    assert not check("ann", "battery staple") and not check("bob", "secret")
+    tried = [("ann", "secret"), ("bob", "battery staple"), ("ann", "battery staple"), ("bob", "secret")]
+    assert [asyncio.run(check(*one)) for one in tried] == [True, True, False, False]
     roles = {name: who(settings, accounts, SimpleNamespace(username=name)) for name in ("ann", "bob")}
     assert (roles["ann"].operates, roles["ann"].reads) == (True, None)
     assert (roles["bob"].operates, roles["bob"].reads) == (False, roles["bob"].owner)

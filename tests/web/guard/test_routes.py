@@ -78,6 +78,22 @@ def test_without_a_login_no_route_answers(shared: Served, people: dict[str, http
             assert PROMPT not in answer.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=http://127.0.0.1:9/x", "gradio_api/file=https://x.test/x", "gradio_api/file/http://127.0.0.1:9/x",
+        "gradio_api/file/etc/hostname", "gradio_api/custom_component/x%0aFORGED/client/x/y",
+    ],
+)  # fmt: skip
+def test_nobody_is_fetched_from_and_nobody_writes_into_the_log(
+    local: Served, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for method in ("GET", "HEAD"):
+        assert httpx.request(method, local.url + path, headers={"Range": "bytes=0-1"}).status_code == 404
+    told = capfd.readouterr()
+    assert "FORGED" not in told.out + told.err
+
+
 def test_what_is_open_shows_a_login_and_no_page(people: dict[str, httpx.Client]) -> None:
     page = people["nobody"].get("").text
     assert '"auth_required":true' in page.replace(" ", "")

@@ -141,7 +141,8 @@ class Browser:
             "X-Forwarded-Proto": "https",
             "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items()),
         }
-        headers |= {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        site = "same-origin" if url == "/logout" else "cross-site"  # the page's own button, or a link
+        headers |= {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
         answer = self.client.get(where, headers=headers if mine else {})
         for line in answer.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
