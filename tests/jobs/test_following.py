@@ -44,7 +44,7 @@ def test_a_job_is_followed_by_its_id_from_the_page_into_the_worker(
             job = jobs.submit(request_, "v-owner", name="beach.jpg")
             (asked,) = [line for line in lines(caplog) if line["message"] == "job asked for"]
         jobs.wait(job.id, 60)
-        log = settings.data_dir / "logs" / "worker-device.log"
+        log = settings.logs_dir / "worker-device.log"
         theirs = json.loads(until(lambda: log.is_file() and log.read_text("utf-8")).splitlines()[-1])
     assert (asked["job"], asked["request_id"]) == (job.id, "abcd1234")
     assert theirs["job"] == job.id
