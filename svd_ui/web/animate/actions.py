@@ -66,6 +66,7 @@ class Actions:
     def view(self, watched: str | None, request: gr.Request, undo: str | None = None, limit: int = PAGE) -> Changes:
         """Everything that changes while jobs run; the timer goes on while anything in it is unfinished."""
         jobs = self.context.jobs
+        watched = watched if isinstance(watched, str) else None  # what a browser kept may be anything
         job = self.job(watched)
         listed = jobs.history(self.context.who(request).reads, limit=limit + 1)
         shown, more = listed[:limit], len(listed) > limit
