@@ -47,7 +47,9 @@ def test_when_blocks_are_compiled() -> None:
     assert decide("off", CUDA, resident, 9, True)[0] is False
     assert decide("on", CPU, resident, 0, False)[0] is True
     assert said("on", CUDA, streamed, 9, True) == (False, "not compiled: the profile streams the weights")
-    assert said("on", CUDA, PROFILES["12gb"], 9, True) == (False, "not compiled: the profile works in small parts")
+    chunked = resident.model_copy(update={"forward_chunking": True})
+    assert decide("on", CUDA, PROFILES["12gb"], 9, True)[0] is True
+    assert said("on", CUDA, chunked, 9, True) == (False, "not compiled: the profile works in small parts")
     assert [decide("auto", CUDA, resident, waiting, False)[0] for waiting in (0, 3, 4, 9)] == [False, False, True, True]
     assert decide("auto", CUDA, resident, 0, True)[0] is True
     assert decide("auto", CPU, resident, 9, True)[0] is False
@@ -158,6 +160,6 @@ def test_a_runtime_compiles_as_its_plan_says_and_no_longer_after_stepping_down(r
     assert (runtime.compiled, blocks(), runtime.plan.compile) == (False, 0, False)
     runtime.adopt(replace(plan, compile=True))
     assert runtime.compiled
-    for parts in ("12gb", "4gb"):
+    for parts in ("6gb", "4gb"):
         runtime.adopt(replace(plan, profile=PROFILES[parts], compile=True))
         assert (runtime.compiled, blocks()) == (False, 0)

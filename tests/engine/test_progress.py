@@ -137,7 +137,7 @@ def test_a_wall_goes_on_after_its_finished_tiles(here: Settings, image: str, tmp
         assert np.array_equal(*(read_frames(tmp_path / name / tile.video) for name in ("parts", "whole")))
 
 
-@pytest.mark.parametrize("together", [4, 3])
+@pytest.mark.parametrize("together", [pytest.param(4, marks=pytest.mark.slow), 3])
 def test_tiles_that_are_made_together_go_on_together(
     here: Settings, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:

@@ -149,7 +149,7 @@ def test_a_profile_with_the_same_offload_moves_nothing(tiny_folder: Path) -> Non
     placement = runtime._placement
     runtime.adopt(replace(runtime.plan, profile=PROFILES["12gb"]))
     assert runtime._placement is placement
-    assert runtime.profile.forward_chunking
+    assert runtime.profile.guidance_in_turn
     runtime.adopt(replace(runtime.plan, profile=PROFILES["8gb"]))
     assert runtime._placement is not placement
 

@@ -61,9 +61,10 @@ def visit(browser: sync_api.Browser, served: Served, request: pytest.FixtureRequ
         yield visit
 
 
-def at(*sizes: tuple[int, int]) -> pytest.MarkDecorator:
-    """``SLOW_DESK`` is among the slow tests."""
-    marked = [pytest.param(size, marks=pytest.mark.slow) if size == SLOW_DESK else size for size in sizes]
+def at(*sizes: tuple[int, int], slow: tuple[tuple[int, int], ...] = ()) -> pytest.MarkDecorator:
+    """``SLOW_DESK`` is among the slow tests, and what is ``slow`` besides."""
+    late = {SLOW_DESK, *slow}
+    marked = [pytest.param(size, marks=pytest.mark.slow) if size in late else size for size in sizes]
     return pytest.mark.parametrize("visit", marked, indirect=True, ids=named)
 
 
@@ -96,7 +97,7 @@ def sizes(visit: Visit) -> Iterator[Visit]:
 class TestHoldsStill:
     pytestmark = MARKS
 
-    @at(*DESKS[1:], PHONE)
+    @at(*DESKS[1:], PHONE, slow=(DESKS[1],))
     def test_nothing_jumps(self, visit: Visit, photo: Path, tmp_path: Path) -> None:
         """On loading, and whatever is chosen."""
         page = visit.page
