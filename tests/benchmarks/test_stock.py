@@ -74,6 +74,7 @@ def test_half_precision_stays_finite() -> None:
         assert half.modules["vae"].decode(latents * 5, num_frames=2).sample.isfinite().all()
 
 
+@pytest.mark.slow
 def test_stock_and_ours_agree_and_leave_each_other_alone(weights: Weights, tmp_path: Path) -> None:
     stock, picture = Stock(weights, Host()), still(TINY)
     before = stock.latents(picture, 2)

@@ -29,6 +29,7 @@ def test_a_step_that_fails_fails_its_job_and_names_its_package(app: App, photo: 
     assert "broken 1.0" in said
 
 
+@pytest.mark.slow
 def test_a_step_that_runs_out_of_memory_costs_only_itself(app: App, photo: Path) -> None:
     path = app.folder / "kept.mp4"
     steps = ["--post", "boomerang", "--post", "greedy"]

@@ -216,6 +216,7 @@ run(request, folder_row(base), base, Settings(data_dir=Path(sys.argv[3]), device
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_losses_of_an_unbroken_one(
     base: Path, data: Path, settings: Settings, tmp_path: Path
 ) -> None:

@@ -225,6 +225,7 @@ def test_a_wall_that_is_not_one_is_said_on_its_dial(visit: Visit, photo: Path) -
     assert count(visit) == before
 
 
+@pytest.mark.slow
 def test_with_little_motion_a_tile_plays_only_while_it_has_the_focus(
     browser: sync_api.Browser, served: Served, photo: Path
 ) -> None:

@@ -155,6 +155,7 @@ def test_the_camera_goes_by_chips_by_sliders_and_by_text(
         assert visit.served.jobs.history(limit=2)[0].id == job.id  # nothing was started
 
 
+@pytest.mark.slow
 def test_a_second_picture_is_dropped_beside_the_first(browser: sync_api.Browser, served: Served, photo: Path) -> None:
     with Visit(browser, served) as visit:
         page, end, between = visit.page, text(visit, "end_frame-image"), text(visit, "end_frame-keys")

@@ -428,7 +428,7 @@ def test_a_prompt_becomes_a_still_then_a_clip(browser: sync_api.Browser, uploads
         visit.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_a_phone_shows_everything_without_scrolling_sideways(
     browser: sync_api.Browser, served: Served, photo: Path, scheme: str
 ) -> None:

@@ -93,6 +93,7 @@ def test_the_preview_moves_and_a_second_tab_sees_it(visit: Visit, browser: sync_
     expect(page.locator(".stage-stopped")).to_be_visible(timeout=WAIT)
 
 
+@pytest.mark.slow
 def test_with_little_motion_the_preview_rests(browser: sync_api.Browser, served: Served, photo: Path) -> None:
     with Visit(browser, served, reduced_motion="reduce") as visit:
         page = slowly(visit, photo).page
